@@ -1,0 +1,113 @@
+"""What a backbone is, as data: architecture, weights, preprocessing, layer names.
+
+Preprocessing belongs to the weights, never to the caller: an :class:`InputSpec` hangs
+on each :class:`WeightsSpec`, and two weights files of one architecture may disagree.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Resize = Literal["squash", "crop", "letterbox"]
+Interpolation = Literal["bilinear", "bicubic"]
+Source = Literal["torchvision", "timm"]
+RESIZES: tuple[Resize, ...] = ("squash", "crop", "letterbox")
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """How an RGB image becomes the array a network expects.
+
+    Attributes:
+        size: height and width of the square input, in pixels.
+        resize: ``squash`` stretches the whole image to the square, ``crop`` scales the
+            short side to ``size / crop_share`` and takes the centre, ``letterbox``
+            keeps the shape and fills the rest with the mean colour.
+        interpolation: Pillow's filter for the resize.
+        crop_share: share of the scaled side that ``crop`` keeps, in (0, 1].
+        mean: mean of each channel, R G B, of pixels scaled to [0, 1].
+        std: standard deviation of each channel, R G B, of pixels scaled to [0, 1].
+
+    >>> InputSpec(size=224).resize
+    'squash'
+    """
+
+    size: int
+    resize: Resize = "squash"
+    interpolation: Interpolation = "bilinear"
+    crop_share: float = 0.875
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in dataclasses.asdict(self).items()
+        }
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> InputSpec:
+        """Build the spec that :meth:`to_json` wrote.
+
+        >>> InputSpec.from_json(InputSpec(size=96).to_json()) == InputSpec(size=96)
+        True
+        """
+        fields = dict(document)
+        fields["mean"], fields["std"] = tuple(fields["mean"]), tuple(fields["std"])
+        return cls(**fields)
+
+
+@dataclass(frozen=True)
+class WeightsSpec:
+    """One weights file that belongs to a backbone.
+
+    Attributes:
+        tag: short name of this training, for example ``imagenet1k_v1``.
+        file_name: the publisher's file name.
+        input: the preprocessing that these weights were trained with.
+        sha256: full hash, or the publisher's prefix of it (8 digits or more), or "".
+        size: bytes, 0 when not known.
+        url: where it can be downloaded, or "".
+        licence: SPDX identifier or a short phrase.
+        package: import name of an installed package that carries the file, or "".
+        covers: top-level modules whose tensors the file holds; empty means all.
+    """
+
+    tag: str
+    file_name: str
+    input: InputSpec
+    sha256: str = ""
+    size: int = 0
+    url: str = ""
+    licence: str = "BSD-3-Clause"
+    package: str = ""
+    covers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """A pretrained network by name.
+
+    Attributes:
+        name: what a person types, for example ``vgg16``.
+        source: the library that builds the architecture.
+        architecture: the builder's name in that library.
+        weights: the known weights files, the preferred one first.
+        layers: pairs (person's name, module path), in order of depth; holds at least
+            ``penultimate`` and ``logits`` for catalogued backbones.
+        extra: the optional part of offshelf that brings the weights, or "".
+        parameters: the published number of parameters, 0 when not known.
+        channels_last: 4-D activations are N, H, W, C instead of N, C, H, W.
+    """
+
+    name: str
+    source: Source
+    architecture: str
+    weights: tuple[WeightsSpec, ...]
+    layers: tuple[tuple[str, str], ...] = ()
+    extra: str = ""
+    parameters: int = 0
+    channels_last: bool = False

@@ -1,0 +1,39 @@
+"""Where offshelf keeps what it may need again: weights, features, compiled networks.
+
+One root: ``--cache-dir``, else ``$OFFSHELF_CACHE_DIR``, else the user's cache folder
+(``~/.cache/offshelf`` on Linux).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+ENVIRONMENT_VARIABLE = "OFFSHELF_CACHE_DIR"
+
+
+def cache_root(cache_dir: str | Path | None = None) -> Path:
+    """Return the root folder; nothing is created.
+
+    >>> str(cache_root("/tmp/somewhere"))
+    '/tmp/somewhere'
+    """
+    chosen = cache_dir or os.environ.get(ENVIRONMENT_VARIABLE)
+    return Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("offshelf"))
+
+
+def weights_folder(cache_dir: str | Path | None = None) -> Path:
+    """Return the folder of weights files that were added or fetched."""
+    return cache_root(cache_dir) / "weights"
+
+
+def features_folder(cache_dir: str | Path | None = None) -> Path:
+    """Return the folder of the feature store."""
+    return cache_root(cache_dir) / "features"
+
+
+def compiled_folder(cache_dir: str | Path | None = None) -> Path:
+    """Return the folder of converted and compiled networks."""
+    return cache_root(cache_dir) / "compiled"
