@@ -1,0 +1,75 @@
+# Everything happens in .venv beside this file. `make help` lists the targets.
+
+PYTHON ?= python3
+VENV   ?= .venv
+SHARED ?= $(or $(OFFSHELF_SHARED),../shared)
+DATA   ?=
+PYTEST_ARGS ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# Stamps: a target that is already done costs nothing, and a changed pin installs again.
+CREATED   := $(VENV)/.created
+INSTALLED := $(VENV)/.installed
+DEVELOP   := $(VENV)/.installed-dev
+
+.PHONY: help install develop demo test test-real lint format check bench clean distclean
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@echo "  PYTHON=python3.12 chooses the interpreter of a new .venv"
+
+install: $(INSTALLED) ## create .venv with offshelf and the tested set of packages
+
+develop: $(DEVELOP) ## the same with what tests, checks and benchmarks need
+
+demo: install ## the whole way on data and weights that come with the installation
+	$(BIN)/offshelf demo
+
+test: lint ## ruff, mypy and every test that needs no outside data
+	$(BIN)/python -m pytest -m "not real" $(PYTEST_ARGS)
+
+test-real: develop ## the tests on the real data set and weights (SHARED=folder)
+	OFFSHELF_SHARED="$(abspath $(SHARED))" $(BIN)/python -m pytest -m real $(PYTEST_ARGS)
+
+lint: develop ## ruff check, ruff format --check, mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: develop ## let ruff format and mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+check: ## the whole gate: make test, and make test-real where its data is
+	bash .ci/run
+
+bench: develop ## start-up and memory; DATA=folder adds the comparison with a plain loop
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/memory.py
+	$(if $(DATA),$(BIN)/python benchmarks/against_plain_loop.py --data "$(DATA)")
+
+clean: ## remove caches and builds
+	rm -rf build dist demo src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## remove .venv too
+	rm -rf $(VENV)
+
+$(CREATED):
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "offshelf needs Python 3.11, 3.12 or 3.13: make $(or $(MAKECMDGOALS),install) PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' || \
+	  { echo "this Python cannot make environments: install its venv package (on Debian: python3-venv)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(INSTALLED): $(CREATED) pyproject.toml constraints.txt
+	$(PIP) -e .
+	@touch $@
+
+$(DEVELOP): $(CREATED) pyproject.toml constraints.txt
+	$(PIP) -e '.[dev,lite]'
+	@touch $(INSTALLED) $@

@@ -1,0 +1,132 @@
+"""The package as a whole: public names, what an import loads, version, pins, typing mark."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.resources
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import offshelf
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "src" / "offshelf"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+NAMES = offshelf._NAMES
+
+HEAVY = {"torch", "torchvision", "timm", "openvino", "matplotlib"}
+HEAVY |= {"sklearn", "scipy", "pandas", "pyarrow"}
+
+
+def loaded_by(code: str) -> set[str]:
+    """Top-level modules in a new Python process after it has run *code*."""
+    report = "import sys, json; print(json.dumps(sorted({n.split('.')[0] for n in sys.modules})))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{report}"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_a_public_name_resolves(name: str) -> None:
+    module, attribute = NAMES[name]
+    assert getattr(offshelf, name) is getattr(
+        importlib.import_module(f"offshelf.{module}"), attribute
+    )
+    assert name in dir(offshelf)
+    assert name in offshelf.__all__
+
+
+def test_type_checkers_see_the_names_of_the_table() -> None:
+    tree = ast.parse((SOURCE / "__init__.py").read_text())
+    guarded = next(node for node in tree.body if isinstance(node, ast.If))
+    seen = {
+        alias.asname or alias.name: (str(node.module).removeprefix("offshelf."), alias.name)
+        for node in guarded.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert seen == NAMES
+
+
+def test_no_public_name_hides_a_submodule() -> None:
+    # The import of a submodule sets the attribute of its name: offshelf.predict would be
+    # the function before that import and the module after it.
+    parts = {path.stem for path in SOURCE.iterdir()}
+    assert not parts & set(NAMES)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'offshelf' has no attribute 'nothing'"):
+        _ = offshelf.nothing
+
+
+def test_import_loads_nothing_heavy() -> None:
+    assert not loaded_by("import offshelf") & (HEAVY | {"numpy", "PIL", "rich"})
+    # The probe itself sees what is loaded.
+    assert "numpy" in loaded_by("import numpy")
+
+
+def test_only_engines_and_estimators_load_what_is_heavy() -> None:
+    names = (
+        ".".join(["offshelf", *path.relative_to(SOURCE).with_suffix("").parts])
+        for path in SOURCE.rglob("*.py")
+        if path.stem not in {"__init__", "__main__"}
+    )
+    light = [
+        name
+        for name in names
+        if not name.startswith("offshelf.engine.") and name != "offshelf.estimator"
+    ]
+    # scipy comes with what heads and metrics compute; only start-up must do without it.
+    assert not loaded_by(f"import {', '.join(light)}") & (HEAVY - {"scipy"})
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["fit", "--help"]], ids=" ".join)
+def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
+    run = (
+        f"from offshelf.cli.main import main\ntry:\n    main({arguments})\nexcept SystemExit: pass"
+    )
+    assert not loaded_by(run) & HEAVY
+
+
+def test_the_version_is_one() -> None:
+    assert offshelf.__version__ == PROJECT["version"]
+
+
+def test_the_typing_mark_ships() -> None:
+    assert importlib.resources.files("offshelf").joinpath("py.typed").is_file()
+    tool = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
+    assert "py.typed" in tool["setuptools"]["package-data"]["offshelf"]
+
+
+def pins() -> dict[str, str]:
+    """The version of each package in constraints.txt; a line that pins nothing fails."""
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pairs = [line.split("==") for line in lines if line and not line.startswith("#")]
+    return {canonicalize_name(name): version for name, version in pairs}
+
+
+def test_every_direct_requirement_is_pinned_in_its_range() -> None:
+    pinned = pins()
+    extras = PROJECT["optional-dependencies"].values()
+    asked = [*PROJECT["dependencies"], *(line for lines in extras for line in lines)]
+    for requirement in map(Requirement, asked):
+        version = pinned.get(canonicalize_name(requirement.name))
+        assert version is not None, f"{requirement.name} is not in constraints.txt"
+        assert requirement.specifier.contains(version), f"{requirement} forbids {version}"
+
+
+def test_the_pins_hold_for_a_cpu_build_of_torch() -> None:
+    pinned = pins()
+    assert "+" not in pinned["torch"]
+    assert not [name for name in pinned if name.startswith(("nvidia", "cuda", "triton"))]
