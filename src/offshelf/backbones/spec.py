@@ -66,14 +66,17 @@ class WeightsSpec:
 
     Attributes:
         tag: short name of this training, for example ``imagenet1k_v1``.
-        file_name: the publisher's file name.
+        file_name: the publisher's file name; where that is the same for every network
+            (``model.safetensors``), the name under which offshelf keeps the file.
         input: the preprocessing that these weights were trained with.
         sha256: full hash, or the publisher's prefix of it (8 digits or more), or "".
-        size: bytes, 0 when not known.
+        size: bytes as published, good to about a kilobyte; 0 when not known.
         url: where it can be downloaded, or "".
         licence: SPDX identifier or a short phrase.
         package: import name of an installed package that carries the file, or "".
         covers: top-level modules whose tensors the file holds; empty means all.
+        by_order: the tensors come in the order of the architecture's state dict, under
+            other names.
     """
 
     tag: str
@@ -85,6 +88,7 @@ class WeightsSpec:
     licence: str = "BSD-3-Clause"
     package: str = ""
     covers: tuple[str, ...] = ()
+    by_order: bool = False
 
 
 @dataclass(frozen=True)
