@@ -1,0 +1,121 @@
+"""What a head refuses before any work: one line each, with numbers a person can look up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offshelf.errors import HeadError
+from offshelf.heads.head import MAX_SEED, NORMALISATIONS, Options
+from offshelf.heads.scaling import blocks
+
+
+def checked_options(c: float, seed: int) -> Options:
+    """Return the options as plain numbers.
+
+    Raises:
+        HeadError: C is not a positive finite number, or the seed is out of range.
+
+    >>> checked_options(np.float32(0.5), 3)
+    Options(c=0.5, seed=3)
+    """
+    if isinstance(c, bool) or not isinstance(c, Real) or not (math.isfinite(c) and c > 0):
+        raise HeadError(f"C must be a positive finite number, got {c!r}: 1 is the default")
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed <= MAX_SEED:
+        raise HeadError(f"seed must be a whole number from 0 to {MAX_SEED}, got {seed!r}")
+    return Options(float(c), int(seed))
+
+
+def check_normalisation(normalisation: str) -> None:
+    """Raise HeadError unless *normalisation* is one of the known words."""
+    if normalisation not in NORMALISATIONS:
+        raise HeadError(f"unknown normalisation {normalisation!r}: use 'l2' or 'none'")
+
+
+def checked_features(features: Any, dimension: int | None = None) -> NDArray[Any]:
+    """Return *features* as a matrix N x D of finite real numbers.
+
+    Args:
+        features: what the caller gave; an array is not copied.
+        dimension: the D that a fitted head needs; None takes any D >= 1.
+
+    Raises:
+        HeadError: not a numeric matrix, the wrong dimension, or NaN or infinity inside.
+    """
+    matrix = np.asarray(features)
+    if matrix.ndim != 2 or matrix.shape[1] < 1 or matrix.dtype.kind not in "fiu":
+        raise HeadError(
+            "features must be a numeric matrix of rows x dimensions, "
+            f"got shape {matrix.shape} of {matrix.dtype}"
+        )
+    if dimension is not None and matrix.shape[1] != dimension:
+        raise HeadError(
+            f"features have {matrix.shape[1]} dimensions but the head was trained on {dimension}: "
+            "use the backbone, layer and pooling it was trained with"
+        )
+    _check_finite(matrix)
+    return matrix
+
+
+def check_targets(features: NDArray[Any], targets: NDArray[Any], classes: Sequence[str]) -> None:
+    """Check that *targets* name, for each row of *features*, one of *classes*.
+
+    Raises:
+        HeadError: another number of targets than rows, a target that is no class index,
+            a class named twice, fewer than two classes, or a class without a row.
+    """
+    if targets.ndim != 1 or targets.dtype.kind not in "iu":
+        raise HeadError(
+            f"targets must be one class index per row, got shape {targets.shape} of {targets.dtype}"
+        )
+    if len(features) != len(targets):
+        raise HeadError(
+            f"{len(features)} rows of features but {len(targets)} targets: need one each"
+        )
+    outside = np.flatnonzero((targets < 0) | (targets >= len(classes)))
+    if len(outside):
+        raise HeadError(
+            f"target {targets[outside[0]]} of row {outside[0]} is no class index: "
+            f"need 0 to {len(classes) - 1}"
+        )
+    _check_classes(np.bincount(targets, minlength=len(classes)), classes)
+
+
+def _check_classes(counts: NDArray[np.intp], classes: Sequence[str]) -> None:
+    twice = [name for i, name in enumerate(classes) if name in classes[:i]]
+    if twice:
+        raise HeadError(f"class {twice[0]!r} is named twice: class names must differ")
+    present = [name for name, n in zip(classes, counts, strict=True) if n]
+    if len(present) < 2:
+        found = f"only {present[0]!r}" if present else "no rows"
+        raise HeadError(f"training data holds {found}: a head needs at least two classes")
+    absent = [repr(name) for name, n in zip(classes, counts, strict=True) if not n]
+    if absent:
+        raise HeadError(
+            f"no training rows for {len(absent)} of {len(classes)} classes: {_some(absent)}; "
+            "add images of them or leave them out"
+        )
+
+
+def _some(names: list[str], limit: int = 5) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
+
+
+def _check_finite(matrix: NDArray[Any]) -> None:
+    bad = [np.empty(0, dtype=np.int64)]
+    with np.errstate(over="ignore"):
+        for part in blocks(*matrix.shape):
+            finite = np.isfinite(matrix[part].astype(np.float32, copy=False)).all(axis=1)
+            bad.append(part.start + np.flatnonzero(~finite))
+    rows = np.concatenate(bad)
+    if len(rows):
+        raise HeadError(
+            f"features hold NaN or infinity in {len(rows)} of {len(matrix)} rows, "
+            f"first in row {rows[0]}: extract them again"
+        )

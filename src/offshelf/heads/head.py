@@ -1,0 +1,94 @@
+"""What a fitted head is, and what a kind of head must be able to do. No computing here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+Normalisation = Literal["l2", "none"]
+NORMALISATIONS: tuple[Normalisation, ...] = get_args(Normalisation)
+MAX_SEED = 2**32 - 1
+
+
+@dataclass(frozen=True, eq=False)
+class FittedHead:
+    """A classifier that was trained on features.
+
+    Attributes:
+        kind: name of the head in :mod:`offshelf.heads.table`, for example ``svm``.
+        classes: K class names; column k of a decision belongs to ``classes[k]``.
+        arrays: what was learned, float32, finite, read-only. Every kind keeps its matrix
+            over the D feature dimensions under ``weight``. A linear head has ``weight``
+            K x D and ``bias`` K, also for two classes.
+        parameters: what it was trained with, JSON values.
+        normalisation: what :func:`offshelf.heads.fit.decision` does to each feature row.
+        notes: one line each, for a person: what was unusual while training.
+
+    >>> weight = np.array([[-1.0, 0.0], [1.0, 0.0]], dtype=np.float32)
+    >>> arrays = {"weight": weight, "bias": np.zeros(2, dtype=np.float32)}
+    >>> FittedHead("svm", ("cat", "dog"), arrays, {"C": 1.0}, "l2").dimension
+    2
+    """
+
+    kind: str
+    classes: tuple[str, ...]
+    arrays: Mapping[str, NDArray[np.float32]]
+    parameters: Mapping[str, Any]
+    normalisation: Normalisation
+    notes: tuple[str, ...] = ()
+
+    @property
+    def dimension(self) -> int:
+        """D, the number of values in one feature row."""
+        return int(self.arrays["weight"].shape[1])
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a person may choose about training.
+
+    Attributes:
+        c: inverse strength of the regularisation, > 0.
+        seed: of every random choice, 0 to 2**32 - 1.
+    """
+
+    c: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """What one kind of head learned; the fields are those of :class:`FittedHead`."""
+
+    arrays: Mapping[str, NDArray[np.float32]]
+    parameters: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+class Fitter(Protocol):
+    """One kind of head, on plain arrays. Rows come scaled, finite and float64."""
+
+    def fit(
+        self,
+        rows: NDArray[np.float64],
+        targets: NDArray[np.int64],
+        n_classes: int,
+        options: Options,
+    ) -> Learned:
+        """Learn from rows N x D; targets N, each of 0 .. n_classes - 1 at least once."""
+
+    def decide(self, head: FittedHead, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return scores N x K. A row's scores must not depend on the rows beside it."""
+
+    def problem(self, arrays: Mapping[str, NDArray[np.float32]], n_classes: int) -> str:
+        """Say what is wrong with the names or shapes of *arrays*, or "" when nothing is."""
+
+
+def freeze(array: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return *array* marked read-only, so that a fitted head stays what it was."""
+    array.flags.writeable = False
+    return array

@@ -1,0 +1,353 @@
+"""fit_head and decision: scikit-learn's LinearSVC on normalised rows, row by row the same bits."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.datasets import load_digits, make_classification
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import Normalizer, normalize
+from sklearn.svm import LinearSVC
+
+from offshelf.errors import HeadError
+from offshelf.heads import linear
+from offshelf.heads.fit import decision, fit_head
+from offshelf.heads.scaling import scaled_block, training_rows
+from offshelf.heads.table import get_fitter, kinds
+
+
+def _generated(k: int, n: int, dimension: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    features, targets = make_classification(
+        n,
+        dimension,
+        n_informative=min(dimension, 10),
+        n_redundant=0,
+        n_classes=k,
+        n_clusters_per_class=1,
+        class_sep=1.0,
+        random_state=seed,
+    )
+    return features.astype(np.float32), targets.astype(np.int64)
+
+
+def _names(k: int) -> tuple[str, ...]:
+    return tuple(f"class {i}" for i in range(k))
+
+
+@pytest.mark.parametrize("c", [0.01, 1.0, 10.0])
+@pytest.mark.parametrize("k", [2, 3, 7])
+@pytest.mark.parametrize(("n", "dimension"), [(210, 20), (210, 600)], ids=["primal", "dual"])
+@pytest.mark.parametrize("normalisation", ["l2", "none"])
+def test_scores_and_labels_are_those_of_linear_svc(normalisation, n, dimension, k, c):
+    features, targets = _generated(k, n, dimension)
+    head = fit_head("svm", features, targets, _names(k), c=c, normalisation=normalisation)
+    rows = normalize(features) if normalisation == "l2" else features
+    model = LinearSVC(C=c, random_state=0, max_iter=10_000).fit(rows, targets)
+    expected = model.decision_function(rows)
+    if k == 2:
+        expected = np.stack([-expected, expected], axis=1)
+    scores = decision(head, features)
+    assert scores.shape == (n, k)
+    assert scores.dtype == np.float32
+    np.testing.assert_allclose(scores, expected, atol=1e-5, rtol=1e-5)
+    assert np.array_equal(scores.argmax(axis=1), model.predict(rows))
+    weight = model.coef_ if k > 2 else np.concatenate([-model.coef_, model.coef_])
+    assert np.array_equal(head.arrays["weight"], weight.astype(np.float32))
+
+
+def test_real_digits_agree_with_a_scikit_learn_pipeline():
+    features, targets = load_digits(return_X_y=True)
+    features = features.astype(np.float32)
+    head = fit_head("svm", features, targets, [str(i) for i in range(10)])
+    model = make_pipeline(Normalizer(), LinearSVC(random_state=0)).fit(features, targets)
+    assert np.array_equal(head.arrays["weight"], model[-1].coef_.astype(np.float32))
+    assert np.array_equal(decision(head, features).argmax(axis=1), model.predict(features))
+
+
+def test_the_head_says_what_it_is():
+    features, targets = _generated(3, 60, 12)
+    head = fit_head("svm", features, targets, list(_names(3)), c=2, seed=5)
+    assert (head.kind, head.classes, head.normalisation) == ("svm", _names(3), "l2")
+    assert head.parameters == {
+        "C": 2.0,
+        "seed": 5,
+        "loss": "squared_hinge",
+        "tolerance": 1e-4,
+    }
+    assert (head.dimension, head.notes) == (12, ())
+    assert {name: (a.shape, a.dtype.name) for name, a in head.arrays.items()} == {
+        "weight": ((3, 12), "float32"),
+        "bias": ((3,), "float32"),
+    }
+    with pytest.raises(ValueError, match="read-only"):
+        head.arrays["weight"][0, 0] = 1
+
+
+@pytest.mark.parametrize("dimension", [20, 600])
+def test_training_is_deterministic(dimension):
+    features, targets = _generated(3, 90, dimension)
+    first, second = (fit_head("svm", features, targets, _names(3), seed=4) for _ in range(2))
+    assert first.arrays["weight"].tobytes() == second.arrays["weight"].tobytes()
+    assert first.arrays["bias"].tobytes() == second.arrays["bias"].tobytes()
+
+
+def test_two_classes_give_mirrored_columns_and_a_tie_goes_to_the_first():
+    features, targets = _generated(2, 80, 30)
+    head = fit_head("svm", features, targets, _names(2))
+    scores = decision(head, features)
+    assert np.array_equal(scores[:, 0], -scores[:, 1])
+    tied = fit_head("svm", np.float32([[1.0], [-1.0]]), np.array([0, 1]), _names(2))
+    assert decision(tied, np.zeros((1, 1), np.float32)).tolist() == [[0.0, 0.0]]
+
+
+@given(
+    n=st.integers(1, 300),
+    dimension=st.sampled_from([1, 5, 64, 1280, 4096, 25_088]),
+    k=st.integers(2, 6),
+    normalisation=st.sampled_from(["l2", "none"]),
+    data=st.data(),
+)
+@settings(max_examples=25, deadline=None)
+def test_one_row_alone_scores_as_in_any_batch(n, dimension, k, normalisation, data):
+    rng = np.random.default_rng(n * dimension + k)
+    arrays = {
+        "weight": rng.standard_normal((k, dimension), dtype=np.float32),
+        "bias": rng.standard_normal(k, dtype=np.float32),
+    }
+    head = linear.FittedHead("svm", _names(k), arrays, {}, normalisation)
+    features = rng.standard_normal((n, dimension), dtype=np.float32)
+    features[rng.random(n) < 0.1] = 0
+    scores = decision(head, features)
+    row = data.draw(st.integers(0, n - 1))
+    stop = data.draw(st.integers(row + 1, n))
+    assert decision(head, features[row : row + 1]).tobytes() == scores[row : row + 1].tobytes()
+    assert decision(head, features[row:stop]).tobytes() == scores[row:stop].tobytes()
+
+
+def test_the_layout_of_the_features_changes_nothing():
+    features, targets = _generated(3, 60, 40)
+    head = fit_head("svm", features, targets, _names(3))
+    expected = decision(head, features)
+    for other in (np.asfortranarray(features), np.repeat(features, 2, axis=0)[::2]):
+        assert np.array_equal(decision(head, other), expected)
+
+
+def test_zero_vectors_stay_zero_and_score_the_bias():
+    features, targets = _generated(3, 60, 12)
+    features[7] = 0
+    head = fit_head("svm", features, targets, _names(3))
+    assert np.array_equal(decision(head, features)[7], head.arrays["bias"])
+    assert np.array_equal(training_rows(features, "l2")[7], np.zeros(12))
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30], ids=["tiny", "huge"])
+def test_normalisation_survives_values_whose_squares_leave_float32(scale):
+    features, targets = _generated(2, 40, 6)
+    plain = decision(fit_head("svm", features, targets, _names(2)), features)
+    scaled = features * np.float32(scale)
+    assert np.allclose(
+        decision(fit_head("svm", scaled, targets, _names(2)), scaled), plain, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(1, 1), (700, 900), (3000, 101), (40, 25_088)])
+def test_training_rows_have_the_bits_of_scikit_learn(shape, dtype):
+    features = np.random.default_rng(0).standard_normal(shape).astype(dtype)
+    features[::7] = 0
+    before = features.copy()
+    rows = training_rows(features, "l2")
+    assert np.array_equal(rows, normalize(features).astype(np.float64))
+    np.testing.assert_allclose(rows, scaled_block(features, "l2"), rtol=2e-6)
+    assert np.array_equal(features, before)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.int32])
+def test_other_real_types_are_normalised_as_precisely(dtype):
+    features = (np.random.default_rng(0).standard_normal((9, 30)) * 100).astype(dtype)
+    expected = normalize(features.astype(np.float64))
+    np.testing.assert_allclose(training_rows(features, "l2"), expected, rtol=1e-6)
+
+
+def test_no_images_give_no_scores():
+    features, targets = _generated(3, 60, 12)
+    head = fit_head("svm", features, targets, _names(3))
+    assert decision(head, features[:0]).shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("rounds", "notes"),
+    [
+        ({"auto": 9_999}, ()),
+        (
+            {"auto": 10_000, False: 12},
+            (
+                "svm: the dual solver did not converge in 10000 rounds at C=1; "
+                "solved in the primal instead",
+            ),
+        ),
+        (
+            {"auto": 10_000, False: 10_000},
+            (
+                "svm: not converged after 10000 rounds at C=1; "
+                "scores are approximate, a smaller C converges",
+            ),
+        ),
+    ],
+    ids=["converged", "primal instead", "neither"],
+)
+def test_a_solver_that_does_not_converge_is_a_note(monkeypatch, rounds, notes):
+    train = linear._train
+
+    def counted(rows, targets, options, dual):
+        model = train(rows, targets, options, dual)
+        model.n_iter_ = rounds[dual]
+        return model
+
+    monkeypatch.setattr(linear, "_train", counted)
+    features, targets = _generated(3, 60, 200)
+    assert fit_head("svm", features, targets, _names(3)).notes == notes
+
+
+def test_a_solver_that_does_not_converge_leaks_no_warning(monkeypatch):
+    monkeypatch.setattr(linear, "MAX_ITERATIONS", 1)
+    features, targets = _generated(3, 60, 200)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        head = fit_head("svm", features, targets, _names(3))
+    assert len(head.notes) == 1
+
+
+def test_the_registry_lists_and_finds_heads():
+    assert kinds()[0] == "svm"
+    assert all(get_fitter(kind) for kind in kinds())
+
+
+GOOD = np.arange(12, dtype=np.float32).reshape(4, 3)
+TARGETS = np.array([0, 0, 1, 1])
+BROKEN = GOOD.copy()
+BROKEN[[1, 3], [0, 2]] = np.nan, np.inf
+AB = ("a", "b")
+
+REFUSED = {
+    "unknown head": (
+        {"kind": "svn"},
+        "unknown head 'svn': the heads are svm. Did you mean 'svm'?",
+    ),
+    "no head": ({"kind": ["svm"]}, "unknown head ['svm']: the heads are svm."),
+    "C zero": ({"c": 0}, "C must be a positive finite number, got 0: 1 is the default"),
+    "C negative": ({"c": -1.5}, "C must be a positive finite number, got -1.5: 1 is the default"),
+    "C nan": (
+        {"c": float("nan")},
+        "C must be a positive finite number, got nan: 1 is the default",
+    ),
+    "C infinite": (
+        {"c": float("inf")},
+        "C must be a positive finite number, got inf: 1 is the default",
+    ),
+    "C text": ({"c": "1"}, "C must be a positive finite number, got '1': 1 is the default"),
+    "seed": ({"seed": -1}, "seed must be a whole number from 0 to 4294967295, got -1"),
+    "normalisation": (
+        {"normalisation": "l1"},
+        "unknown normalisation 'l1': use 'l2' or 'none'",
+    ),
+    "one class": (
+        {"targets": np.array([1, 1, 1, 1])},
+        "training data holds only 'b': a head needs at least two classes",
+    ),
+    "no rows": (
+        {"features": GOOD[:0], "targets": TARGETS[:0]},
+        "training data holds no rows: a head needs at least two classes",
+    ),
+    "class without rows": (
+        {"classes": ("a", "b", "c", "d")},
+        "no training rows for 2 of 4 classes: 'c', 'd'; add images of them or leave them out",
+    ),
+    "many classes without rows": (
+        {"classes": tuple("abcdefghi")},
+        "no training rows for 7 of 9 classes: 'c', 'd', 'e', 'f', 'g' and 2 more; "
+        "add images of them or leave them out",
+    ),
+    "class twice": (
+        {"classes": ("a", "a")},
+        "class 'a' is named twice: class names must differ",
+    ),
+    "target outside": (
+        {"targets": np.array([0, 1, 2, 1])},
+        "target 2 of row 2 is no class index: need 0 to 1",
+    ),
+    "target unlabelled": (
+        {"targets": np.array([0, -1, 0, 1])},
+        "target -1 of row 1 is no class index: need 0 to 1",
+    ),
+    "targets as text": (
+        {"targets": np.array(["a", "a", "b", "b"])},
+        "targets must be one class index per row, got shape (4,) of <U1",
+    ),
+    "lengths": (
+        {"targets": np.array([0, 1, 1])},
+        "4 rows of features but 3 targets: need one each",
+    ),
+    "not finite": (
+        {"features": BROKEN},
+        "features hold NaN or infinity in 2 of 4 rows, first in row 1: extract them again",
+    ),
+    "beyond float32": (
+        {"features": GOOD.astype(np.float64) * 1e200},
+        "features hold NaN or infinity in 4 of 4 rows, first in row 0: extract them again",
+    ),
+    "one row as a vector": (
+        {"features": GOOD[0]},
+        "features must be a numeric matrix of rows x dimensions, got shape (3,) of float32",
+    ),
+    "objects": (
+        {"features": GOOD.astype(object)},
+        "features must be a numeric matrix of rows x dimensions, got shape (4, 3) of object",
+    ),
+    "no dimensions": (
+        {"features": GOOD[:, :0]},
+        "features must be a numeric matrix of rows x dimensions, got shape (4, 0) of float32",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_trained_is_refused_in_one_line(case):
+    changed, message = REFUSED[case]
+    call = {"kind": "svm", "features": GOOD, "targets": TARGETS, "classes": AB} | changed
+    with pytest.raises(HeadError) as caught:
+        fit_head(
+            call.pop("kind"), call.pop("features"), call.pop("targets"), call.pop("classes"), **call
+        )
+    assert str(caught.value) == message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        (
+            GOOD[:, :2],
+            "features have 2 dimensions but the head was trained on 3: "
+            "use the backbone, layer and pooling it was trained with",
+        ),
+        (
+            BROKEN,
+            "features hold NaN or infinity in 2 of 4 rows, first in row 1: extract them again",
+        ),
+        (
+            GOOD[0],
+            "features must be a numeric matrix of rows x dimensions, got shape (3,) of float32",
+        ),
+    ],
+    ids=["dimension", "not finite", "vector"],
+)
+def test_decision_refuses_features_that_are_not_its_own(features, message):
+    head = fit_head("svm", GOOD, TARGETS, AB)
+    with pytest.raises(HeadError) as caught:
+        decision(head, features)
+    assert str(caught.value) == message
