@@ -1,0 +1,1 @@
+"""Measuring: figures from targets and predictions. Computing only: report prints."""
