@@ -1,0 +1,1 @@
+"""Reporting: frozen rows first, then their forms. Nothing here computes a new figure."""

@@ -1,0 +1,186 @@
+"""Rows -> text | markdown | csv | json. Forms for people are rounded, forms for programs raw."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from offshelf.errors import OffshelfError, did_you_mean
+from offshelf.report.rows import Cell, Column, Table
+
+
+def render(table: Table, form: str = "text") -> str:
+    r"""Return *table* in one form; no trailing line end.
+
+    ``text`` and ``markdown`` round numbers (92.73 %, 14,714,688, 58.9 MB, 2 min 05 s), show
+    a missing value as ``-`` and control characters as escapes, so that a name cannot steer
+    a terminal or break a row. ``csv`` and ``json`` hold raw values: shares from 0 to 1,
+    bytes, seconds; a missing value is an empty field or null. Names are left as they are
+    in both, also those that begin with ``=``, ``+``, ``-`` or ``@``: whoever opens the csv
+    of unknown names in a spreadsheet should import those columns as text.
+
+    Args:
+        table: the rows.
+        form: ``text``, ``markdown``, ``csv`` or ``json``.
+
+    Raises:
+        OffshelfError: unknown form.
+
+    >>> table = Table("Sizes", (Column("part"), Column("size", "bytes")), (("fc6", 411058176),))
+    >>> print(render(table))
+    Sizes
+    part      size
+    ----  --------
+    fc6   411.1 MB
+    >>> render(table, "csv")
+    'part,size\nfc6,411058176'
+    """
+    if form not in _FORMS:
+        hint = did_you_mean(form, _FORMS)
+        raise OffshelfError(f"unknown form {form!r}: the forms are {', '.join(_FORMS)}.{hint}")
+    return _FORMS[form](table)
+
+
+def format_cell(cell: Cell, kind: str) -> str:
+    """Return *cell* as a person reads it.
+
+    >>> format_cell(0.92731, "percent"), format_cell(14714688, "integer"), format_cell(None, "text")
+    ('92.73 %', '14,714,688', '-')
+    >>> format_cell(125.2, "seconds"), format_cell(411058176, "bytes")
+    ('2 min 05 s', '411.1 MB')
+    """
+    if cell is None:
+        return "-"
+    if isinstance(cell, str):
+        return _printable(cell)
+    return _NUMBERS[kind](cell)
+
+
+def _printable(text: str) -> str:
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
+
+
+def _bytes(value: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if abs(value) < (1000 if unit == "bytes" else 999.95):
+            return f"{value:.0f} bytes" if unit == "bytes" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:,.1f} TB"
+
+
+def _seconds(value: float) -> str:
+    if abs(value) < 59.95:
+        return f"{value:.2f} s" if abs(value) < 9.995 else f"{value:.1f} s"
+    minutes, seconds = divmod(round(value), 60)
+    if minutes < 60:
+        return f"{minutes} min {seconds:02d} s"
+    return f"{minutes // 60:,} h {minutes % 60:02d} min"
+
+
+_NUMBERS: Mapping[str, Callable[[float], str]] = {
+    "integer": lambda value: f"{value:,}",
+    "number": _number,
+    "percent": lambda value: f"{100 * value:.2f} %",
+    "bytes": _bytes,
+    "seconds": _seconds,
+}
+
+
+def _heading(column: Column) -> str:
+    return _printable(f"{column.name} ({column.unit})" if column.unit else column.name)
+
+
+def _cells(table: Table) -> list[list[str]]:
+    kinds = [column.kind for column in table.columns]
+    return [
+        [format_cell(cell, kind) for cell, kind in zip(row, kinds, strict=True)]
+        for row in table.rows
+    ]
+
+
+def _text(table: Table) -> str:
+    from rich.cells import cell_len
+
+    headings, cells = [_heading(column) for column in table.columns], _cells(table)
+    widths = [max(map(cell_len, column)) for column in zip(headings, *cells, strict=True)]
+
+    def line(row: list[str]) -> str:
+        parts = []
+        for text, width, column in zip(row, widths, table.columns, strict=True):
+            gap = " " * (width - cell_len(text))
+            parts.append(text + gap if column.kind == "text" else gap + text)
+        return "  ".join(parts).rstrip()
+
+    rule = ["-" * width for width in widths]
+    title = [_printable(table.title)] if table.title else []
+    return "\n".join([*title, *(line(row) for row in [headings, rule, *cells])])
+
+
+def _markdown(table: Table) -> str:
+    def line(row: list[str]) -> str:
+        return f"| {' | '.join(row)} |"
+
+    headings = [_escaped(_heading(column)) for column in table.columns]
+    rule = ["---" if column.kind == "text" else "---:" for column in table.columns]
+    body = [[_escaped(cell) for cell in row] for row in _cells(table)]
+    title = [f"**{_escaped(_printable(table.title))}**", ""] if table.title else []
+    return "\n".join([*title, *(line(row) for row in [headings, rule, *body])])
+
+
+def _escaped(text: str) -> str:
+    text = re.sub(r"([\\|`*<>\[\]&~])", r"\\\1", text)
+    # An underscore inside a word is no emphasis, and living_room should stay readable.
+    return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)
+
+
+def _csv(table: Table) -> str:
+    rows = [tuple(column.name for column in table.columns), *table.rows]
+    return "\n".join(_csv_line(row) for row in rows)
+
+
+def _csv_line(row: tuple[Cell, ...]) -> str:
+    buffer = io.StringIO()
+    # Written with \r\n, so that csv quotes a field that holds either of the two.
+    csv.writer(buffer, lineterminator="\r\n").writerow(row)
+    return buffer.getvalue().removesuffix("\r\n")
+
+
+def _json(table: Table) -> str:
+    text = json.dumps(to_json(table), indent=2, ensure_ascii=False, allow_nan=False)
+    # File names that are not UTF-8 reach Python as lone surrogates, which no stream can write.
+    return re.sub("[\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def to_json(table: Table) -> dict[str, Any]:
+    """Return *table* as JSON values, one object per row.
+
+    >>> to_json(Table("Sizes", (Column("part"),), (("fc6",),)))["rows"]
+    [{'part': 'fc6'}]
+    """
+    names = [column.name for column in table.columns]
+    return {
+        "title": table.title,
+        "columns": [
+            {"name": column.name, "kind": column.kind, "unit": column.unit}
+            for column in table.columns
+        ],
+        "rows": [dict(zip(names, row, strict=True)) for row in table.rows],
+    }
+
+
+_FORMS: Mapping[str, Callable[[Table], str]] = {
+    "text": _text,
+    "markdown": _markdown,
+    "csv": _csv,
+    "json": _json,
+}
