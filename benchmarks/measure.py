@@ -1,0 +1,69 @@
+"""What the benchmarks share: one command in its own process, its time and its peak memory.
+
+Peak memory is the kernel's own figure for the largest process of the command (a loader's
+workers are processes of their own), taken when the command has ended. The figure includes
+what this process held when it started the command, so keep this process small.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+
+PACKAGES = ("torch", "torchvision", "timm", "openvino", "scikit-learn")
+# What the `offshelf` script does, for this interpreter.
+SCRIPT = "import sys; from offshelf.cli.main import main; sys.exit(main())"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished command: its standard output, wall time in seconds, peak memory in MiB."""
+
+    output: str
+    seconds: float
+    peak: float
+
+
+def offshelf(*arguments: str | Path) -> list[str]:
+    """Return the command that runs offshelf with *arguments* in this environment."""
+    return [sys.executable, "-c", SCRIPT, *map(str, arguments)]
+
+
+def run(command: Sequence[str]) -> Run:
+    """Run *command* to its end; a failure ends the benchmark with what it said."""
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        start = time.perf_counter()
+        process = subprocess.Popen(command, stdout=output, stderr=errors)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            errors.seek(0)
+            sys.exit(f"{' '.join(command[:6])} ...\n{errors.read().decode()}")
+        output.seek(0)
+        # Linux counts in KiB, macOS in bytes.
+        unit = 2**20 if sys.platform == "darwin" else 2**10
+        return Run(output.read().decode(), seconds, usage.ru_maxrss / unit)
+
+
+def machine() -> str:
+    """Return one line for RESULTS.md: date, processor, cores, Python, tested packages."""
+    packages = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    python = platform.python_version()
+    return f"{date.today()} | {_processor()}, {os.cpu_count()} cores | Python {python}, {packages}"
+
+
+def _processor() -> str:
+    listing = Path("/proc/cpuinfo")
+    lines = listing.read_text().splitlines() if listing.exists() else []
+    named = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or platform.machine())
