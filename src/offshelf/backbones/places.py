@@ -1,0 +1,141 @@
+"""Where a weights file may already be on this machine, in the order of the search.
+
+offshelf's weights folder, the folders in ``OFFSHELF_WEIGHTS_PATH``, the package that
+carries it, torch's cache, the Hugging Face cache. Nothing here touches the network.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from offshelf.backbones.spec import BackboneSpec, WeightsSpec
+from offshelf.home import weights_folder
+
+EXTRA_FOLDERS = "OFFSHELF_WEIGHTS_PATH"
+_HUB_ADDRESS = re.compile(r"https://huggingface\.co/(?P<hub>.+?)/resolve/[^/]+/(?P<file>.+)")
+
+
+@dataclass(frozen=True)
+class Place:
+    """One path where a weights file is looked for.
+
+    Attributes:
+        origin: ``weights folder``, ``package``, ``torch cache`` or ``huggingface cache``.
+        path: the file, which need not exist.
+    """
+
+    origin: str
+    path: Path
+
+
+def own_folder(backbone: BackboneSpec, cache_dir: str | Path | None = None) -> Path:
+    """Return the folder of a backbone's files that were added or fetched."""
+    return weights_folder(cache_dir) / backbone.name
+
+
+def places(
+    backbone: BackboneSpec, spec: WeightsSpec, cache_dir: str | Path | None = None
+) -> Iterator[Place]:
+    """Yield every path where the file of *spec* may be, best first."""
+    yield Place("weights folder", own_folder(backbone, cache_dir) / spec.file_name)
+    for folder in extra_folders():
+        yield Place("weights folder", folder / spec.file_name)
+        yield Place("weights folder", folder / backbone.name / spec.file_name)
+    for folder in package_folders(spec.package):
+        yield Place("package", folder / "models" / spec.file_name)
+    yield Place("torch cache", torch_cache() / spec.file_name)
+    cached = _hub_cached(spec.url)
+    if cached is not None:
+        yield Place("huggingface cache", cached)
+
+
+def find(
+    backbone: BackboneSpec, spec: WeightsSpec, cache_dir: str | Path | None = None
+) -> Iterator[Place]:
+    """Yield the places of :func:`places` where a file is."""
+    return (place for place in places(backbone, spec, cache_dir) if place.path.is_file())
+
+
+def searched(
+    backbone: BackboneSpec, spec: WeightsSpec, cache_dir: str | Path | None = None
+) -> list[str]:
+    """Return the places of a search in words, for the message that nothing was found."""
+    words = [str(own_folder(backbone, cache_dir)), *map(str, extra_folders())]
+    if spec.package:
+        absent = "" if package_folders(spec.package) else " (not installed)"
+        words.append(f"the package {spec.package}{absent}")
+    words.append(str(torch_cache()))
+    if _HUB_ADDRESS.fullmatch(spec.url):
+        words.append("the Hugging Face cache")
+    return words
+
+
+def extra_folders() -> list[Path]:
+    """Return the read-only folders that the environment names."""
+    listed = os.environ.get(EXTRA_FOLDERS, "").split(os.pathsep)
+    return [Path(folder).expanduser() for folder in listed if folder]
+
+
+def package_folders(package: str) -> list[Path]:
+    """Return the folders of an installed package, without importing it.
+
+    >>> package_folders("no_such_package")
+    []
+    """
+    found = importlib.util.find_spec(package) if package else None
+    return [Path(folder) for folder in (found and found.submodule_search_locations) or ()]
+
+
+def torch_cache() -> Path:
+    """Return the folder of torch's downloads, by torch's own rules but without torch.
+
+    >>> torch_cache().name
+    'checkpoints'
+    """
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    home = os.environ.get("TORCH_HOME") or str(Path(cache) / "torch")
+    return Path(home).expanduser() / "hub" / "checkpoints"
+
+
+def stated_hash(path: Path) -> str:
+    """Return the sha256 that is on record for a file of no published hash, or "".
+
+    The record is offshelf's note beside the file, or the name under which the Hugging
+    Face cache keeps its content.
+    """
+    noted = read_note(path).get("sha256", "")
+    content = path.resolve().name
+    return str(noted) or (content if re.fullmatch("[0-9a-f]{64}", content) else "")
+
+
+def note_path(path: Path) -> Path:
+    """Return the JSON file that says what the weights file at *path* is."""
+    return path.with_name(path.name + ".json")
+
+
+def read_note(path: Path) -> dict[str, Any]:
+    """Return the note beside a weights file, empty where there is none."""
+    try:
+        note = json.loads(note_path(path).read_text())
+    except (OSError, ValueError):
+        return {}
+    return note if isinstance(note, dict) else {}
+
+
+def _hub_cached(url: str) -> Path | None:
+    address = _HUB_ADDRESS.fullmatch(url)
+    if address is None:
+        return None
+    try:
+        from huggingface_hub import try_to_load_from_cache
+    except ImportError:
+        return None
+    cached = try_to_load_from_cache(address["hub"], address["file"])
+    return Path(cached) if isinstance(cached, str) else None
