@@ -1,0 +1,157 @@
+"""The only way from bytes to RGB. Whatever is wrong with a file ends as an ImageError.
+
+The status is a word for the row ledger; the reason is short, for a person, and the same
+in every run. Nothing of Pillow's global settings is changed, and the size that a file
+claims is checked before its pixels are decoded.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFile
+
+from offshelf.data.colour import rgb_pixels, upright
+from offshelf.data.content import DEFAULT_LIMITS, Limits, check_bytes, read_bytes
+from offshelf.data.formats import ends_early, image_format, lacks_codec, register
+from offshelf.data.names import shown
+from offshelf.data.quiet import quiet
+from offshelf.errors import DataError, ImageError
+
+__all__ = ["DEFAULT_LIMITS", "STATUSES", "Limits", "as_rgb", "decode", "read_bytes"]
+
+STATUSES = (
+    "ok",
+    "missing",
+    "empty",
+    "not_an_image",
+    "unreadable",
+    "truncated",
+    "too_large",
+    "unsupported",
+)
+
+
+def decode(content: bytes, limits: Limits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
+    r"""Decode the bytes of an image file.
+
+    Reads JPEG (and MPO), PNG, GIF, BMP, TIFF, WebP, AVIF, JPEG 2000 and PPM/PGM/PBM;
+    the first frame of an animation, the first page of a TIFF file. The EXIF orientation
+    is applied, transparency is laid on ``limits.background``, and grey of 16 and 32
+    bits is scaled by :func:`offshelf.data.colour.grey8`.
+
+    Returns:
+        RGB, uint8 H x W x 3; it may be read-only.
+
+    Raises:
+        ImageError: ``empty``, ``not_an_image``, ``truncated``, ``too_large``,
+            ``unsupported`` or ``unreadable`` (damaged).
+
+    >>> decode(b"P5 2 1 255 \x00\xff").tolist()
+    [[[0, 0, 0], [255, 255, 255]]]
+    """
+    if not content:
+        raise ImageError("empty", "the file is empty")
+    check_bytes(len(content), limits)
+    name = image_format(content)
+    try:
+        with quiet():
+            register(name)
+            with Image.open(io.BytesIO(content), formats=(name,)) as image:
+                pixels = _pixels(image, limits)
+        if ImageFile.LOAD_TRUNCATED_IMAGES and ends_early(name, content):
+            raise OSError("truncated")  # another library told Pillow to accept it
+    except Exception as error:  # on hostile bytes Pillow's readers raise nearly anything
+        raise _undecoded(error, name, content) from error
+    return pixels
+
+
+def as_rgb(
+    image: str | Path | Image.Image | NDArray[np.uint8], limits: Limits = DEFAULT_LIMITS
+) -> NDArray[np.uint8]:
+    """Return RGB pixels of whatever a Python caller has: a path, a PIL image, an array.
+
+    Args:
+        image: path of a file; PIL image (its EXIF orientation is applied); or uint8
+            array H x W, H x W x 1 (grey), H x W x 3 (RGB), H x W x 4 (RGBA).
+        limits: limits and background.
+
+    Returns:
+        uint8 H x W x 3, C-contiguous; for an RGB array this may be the array itself.
+
+    Raises:
+        ImageError: the file or PIL image cannot be decoded; the text names the file.
+        DataError: another type, an array of another dtype or shape, or no pixels.
+
+    >>> as_rgb(np.zeros((4, 5), np.uint8)).shape
+    (4, 5, 3)
+    """
+    if isinstance(image, str | Path):
+        try:
+            return decode(read_bytes(image, limits), limits)
+        except ImageError as error:
+            raise ImageError(error.status, f"{shown(image)}: {error.reason}") from error
+    if isinstance(image, Image.Image):
+        return _from_pil(image, limits)
+    if isinstance(image, np.ndarray):
+        return _from_array(image, limits)
+    raise DataError(f"an image is a path, a PIL image or a uint8 array, not {type(image).__name__}")
+
+
+def _pixels(image: Image.Image, limits: Limits) -> NDArray[np.uint8]:
+    width, height = image.size
+    if width * height > limits.max_pixels:
+        raise ImageError(
+            "too_large", f"{width} x {height} pixels, the limit is {limits.max_pixels} in all"
+        )
+    image.load()
+    return rgb_pixels(upright(image), limits.background)
+
+
+def _from_pil(image: Image.Image, limits: Limits) -> NDArray[np.uint8]:
+    if 0 in image.size:
+        raise DataError("an image without pixels")
+    try:
+        with quiet():
+            return _pixels(image, limits)
+    except Exception as error:
+        raise _undecoded(error, image.format or "PIL", b"") from error
+
+
+def _from_array(array: NDArray[np.uint8], limits: Limits) -> NDArray[np.uint8]:
+    if array.dtype != np.uint8:
+        scale = "; scale it to 0..255 and use .astype('uint8')" if array.dtype.kind == "f" else ""
+        raise DataError(f"an image array must be uint8, not {array.dtype}{scale}")
+    channels = array.shape[2] if array.ndim == 3 else 1
+    if array.ndim not in (2, 3) or channels not in (1, 3, 4):
+        moved = array.ndim == 3 and array.shape[0] in (1, 3, 4)
+        hint = "; move the channels last: numpy.moveaxis(array, 0, -1)" if moved else ""
+        raise DataError(f"an image array is H x W, or H x W x 1, 3 or 4, not {_shape(array)}{hint}")
+    if array.size == 0:
+        raise DataError(f"an image array without pixels: {_shape(array)}")
+    if channels == 4:
+        return rgb_pixels(Image.fromarray(np.ascontiguousarray(array)), limits.background)
+    if channels == 1:
+        return np.repeat(array.reshape(*array.shape[:2], 1), 3, axis=2)
+    return np.ascontiguousarray(array)
+
+
+def _shape(array: NDArray[np.uint8]) -> str:
+    return " x ".join(str(length) for length in array.shape) or "a single number"
+
+
+def _undecoded(error: Exception, name: str, content: bytes) -> ImageError:
+    if isinstance(error, ImageError):
+        return error
+    if isinstance(error, Image.DecompressionBombError):
+        return ImageError("too_large", "more pixels than Pillow's limit")
+    if isinstance(error, MemoryError):
+        return ImageError("too_large", "more than the free memory")
+    if lacks_codec(name):
+        return ImageError("unsupported", f"this build of Pillow cannot read {name}")
+    if "truncated" in str(error).lower() or (content and ends_early(name, content)):
+        return ImageError("truncated", f"the {name} file ends early")
+    return ImageError("unreadable", f"damaged, or an unusual kind of {name}")

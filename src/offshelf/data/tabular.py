@@ -1,0 +1,132 @@
+"""CSV and Parquet files of images: what their rows mean as paths, classes and splits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from offshelf.data.columns import Cells, read_cells
+from offshelf.data.names import (
+    SPLIT_WORDS,
+    TEST,
+    TRAIN,
+    VAL,
+    counted,
+    listed,
+    same_class_key,
+    shown,
+    split_word,
+)
+from offshelf.data.rows import Reading, Row
+from offshelf.errors import DataError, did_you_mean
+
+
+def read_tabular(file: Path, *, labelled: bool = True) -> Reading:
+    """Read the images of a CSV or Parquet file.
+
+    Paths are relative to the folder of *file*. Labels that differ only in case or
+    spaces within one split stay apart, with a warning. A few images that do not exist
+    are the business of the row ledger; if none exists, the paths are wrong.
+
+    Args:
+        file: a file whose name ends in one of ``columns.TABLE_SUFFIXES``.
+        labelled: whether the column ``label`` is needed; ``label`` and ``split`` are
+            ignored when it is not.
+
+    Raises:
+        DataError: the file cannot be read, lacks a column or has no rows; a row has an
+            empty path or label or an unknown split; or not one of its images exists.
+    """
+    needed = ("path", "label") if labelled else ("path",)
+    cells = read_cells(file, needed)
+    if not cells:
+        raise DataError(f"{shown(file)}: has no rows; it needs one row per image")
+    _check_filled(file, cells, needed)
+    if not labelled:
+        cells = [cell._replace(label="", split="") for cell in cells]
+    warnings: list[str] = []
+    cells = _with_splits(file, cells, warnings)
+    cells = _without_repeats(cells, warnings)
+    _note_twins(cells, warnings)
+    rows = tuple(_row(file.parent, cell) for cell in cells)
+    _check_exist(file, rows)
+    return Reading(rows, tuple(f"{shown(file)}: {warning}" for warning in warnings))
+
+
+def _row(base: Path, cell: Cells) -> Row:
+    return Row(str(base / cell.path), cell.path.replace("\\", "/"), cell.label, cell.split)
+
+
+def _check_filled(file: Path, cells: list[Cells], needed: tuple[str, ...]) -> None:
+    for column in needed:
+        empty = [cell.number for cell in cells if not getattr(cell, column)]
+        if empty:
+            more = f" (and {len(empty) - 1} more)" if len(empty) > 1 else ""
+            raise DataError(f"{shown(file)}: row {empty[0]}{more} has an empty {column}")
+
+
+def _check_exist(file: Path, rows: tuple[Row, ...]) -> None:
+    if not any(Path(row.path).exists() for row in rows):
+        raise DataError(
+            f"{shown(file)}: none of its {counted(len(rows), 'image')} exists; paths are relative "
+            f"to the folder of the file, the first is '{shown(rows[0].path)}'"
+        )
+
+
+def _with_splits(file: Path, cells: list[Cells], warnings: list[str]) -> list[Cells]:
+    """Turn split words into ``train`` and ``test``; a column of blanks is no column."""
+    if not any(cell.split for cell in cells):
+        return cells
+    words = [_split_of(file, cell) for cell in cells]
+    unused = words.count(VAL) if TEST in words else 0
+    if unused:
+        warnings.append(f"test rows are the test split; {counted(unused, 'val row')} left out")
+    return [
+        cell._replace(split=TRAIN if word == TRAIN else TEST)
+        for cell, word in zip(cells, words, strict=True)
+        if not (unused and word == VAL)
+    ]
+
+
+def _split_of(file: Path, cell: Cells) -> str:
+    word = split_word(cell.split)
+    if not word:
+        what = f"an unknown split '{shown(cell.split)}'" if cell.split else "an empty split"
+        hint = did_you_mean(cell.split, SPLIT_WORDS, limit=1)
+        raise DataError(
+            f"{shown(file)}: row {cell.number} has {what}; use train, test or val.{hint}"
+        )
+    return word
+
+
+def _without_repeats(cells: list[Cells], warnings: list[str]) -> list[Cells]:
+    """Take equal rows once; say which images have two labels or are in both splits."""
+    first: dict[tuple[str, str, str], Cells] = {}
+    labels: dict[str, set[str]] = {}
+    splits: dict[str, set[str]] = {}
+    for cell in cells:
+        first.setdefault((cell.path, cell.label, cell.split), cell)
+        labels.setdefault(cell.path, set()).add(cell.label)
+        splits.setdefault(cell.path, set()).add(cell.split)
+    repeats = len(cells) - len(first)
+    torn = [path for path, found in labels.items() if len(found) > 1]
+    leaked = [path for path, found in splits.items() if len(found) > 1]
+    if repeats:
+        warnings.append(f"{counted(repeats, 'repeated row')} left out")
+    if torn:
+        warnings.append(f"images with more than one label: {listed(torn)}")
+    if leaked:
+        warnings.append(f"images both in train and in test (accuracy too high): {listed(leaked)}")
+    return list(first.values())
+
+
+def _note_twins(cells: list[Cells], warnings: list[str]) -> None:
+    """Say which labels of one split look alike: typed by hand, they may be one class."""
+    alike: dict[tuple[str, str], set[str]] = {}
+    for cell in cells:
+        alike.setdefault((cell.split, same_class_key(cell.label)), set()).add(cell.label)
+    for labels in alike.values():
+        if len(labels) > 1:
+            warnings.append(
+                "labels that differ only in case or spaces stay classes of their own: "
+                + listed(sorted(labels))
+            )

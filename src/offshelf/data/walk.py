@@ -1,0 +1,156 @@
+"""Which files of a folder are images: one walk, in an order no file system decides.
+
+Hidden files, files that are not images by name, links that lead back and folders that
+cannot be read are left out, and tallied so that each kind is said once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from offshelf.data.names import counted, listed, shown
+
+SUFFIXES = frozenset(
+    f".{ending}"
+    for ending in (
+        *("jpg", "jpeg", "jpe", "jfif", "mpo", "png", "apng", "gif", "bmp", "tif", "tiff"),
+        *("webp", "avif", "jp2", "j2k", "ppm", "pgm", "pbm", "pnm"),
+    )
+)
+# Folders that file servers and archivers leave behind; their files are no images of yours.
+_DEBRIS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
+
+Identity = tuple[int, int]
+
+
+@dataclass
+class LeftOut:
+    """What a walk left out, counted over all folders of one DATA."""
+
+    hidden: int = 0
+    suffixes: Counter[str] = field(default_factory=Counter)
+    loops: list[str] = field(default_factory=list)
+    locked: list[str] = field(default_factory=list)
+
+    def warnings(self, data: str | Path) -> tuple[str, ...]:
+        """Return one line for each kind of thing that was left out of *data*."""
+        lines = []
+        if self.locked:
+            lines.append(f"folders that cannot be read are left out: {listed(self.locked)}")
+        if self.loops:
+            lines.append(f"links to folders already read are not followed: {listed(self.loops)}")
+        if self.suffixes:
+            kinds = ", ".join(f"{shown(s)} ({n})" for s, n in self.suffixes.most_common(5))
+            number = counted(self.suffixes.total(), "file")
+            lines.append(f"{number} left out, not images by their names: {kinds}")
+        if self.hidden:
+            number = counted(self.hidden, "hidden file or folder", "hidden files or folders")
+            lines.append(f"{number} left out")
+        return tuple(f"{shown(data)}: {line}" for line in lines)
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a file or folder of this name is none of the person's own.
+
+    >>> is_hidden(".DS_Store"), is_hidden("__MACOSX"), is_hidden("coast")
+    (True, True, False)
+    """
+    return name.startswith(".") or name in _DEBRIS
+
+
+def is_image_name(name: str) -> bool:
+    """Return whether the file name ends like that of an image, in any case.
+
+    >>> is_image_name("A.JPG"), is_image_name("Thumbs.db")
+    (True, False)
+    """
+    return os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122 (hot loop)
+
+
+def subfolders(folder: Path, left_out: LeftOut) -> tuple[list[str], list[str]]:
+    """Return the names of the folders and of the image files directly in *folder*, sorted."""
+    folders, images = list[str](), list[str]()
+    for name, is_folder, _ in _entries(folder, left_out):
+        (folders if is_folder else images).append(name)
+    return sorted(folders), sorted(images)
+
+
+def images_under(folder: Path, left_out: LeftOut) -> list[str]:
+    """Return every image below *folder*: paths inside it with ``/``, sorted.
+
+    Each folder is read once and under its real path where it has one here, so links
+    that form a loop cannot hang the walk; a link to a folder above is not followed.
+    """
+    above = (*folder.absolute().parents, *folder.resolve().parents)
+    seen = {_identity(place) for place in (folder, *above)}
+    found: list[str] = []
+    waiting, links = [""], list[str]()
+    while waiting or links:
+        if not waiting:
+            waiting = _first_new(folder, links, seen, left_out)
+            continue
+        prefix = waiting.pop()
+        for name, is_folder, is_link in _entries(folder / prefix, left_out):
+            inside = f"{prefix}{name}"
+            if not is_folder:
+                found.append(inside)
+            elif is_link:
+                links.append(inside)
+            else:
+                seen.add(_identity(folder / inside))
+                waiting.append(f"{inside}/")
+    return sorted(found)
+
+
+def _first_new(
+    folder: Path, links: list[str], seen: set[Identity | None], left_out: LeftOut
+) -> list[str]:
+    """Take links until one leads to a folder that was not read; return it as a prefix."""
+    links.sort(reverse=True)
+    while links:
+        link = links.pop()
+        identity = _identity(folder / link)
+        if identity not in seen:
+            seen.add(identity)
+            return [f"{link}/"]
+        left_out.loops.append(f"{folder.name}/{link}")
+    return []
+
+
+def _entries(folder: Path, left_out: LeftOut) -> list[tuple[str, bool, bool]]:
+    """Return (name, is a folder, is a link) of what counts, sorted by name."""
+    try:
+        with os.scandir(folder) as scan:
+            entries = sorted(scan, key=lambda entry: entry.name)
+    except OSError:
+        left_out.locked.append(str(folder))
+        return []
+    kept = []
+    for entry in entries:
+        is_folder = _is_folder(entry)
+        if is_hidden(entry.name):
+            left_out.hidden += 1
+        elif is_folder or is_image_name(entry.name):
+            kept.append((entry.name, is_folder, entry.is_symlink()))
+        else:
+            suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122
+            left_out.suffixes[suffix or "no ending"] += 1
+    return kept
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _identity(folder: Path) -> Identity | None:
+    try:
+        status = folder.stat()
+    except OSError:  # gone, or behind a folder that may not be entered: never followed
+        return None
+    return status.st_dev, status.st_ino
