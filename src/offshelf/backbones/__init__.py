@@ -1,0 +1,1 @@
+"""Backbones: a network, one weights file, and the preprocessing that belongs to it."""

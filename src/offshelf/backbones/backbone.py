@@ -1,0 +1,131 @@
+"""A backbone at work: the network's spec, one weights file, and its preprocessing."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from offshelf.backbones import weights as weights_files
+from offshelf.backbones.catalog import get_spec
+from offshelf.backbones.spec import RESIZES, BackboneSpec, InputSpec, Resize
+from offshelf.backbones.weights import WeightsFile
+from offshelf.errors import BackboneError, LayerError, did_you_mean
+from offshelf.progress import Progress
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network together with its weights file and the preprocessing in force.
+
+    Attributes:
+        spec: architecture, known weights and layer names.
+        file: the weights file in use.
+        input: the preprocessing of that file, with the caller's resize, if any.
+    """
+
+    spec: BackboneSpec
+    file: WeightsFile
+    input: InputSpec
+
+    @property
+    def trained(self) -> bool:
+        """False for random weights: then no result says anything about images."""
+        return self.file.trained
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the features: network, weights hash, preprocessing."""
+        return {
+            "source": self.spec.source,
+            "architecture": self.spec.architecture,
+            "weights": self.file.sha256,
+            "input": self.input.to_json(),
+        }
+
+    def path_of(self, layer: str) -> str:
+        """Return the module path of *layer*, without loading torch where that is possible.
+
+        Raises:
+            LayerError: there is no such layer.
+        """
+        from offshelf.backbones import layers
+
+        known = layers.known_path(self.spec, layer)
+        return known or layers.resolve(self.spec, layer, self.input.size).path
+
+    def require(self, layer: str) -> Any:
+        """Return the :class:`Layer`, after checking that the weights reach it.
+
+        Raises:
+            LayerError: there is no such layer, or the weights file ends before it.
+        """
+        from offshelf.backbones import layers
+
+        row = layers.resolve(self.spec, layer, self.input.size)
+        covers = set(self.file.spec.covers)
+        if covers and not row.needs <= covers:
+            raise LayerError(self._beyond(row.name))
+        return row
+
+    def _beyond(self, layer: str) -> str:
+        deepest = self.deepest()
+        full = next((w for w in self.spec.weights if not w.covers), None)
+        bring = (
+            f"; bring the full weights, {full.file_name}, with "
+            f"'offshelf weights add FILE --backbone {self.spec.name}'"
+            if full
+            else ""
+        )
+        name = self.file.path.name if self.file.path else self.file.spec.file_name
+        return (
+            f"{self.spec.name}: {layer} needs tensors that {name} does not hold: "
+            f"it covers the layers up to {deepest}{bring}"
+        )
+
+    def deepest(self) -> str:
+        """Return the name of the deepest layer that the weights cover."""
+        from offshelf.backbones import layers
+
+        covers = set(self.file.spec.covers)
+        rows = layers.named_layers(self.spec, self.input.size)
+        return [row.name for row in rows if not covers or row.needs <= covers][-1]
+
+
+def open_backbone(
+    name: str,
+    *,
+    weights: str | None = None,
+    resize: str | None = None,
+    cache_dir: str | Path | None = None,
+    download: bool = True,
+    progress: Progress | None = None,
+) -> Backbone:
+    """Find a backbone's weights and say how they are used.
+
+    Args:
+        name: a name of the catalogue, ``timm/NAME`` or ``torchvision/NAME``.
+        weights: a file, the tag of a known weights file, ``random``, or None to search.
+        resize: ``squash``, ``crop`` or ``letterbox`` instead of the weights' own.
+        cache_dir: the root of offshelf's own folders.
+        download: whether weights that are nowhere on this machine may be fetched.
+        progress: is told of a download and of anything worth knowing.
+
+    Raises:
+        BackboneError: the name or the resize mode is unknown.
+        WeightsError: the weights are not here, or are not what they should be.
+
+    >>> open_backbone("efficientnet_lite0").input.size
+    224
+    """
+    spec = get_spec(name)
+    file = weights_files.locate(
+        spec, weights=weights, cache_dir=cache_dir, download=download, progress=progress
+    )
+    if resize is None:
+        return Backbone(spec, file, file.spec.input)
+    if resize not in RESIZES:
+        raise BackboneError(
+            f"no resize mode {resize!r}: {', '.join(RESIZES)}.{did_you_mean(resize, RESIZES)}"
+        )
+    return Backbone(spec, file, dataclasses.replace(file.spec.input, resize=cast(Resize, resize)))

@@ -1,0 +1,97 @@
+"""The only way from an RGB image to the pixels a network gets.
+
+Everything up to here is 8-bit; scaling by mean and standard deviation happens inside the
+network's graph. What :func:`prepare` returns is therefore exactly what the network saw,
+and can be shown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from offshelf.backbones.spec import InputSpec
+
+Box = tuple[int, int, int, int]
+
+_FILTERS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+}
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How the source lies in the square, so that overlays line up.
+
+    Attributes:
+        source: left, top, right, bottom of the part of the source image that is seen.
+        target: left, top, right, bottom of where it lies in the square, in pixels.
+    """
+
+    source: Box
+    target: Box
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The network's view of one image.
+
+    Attributes:
+        pixels: uint8 array, size x size x 3, RGB.
+        geometry: which part of the source it shows, and where.
+    """
+
+    pixels: NDArray[np.uint8]
+    geometry: Geometry
+
+
+def geometry(width: int, height: int, spec: InputSpec) -> Geometry:
+    """Return where an image of *width* x *height* pixels lands under *spec*.
+
+    >>> geometry(400, 200, InputSpec(size=100, resize="letterbox")).target
+    (0, 25, 100, 75)
+    >>> geometry(400, 200, InputSpec(size=100, resize="crop", crop_share=1.0)).source
+    (100, 0, 300, 200)
+    """
+    square: Box = (0, 0, spec.size, spec.size)
+    if spec.resize == "squash":
+        return Geometry((0, 0, width, height), square)
+    if spec.resize == "crop":
+        side = max(1, round(min(width, height) * spec.crop_share))
+        left, top = (width - side) // 2, (height - side) // 2
+        return Geometry((left, top, left + side, top + side), square)
+    scale = spec.size / max(width, height)
+    wide, high = max(1, round(width * scale)), max(1, round(height * scale))
+    left, top = (spec.size - wide) // 2, (spec.size - high) // 2
+    return Geometry((0, 0, width, height), (left, top, left + wide, top + high))
+
+
+def prepare(rgb: NDArray[np.uint8], spec: InputSpec) -> Prepared:
+    """Resize one RGB image to the network's square.
+
+    Args:
+        rgb: uint8 array, H x W x 3, any H and W of at least 1.
+        spec: the preprocessing of the weights.
+
+    Returns:
+        The pixels (uint8, size x size x 3) and their geometry.
+
+    >>> prepare(np.zeros((3, 5, 3), np.uint8), InputSpec(size=8)).pixels.shape
+    (8, 8, 3)
+    """
+    place = geometry(rgb.shape[1], rgb.shape[0], spec)
+    left, top, right, bottom = place.target
+    resized = Image.fromarray(rgb).resize(
+        (right - left, bottom - top), _FILTERS[spec.interpolation], box=place.source
+    )
+    if (right - left, bottom - top) == (spec.size, spec.size):
+        return Prepared(np.asarray(resized), place)
+    filler = np.round(np.array(spec.mean) * 255).astype(np.uint8)
+    pixels = np.empty((spec.size, spec.size, 3), np.uint8)
+    pixels[:] = filler
+    pixels[top:bottom, left:right] = np.asarray(resized)
+    return Prepared(pixels, place)

@@ -1,0 +1,35 @@
+"""``offshelf backbones``: the catalogue, and what of it can be used here and now."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+
+from offshelf.cli import console, options
+
+SUMMARY = "list the networks that have a name here, and which weights are on this machine"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "--available", action="store_true", help="only those whose weights are on this machine"
+    )
+    options.add_cache(parser)
+    options.add_output(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    from offshelf.jobs.backbones import backbone_rows, backbone_table
+    from offshelf.report.tables import render
+
+    rows = backbone_rows(arguments.cache_dir)
+    if arguments.available:
+        rows = tuple(row for row in rows if row.available)
+    if arguments.json:
+        console.print_json({"backbones": [dataclasses.asdict(row) for row in rows]})
+        return 0
+    console.say(render(backbone_table(rows), "text"))
+    console.say("any timm/NAME and torchvision/NAME works too; 'offshelf weights' brings weights here")
+    return 0

@@ -1,0 +1,168 @@
+"""Options that several commands share, and the settings they become."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from offshelf.engine.base import EngineOptions
+    from offshelf.jobs.settings import FeatureSettings, RunSettings
+
+DATA_HELP = (
+    "a folder with train/ and test/ (or val/) that hold one folder per class; a folder of "
+    "class folders (then split by --seed and --test-size); or a CSV or Parquet file with "
+    "columns path, label and perhaps split"
+)
+
+
+def whole_number(low: int, high: int) -> Callable[[str], int]:
+    """Return a converter for whole numbers from *low* to *high*.
+
+    >>> whole_number(1, 8)("4")
+    4
+    """
+
+    def convert(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{value} is not from {low} to {high}")
+        return value
+
+    return convert
+
+
+def add_backbone(parser: argparse.ArgumentParser) -> None:
+    """Add which network and weights."""
+    group = parser.add_argument_group("network")
+    group.add_argument(
+        "-b",
+        "--backbone",
+        default="efficientnet_lite0",
+        metavar="NAME",
+        help="a name of 'offshelf backbones', timm/NAME or torchvision/NAME (%(default)s)",
+    )
+    add_weights(group)
+    group.add_argument(
+        "--resize",
+        metavar="MODE",
+        help="squash (stretch the whole image to the square; default), crop (short side, then "
+        "centre) or letterbox (keep the shape, fill the rest)",
+    )
+
+
+def add_weights(parser: argparse._ActionsContainer) -> None:
+    """Add where the weights come from."""
+    parser.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="a weights file, the tag of a known one, or 'random' (an untrained network); "
+        "default: search this machine, then download",
+    )
+    parser.add_argument(
+        "--no-download", action="store_true", help="never fetch weights that are not here"
+    )
+
+
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """Add how the network runs and where results are kept."""
+    group = parser.add_argument_group("running")
+    group.add_argument(
+        "--engine", default="auto", metavar="NAME", help="auto, openvino or torch (%(default)s)"
+    )
+    group.add_argument(
+        "--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps (%(default)s)"
+    )
+    group.add_argument("--precision", default="fp32", metavar="NAME", help="fp32")
+    group.add_argument(
+        "--batch-size",
+        type=whole_number(1, 4096),
+        metavar="N",
+        help="images in one request (default: the engine's choice)",
+    )
+    group.add_argument(
+        "--workers",
+        type=whole_number(1, 256),
+        metavar="N",
+        help="threads that read and decode images (default: one per processor)",
+    )
+    add_cache(group)
+    group.add_argument(
+        "--max-pixels",
+        type=whole_number(1, 10**10),
+        metavar="N",
+        help="refuse images with more pixels (default: 178,956,970)",
+    )
+
+
+def add_cache(parser: argparse._ActionsContainer) -> None:
+    """Add the folder of everything that is kept."""
+    parser.add_argument(
+        "--cache-dir",
+        metavar="DIR",
+        help="where weights, features and compiled networks are kept "
+        "(default: $OFFSHELF_CACHE_DIR or the user's cache folder)",
+    )
+
+
+def add_seed(parser: argparse.ArgumentParser) -> None:
+    """Add what makes a run repeatable."""
+    parser.add_argument(
+        "--seed",
+        type=whole_number(0, 2**32 - 1),
+        default=0,
+        metavar="N",
+        help="of every random choice (%(default)s)",
+    )
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """Add what is printed."""
+    group = parser.add_argument_group("output")
+    group.add_argument("--json", action="store_true", help="print one JSON document on stdout")
+    group.add_argument("--quiet", action="store_true", help="no progress and no notes on stderr")
+
+
+def feature_settings(options: argparse.Namespace, layer: str, pooling: str) -> FeatureSettings:
+    """Return which features the options ask for."""
+    from offshelf.jobs.settings import FeatureSettings
+
+    return FeatureSettings(
+        options.backbone,
+        layer,
+        pooling,
+        options.weights,
+        options.resize,
+        download=not options.no_download,
+    )
+
+
+def run_settings(options: argparse.Namespace) -> RunSettings:
+    """Return how the options want the work done."""
+    from offshelf.data.decode import Limits
+    from offshelf.jobs.settings import RunSettings
+
+    given = {
+        name: getattr(options, name)
+        for name in ("workers", "seed", "test_size", "samples")
+        if getattr(options, name, None) is not None
+    }
+    limits = Limits(max_pixels=options.max_pixels) if options.max_pixels else Limits()
+    return RunSettings(engine=engine_options(options), limits=limits, **given)
+
+
+def engine_options(options: argparse.Namespace) -> EngineOptions:
+    """Return the engine that the options ask for."""
+    from offshelf.engine.base import EngineOptions
+
+    return EngineOptions(
+        engine=options.engine,
+        device=options.device,
+        precision=options.precision,
+        batch_size=options.batch_size,
+        cache_dir=options.cache_dir,
+    )

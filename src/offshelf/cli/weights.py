@@ -1,0 +1,91 @@
+"""``offshelf weights``: list, add and fetch weights files."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from typing import Any
+
+from offshelf.cli import console, options
+
+SUMMARY = "list, add or fetch weights files"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    actions = parser.add_subparsers(metavar="ACTION", dest="action", required=True)
+    listing = actions.add_parser("list", help="the weights files on this machine")
+    add = actions.add_parser("add", help="copy a weights file into offshelf's folder")
+    add.add_argument("file", metavar="FILE", help="a safetensors or torch file")
+    add.add_argument("-b", "--backbone", required=True, metavar="NAME", help="whose weights it holds")
+    add.add_argument(
+        "--unverified", action="store_true", help="accept a file whose hash is not in the catalogue"
+    )
+    fetch = actions.add_parser("fetch", help="download the weights of a backbone")
+    fetch.add_argument("backbone", metavar="NAME", help="a name of 'offshelf backbones'")
+    for action in (listing, add, fetch):
+        options.add_cache(action)
+        options.add_output(action)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    actions = {"list": _list, "add": _add, "fetch": _fetch}
+    return actions[arguments.action](arguments)
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from offshelf.jobs.backbones import backbone_rows
+    from offshelf.report.rows import Column, Table
+    from offshelf.report.tables import render
+
+    rows = [row for row in backbone_rows(arguments.cache_dir) if row.available]
+    if arguments.json:
+        console.print_json({"weights": [dataclasses.asdict(row) for row in rows]})
+        return 0
+    columns = (Column("backbone"), Column("weights"), Column("size", "bytes"), Column("file"))
+    cells = tuple((row.name, row.weights, row.bytes, row.path) for row in rows)
+    console.say(render(Table("Weights on this machine", columns, cells), "text"))
+    return 0
+
+
+def _add(arguments: argparse.Namespace) -> int:
+    from offshelf.backbones.catalog import get_spec
+    from offshelf.backbones.weights import add
+
+    file = add(
+        arguments.file,
+        get_spec(arguments.backbone),
+        cache_dir=arguments.cache_dir,
+        unverified=arguments.unverified,
+    )
+    return _show(arguments, file)
+
+
+def _fetch(arguments: argparse.Namespace) -> int:
+    from offshelf.backbones.catalog import get_spec
+    from offshelf.backbones.weights import locate
+
+    with console.progress(arguments.quiet) as progress:
+        file = locate(
+            get_spec(arguments.backbone), cache_dir=arguments.cache_dir, progress=progress
+        )
+    return _show(arguments, file)
+
+
+def _show(arguments: argparse.Namespace, file: Any) -> int:
+    document = {
+        "backbone": arguments.backbone,
+        "weights": file.spec.tag,
+        "sha256": file.sha256,
+        "path": str(file.path),
+        "origin": file.origin,
+        "covers": list(file.spec.covers),
+    }
+    if arguments.json:
+        console.print_json(document)
+        return 0
+    part = f" ({' and '.join(file.spec.covers)} only)" if file.spec.covers else ""
+    console.say(f"{arguments.backbone}: {file.spec.tag}{part}, sha256 {file.sha256}")
+    console.say(f"{file.origin}: {file.path}")
+    return 0

@@ -1,0 +1,1 @@
+"""Engines: what runs a backbone. Every engine gives what the torch reference gives."""

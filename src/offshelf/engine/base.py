@@ -1,0 +1,175 @@
+"""The contract of engines, and which one runs on this machine.
+
+An engine is opened for a backbone and a fixed set of taps. It takes uint8 batches,
+N x S x S x 3, of any N, and always returns ``{tap: float32 array, N x ...}``. Batches are
+padded to a fixed size inside, so an image alone gives the same bits as in company.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol, TypeVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offshelf.backbones.backbone import Backbone
+from offshelf.errors import EngineError, LayerError, did_you_mean
+
+Pooling = Literal["none", "flatten", "avg", "max", "gem"]
+POOLINGS: tuple[Pooling, ...] = ("flatten", "avg", "max", "gem")
+ENGINES = ("auto", "openvino", "torch")
+Ticket = TypeVar("Ticket")
+
+
+@dataclass(frozen=True)
+class Tap:
+    """A layer and what is done to its activation before it leaves the network.
+
+    Attributes:
+        path: module path, see :mod:`offshelf.backbones.layers`.
+        pooling: ``flatten``, ``avg``, ``max``, ``gem``, or ``none`` for the activation
+            as it is.
+    """
+
+    path: str
+    pooling: Pooling = "none"
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How the engine runs.
+
+    Attributes:
+        engine: ``auto``, ``openvino`` or ``torch``.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        precision: ``fp32``.
+        batch_size: rows in one request; None lets the engine choose.
+        threads: processor threads; None for all.
+        cache_dir: root of offshelf's own folders.
+    """
+
+    engine: str = "auto"
+    device: str = "auto"
+    precision: str = "fp32"
+    batch_size: int | None = None
+    threads: int | None = None
+    cache_dir: str | Path | None = None
+
+
+class Engine(Protocol):
+    """A backbone that runs. See the module's text for the contract."""
+
+    name: str
+    device: str
+    batch_size: int
+    shapes: Mapping[Tap, tuple[int, ...]]
+
+    def run(self, batch: NDArray[np.uint8]) -> dict[Tap, NDArray[np.float32]]:
+        """Return the activations of *batch* (uint8, N x S x S x 3) at every tap."""
+
+    def stream(
+        self, batches: Iterable[tuple[Ticket, NDArray[np.uint8]]]
+    ) -> Iterator[tuple[Ticket, dict[Tap, NDArray[np.float32]]]]:
+        """Run batches of at most ``batch_size`` rows, in order, several at a time."""
+
+    def close(self) -> None:
+        """Release memory and threads."""
+
+
+def choose(options: EngineOptions) -> tuple[str, str]:
+    """Return the engine and device that *options* mean on this machine.
+
+    A CUDA or Apple device is used where there is one; otherwise OpenVINO on the CPU.
+
+    Raises:
+        EngineError: the engine or the device does not exist here.
+
+    >>> choose(EngineOptions(engine="torch", device="cpu"))
+    ('torch', 'cpu')
+    """
+    engine, device = options.engine, options.device
+    if engine not in ENGINES:
+        raise EngineError(f"no engine {engine!r}: {', '.join(ENGINES)}.{did_you_mean(engine, ENGINES)}")
+    if engine == "openvino" and device not in {"auto", "cpu"}:
+        raise EngineError(f"engine openvino runs on the cpu, not on {device!r}: use --engine torch")
+    if device == "auto":
+        device = "cpu" if engine == "openvino" else _accelerator()
+    if engine == "auto":
+        has_openvino = importlib.util.find_spec("openvino") is not None
+        engine = "openvino" if device == "cpu" and has_openvino else "torch"
+    return engine, device
+
+
+def open_engine(
+    backbone: Backbone, taps: Iterable[Tap], options: EngineOptions | None = None
+) -> Engine:
+    """Open the engine that *options* choose, for these taps of *backbone*.
+
+    Raises:
+        EngineError: the engine, device or precision is not available.
+        LayerError: a tap is not a layer, or the weights do not reach it.
+
+    >>> from offshelf.backbones.backbone import open_backbone
+    >>> tap = Tap("global_pool", "avg")
+    >>> engine = open_engine(open_backbone("efficientnet_lite0"), [tap])
+    >>> engine.run(np.zeros((1, 224, 224, 3), np.uint8))[tap].shape
+    (1, 1280)
+    """
+    options = options or EngineOptions()
+    wanted = tuple(dict.fromkeys(taps))
+    if not wanted:
+        raise LayerError("no layer was asked for")
+    name, device = choose(options)
+    if name == "openvino":
+        from offshelf.engine.openvino_engine import OpenvinoEngine
+
+        return OpenvinoEngine(backbone, wanted, options)
+    from offshelf.engine.torch_engine import TorchEngine
+
+    return TorchEngine(backbone, wanted, options, device)
+
+
+def check_pooling(pooling: str) -> Pooling:
+    """Return *pooling* if it is one.
+
+    >>> check_pooling("average")
+    Traceback (most recent call last):
+    ...
+    offshelf.errors.LayerError: no pooling 'average': flatten, avg, max, gem
+    """
+    if pooling not in POOLINGS:
+        raise LayerError(
+            f"no pooling {pooling!r}: {', '.join(POOLINGS)}{did_you_mean(pooling, POOLINGS)}"
+        )
+    return cast(Pooling, pooling)
+
+
+def pad(batch: NDArray[np.uint8], rows: int) -> NDArray[np.uint8]:
+    """Return *batch* with zero images added up to *rows*, C-contiguous.
+
+    >>> pad(np.ones((1, 2, 2, 3), np.uint8), 3).shape
+    (3, 2, 2, 3)
+    """
+    if len(batch) == rows:
+        return np.ascontiguousarray(batch)
+    padded = np.zeros((rows, *batch.shape[1:]), np.uint8)
+    padded[: len(batch)] = batch
+    return padded
+
+
+def _accelerator() -> str:
+    # Asking torch costs seconds; most machines without a card can be told from outside.
+    nvidia = os.name == "nt" or Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists()
+    if not nvidia and sys.platform != "darwin":
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"

@@ -1,0 +1,123 @@
+"""One torch module for all engines: uint8 images in, pooled activations out.
+
+Scaling by mean and standard deviation and the pooling are part of the module, so every
+engine runs the same graph. Hooks live only during one pass. The pass stops at the
+deepest tap: what lies behind it is neither computed nor needs weights.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from offshelf.backbones.architectures import load_module
+from offshelf.backbones.backbone import Backbone
+from offshelf.backbones.layers import INPUT_SUFFIX
+from offshelf.engine.base import Tap
+
+GEM_POWER = 3.0
+GEM_FLOOR = 1e-6
+
+
+class _DeepestTapReachedError(Exception):
+    """Ends a pass; never leaves this module."""
+
+
+class TappedNetwork(nn.Module):
+    """A backbone that returns what its taps see.
+
+    Args:
+        backbone: the network, its weights and preprocessing.
+        taps: where to listen.
+
+    Raises:
+        LayerError: a tap is no layer of the backbone, or its weights do not reach it.
+    """
+
+    def __init__(self, backbone: Backbone, taps: Sequence[Tap]) -> None:
+        super().__init__()
+        self._calls = [backbone.require(tap.path).calls for tap in taps]
+        self.network = load_module(backbone.spec, backbone.file)
+        self.taps = tuple(taps)
+        self._channels_last = backbone.spec.channels_last
+        scale = [1 / (255 * s) for s in backbone.input.std]
+        shift = [-m / s for m, s in zip(backbone.input.mean, backbone.input.std, strict=True)]
+        self.register_buffer("scale", torch.tensor(scale).view(1, 3, 1, 1))
+        self.register_buffer("shift", torch.tensor(shift).view(1, 3, 1, 1))
+        self.eval()
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return one tensor per tap for uint8 *images*, N x S x S x 3."""
+        pixels = images.permute(0, 3, 1, 2).to(self.scale.dtype)
+        pixels = pixels * self.scale + self.shift
+        taken: dict[int, torch.Tensor] = {}
+        remaining = list(self._calls)
+        handles = [self._listen(i, tap, taken, remaining) for i, tap in enumerate(self.taps)]
+        try:
+            with contextlib.suppress(_DeepestTapReachedError):
+                self.network(pixels)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return tuple(taken[i] for i in range(len(self.taps)))
+
+    def _listen(
+        self, index: int, tap: Tap, taken: dict[int, torch.Tensor], remaining: list[int]
+    ) -> Any:
+        path, is_input = tap.path.removesuffix(INPUT_SUFFIX), tap.path.endswith(INPUT_SUFFIX)
+        part = self.network.get_submodule(path)
+        note = functools.partial(self._take, index, taken, remaining)
+        if is_input:
+            return part.register_forward_pre_hook(lambda _, inputs: note(inputs[0]))
+        return part.register_forward_hook(lambda _, __, output: note(output))
+
+    def _take(
+        self, index: int, taken: dict[int, torch.Tensor], remaining: list[int], value: torch.Tensor
+    ) -> None:
+        remaining[index] -= 1
+        if remaining[index] == 0:
+            taken[index] = pool(value, self.taps[index].pooling, self._channels_last)
+        if not any(remaining):
+            raise _DeepestTapReachedError
+
+
+def pool(value: torch.Tensor, pooling: str, channels_last: bool = False) -> torch.Tensor:
+    """Turn an activation into one vector per image.
+
+    ``flatten`` keeps everything, channel-major (C, H, W) whatever the network's own
+    order. ``avg``, ``max`` and ``gem`` reduce over positions: H x W of a map, or the
+    tokens of a transformer (N x T x C, class token included). A vector passes as it is.
+    ``gem`` is the generalised mean with p = 3 over values clamped at 1e-6 (Radenovic,
+    Tolias and Chum, "Fine-tuning CNN image retrieval with no human annotation", 2018,
+    equation 3). ``none`` returns the activation.
+
+    Args:
+        value: N x C x H x W, N x H x W x C (with *channels_last*), N x T x C or N x C.
+        pooling: one of the words above.
+        channels_last: how to read a 4-D *value*.
+
+    >>> pool(torch.arange(8.0).view(1, 2, 2, 2), "avg")
+    tensor([[1.5000, 5.5000]])
+    """
+    if pooling == "none":
+        return value.clone()
+    if value.dim() == 4:
+        maps = value.permute(0, 3, 1, 2) if channels_last else value
+        positions = maps.flatten(2)
+    elif value.dim() == 3:
+        positions = value.transpose(1, 2)
+    else:
+        return value.flatten(1).clone()
+    if pooling == "flatten":
+        return positions.flatten(1).clone()
+    if pooling == "avg":
+        return positions.mean(2)
+    if pooling == "max":
+        return positions.amax(2)
+    powered = positions.clamp(min=GEM_FLOOR).pow(GEM_POWER)
+    return powered.mean(2).pow(1 / GEM_POWER)

@@ -1,0 +1,80 @@
+"""Which features are meant: a layer of a backbone and what pools it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from offshelf.backbones.backbone import Backbone
+from offshelf.engine.base import Pooling, Tap, check_pooling
+from offshelf.errors import LayerError
+
+DEFAULT_LAYER = "penultimate"
+DEFAULT_POOLING = "avg"
+
+
+@dataclass(frozen=True)
+class FeatureKind:
+    """One kind of features.
+
+    Attributes:
+        layer: the layer as it was asked for, for people.
+        path: its module path.
+        pooling: ``flatten``, ``avg``, ``max`` or ``gem``.
+    """
+
+    layer: str
+    path: str
+    pooling: Pooling
+
+    @property
+    def tap(self) -> Tap:
+        """The place in the network where these features come out."""
+        return Tap(self.path, self.pooling)
+
+    @property
+    def column(self) -> str:
+        """The name of these features in a table.
+
+        >>> FeatureKind("pool5", "features.30", "avg").column
+        'pool5_avg'
+        """
+        return f"{self.layer}_{self.pooling}"
+
+    def identity(self, backbone: Backbone, engine: str, precision: str) -> dict[str, Any]:
+        """Return everything that decides the numbers: the key of the store."""
+        return {
+            **backbone.identity(),
+            "layer": self.path,
+            "pooling": self.pooling,
+            "engine": engine,
+            "precision": precision,
+        }
+
+
+def feature_kinds(
+    backbone: Backbone,
+    layers: Iterable[str] = (DEFAULT_LAYER,),
+    poolings: Iterable[str] = (DEFAULT_POOLING,),
+) -> tuple[FeatureKind, ...]:
+    """Return every layer with every pooling, each once.
+
+    Raises:
+        LayerError: a layer or pooling is unknown.
+
+    >>> from offshelf.backbones.backbone import open_backbone
+    >>> [kind.column for kind in feature_kinds(open_backbone("efficientnet_lite0"))]
+    ['penultimate_avg']
+    """
+    pooling_words = [check_pooling(word) for word in poolings]
+    kinds = tuple(
+        dict.fromkeys(
+            FeatureKind(layer, backbone.path_of(layer), pooling)
+            for layer in layers
+            for pooling in pooling_words
+        )
+    )
+    if not kinds:
+        raise LayerError("no layer was asked for")
+    return kinds

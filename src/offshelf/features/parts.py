@@ -1,0 +1,115 @@
+"""One Parquet part of a feature store: fixed-size rows, written whole, read in pieces."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offshelf import files
+from offshelf.errors import StoreError
+
+ROW_GROUP_BYTES = 8 * 2**20
+HASH_COLUMN = "image_sha256"
+FEATURES_COLUMN = "features"
+
+
+def write(path: Path, digests: Sequence[bytes], matrix: NDArray[np.float32]) -> None:
+    """Write rows to *path*, whole or not at all.
+
+    Args:
+        path: the part.
+        digests: N hashes of 32 bytes.
+        matrix: float32, N x D.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table(
+        {
+            HASH_COLUMN: pa.array(digests, pa.binary(32)),
+            FEATURES_COLUMN: vectors(matrix),
+        }
+    )
+    rows = max(1, ROW_GROUP_BYTES // (4 * matrix.shape[1]))
+    with files.atomic_path(path) as temporary:
+        pq.write_table(
+            table,
+            temporary,
+            row_group_size=rows,
+            compression="none",
+            use_dictionary=False,
+            write_statistics=False,
+            write_page_checksum=True,
+        )
+
+
+def vectors(matrix: NDArray[np.float32]) -> Any:
+    """Return an Arrow array of fixed-size float32 lists from an N x D matrix."""
+    import pyarrow as pa
+
+    flat = pa.array(np.ascontiguousarray(matrix).reshape(-1), pa.float32())
+    return pa.FixedSizeListArray.from_arrays(flat, matrix.shape[1])
+
+
+def read_hashes(path: Path) -> NDArray[np.bytes_] | None:
+    """Return the hashes of a part as ``S32`` strings, or None when it is damaged."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        column = pq.read_table(path, columns=[HASH_COLUMN])[HASH_COLUMN]
+    except (pa.ArrowInvalid, OSError, KeyError):
+        return None
+    return np.array(column.to_pylist(), "S32")
+
+
+def read_rows(
+    path: Path,
+    rows: NDArray[np.int64],
+    into: NDArray[np.float32],
+    at: NDArray[np.int64],
+) -> None:
+    """Copy rows of a part into ``into[at]``, one row group in memory at a time.
+
+    Raises:
+        StoreError: the part is damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as part:
+            start = 0
+            for group in range(part.num_row_groups):
+                count = part.metadata.row_group(group).num_rows
+                chosen = np.flatnonzero((rows >= start) & (rows < start + count))
+                if len(chosen):
+                    column = part.read_row_group(group, columns=[FEATURES_COLUMN])
+                    values = column[FEATURES_COLUMN].combine_chunks().flatten().to_numpy()
+                    matrix = values.reshape(count, into.shape[1])
+                    into[at[chosen]] = matrix[rows[chosen] - start]
+                start += count
+    except (pa.ArrowInvalid, OSError, ValueError) as error:
+        raise StoreError(
+            f"{path}: damaged part of the feature store; delete it and run again"
+        ) from error
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Return a store's manifest.
+
+    Raises:
+        StoreError: it is missing or no JSON object.
+    """
+    try:
+        document = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path}: no manifest of a feature store; delete this folder") from error
+    if not isinstance(document, dict) or "dimension" not in document:
+        raise StoreError(f"{path}: no manifest of a feature store; delete this folder")
+    return document

@@ -1,0 +1,89 @@
+"""Read, hash, decode and resize a bounded number of images ahead, in order."""
+
+from __future__ import annotations
+
+import collections
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offshelf.backbones.preprocess import prepare
+from offshelf.backbones.spec import InputSpec
+from offshelf.data.decode import Limits, decode, read_bytes
+from offshelf.errors import ImageError
+
+AHEAD_PER_WORKER = 8
+
+
+@dataclass(frozen=True)
+class Digested:
+    """One file, read.
+
+    Attributes:
+        path: the file.
+        status: ``ok`` or why there are no pixels.
+        reason: the same in a sentence.
+        digest: sha256 of the bytes, 32 bytes; empty when they could not be read.
+        pixels: uint8, S x S x 3; None for a bad file and for one already known.
+    """
+
+    path: str
+    status: str
+    reason: str
+    digest: bytes
+    pixels: NDArray[np.uint8] | None
+
+
+def read_ahead(
+    paths: Sequence[str],
+    known: Callable[[bytes], bool],
+    spec: InputSpec,
+    limits: Limits,
+    workers: int,
+) -> Iterator[Digested]:
+    """Yield one :class:`Digested` per path, in order.
+
+    At most ``8 * workers`` images are held at a time, however many paths there are.
+
+    Args:
+        paths: the files.
+        known: whether the features of these bytes need no pixels.
+        spec: the preprocessing.
+        limits: bounds on bytes and pixels.
+        workers: threads.
+    """
+
+    def work(path: str) -> Digested:
+        return digest_one(path, known, spec, limits)
+
+    window: collections.deque[Future[Digested]] = collections.deque()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="offshelf-reader")
+    try:
+        for path in paths:
+            window.append(pool.submit(work, path))
+            if len(window) >= AHEAD_PER_WORKER * workers:
+                yield window.popleft().result()
+        while window:
+            yield window.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def digest_one(
+    path: str, known: Callable[[bytes], bool], spec: InputSpec, limits: Limits
+) -> Digested:
+    """Read one file; nothing about the file can raise."""
+    digest = b""
+    try:
+        content = read_bytes(path, limits)
+        digest = hashlib.sha256(content).digest()
+        if known(digest):
+            return Digested(path, "ok", "", digest, None)
+        pixels = prepare(decode(content, limits), spec).pixels
+    except ImageError as error:
+        return Digested(path, error.status, error.reason, digest, None)
+    return Digested(path, "ok", "", digest, pixels)

@@ -1,0 +1,1 @@
+"""Jobs: what each command does, as functions that return frozen results."""

@@ -1,0 +1,92 @@
+"""Labels for image files and folders."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from offshelf.bundle import Model
+from offshelf.data.table import list_images
+from offshelf.jobs.settings import RunSettings
+from offshelf.predict import Prediction, open_model, predict_paths
+from offshelf.progress import Progress, Silent
+
+
+@dataclass(frozen=True, eq=False)
+class PredictResult:
+    """One prediction per image.
+
+    Attributes:
+        predictions: in the order of the files.
+        model: the model.
+        path: its file.
+        seconds: ``open`` (load, find weights, self-test) and ``predict``.
+    """
+
+    predictions: tuple[Prediction, ...]
+    model: Model
+    path: Path
+    seconds: dict[str, float]
+
+    @property
+    def n_failed(self) -> int:
+        """Images without a label."""
+        return sum(row.label is None for row in self.predictions)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as one JSON document."""
+        return {
+            "model": str(self.path),
+            "backbone": self.model.backbone.spec.name,
+            "trained_weights": self.model.backbone.trained,
+            "classes": list(self.model.classes),
+            "n_ok": len(self.predictions) - self.n_failed,
+            "n_failed": self.n_failed,
+            "predictions": [row.to_json() for row in self.predictions],
+            "seconds": self.seconds,
+        }
+
+
+def predict(
+    model_path: str | Path,
+    sources: Sequence[str | Path],
+    *,
+    weights: str | None = None,
+    run: RunSettings | None = None,
+    progress: Progress | None = None,
+) -> PredictResult:
+    """Label image files and folders with a model file.
+
+    Args:
+        model_path: a ``.offshelf`` file.
+        sources: images, and folders that are searched for images.
+        weights: the weights file, when it is in none of the usual places.
+        run: engine, limits, cache folder.
+        progress: is told how far the work is.
+
+    Raises:
+        DataError: a source does not exist or holds no images.
+        ModelFileError: the model file is not what it should be.
+        WeightsError: the weights of the model are not on this machine.
+    """
+    run, progress = run or RunSettings(), progress or Silent()
+    began = time.perf_counter()
+    table = list_images(sources)
+    for warning in table.warnings:
+        progress.note(warning)
+    model, backbone = open_model(model_path, weights=weights, options=run.engine, progress=progress)
+    opened = time.perf_counter()
+    predictions, _ = predict_paths(
+        model,
+        backbone,
+        table.paths,
+        run.engine,
+        workers=run.workers,
+        limits=run.limits,
+        progress=progress,
+    )
+    seconds = {"open": opened - began, "predict": time.perf_counter() - opened}
+    return PredictResult(tuple(predictions), model, Path(model_path), seconds)

@@ -1,0 +1,71 @@
+"""What a person may choose about a job. Defaults are the recommended choice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from offshelf.data.decode import Limits
+from offshelf.engine.base import EngineOptions
+from offshelf.features.kind import DEFAULT_LAYER, DEFAULT_POOLING
+
+DEFAULT_BACKBONE = "efficientnet_lite0"
+
+
+@dataclass(frozen=True)
+class FeatureSettings:
+    """Which features.
+
+    Attributes:
+        backbone: a name of the catalogue, ``timm/NAME`` or ``torchvision/NAME``.
+        layer: a person's name of a layer, or a module path.
+        pooling: ``flatten``, ``avg``, ``max`` or ``gem``.
+        weights: a file, the tag of a known weights file, ``random``, or None to search.
+        resize: ``squash``, ``crop``, ``letterbox``, or None for the weights' own.
+        download: whether weights may be fetched when they are nowhere on this machine.
+
+    >>> FeatureSettings("vgg16", layer="pool5").pooling
+    'avg'
+    """
+
+    backbone: str = DEFAULT_BACKBONE
+    layer: str = DEFAULT_LAYER
+    pooling: str = DEFAULT_POOLING
+    weights: str | None = None
+    resize: str | None = None
+    download: bool = True
+
+
+@dataclass(frozen=True)
+class HeadSettings:
+    """Which classifier on the features.
+
+    Attributes:
+        head: ``svm``.
+        c: inverse strength of the regularisation, > 0.
+        normalisation: of each feature row: ``l2`` or ``none``.
+    """
+
+    head: str = "svm"
+    c: float = 1.0
+    normalisation: str = "l2"
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """How the work is done.
+
+    Attributes:
+        engine: engine, device, batch size, cache folder.
+        workers: threads that read and decode; None for one per processor.
+        limits: bounds on bytes and pixels of an image.
+        seed: of every random choice.
+        test_size: share of images for the test split where the data has none, in (0, 1).
+        samples: test images kept in the model file for its self-test, 0 to 16.
+    """
+
+    engine: EngineOptions = field(default_factory=EngineOptions)
+    workers: int | None = None
+    limits: Limits = field(default_factory=Limits)
+    seed: int = 0
+    test_size: float = 0.25
+    samples: int = 3

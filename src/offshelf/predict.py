@@ -1,0 +1,206 @@
+"""From a model and images to labels: the same functions for the command line and a server.
+
+A model is opened on an engine once: its weights are found by their sha256 and its own
+test images are run again. Only a model that still gives the scores it gave when it was
+trained answers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offshelf.backbones import weights as weights_files
+from offshelf.backbones.backbone import Backbone
+from offshelf.backbones.preprocess import prepare
+from offshelf.bundle import Model, load_model
+from offshelf.data.decode import Limits
+from offshelf.engine.base import Engine, EngineOptions, open_engine
+from offshelf.errors import ModelFileError, WeightsError
+from offshelf.features.extract import Extraction, extract
+from offshelf.heads.fit import decision
+from offshelf.progress import Progress, Silent
+
+SELF_TEST_TOLERANCE = 1e-3
+ROWS_AT_A_TIME = 2048
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says of one image.
+
+    Attributes:
+        path: the file.
+        status: ``ok``, or why there is no label.
+        reason: the same in a sentence.
+        label: the class with the largest score; None without features.
+        scores: class name -> decision value of the head, the largest first. These are
+            distances, not probabilities: below zero a one-vs-rest head says "not this".
+    """
+
+    path: str
+    status: str
+    reason: str
+    label: str | None
+    scores: dict[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return {
+            "path": self.path,
+            "status": self.status,
+            "reason": self.reason,
+            "label": self.label,
+            "scores": self.scores,
+        }
+
+
+def backbone_of(
+    model: Model,
+    *,
+    weights: str | None = None,
+    cache_dir: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Backbone:
+    """Find the weights that *model* was trained on; another file is never taken.
+
+    Raises:
+        WeightsError: no file with the model's sha256 is on this machine.
+    """
+    spec = model.backbone.spec
+    chosen = weights if model.backbone.trained else "random"
+    file = weights_files.locate(
+        spec, weights=chosen, cache_dir=cache_dir, download=False, progress=progress
+    )
+    expected = spec.weights[0].sha256
+    if file.sha256 != expected:
+        raise WeightsError(
+            f"{file.path}: is not the weights file this model was trained on: "
+            f"sha256 {file.sha256[:16]}..., expected {expected[:16]}..."
+        )
+    return Backbone(spec, file, model.backbone.input)
+
+
+def open_model(
+    path: str | Path,
+    *,
+    weights: str | None = None,
+    options: EngineOptions | None = None,
+    progress: Progress | None = None,
+) -> tuple[Model, Backbone]:
+    """Load a model file, find its weights, and run its self-test.
+
+    Raises:
+        ModelFileError: the file is not what it should be, or fails its self-test.
+        WeightsError: its weights are not on this machine.
+    """
+    options = options or EngineOptions()
+    model = load_model(path)
+    backbone = backbone_of(
+        model, weights=weights, cache_dir=options.cache_dir, progress=progress or Silent()
+    )
+    if model.samples:
+        with contextlib.closing(open_engine(backbone, [model.kind.tap], options)) as engine:
+            self_test(model, engine, str(path))
+    return model, backbone
+
+
+def self_test(model: Model, engine: Engine, source: str) -> float:
+    """Score the model's own test images again; return the largest difference.
+
+    Raises:
+        ModelFileError: a score differs by more than 1e-3 of the largest, or a label does.
+    """
+    if not model.samples:
+        return 0.0
+    pixels = np.stack([sample.pixels for sample in model.samples])
+    expected = np.stack([sample.scores for sample in model.samples])
+    found = decision(model.head, _features(model, engine, pixels))
+    scale = max(1.0, float(np.abs(expected).max()))
+    difference = float(np.abs(found - expected).max()) / scale
+    if difference > SELF_TEST_TOLERANCE:
+        raise ModelFileError(
+            f"{source}: fails its self-test on this machine: scores of its own test images "
+            f"differ by {difference:.2g}; the network or an engine is not what it was"
+        )
+    return difference
+
+
+def score_arrays(
+    model: Model, engine: Engine, images: Sequence[NDArray[np.uint8]]
+) -> NDArray[np.float32]:
+    """Return the scores of decoded RGB images, float32, N x K.
+
+    Args:
+        model: the model.
+        engine: opened for the model's tap.
+        images: uint8 arrays, H x W x 3.
+    """
+    pixels = np.stack([prepare(image, model.backbone.input).pixels for image in images])
+    return decision(model.head, _features(model, engine, pixels))
+
+
+def predict_paths(
+    model: Model,
+    backbone: Backbone,
+    paths: Sequence[str],
+    options: EngineOptions | None = None,
+    *,
+    workers: int | None = None,
+    limits: Limits | None = None,
+    progress: Progress | None = None,
+) -> tuple[list[Prediction], Extraction]:
+    """Label image files through the feature store; one row per path, in order.
+
+    Args:
+        model: the model.
+        backbone: from :func:`open_model`.
+        paths: files.
+        options: engine and cache folder.
+        workers: threads that read and decode.
+        limits: bounds on bytes and pixels of an image.
+        progress: is told how many images are done.
+    """
+    extraction = extract(
+        paths,
+        backbone,
+        [model.kind],
+        options,
+        workers=workers,
+        limits=limits,
+        progress=progress,
+    )
+    by_row = _scores(model, extraction)
+    predictions = []
+    for number, row in enumerate(extraction.rows):
+        ranked = _ranked(model.classes, by_row[number]) if number in by_row else {}
+        label = next(iter(ranked), None)
+        predictions.append(Prediction(row.path, row.status, row.reason, label, ranked))
+    return predictions, extraction
+
+
+def _scores(model: Model, extraction: Extraction) -> dict[int, NDArray[np.float32]]:
+    """Score the rows that have features, a bounded number of feature rows at a time."""
+    rows = extraction.ok
+    by_row: dict[int, NDArray[np.float32]] = {}
+    for start in range(0, len(rows), ROWS_AT_A_TIME):
+        chunk = rows[start : start + ROWS_AT_A_TIME]
+        scores = decision(model.head, extraction.matrix(model.kind, chunk))
+        by_row.update(zip(chunk.tolist(), scores, strict=True))
+    return by_row
+
+
+def _ranked(classes: tuple[str, ...], scores: NDArray[np.float32]) -> dict[str, float]:
+    # A stable sort keeps the order of the classes among equal scores, as argmax does.
+    order = np.argsort(-scores, kind="stable")
+    return {classes[k]: float(scores[k]) for k in order}
+
+
+def _features(model: Model, engine: Engine, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return engine.run(pixels)[model.kind.tap].reshape(len(pixels), -1)
