@@ -25,6 +25,7 @@ RUNGS = (
     {"heads"},
     {"finetune"},
     {"estimator"},
+    {"archive"},
     {"bundle"},
     {"predict"},
     {"evaluate"},
@@ -150,6 +151,13 @@ def vague_names(root: Path) -> list[str]:
     ]
 
 
+def left_out(root: Path) -> list[str]:
+    """Folders of modules that are no package: they would not ship."""
+    folders = {path.parent for path in root.rglob("*.py")} - {root}
+    missing = (folder for folder in folders if not (folder / "__init__.py").is_file())
+    return sorted(f"{folder.relative_to(root).as_posix()}: no __init__.py" for folder in missing)
+
+
 def unsafe(root: Path) -> list[str]:
     """Pickle in any form, torch.load without weights_only=True, and assert statements."""
     return [
@@ -164,7 +172,7 @@ def _unsafe_reason(name: str, node: ast.AST) -> str:
     if isinstance(node, ast.Assert):
         return "assert statement; raise an OffshelfError"
     for target in imported(name, node):
-        if target.split(".")[0] in PICKLES:
+        if target.split(".")[0] in PICKLES and target != "pickle.UnpicklingError":
             return f"imports {target}"
     return _unsafe_call(node) if isinstance(node, ast.Call) else ""
 
@@ -242,6 +250,7 @@ CHECKERS: tuple[Checker, ...] = (
     loads_heavy,
     too_big,
     vague_names,
+    left_out,
     unsafe,
     undocumented,
 )
@@ -279,6 +288,7 @@ BROKEN: list[tuple[Checker, str, str, str]] = [
     (too_big, "a.py", f"def __init__({ARGUMENTS}): ...", "__init__ takes 9 parameters, at most 8"),
     (vague_names, "data/utils.py", "", "data/utils.py"),
     (vague_names, "Common/a.py", "", "Common"),
+    (left_out, "data/a.py", "", "data: no __init__.py"),
     (unsafe, "a.py", "assert x", "assert statement"),
     (unsafe, "a.py", "def f():\n    import pickle", "imports pickle"),
     (unsafe, "a.py", "from joblib import load", "imports joblib.load"),
@@ -299,6 +309,8 @@ KEPT: list[tuple[Checker, str, str]] = [
     (loads_heavy, "heads/a.py", "def f():\n    import sklearn"),
     (loads_heavy, "heads/a.py", "if TYPE_CHECKING:\n    import torch"),
     (too_big, "a.py", "def f():\n" + "    x = 1\n" * 49),
+    (unsafe, "a.py", "from pickle import UnpicklingError"),
+    (left_out, "data/__init__.py", ""),
     (unsafe, "a.py", '"""No pickle, no assert."""\ntorch.load(p, weights_only=True)'),
     (undocumented, "a.py", '"""A."""\ndef _f(): ...\nclass _A: ...'),
     (names_a_machine, "docs/a.md", "https://example.org/home/page and /tmp/scene and ~/.cache"),

@@ -1,7 +1,8 @@
 """Off-the-shelf features, on your images: frozen backbone, linear SVM, model file.
 
 Public names load on first use, so ``import offshelf`` stays quick and loads neither
-torch nor numpy. A new name is one line in the table and one import for type checkers.
+torch nor numpy. A new name is a row of the table, and the same name for type checkers
+and in ``__all__``; a test tells when the three differ.
 """
 
 from __future__ import annotations
@@ -10,16 +11,36 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from offshelf.errors import OffshelfError as OffshelfError
+    from offshelf.backbones.catalog import names as list_backbones
+    from offshelf.bundle import load_model
+    from offshelf.errors import OffshelfError
+    from offshelf.jobs.evaluate import evaluate_model
+    from offshelf.jobs.extract import extract_features
+    from offshelf.jobs.fit import fit
+    from offshelf.jobs.predict import predict as predict_images
 
 __version__ = "0.1.0"
+__all__ = [
+    "OffshelfError",
+    "__version__",
+    "evaluate_model",
+    "extract_features",
+    "fit",
+    "list_backbones",
+    "load_model",
+    "predict_images",
+]
 
 # public name -> (module inside offshelf, its name there)
 _NAMES = {
     "OffshelfError": ("errors", "OffshelfError"),
+    "evaluate_model": ("jobs.evaluate", "evaluate_model"),
+    "extract_features": ("jobs.extract", "extract_features"),
+    "fit": ("jobs.fit", "fit"),
+    "list_backbones": ("backbones.catalog", "names"),
+    "load_model": ("bundle", "load_model"),
+    "predict_images": ("jobs.predict", "predict"),
 }
-
-__all__ = ["__version__", *_NAMES]  # noqa: PLE0604
 
 
 def __getattr__(name: str) -> Any:
