@@ -73,6 +73,8 @@ class Model:
         metrics: figures of the evaluation when it was trained; JSON.
         data: fingerprint of the images and how they were split; JSON.
         versions: of the libraries that made it.
+        seen: first 8 bytes of the sha256 of every training image, uint64, sorted: an
+            evaluation can tell which images the model was trained on.
         samples: the self-test.
     """
 
@@ -82,6 +84,7 @@ class Model:
     metrics: Mapping[str, Any]
     data: Mapping[str, Any]
     versions: Mapping[str, str]
+    seen: NDArray[np.uint64]
     samples: tuple[Sample, ...]
 
     @property
@@ -121,7 +124,8 @@ def save_model(model: Model, path: str | Path) -> Path:
         "versions": dict(model.versions),
         "samples": [{"label": sample.label} for sample in model.samples],
     }
-    tensors = {f"head.{name}": array for name, array in arrays.items()}
+    tensors: dict[str, NDArray[Any]] = {f"head.{name}": one for name, one in arrays.items()}
+    tensors["data.seen"] = model.seen
     if samples is not None:
         tensors["samples.scores"] = samples
     pictures = [sample.pixels for sample in model.samples]
@@ -169,8 +173,25 @@ def _build(
         dict(manifest["metrics"]),
         dict(manifest["data"]),
         dict(manifest["versions"]),
+        _seen(source, tensors),
         _samples(source, manifest["samples"], tensors, pictures, head, preprocessing),
     )
+
+
+def short_digest(digest: bytes) -> int:
+    r"""Return the first 8 bytes of a sha256 as a number.
+
+    >>> short_digest(bytes(7) + b"\x01" + bytes(24))
+    1
+    """
+    return int.from_bytes(digest[:8], "big")
+
+
+def _seen(source: Path, tensors: dict[str, NDArray[Any]]) -> NDArray[np.uint64]:
+    seen = tensors["data.seen"]
+    if seen.dtype != np.uint64 or seen.ndim != 1:
+        raise ModelFileError(f"{source}: its list of training images is no list of hashes")
+    return seen
 
 
 def _samples(
@@ -196,8 +217,7 @@ def _samples(
 def _spec_to_json(spec: BackboneSpec) -> dict[str, Any]:
     document = dataclasses.asdict(spec)
     document["weights"] = [
-        dataclasses.asdict(weights) | {"input": weights.input.to_json()}
-        for weights in spec.weights
+        dataclasses.asdict(weights) | {"input": weights.input.to_json()} for weights in spec.weights
     ]
     return document
 

@@ -79,4 +79,3 @@ def _sync(path: Path) -> None:
             raise
     finally:
         os.close(handle)
-

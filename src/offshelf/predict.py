@@ -20,10 +20,10 @@ from offshelf.backbones import weights as weights_files
 from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.preprocess import prepare
 from offshelf.bundle import Model, load_model
-from offshelf.data.decode import Limits
 from offshelf.engine.base import Engine, EngineOptions, open_engine
 from offshelf.errors import ModelFileError, WeightsError
 from offshelf.features.extract import Extraction, extract
+from offshelf.features.reader import ReadOptions
 from offshelf.heads.fit import decision
 from offshelf.progress import Progress, Silent
 
@@ -151,9 +151,7 @@ def predict_paths(
     backbone: Backbone,
     paths: Sequence[str],
     options: EngineOptions | None = None,
-    *,
-    workers: int | None = None,
-    limits: Limits | None = None,
+    reading: ReadOptions | None = None,
     progress: Progress | None = None,
 ) -> tuple[list[Prediction], Extraction]:
     """Label image files through the feature store; one row per path, in order.
@@ -163,19 +161,10 @@ def predict_paths(
         backbone: from :func:`open_model`.
         paths: files.
         options: engine and cache folder.
-        workers: threads that read and decode.
-        limits: bounds on bytes and pixels of an image.
+        reading: threads that read and decode, bounds on bytes and pixels.
         progress: is told how many images are done.
     """
-    extraction = extract(
-        paths,
-        backbone,
-        [model.kind],
-        options,
-        workers=workers,
-        limits=limits,
-        progress=progress,
-    )
+    extraction = extract(paths, backbone, [model.kind], options, reading, progress)
     by_row = _scores(model, extraction)
     predictions = []
     for number, row in enumerate(extraction.rows):

@@ -115,9 +115,7 @@ def _named(
     return dict(zip(names, tensors.values(), strict=True))
 
 
-def _check(
-    module: torch.nn.Module, file: WeightsFile, tensors: Mapping[str, torch.Tensor]
-) -> None:
+def _check(module: torch.nn.Module, file: WeightsFile, tensors: Mapping[str, torch.Tensor]) -> None:
     covers = file.spec.covers
     expected = {
         name: tensor

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from offshelf.backbones import weights as weights_files
 from offshelf.backbones.catalog import get_spec
-from offshelf.backbones.spec import RESIZES, BackboneSpec, InputSpec, Resize
+from offshelf.backbones.spec import RESIZES, BackboneSpec, InputSpec
 from offshelf.backbones.weights import WeightsFile
 from offshelf.errors import BackboneError, LayerError, did_you_mean
 from offshelf.progress import Progress
@@ -128,4 +128,4 @@ def open_backbone(
         raise BackboneError(
             f"no resize mode {resize!r}: {', '.join(RESIZES)}.{did_you_mean(resize, RESIZES)}"
         )
-    return Backbone(spec, file, dataclasses.replace(file.spec.input, resize=cast(Resize, resize)))
+    return Backbone(spec, file, dataclasses.replace(file.spec.input, resize=resize))

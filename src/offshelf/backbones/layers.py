@@ -110,9 +110,7 @@ def resolve(spec: BackboneSpec, layer: str, size: int) -> Layer:
     )
 
 
-def _aliases(
-    spec: BackboneSpec, module: torch.nn.Module | None
-) -> tuple[tuple[str, str], ...]:
+def _aliases(spec: BackboneSpec, module: torch.nn.Module | None) -> tuple[tuple[str, str], ...]:
     if spec.layers or module is None:
         return spec.layers
     classifier = _classifier_path(module)
@@ -160,7 +158,7 @@ class _Recorder:
     def _started(self, path: str, part: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
         self._note(path + INPUT_SUFFIX, part, inputs[0] if inputs else None)
         if any(True for _ in part.parameters(recurse=False)):
-            self._used.add(path.split(".")[0])
+            self._used.add(path.partition(".")[0])
 
     def _ended(self, path: str, part: torch.nn.Module, _: object, output: object) -> None:
         self._note(path, part, output)

@@ -31,5 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
         console.print_json({"backbones": [dataclasses.asdict(row) for row in rows]})
         return 0
     console.say(render(backbone_table(rows), "text"))
-    console.say("any timm/NAME and torchvision/NAME works too; 'offshelf weights' brings weights here")
+    console.say(
+        "any timm/NAME and torchvision/NAME works too; 'offshelf weights' brings weights here"
+    )
     return 0

@@ -40,7 +40,8 @@ class _Lines:
     """Progress for logs: a line when work starts, every ten seconds, and at its end."""
 
     def __init__(self) -> None:
-        self._what, self._total, self._done = "", None, 0
+        self._what, self._done = "", 0
+        self._total: int | None = None
         self._began = self._last = time.monotonic()
 
     def start(self, what: str, total: int | None) -> None:

@@ -14,9 +14,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a .offshelf file")
     parser.add_argument("data", metavar="DATA", help=options.DATA_HELP)
     parser.add_argument(
-        "--split", default="test", metavar="NAME",
-        help="test, train or all (%(default)s); data without a split of its own is split as it "
-        "was when the model was trained",
+        "--split",
+        default="test",
+        metavar="NAME",
+        help="test, train or all (%(default)s); of data without a split of its own, test takes the "
+        "images that the model was not trained on",
     )
     options.add_weights(parser)
     parser.add_argument(

@@ -15,16 +15,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "data", metavar="DATA", help=f"{options.DATA_HELP}; or an image, or any folder of images"
     )
     parser.add_argument(
-        "-o", "--out", default="features.parquet", metavar="FILE",
+        "-o",
+        "--out",
+        default="features.parquet",
+        metavar="FILE",
         help="the Parquet file: a row per image, a column per layer and pooling (%(default)s)",
     )
     options.add_backbone(parser)
     parser.add_argument(
-        "-l", "--layer", action="append", default=[], metavar="NAME",
+        "-l",
+        "--layer",
+        action="append",
+        default=[],
+        metavar="NAME",
         help="see 'offshelf layers'; repeat for several in one pass (penultimate)",
     )
     parser.add_argument(
-        "--pooling", action="append", default=[], metavar="NAME",
+        "--pooling",
+        action="append",
+        default=[],
+        metavar="NAME",
         help="flatten, avg, max or gem; repeat for several (avg)",
     )
     options.add_seed(parser)

@@ -16,10 +16,16 @@ SUMMARY = "train a classifier on frozen features of your images, and measure it"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("data", metavar="DATA", help=options.DATA_HELP)
-    parser.add_argument("-o", "--out", metavar="MODEL", help="write the model to this .offshelf file")
+    parser.add_argument(
+        "-o", "--out", metavar="MODEL", help="write the model to this .offshelf file"
+    )
     options.add_backbone(parser)
     parser.add_argument(
-        "-l", "--layer", default="penultimate", metavar="NAME", help="see 'offshelf layers' (%(default)s)"
+        "-l",
+        "--layer",
+        default="penultimate",
+        metavar="NAME",
+        help="see 'offshelf layers' (%(default)s)",
     )
     parser.add_argument(
         "--pooling", default="avg", metavar="NAME", help="flatten, avg, max or gem (%(default)s)"
@@ -27,19 +33,32 @@ def configure(parser: argparse.ArgumentParser) -> None:
     head = parser.add_argument_group("classifier")
     head.add_argument("--head", default="svm", metavar="NAME", help="svm (%(default)s)")
     head.add_argument(
-        "--C", dest="c", type=float, default=1.0, metavar="X",
+        "--C",
+        dest="c",
+        type=float,
+        default=1.0,
+        metavar="X",
         help="inverse strength of the regularisation (%(default)s)",
     )
     head.add_argument(
-        "--normalisation", default="l2", metavar="NAME", help="of the features: l2 or none (%(default)s)"
+        "--normalisation",
+        default="l2",
+        metavar="NAME",
+        help="of the features: l2 or none (%(default)s)",
     )
     options.add_seed(parser)
     parser.add_argument(
-        "--test-size", type=float, default=0.25, metavar="SHARE",
+        "--test-size",
+        type=float,
+        default=0.25,
+        metavar="SHARE",
         help="share of images to test on where DATA has no split of its own (%(default)s)",
     )
     parser.add_argument(
-        "--samples", type=options.whole_number(0, 16), default=3, metavar="N",
+        "--samples",
+        type=options.whole_number(0, 16),
+        default=3,
+        metavar="N",
         help="test images kept in the model file for its self-test; 0 keeps none (%(default)s)",
     )
     parser.add_argument(
@@ -67,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
         console.print_json(result.to_json())
     else:
         show(result)
-    return 1 if arguments.strict and result.failures else 0
+    return 1 if arguments.strict and result.extraction.failures else 0
 
 
 def show(result: FitResult) -> None:
@@ -81,19 +100,21 @@ def show(result: FitResult) -> None:
     if confused.rows:
         console.say(render(confused, "text"))
     low, high = result.evaluation.accuracy_interval
-    untrained = "" if result.backbone.trained else " of an UNTRAINED network (random weights)"
     console.say(
-        f"accuracy {result.evaluation.accuracy:.2%}  [95 % interval {low:.2%} to {high:.2%}]{untrained}"
+        f"accuracy {result.evaluation.accuracy:.2%}  [95 % interval {low:.2%} to {high:.2%}]"
     )
+    if not result.backbone.trained:
+        console.say("these are figures of an UNTRAINED network (random weights)")
     console.say(f"balanced accuracy {result.evaluation.balanced_accuracy:.2%}")
     console.say(
         f"{document['backbone']} {document['layer']} ({document['pooling']}, "
         f"{document['dimension']:,} features) + {document['head']}, C={document['C']:g}; "
-        f"{result.n_train:,} train, {result.n_test:,} test images, {len(result.failures):,} left out"
+        f"{document['n_train']:,} train and {document['n_test']:,} test images, "
+        f"{document['n_failed']:,} left out"
     )
     for line in console.failure_lines(document["failures"]):
         console.say(line)
-    console.say(f"time: {console.seconds_line(result.seconds)} ({result.engine})")
+    console.say(f"time: {console.seconds_line(result.seconds)} ({document['engine']})")
     if result.path:
         kept = len(result.model.samples)
         images = f"; it holds {kept} of your test images for its self-test" if kept else ""

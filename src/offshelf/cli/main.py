@@ -53,8 +53,7 @@ def build_parser() -> Parser:
     parser = Parser(
         prog="offshelf",
         description="Off-the-shelf features, on your images: transfer learning in one command.",
-        epilog="offshelf COMMAND --help shows the options of a command. "
-        "Start with: offshelf demo",
+        epilog="offshelf COMMAND --help shows the options of a command. Start with: offshelf demo",
     )
     parser.add_argument("--version", action="version", version=f"offshelf {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", dest="command", required=True)

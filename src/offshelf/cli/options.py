@@ -75,7 +75,10 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
         "--engine", default="auto", metavar="NAME", help="auto, openvino or torch (%(default)s)"
     )
     group.add_argument(
-        "--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1, mps (%(default)s)"
+        "--device",
+        default="auto",
+        metavar="NAME",
+        help="auto, cpu, cuda, cuda:1, mps (%(default)s)",
     )
     group.add_argument("--precision", default="fp32", metavar="NAME", help="fp32")
     group.add_argument(
@@ -144,15 +147,17 @@ def feature_settings(options: argparse.Namespace, layer: str, pooling: str) -> F
 def run_settings(options: argparse.Namespace) -> RunSettings:
     """Return how the options want the work done."""
     from offshelf.data.decode import Limits
+    from offshelf.features.reader import ReadOptions
     from offshelf.jobs.settings import RunSettings
 
     given = {
         name: getattr(options, name)
-        for name in ("workers", "seed", "test_size", "samples")
+        for name in ("seed", "test_size", "samples")
         if getattr(options, name, None) is not None
     }
     limits = Limits(max_pixels=options.max_pixels) if options.max_pixels else Limits()
-    return RunSettings(engine=engine_options(options), limits=limits, **given)
+    reading = ReadOptions(options.workers, limits)
+    return RunSettings(engine=engine_options(options), reading=reading, **given)
 
 
 def engine_options(options: argparse.Namespace) -> EngineOptions:

@@ -18,10 +18,15 @@ SUMMARY = "label images with a model file"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("model", metavar="MODEL", help="a .offshelf file")
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="image files and folders of images")
+    parser.add_argument(
+        "paths", nargs="+", metavar="PATH", help="image files and folders of images"
+    )
     options.add_weights(parser)
     parser.add_argument(
-        "--top", type=options.whole_number(1, 1000), default=3, metavar="K",
+        "--top",
+        type=options.whole_number(1, 1000),
+        default=3,
+        metavar="K",
         help="classes to show for an image (%(default)s)",
     )
     parser.add_argument("--csv", action="store_true", help="print CSV: path, status, label, scores")

@@ -17,7 +17,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     listing = actions.add_parser("list", help="the weights files on this machine")
     add = actions.add_parser("add", help="copy a weights file into offshelf's folder")
     add.add_argument("file", metavar="FILE", help="a safetensors or torch file")
-    add.add_argument("-b", "--backbone", required=True, metavar="NAME", help="whose weights it holds")
+    add.add_argument(
+        "-b", "--backbone", required=True, metavar="NAME", help="whose weights it holds"
+    )
     add.add_argument(
         "--unverified", action="store_true", help="accept a file whose hash is not in the catalogue"
     )

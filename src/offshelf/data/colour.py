@@ -21,6 +21,7 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _WITH_ORIENTATION = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")
+_STRIP_PIXELS = 2**17
 _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
 
 
@@ -46,15 +47,17 @@ def rgb_pixels(image: Image.Image, background: RGB) -> NDArray[np.uint8]:
     images are converted by Pillow; grey of more than 8 bits is scaled by :func:`grey8`.
     """
     if image.mode == "RGB" and "transparency" not in image.info:
-        return np.asarray(image)
+        return _array(image)
+    if image.mode == "L" and "transparency" not in image.info:
+        return three_channels(np.asarray(image))
     if image.mode.startswith(("I", "F")):
         return _deep_grey(image, background)
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         flat = Image.new("RGB", rgba.size, background)
         flat.paste(rgba, mask=rgba)
-        return np.asarray(flat)
-    return np.asarray(image.convert("RGB"))
+        return _array(flat)
+    return _array(image.convert("RGB"))
 
 
 def grey8(values: NDArray[np.generic], top: int | None = None) -> NDArray[np.uint8]:
@@ -88,6 +91,35 @@ def grey8(values: NDArray[np.generic], top: int | None = None) -> NDArray[np.uin
     return np.floor(finite * (255 / high) + 0.5).astype(np.uint8)
 
 
+def three_channels(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return grey H x W as RGB H x W x 3.
+
+    >>> three_channels(np.array([[7]], np.uint8)).tolist()
+    [[[7, 7, 7]]]
+    """
+    pixels = np.empty((*grey.shape, 3), np.uint8)
+    for channel in range(3):  # measured: half the time of repeat, a quarter of broadcasting
+        pixels[:, :, channel] = grey
+    return pixels
+
+
+def _array(image: Image.Image) -> NDArray[np.uint8]:
+    """Return the pixels of an RGB image.
+
+    Pillow hands out the bytes in two steps, each as large as the image; for a large one
+    it is twice as fast to do that in strips that stay in the processor's cache.
+    """
+    width, height = image.size
+    rows = max(_STRIP_PIXELS // width, 1)
+    if height <= 4 * rows:
+        return np.asarray(image)
+    pixels = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, rows):
+        below = min(top + rows, height)
+        pixels[top:below] = np.asarray(image.crop((0, top, width, below)))
+    return pixels
+
+
 def _deep_grey(image: Image.Image, background: RGB) -> NDArray[np.uint8]:
     values = np.asarray(image)
     tags = getattr(image, "tag_v2", {})
@@ -95,7 +127,7 @@ def _deep_grey(image: Image.Image, background: RGB) -> NDArray[np.uint8]:
     grey = grey8(values, top)
     if top is not None and tags.get(_PHOTOMETRIC) == 0:  # white is zero; Pillow leaves it so
         grey = 255 - grey
-    pixels = np.repeat(grey[:, :, None], 3, axis=2)
+    pixels = three_channels(grey)
     clear = image.info.get("transparency")
     if isinstance(clear, int):
         pixels[values == clear] = background

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from offshelf.data.colour import rgb_pixels, upright
+from offshelf.data.colour import rgb_pixels, three_channels, upright
 from offshelf.data.content import DEFAULT_LIMITS, Limits, check_bytes, read_bytes
 from offshelf.data.formats import ends_early, image_format, lacks_codec, register
 from offshelf.data.names import shown
@@ -135,7 +135,7 @@ def _from_array(array: NDArray[np.uint8], limits: Limits) -> NDArray[np.uint8]:
     if channels == 4:
         return rgb_pixels(Image.fromarray(np.ascontiguousarray(array)), limits.background)
     if channels == 1:
-        return np.repeat(array.reshape(*array.shape[:2], 1), 3, axis=2)
+        return three_channels(array.reshape(array.shape[:2]))
     return np.ascontiguousarray(array)
 
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, TypeVar, cast
+from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,7 +68,7 @@ class Engine(Protocol):
     name: str
     device: str
     batch_size: int
-    shapes: Mapping[Tap, tuple[int, ...]]
+    shapes: dict[Tap, tuple[int, ...]]
 
     def run(self, batch: NDArray[np.uint8]) -> dict[Tap, NDArray[np.float32]]:
         """Return the activations of *batch* (uint8, N x S x S x 3) at every tap."""
@@ -95,7 +95,9 @@ def choose(options: EngineOptions) -> tuple[str, str]:
     """
     engine, device = options.engine, options.device
     if engine not in ENGINES:
-        raise EngineError(f"no engine {engine!r}: {', '.join(ENGINES)}.{did_you_mean(engine, ENGINES)}")
+        raise EngineError(
+            f"no engine {engine!r}: {', '.join(ENGINES)}.{did_you_mean(engine, ENGINES)}"
+        )
     if engine == "openvino" and device not in {"auto", "cpu"}:
         raise EngineError(f"engine openvino runs on the cpu, not on {device!r}: use --engine torch")
     if device == "auto":
@@ -147,7 +149,7 @@ def check_pooling(pooling: str) -> Pooling:
         raise LayerError(
             f"no pooling {pooling!r}: {', '.join(POOLINGS)}{did_you_mean(pooling, POOLINGS)}"
         )
-    return cast(Pooling, pooling)
+    return pooling
 
 
 def pad(batch: NDArray[np.uint8], rows: int) -> NDArray[np.uint8]:

@@ -53,7 +53,9 @@ class OpenvinoEngine:
         count = self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") + 1
         self._requests = [self._compiled.create_infer_request() for _ in range(count)]
         outputs = zip(taps, self._compiled.outputs, strict=True)
-        self.shapes = {tap: tuple(output.shape)[1:] for tap, output in outputs}
+        self.shapes: dict[Tap, tuple[int, ...]] = {
+            tap: tuple(output.shape)[1:] for tap, output in outputs
+        }
 
     def run(self, batch: NDArray[np.uint8]) -> dict[Tap, NDArray[np.float32]]:
         """See :class:`offshelf.engine.base.Engine`."""

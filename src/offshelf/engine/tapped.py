@@ -47,8 +47,8 @@ class TappedNetwork(nn.Module):
         self._channels_last = backbone.spec.channels_last
         scale = [1 / (255 * s) for s in backbone.input.std]
         shift = [-m / s for m, s in zip(backbone.input.mean, backbone.input.std, strict=True)]
-        self.register_buffer("scale", torch.tensor(scale).view(1, 3, 1, 1))
-        self.register_buffer("shift", torch.tensor(shift).view(1, 3, 1, 1))
+        self.scale = nn.Buffer(torch.tensor(scale).view(1, 3, 1, 1))
+        self.shift = nn.Buffer(torch.tensor(shift).view(1, 3, 1, 1))
         self.eval()
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:

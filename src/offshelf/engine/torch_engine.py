@@ -29,17 +29,23 @@ class TorchEngine:
         if options.precision != "fp32":
             raise EngineError(f"engine torch has no precision {options.precision!r}: use fp32")
         self.device = device
-        self.batch_size = options.batch_size or (CPU_BATCH if device == "cpu" else ACCELERATOR_BATCH)
+        self.batch_size = options.batch_size or (
+            CPU_BATCH if device == "cpu" else ACCELERATOR_BATCH
+        )
         self._device = _device(device)
         if options.threads and device == "cpu":
             torch.set_num_threads(options.threads)
         self._taps = taps
-        self._network = TappedNetwork(backbone, taps)
+        self._network: Any = TappedNetwork(backbone, taps)
         # Parts that the weights do not cover have no numbers to move.
-        self._network._apply(lambda t: t if t.is_meta else t.to(self._device))
+        self._network._apply(  # type: ignore[no-untyped-call]
+            lambda t: t if t.is_meta else t.to(self._device)
+        )
         size = backbone.input.size
         blank = self.run(np.zeros((1, size, size, 3), np.uint8))
-        self.shapes = {tap: value.shape[1:] for tap, value in blank.items()}
+        self.shapes: dict[Tap, tuple[int, ...]] = {
+            tap: value.shape[1:] for tap, value in blank.items()
+        }
 
     def run(self, batch: NDArray[np.uint8]) -> dict[Tap, NDArray[np.float32]]:
         """See :class:`offshelf.engine.base.Engine`."""

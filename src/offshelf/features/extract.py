@@ -7,23 +7,20 @@ holds is neither decoded nor run. One bad image is a line in the ledger, nothing
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from offshelf import home
 from offshelf.backbones.backbone import Backbone
-from offshelf.data.decode import Limits
-from offshelf.engine.base import Engine, EngineOptions, choose, open_engine
+from offshelf.engine.base import Engine, EngineOptions, Tap, choose, open_engine
 from offshelf.errors import StoreError
 from offshelf.features import store as stores
 from offshelf.features.kind import FeatureKind
-from offshelf.features.reader import Digested, read_ahead
+from offshelf.features.reader import Digested, ReadOptions, read_ahead
 from offshelf.features.store import FeatureStore
 from offshelf.progress import Progress, Silent
 
@@ -43,6 +40,10 @@ class Row:
     status: str
     reason: str
     digest: bytes
+
+    def to_json(self) -> dict[str, str]:
+        """Return path, status and reason."""
+        return {"path": self.path, "status": self.status, "reason": self.reason}
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,9 @@ class Extraction:
         """The rows without features."""
         return tuple(row for row in self.rows if row.status != "ok")
 
-    def matrix(self, kind: FeatureKind, rows: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float32]:
+    def matrix(
+        self, kind: FeatureKind, rows: Sequence[int] | NDArray[np.int64]
+    ) -> NDArray[np.float32]:
         """Return the features of *rows*, float32, N x D.
 
         Raises:
@@ -92,9 +95,7 @@ def extract(
     backbone: Backbone,
     kinds: Sequence[FeatureKind],
     options: EngineOptions | None = None,
-    *,
-    workers: int | None = None,
-    limits: Limits | None = None,
+    reading: ReadOptions | None = None,
     progress: Progress | None = None,
 ) -> Extraction:
     """Make sure that the store holds the features of every readable image.
@@ -104,8 +105,7 @@ def extract(
         backbone: the network, its weights and preprocessing.
         kinds: the features wanted, all taken in one pass.
         options: the engine and its settings.
-        workers: threads that read and decode; None for one per processor.
-        limits: bounds on bytes and pixels of an image.
+        reading: threads that read and decode, bounds on bytes and pixels.
         progress: is told how many images are done.
 
     Raises:
@@ -124,14 +124,16 @@ def extract(
     else:
         job.open_engine()
         job.stores = {
-            kind: FeatureStore(folder, identities[kind], int(np.prod(job.engine().shapes[kind.tap])))
+            kind: FeatureStore(
+                folder, identities[kind], int(np.prod(job.engine().shapes[kind.tap]))
+            )
             for kind in kinds
         }
     for kind, store in job.stores.items():
         for part in store.damaged:
             progress.note(f"{part}: damaged part of the store of {kind.column}, set aside")
     started = time.perf_counter()
-    ahead = read_ahead(paths, job.has, backbone.input, limits or Limits(), workers or _processors())
+    ahead = read_ahead(paths, job.has, backbone.input, reading or ReadOptions())
     job.run(ahead, len(paths))
     seconds = time.perf_counter() - started - job.opening
     return Extraction(
@@ -220,7 +222,7 @@ class _Job:
             yield [one.digest for one in group], np.stack(pixels)
             item = self._next_new(ahead)
 
-    def _keep(self, digests: list[bytes], outputs: dict[object, NDArray[np.float32]]) -> None:
+    def _keep(self, digests: list[bytes], outputs: dict[Tap, NDArray[np.float32]]) -> None:
         for kind, store in self.stores.items():
             values = outputs[kind.tap]
             for digest, row in zip(digests, values, strict=True):
@@ -228,12 +230,3 @@ class _Job:
         self._under_way.difference_update(digests)
         self.computed += len(digests)
         self.progress.advance(len(digests))
-
-
-def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def store_folder(extraction: Extraction) -> Path:
-    """Return the folder of the first store, for messages."""
-    return next(iter(extraction.stores.values())).folder

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import collections
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,24 @@ from offshelf.data.decode import Limits, decode, read_bytes
 from offshelf.errors import ImageError
 
 AHEAD_PER_WORKER = 8
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How files are read.
+
+    Attributes:
+        workers: threads that read and decode; None for one per processor.
+        limits: bounds on bytes and pixels of an image.
+    """
+
+    workers: int | None = None
+    limits: Limits = field(default_factory=Limits)
+
+    @property
+    def threads(self) -> int:
+        """The number of threads."""
+        return self.workers or processors()
 
 
 @dataclass(frozen=True)
@@ -42,30 +61,29 @@ def read_ahead(
     paths: Sequence[str],
     known: Callable[[bytes], bool],
     spec: InputSpec,
-    limits: Limits,
-    workers: int,
+    options: ReadOptions,
 ) -> Iterator[Digested]:
     """Yield one :class:`Digested` per path, in order.
 
-    At most ``8 * workers`` images are held at a time, however many paths there are.
+    At most eight images per thread are held at a time, however many paths there are.
 
     Args:
         paths: the files.
         known: whether the features of these bytes need no pixels.
         spec: the preprocessing.
-        limits: bounds on bytes and pixels.
-        workers: threads.
+        options: threads and limits.
     """
+    threads = options.threads
 
     def work(path: str) -> Digested:
-        return digest_one(path, known, spec, limits)
+        return digest_one(path, known, spec, options.limits)
 
     window: collections.deque[Future[Digested]] = collections.deque()
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="offshelf-reader")
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="offshelf-reader")
     try:
         for path in paths:
             window.append(pool.submit(work, path))
-            if len(window) >= AHEAD_PER_WORKER * workers:
+            if len(window) >= AHEAD_PER_WORKER * threads:
                 yield window.popleft().result()
         while window:
             yield window.popleft().result()
@@ -87,3 +105,14 @@ def digest_one(
     except ImageError as error:
         return Digested(path, error.status, error.reason, digest, None)
     return Digested(path, "ok", "", digest, pixels)
+
+
+def processors() -> int:
+    """Return how many processors this process may use.
+
+    >>> processors() >= 1
+    True
+    """
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -161,7 +161,8 @@ class FeatureStore:
             raise StoreError(f"{manifest}: belongs to other features; delete this folder")
         if dimension not in {None, kept["dimension"]}:
             raise StoreError(
-                f"{manifest}: dimension {kept['dimension']}, expected {dimension}; delete this folder"
+                f"{manifest}: dimension {kept['dimension']}, expected {dimension}; "
+                "delete this folder"
             )
         return int(kept["dimension"])
 

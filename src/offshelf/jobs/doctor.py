@@ -111,7 +111,8 @@ def _openvino() -> str:
 
 def _default_weights(cache_dir: str | Path | None) -> str:
     backbone = open_backbone(names()[0], cache_dir=cache_dir, download=False)
-    return f"{backbone.spec.name}: {backbone.file.origin}, sha256 {backbone.file.sha256[:16]}... checked"
+    digest = backbone.file.sha256[:16]
+    return f"{backbone.spec.name}: {backbone.file.origin}, sha256 {digest}... checked"
 
 
 def _other_weights(cache_dir: str | Path | None) -> str:

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from offshelf import files
-from offshelf.backbones.backbone import Backbone, open_backbone
+from offshelf.backbones.backbone import Backbone
 from offshelf.data.table import ImageTable, list_images, read_table
 from offshelf.errors import DataError
 from offshelf.features.extract import Extraction, extract
 from offshelf.features.kind import FeatureKind, feature_kinds
 from offshelf.features.parts import vectors
-from offshelf.jobs.fit import failure_to_json
 from offshelf.jobs.settings import FeatureSettings, RunSettings
+from offshelf.jobs.training import backbone_for, describe
 from offshelf.progress import Progress, Silent
 
 ROWS_AT_A_TIME = 512
@@ -46,7 +46,7 @@ class ExtractResult:
         return {
             "n_ok": len(extraction.ok),
             "n_failed": len(extraction.failures),
-            "failures": [failure_to_json(row) for row in extraction.failures],
+            "failures": [row.to_json() for row in extraction.failures],
             "images_per_second": extraction.images_per_second,
             "computed": extraction.computed,
             "layers": [
@@ -60,11 +60,7 @@ class ExtractResult:
                 }
                 for kind in self.kinds
             ],
-            "backbone": self.backbone.spec.name,
-            "weights": self.backbone.file.spec.tag,
-            "weights_sha256": self.backbone.file.sha256,
-            "trained_weights": self.backbone.trained,
-            "resize": self.backbone.input.resize,
+            **describe(self.backbone),
             "engine": extraction.engine,
             "seconds": extraction.seconds,
             "warnings": list(self.table.warnings),
@@ -101,24 +97,9 @@ def extract_features(
     table = _table(Path(data), run)
     for warning in table.warnings:
         progress.note(warning)
-    backbone = open_backbone(
-        features.backbone,
-        weights=features.weights,
-        resize=features.resize,
-        cache_dir=run.engine.cache_dir,
-        download=features.download,
-        progress=progress,
-    )
+    backbone = backbone_for(features, run, progress)
     kinds = feature_kinds(backbone, layers or [features.layer], poolings or [features.pooling])
-    extraction = extract(
-        table.paths,
-        backbone,
-        kinds,
-        run.engine,
-        workers=run.workers,
-        limits=run.limits,
-        progress=progress,
-    )
+    extraction = extract(table.paths, backbone, kinds, run.engine, run.reading, progress)
     target = Path(out) if out is not None else None
     if target is not None:
         _write(target, table, extraction, kinds)
@@ -144,8 +125,9 @@ def _write(
         with files.atomic_path(out) as temporary:
             writer: Any = None
             for start in range(0, len(table), ROWS_AT_A_TIME):
-                batch = _batch(range(start, min(start + ROWS_AT_A_TIME, len(table))), table,
-                               extraction, kinds)
+                batch = _batch(
+                    range(start, min(start + ROWS_AT_A_TIME, len(table))), table, extraction, kinds
+                )
                 writer = writer or pq.ParquetWriter(temporary, batch.schema, compression="none")
                 writer.write_table(batch)
             writer.close()
@@ -169,7 +151,10 @@ def _batch(
     }
     ok = [row for row, entry in zip(rows, ledger, strict=True) if entry.status == "ok"]
     place = pa.array(
-        [ok.index(row) if entry.status == "ok" else None for row, entry in zip(rows, ledger, strict=True)],
+        [
+            ok.index(row) if entry.status == "ok" else None
+            for row, entry in zip(rows, ledger, strict=True)
+        ],
         pa.int64(),
     )
     for kind in kinds:

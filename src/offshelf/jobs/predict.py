@@ -79,14 +79,6 @@ def predict(
         progress.note(warning)
     model, backbone = open_model(model_path, weights=weights, options=run.engine, progress=progress)
     opened = time.perf_counter()
-    predictions, _ = predict_paths(
-        model,
-        backbone,
-        table.paths,
-        run.engine,
-        workers=run.workers,
-        limits=run.limits,
-        progress=progress,
-    )
+    predictions, _ = predict_paths(model, backbone, table.paths, run.engine, run.reading, progress)
     seconds = {"open": opened - began, "predict": time.perf_counter() - opened}
     return PredictResult(tuple(predictions), model, Path(model_path), seconds)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from offshelf.data.decode import Limits
 from offshelf.engine.base import EngineOptions
 from offshelf.features.kind import DEFAULT_LAYER, DEFAULT_POOLING
+from offshelf.features.reader import ReadOptions
 
 DEFAULT_BACKBONE = "efficientnet_lite0"
 
@@ -56,16 +56,14 @@ class RunSettings:
 
     Attributes:
         engine: engine, device, batch size, cache folder.
-        workers: threads that read and decode; None for one per processor.
-        limits: bounds on bytes and pixels of an image.
+        reading: threads that read and decode, bounds on bytes and pixels.
         seed: of every random choice.
         test_size: share of images for the test split where the data has none, in (0, 1).
         samples: test images kept in the model file for its self-test, 0 to 16.
     """
 
     engine: EngineOptions = field(default_factory=EngineOptions)
-    workers: int | None = None
-    limits: Limits = field(default_factory=Limits)
+    reading: ReadOptions = field(default_factory=ReadOptions)
     seed: int = 0
     test_size: float = 0.25
     samples: int = 3

@@ -1,0 +1,177 @@
+"""From labelled images to a fitted head and a model: the steps that jobs share."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offshelf.backbones.backbone import Backbone, open_backbone
+from offshelf.backbones.preprocess import prepare
+from offshelf.bundle import Model, Sample, record, short_digest
+from offshelf.data.decode import Limits, decode, read_bytes
+from offshelf.data.table import ImageTable
+from offshelf.errors import DataError, ImageError
+from offshelf.evaluate.metrics import Evaluation
+from offshelf.features.extract import Extraction
+from offshelf.features.kind import FeatureKind
+from offshelf.heads.fit import fit_head
+from offshelf.heads.head import FittedHead, Normalisation
+from offshelf.jobs.settings import FeatureSettings, HeadSettings, RunSettings
+from offshelf.jobs.versions import library_versions
+from offshelf.progress import Progress
+
+MAX_SAMPLES = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """The test images and what a head said of them.
+
+    Attributes:
+        rows: rows of the image table.
+        scores: float32, one line per row, one column per class.
+        evaluation: the figures.
+    """
+
+    rows: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    evaluation: Evaluation
+
+
+def backbone_for(settings: FeatureSettings, run: RunSettings, progress: Progress) -> Backbone:
+    """Open the backbone that the settings name; say so when its weights are random."""
+    backbone = open_backbone(
+        settings.backbone,
+        weights=settings.weights,
+        resize=settings.resize,
+        cache_dir=run.engine.cache_dir,
+        download=settings.download,
+        progress=progress,
+    )
+    if not backbone.trained:
+        name = backbone.spec.name
+        progress.note(f"{name}: random weights; every result is of an UNTRAINED network")
+    return backbone
+
+
+def describe(backbone: Backbone) -> dict[str, Any]:
+    """Return what a result says of the network it came from, as JSON values."""
+    return {
+        "backbone": backbone.spec.name,
+        "weights": backbone.file.spec.tag,
+        "weights_sha256": backbone.file.sha256,
+        "trained_weights": backbone.trained,
+        "resize": backbone.input.resize,
+    }
+
+
+def usable_rows(table: ImageTable, extraction: Extraction, split: str) -> NDArray[np.int64]:
+    """Return the rows of *split* that have features.
+
+    Raises:
+        DataError: there is none.
+    """
+    wanted = table.rows(split)
+    rows = np.intersect1d(wanted, extraction.ok)
+    if len(rows):
+        return rows
+    if not len(wanted):
+        raise DataError(f"the data has no {split} images")
+    first = extraction.rows[int(wanted[0])]
+    raise DataError(
+        f"none of the {len(wanted)} {split} images can be used; "
+        f"the first: {first.path}: {first.status}, {first.reason}"
+    )
+
+
+def train_head(
+    table: ImageTable,
+    extraction: Extraction,
+    kind: FeatureKind,
+    head: HeadSettings,
+    seed: int,
+) -> FittedHead:
+    """Train a head on the usable rows of the training split."""
+    rows = usable_rows(table, extraction, "train")
+    return fit_head(
+        head.head,
+        extraction.matrix(kind, rows),
+        table.targets()[rows],
+        table.classes,
+        c=head.c,
+        normalisation=cast(Normalisation, head.normalisation),
+        seed=seed,
+    )
+
+
+def make_model(
+    table: ImageTable,
+    extraction: Extraction,
+    backbone: Backbone,
+    kind: FeatureKind,
+    head: FittedHead,
+    scored: Scored,
+    run: RunSettings,
+) -> Model:
+    """Put together what a model file holds."""
+    figures = scored.evaluation.to_json()
+    del figures["confusion"]
+    return Model(
+        record(backbone),
+        kind,
+        head,
+        figures,
+        _fingerprint(table, extraction, run),
+        library_versions(),
+        _seen(table, extraction),
+        _samples(table, extraction, scored, backbone, run),
+    )
+
+
+def _fingerprint(table: ImageTable, extraction: Extraction, run: RunSettings) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    for row, label, split in zip(extraction.rows, table.labels, table.splits, strict=True):
+        digest.update(row.digest + f"\0{label}\0{split}\0".encode())
+    return {
+        "images_sha256": digest.hexdigest(),
+        "n_images": len(table),
+        "n_failed": len(extraction.failures),
+        "seed": run.seed,
+        "test_size": run.test_size,
+    }
+
+
+def _seen(table: ImageTable, extraction: Extraction) -> NDArray[np.uint64]:
+    digests = [extraction.rows[row].digest for row in usable_rows(table, extraction, "train")]
+    return np.unique(np.array([short_digest(digest) for digest in digests], np.uint64))
+
+
+def _samples(
+    table: ImageTable,
+    extraction: Extraction,
+    scored: Scored,
+    backbone: Backbone,
+    run: RunSettings,
+) -> tuple[Sample, ...]:
+    """Take test images spread evenly over the test split."""
+    last, count = len(scored.rows) - 1, min(run.samples, MAX_SAMPLES, len(scored.rows))
+    positions = np.unique(np.linspace(0, last, count).astype(np.int64))
+    samples = []
+    for position in positions.tolist():
+        row = int(scored.rows[position])
+        pixels = _pixels(extraction.rows[row].path, backbone, run.reading.limits)
+        if pixels is not None:
+            samples.append(Sample(pixels, scored.scores[position], table.labels[row]))
+    return tuple(samples)
+
+
+def _pixels(path: str, backbone: Backbone, limits: Limits) -> NDArray[np.uint8] | None:
+    try:
+        return prepare(decode(read_bytes(path, limits), limits), backbone.input).pixels
+    except ImageError:
+        # The file changed after it was read; the model is whole without this sample.
+        return None
