@@ -98,9 +98,10 @@ def locate(
         return WeightsFile(identify.foreign(backbone, RANDOM), None, "random-0", RANDOM)
     specs = identify.known(backbone, cache_dir)
     if weights is not None:
-        specs = tuple(spec for spec in specs if spec.tag == weights)
-        if not specs:
-            return _explicit(backbone, weights, progress)
+        tags = [spec.tag for spec in specs]
+        if weights not in tags:
+            return _explicit(backbone, weights, tags, progress)
+        specs = (specs[tags.index(weights)],)
     for spec in specs:
         for place in places.find(backbone, spec, cache_dir):
             return _checked(spec, place, progress)
@@ -168,10 +169,11 @@ def read_tensors(file: WeightsFile) -> dict[str, torch.Tensor]:
     return tensors.read_file(file.path)
 
 
-def _explicit(backbone: BackboneSpec, weights: str, progress: Progress) -> WeightsFile:
+def _explicit(
+    backbone: BackboneSpec, weights: str, tags: list[str], progress: Progress
+) -> WeightsFile:
     path = Path(weights).expanduser()
     if not path.exists():
-        tags = [spec.tag for spec in backbone.weights]
         raise WeightsError(
             f"{weights}: no such file, and {backbone.name} has no weights of that name;"
             f" it has {', '.join([*tags, RANDOM])}.{did_you_mean(weights, tags)}"
