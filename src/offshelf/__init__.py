@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from offshelf.backbones.catalog import names as list_backbones
     from offshelf.bundle import load_model
     from offshelf.errors import OffshelfError
+    from offshelf.estimator import FeatureExtractor, TransferClassifier
     from offshelf.jobs.evaluate import evaluate_model
     from offshelf.jobs.extract import extract_features
     from offshelf.jobs.fit import fit
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "FeatureExtractor",
     "OffshelfError",
+    "TransferClassifier",
     "__version__",
     "evaluate_model",
     "extract_features",
@@ -33,7 +36,9 @@ __all__ = [
 
 # public name -> (module inside offshelf, its name there)
 _NAMES = {
+    "FeatureExtractor": ("estimator", "FeatureExtractor"),
     "OffshelfError": ("errors", "OffshelfError"),
+    "TransferClassifier": ("estimator", "TransferClassifier"),
     "evaluate_model": ("jobs.evaluate", "evaluate_model"),
     "extract_features": ("jobs.extract", "extract_features"),
     "fit": ("jobs.fit", "fit"),

@@ -119,7 +119,7 @@ def duration(seconds: float) -> str:
     """Return a time a person reads at a glance.
 
     >>> duration(0.5), duration(75), duration(7300)
-    ('0.5 s', '1 min 15 s', '2 h 2 min')
+    ('0.5 s', '1 min 15 s', '2 h 1 min')
     """
     if seconds < 60:
         return f"{seconds:.1f} s"

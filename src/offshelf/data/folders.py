@@ -69,7 +69,7 @@ def _read_splits(
     if TEST in chosen and VAL in chosen:
         unused = chosen.pop(VAL)
         notes.append(f"{shown(chosen[TEST])}/ is the test split; {shown(unused)}/ is left out")
-    for split, name in sorted(chosen.items()):
+    for split, name in sorted(chosen.items(), reverse=True):
         folders, loose = subfolders(data / name, left_out)
         role = TRAIN if split == TRAIN else TEST
         of_split, more = _read_classes(data / name, folders, role, left_out)

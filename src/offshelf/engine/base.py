@@ -143,11 +143,11 @@ def check_pooling(pooling: str) -> Pooling:
     >>> check_pooling("average")
     Traceback (most recent call last):
     ...
-    offshelf.errors.LayerError: no pooling 'average': flatten, avg, max, gem
+    offshelf.errors.LayerError: no pooling 'average': flatten, avg, max, gem.
     """
     if pooling not in POOLINGS:
         raise LayerError(
-            f"no pooling {pooling!r}: {', '.join(POOLINGS)}{did_you_mean(pooling, POOLINGS)}"
+            f"no pooling {pooling!r}: {', '.join(POOLINGS)}.{did_you_mean(pooling, POOLINGS)}"
         )
     return pooling
 

@@ -20,7 +20,7 @@ from offshelf.engine.base import Engine, EngineOptions, Tap, choose, open_engine
 from offshelf.errors import StoreError
 from offshelf.features import store as stores
 from offshelf.features.kind import FeatureKind
-from offshelf.features.reader import Digested, ReadOptions, read_ahead
+from offshelf.features.reader import Digested, Picture, ReadOptions, read_ahead
 from offshelf.features.store import FeatureStore
 from offshelf.progress import Progress, Silent
 
@@ -91,7 +91,7 @@ class Extraction:
 
 
 def extract(
-    paths: Sequence[str],
+    paths: Sequence[str | Picture],
     backbone: Backbone,
     kinds: Sequence[FeatureKind],
     options: EngineOptions | None = None,
@@ -101,7 +101,7 @@ def extract(
     """Make sure that the store holds the features of every readable image.
 
     Args:
-        paths: image files, N of them; order and repetitions are kept in the ledger.
+        paths: N image files or images in memory; order and repetitions are kept.
         backbone: the network, its weights and preprocessing.
         kinds: the features wanted, all taken in one pass.
         options: the engine and its settings.

@@ -8,13 +8,14 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.preprocess import prepare
 from offshelf.backbones.spec import InputSpec
-from offshelf.data.decode import Limits, decode, read_bytes
+from offshelf.data.decode import Limits, as_rgb, decode, read_bytes
 from offshelf.errors import ImageError
 
 AHEAD_PER_WORKER = 8
@@ -38,6 +39,19 @@ class ReadOptions:
         return self.workers or processors()
 
 
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An image that is in memory already.
+
+    Attributes:
+        name: what messages call it.
+        image: a PIL image or a uint8 array.
+    """
+
+    name: str
+    image: Any
+
+
 @dataclass(frozen=True)
 class Digested:
     """One file, read.
@@ -58,7 +72,7 @@ class Digested:
 
 
 def read_ahead(
-    paths: Sequence[str],
+    paths: Sequence[str | Picture],
     known: Callable[[bytes], bool],
     spec: InputSpec,
     options: ReadOptions,
@@ -68,14 +82,16 @@ def read_ahead(
     At most eight images per thread are held at a time, however many paths there are.
 
     Args:
-        paths: the files.
+        paths: the files, or images in memory.
         known: whether the features of these bytes need no pixels.
         spec: the preprocessing.
         options: threads and limits.
     """
     threads = options.threads
 
-    def work(path: str) -> Digested:
+    def work(path: str | Picture) -> Digested:
+        if isinstance(path, Picture):
+            return digest_picture(path, known, spec)
         return digest_one(path, known, spec, options.limits)
 
     window: collections.deque[Future[Digested]] = collections.deque()
@@ -105,6 +121,18 @@ def digest_one(
     except ImageError as error:
         return Digested(path, error.status, error.reason, digest, None)
     return Digested(path, "ok", "", digest, pixels)
+
+
+def digest_picture(picture: Picture, known: Callable[[bytes], bool], spec: InputSpec) -> Digested:
+    """Digest an image in memory; it is addressed by its pixels."""
+    try:
+        rgb = as_rgb(picture.image)
+    except ImageError as error:
+        return Digested(picture.name, error.status, error.reason, b"", None)
+    content = f"rgb {rgb.shape}".encode() + np.ascontiguousarray(rgb).tobytes()
+    digest = hashlib.sha256(content).digest()
+    pixels = None if known(digest) else prepare(rgb, spec).pixels
+    return Digested(picture.name, "ok", "", digest, pixels)
 
 
 def processors() -> int:

@@ -105,7 +105,7 @@ def fit(
     >>> fit("no/such/folder")
     Traceback (most recent call last):
     ...
-    offshelf.errors.DataError: no/such/folder: there is no such file or folder
+    offshelf.errors.DataError: no/such/folder: no such file or folder.
     """
     features, run = features or FeatureSettings(), run or RunSettings()
     progress = progress or Silent()

@@ -1,0 +1,220 @@
+"""scikit-learn faces: a transformer from images to features, and a classifier of images.
+
+Both take file paths, PIL images or uint8 arrays. Features come from the store on the
+second call, so cross-validation and grid search run the network once per image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from offshelf.backbones.backbone import Backbone, open_backbone
+from offshelf.engine.base import EngineOptions
+from offshelf.errors import DataError
+from offshelf.features.kind import DEFAULT_LAYER, DEFAULT_POOLING, FeatureKind, feature_kinds
+from offshelf.features.memory import extract_images
+from offshelf.heads.fit import decision, fit_head
+
+DEFAULT_BACKBONE = "efficientnet_lite0"
+
+
+class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Frozen features of images as a scikit-learn transformer.
+
+    Args:
+        backbone: a name of the catalogue, ``timm/NAME`` or ``torchvision/NAME``.
+        layer: a person's name of a layer, or a module path.
+        pooling: ``flatten``, ``avg``, ``max`` or ``gem``.
+        weights: a file, the tag of a known weights file, ``random``, or None to search.
+        resize: ``squash``, ``crop``, ``letterbox``, or None for the weights' own.
+        engine: ``auto``, ``openvino`` or ``torch``.
+        device: ``auto``, ``cpu``, ``cuda``, ``mps``.
+        cache_dir: the root of offshelf's own folders.
+
+    Attributes:
+        backbone_: the network with its weights and preprocessing.
+        kind_: layer and pooling.
+        n_features_out_: columns of the matrix; known after the first transform.
+
+    >>> import numpy as np
+    >>> images = np.zeros((2, 32, 32, 3), np.uint8)
+    >>> FeatureExtractor().fit_transform(images).shape
+    (2, 1280)
+    """
+
+    def __init__(
+        self,
+        backbone: str = DEFAULT_BACKBONE,
+        layer: str = DEFAULT_LAYER,
+        pooling: str = DEFAULT_POOLING,
+        weights: str | None = None,
+        resize: str | None = None,
+        engine: str = "auto",
+        device: str = "auto",
+        cache_dir: str | Path | None = None,
+    ) -> None:
+        self.backbone = backbone
+        self.layer = layer
+        self.pooling = pooling
+        self.weights = weights
+        self.resize = resize
+        self.engine = engine
+        self.device = device
+        self.cache_dir = cache_dir
+
+    def fit(self, X: Any = None, y: Any = None) -> Self:  # noqa: ARG002, N803
+        """Find the network and its weights; nothing is learned from the images.
+
+        Raises:
+            OffshelfError: a name is unknown, or the weights are not here.
+        """
+        self.backbone_: Backbone = open_backbone(
+            self.backbone, weights=self.weights, resize=self.resize, cache_dir=self.cache_dir
+        )
+        self.kind_: FeatureKind = feature_kinds(self.backbone_, [self.layer], [self.pooling])[0]
+        return self
+
+    def transform(self, X: Any) -> NDArray[np.float32]:  # noqa: N803
+        """Return the features of *X*, float32, N x D.
+
+        Args:
+            X: N paths, PIL images, or uint8 arrays (H x W, H x W x 1, 3 or 4), or one
+                uint8 array of N images.
+
+        Raises:
+            DataError: an image cannot be used; the message names the first.
+        """
+        check_is_fitted(self, "backbone_")
+        options = EngineOptions(self.engine, self.device, cache_dir=self.cache_dir)
+        matrix = extract_images(_items(X), self.backbone_, self.kind_, options)
+        self.n_features_out_ = matrix.shape[1]
+        return matrix
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:  # noqa: ARG002
+        """Return ``LAYER_POOLING_0`` ... for every column."""
+        check_is_fitted(self, "n_features_out_")
+        names = [f"{self.kind_.column}_{i}" for i in range(self.n_features_out_)]
+        return np.array(names, object)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = True
+        tags.no_validation = True
+        tags.input_tags.two_d_array = False
+        tags.input_tags.string = True
+        return tags
+
+
+class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A frozen backbone and a head as one scikit-learn classifier of images.
+
+    Args:
+        backbone: a name of the catalogue, ``timm/NAME`` or ``torchvision/NAME``.
+        layer: a person's name of a layer, or a module path.
+        pooling: ``flatten``, ``avg``, ``max`` or ``gem``.
+        head: the classifier on the features, for example ``svm``.
+        C: inverse strength of the regularisation, > 0.
+        normalisation: of each feature row: ``l2`` or ``none``.
+        weights: a file, the tag of a known weights file, ``random``, or None to search.
+        random_state: seed of the head.
+
+    Attributes:
+        classes_: the labels, sorted.
+        extractor_: the fitted :class:`FeatureExtractor`.
+        head_: the fitted head.
+
+    >>> import numpy as np
+    >>> dark, light = np.zeros((2, 8, 8, 3), np.uint8), np.full((2, 8, 8, 3), 250, np.uint8)
+    >>> images, labels = np.concatenate([dark, light]), ["dark", "dark", "light", "light"]
+    >>> TransferClassifier().fit(images, labels).predict(images).tolist()
+    ['dark', 'dark', 'light', 'light']
+    """
+
+    def __init__(
+        self,
+        backbone: str = DEFAULT_BACKBONE,
+        layer: str = DEFAULT_LAYER,
+        pooling: str = DEFAULT_POOLING,
+        head: str = "svm",
+        C: float = 1.0,  # noqa: N803
+        normalisation: str = "l2",
+        weights: str | None = None,
+        random_state: int = 0,
+    ) -> None:
+        self.backbone = backbone
+        self.layer = layer
+        self.pooling = pooling
+        self.head = head
+        self.C = C
+        self.normalisation = normalisation
+        self.weights = weights
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any) -> Self:  # noqa: N803
+        """Extract the features of *X* and train the head on them.
+
+        Args:
+            X: N images, as for :meth:`FeatureExtractor.transform`.
+            y: N labels.
+
+        Raises:
+            OffshelfError: an image, label or setting cannot be used.
+        """
+        labels = np.asarray(y)
+        items = _items(X)
+        if labels.ndim != 1 or len(labels) != len(items):
+            raise DataError(f"{len(items)} images but labels of shape {labels.shape}")
+        self.classes_, targets = np.unique(labels, return_inverse=True)
+        self.extractor_ = FeatureExtractor(
+            self.backbone, self.layer, self.pooling, self.weights
+        ).fit()
+        self.head_ = fit_head(
+            self.head,
+            self.extractor_.transform(items),
+            targets.astype(np.int64),
+            [str(label) for label in self.classes_],
+            c=self.C,
+            normalisation=self.normalisation,  # type: ignore[arg-type]
+            seed=self.random_state,
+        )
+        return self
+
+    def decision_function(self, X: Any) -> NDArray[np.float32]:  # noqa: N803
+        """Return scores, N x K; for two classes N, positive for ``classes_[1]``."""
+        check_is_fitted(self, "head_")
+        scores = decision(self.head_, self.extractor_.transform(X))
+        return scores[:, 1] if len(self.classes_) == 2 else scores
+
+    def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
+        """Return the label of every image."""
+        check_is_fitted(self, "head_")
+        scores = decision(self.head_, self.extractor_.transform(X))
+        labels: NDArray[Any] = self.classes_[scores.argmax(axis=1)]
+        return labels
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.no_validation = True
+        tags.input_tags.two_d_array = False
+        tags.input_tags.string = True
+        return tags
+
+
+def _items(images: Any) -> Sequence[Any]:
+    """Return *images* as a sequence of single images."""
+    if isinstance(images, str | Path):
+        raise DataError(f"{images}: one path; pass a list of images")
+    if hasattr(images, "to_numpy"):
+        images = images.to_numpy()
+    items = list(images)
+    if items and isinstance(items[0], np.ndarray) and items[0].dtype.kind in "OU":
+        # scikit-learn hands a column of paths over as N x 1.
+        items = [row.item() if row.size == 1 else row for row in items]
+    return items
