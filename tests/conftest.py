@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +18,38 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"real data not here: set OFFSHELF_SHARED or put it at {folder}")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache folder for the whole session: no test reads or writes the user's own."""
+    folder = tmp_path_factory.mktemp("cache")
+    os.environ["OFFSHELF_CACHE_DIR"] = str(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small data set that a network tells apart: stripes, checks and noise; train and test."""
+    root = tmp_path_factory.mktemp("scenes")
+    draw = np.random.default_rng(0)
+    for split, count in (("train", 6), ("test", 4)):
+        for name in ("checks", "noise", "stripes"):
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                Image.fromarray(texture(name, draw)).save(folder / f"{number}.png")
+    return root
+
+
+def texture(name: str, draw: np.random.Generator) -> np.ndarray:
+    """Return one 48 x 64 RGB picture of a kind, never the same twice."""
+    row, column = np.mgrid[:48, :64]
+    phase, period = draw.integers(0, 8), draw.integers(6, 10)
+    waves = ((column + phase) // period) % 2
+    if name == "checks":
+        waves = waves ^ ((row + phase) // period) % 2
+    grey = 200 * waves + draw.integers(0, 40, waves.shape)
+    if name == "noise":
+        grey = draw.integers(0, 240, waves.shape)
+    return np.repeat(grey[..., None], 3, 2).astype(np.uint8)
