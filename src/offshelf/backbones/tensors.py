@@ -8,7 +8,6 @@ before 2020 and that some publishers still offer), the latter only with
 from __future__ import annotations
 
 import json
-import pickle
 import re
 import zipfile
 from pathlib import Path
@@ -111,15 +110,14 @@ def _torch(path: Path, found: Format) -> Any:
     try:
         # Only the zip can be mapped into memory.
         return torch.load(path, map_location="cpu", weights_only=True, mmap=found == "torch")
-    except pickle.UnpicklingError as error:
+    except Exception as error:
+        # torch names its option where it refuses an object that is no tensor.
         if "weights_only" not in str(error):
             raise _damaged(path, error) from error
         raise WeightsError(
             f"{path}: holds Python objects beside tensors, which are never loaded;"
             " save the state dict alone, best as safetensors"
         ) from error
-    except Exception as error:
-        raise _damaged(path, error) from error
 
 
 def _damaged(path: Path, error: Exception) -> WeightsError:
