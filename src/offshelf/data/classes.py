@@ -44,7 +44,8 @@ def check_two_classes(data: Path, rows: Iterable[Row]) -> None:
     names = sorted({row.label for row in rows})
     if len(names) < 2:
         inner = data / names[0]
-        deeper = data.is_dir() and inner.is_dir() and any(entry.is_dir() for entry in inner.iterdir())
+        is_folder = data.is_dir() and inner.is_dir()
+        deeper = is_folder and any(entry.is_dir() for entry in inner.iterdir())
         hint = f" Did you mean '{shown(inner)}'?" if deeper else ""
         raise DataError(
             f"{shown(data)}: holds one class only, {listed(names)}; a classifier needs at least "

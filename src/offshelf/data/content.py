@@ -58,18 +58,26 @@ def read_bytes(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> bytes:
     offshelf.errors.ImageError: missing: no such file
     """
     try:
-        with io.FileIO(os.open(path, _OPEN_FLAGS)) as handle:
-            status = os.fstat(handle.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise _not_a_file(status.st_mode)
-            check_bytes(status.st_size, limits)
-            content = handle.readall()
+        content = _read_regular(path, limits)
     except (OSError, ValueError) as error:
         raise _unopened(path, error) from error
     check_bytes(len(content), limits)
     if not content:
         raise ImageError("empty", "the file is empty")
     return content
+
+
+def _read_regular(path: str | Path, limits: Limits) -> bytes:
+    descriptor = os.open(path, _OPEN_FLAGS)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise _not_a_file(status.st_mode)
+        check_bytes(status.st_size, limits)
+        with io.FileIO(descriptor, closefd=False) as handle:
+            return handle.readall()
+    finally:
+        os.close(descriptor)
 
 
 def check_bytes(size: int, limits: Limits) -> None:

@@ -34,9 +34,9 @@ def write_demo(folder: Path) -> Path:
     """Write the demo images below *folder* and return the folder that holds the classes.
 
     ``digits/train/0`` to ``digits/test/9`` are 8-bit grey PNG files of 32 x 32 pixels,
-    100 images per class to train on and 797 in all to test with, the same in every run.
-    ``photos/`` holds two photographs to try a prediction on, ``CREDITS.txt`` names the
-    authors. What is there already is left as it is.
+    dark on white: 100 images per class to train on and 797 in all to test with, the same
+    in every run. ``photos/`` holds two photographs to try a prediction on and
+    ``CREDITS.txt`` names the authors. What is there already is left as it is.
 
     Returns:
         ``folder/digits``, for :func:`offshelf.data.table.read_table`.
@@ -91,7 +91,8 @@ def _write_digits(folder: Path) -> None:
 
 
 def _picture(digit: NDArray[np.float64]) -> Image.Image:
-    grey = np.floor(digit * (255 / 16) + 0.5).astype(np.uint8)
+    # Dark on white like ink on paper: nearer to photographs than the data set's white on black.
+    grey = np.floor((16 - digit) * (255 / 16) + 0.5).astype(np.uint8)
     return Image.fromarray(grey).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
 
 

@@ -39,6 +39,10 @@ _SIGNATURES = (
     (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG2000"),
     (b"\xff\x4f\xff\x51", "JPEG2000"),
 )
+# Sizes of the second header of a BMP file; two letters alone could begin a text.
+_BMP_HEADERS = frozenset({12, 40, 52, 56, 64, 108, 124})
+# TIFF tags: where the strips or tiles begin, and how long each is.
+_TIFF_SPANS = frozenset({273, 279, 324, 325})
 _OTHERS = (
     (b"%PDF", "a PDF document"),
     (b"%!PS", "a PostScript file"),
@@ -103,7 +107,7 @@ def _format_of(content: bytes) -> str:
     for signature, name in _SIGNATURES:
         if content.startswith(signature):
             return name
-    if content[:2] == b"BM" and content[6:10] == b"\0\0\0\0":
+    if content[:2] == b"BM" and int.from_bytes(content[14:18], "little") in _BMP_HEADERS:
         return "BMP"
     if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
         return "WEBP"
@@ -159,8 +163,25 @@ def _jpeg2000_ends_early(content: bytes) -> bool:
 
 
 def _tiff_ends_early(content: bytes) -> bool:
+    """Return whether the directory or one of the strips or tiles lies past the end."""
     order = "<" if content[:1] == b"I" else ">"
-    return bool(struct.unpack_from(f"{order}I", content, 4)[0] >= len(content))
+    version, at = struct.unpack_from(f"{order}HI", content, 2)
+    if version != 42:  # BigTIFF has other fields
+        return False
+    (entries,) = struct.unpack_from(f"{order}H", content, at)
+    tags = {}
+    for entry in range(at + 2, at + 2 + 12 * entries, 12):
+        tag, kind, count = struct.unpack_from(f"{order}HHI", content, entry)
+        if tag in _TIFF_SPANS:
+            letter = "H" if kind == 3 else "I"
+            inline = count * struct.calcsize(letter) <= 4
+            where = entry + 8 if inline else struct.unpack_from(f"{order}I", content, entry + 8)[0]
+            tags[tag] = struct.unpack_from(f"{order}{count}{letter}", content, where)
+    starts = tags.get(273, tags.get(324, ()))
+    lengths = tags.get(279, tags.get(325, ()))
+    return any(
+        start + length > len(content) for start, length in zip(starts, lengths, strict=False)
+    )
 
 
 _ENDS = {

@@ -43,7 +43,8 @@ class LeftOut:
         if self.loops:
             lines.append(f"links to folders already read are not followed: {listed(self.loops)}")
         if self.suffixes:
-            kinds = ", ".join(f"{shown(s)} ({n})" for s, n in self.suffixes.most_common(5))
+            most = sorted(self.suffixes.items(), key=lambda item: (-item[1], item[0]))[:5]
+            kinds = ", ".join(f"{shown(suffix)} ({count})" for suffix, count in most)
             number = counted(self.suffixes.total(), "file")
             lines.append(f"{number} left out, not images by their names: {kinds}")
         if self.hidden:

@@ -1,0 +1,173 @@
+"""CSV and Parquet files of images, well made and as they come."""
+
+# ruff: noqa: E501 (tables of whole messages)
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from offshelf.data.table import read_labelled, read_table
+from offshelf.errors import DataError
+
+
+def write(folder: Path, text: str, name: str = "list.csv", encoding: str = "utf-8") -> Path:
+    for image in ("1.png", "2.png", "3.png", "4.png"):
+        (folder / image).write_bytes(b"x")
+    file = folder / name
+    file.write_bytes(text.encode(encoding))
+    return file
+
+
+GIVEN = "path,label,split\n1.png,a,train\n2.png,b,train\n3.png,a,test\n4.png,b,test\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        (GIVEN, "utf-8"),
+        (GIVEN, "utf-8-sig"),
+        (GIVEN, "utf-16"),
+        (GIVEN.replace("\n", "\r\n"), "utf-8"),
+        (GIVEN.replace(",", ";"), "utf-8"),
+        (GIVEN.replace(",", "\t"), "utf-8"),
+        (GIVEN.replace("path,label,split", '"Path", LABEL ,Split'), "utf-8"),
+        ("\n" + GIVEN.replace("\n", "\n\n"), "utf-8"),
+        (GIVEN.replace("test", "Validation").replace("train", "training"), "utf-8"),
+        (GIVEN.replace("1.png", " ./1.png "), "utf-8"),
+    ],
+)
+def test_csv_as_it_comes(tmp_path: Path, text: str, encoding: str) -> None:
+    table = read_table(write(tmp_path, text, encoding=encoding))
+    assert [Path(path).name for path in table.paths] == ["1.png", "2.png", "3.png", "4.png"]
+    assert table.paths[0] == str(tmp_path / "1.png")
+    assert (table.labels, table.splits) == (("a", "b") * 2, ("train",) * 2 + ("test",) * 2)
+    assert table.warnings == ()
+
+
+def test_other_columns_and_absolute_paths(tmp_path: Path) -> None:
+    rows = "".join(f'{n},"{tmp_path / f"{n}.png"}",{"ab"[n % 2]}\n' for n in range(1, 5))
+    table = read_table(write(tmp_path, "id,path,label\n" + rows), test_size=0.5)
+    assert table.splits == ("train", "train", "test", "test")
+    assert all(Path(path).exists() for path in table.paths)
+
+
+def test_a_blank_split_column_is_none(tmp_path: Path) -> None:
+    file = write(tmp_path, "path,label,split\n1.png,a,\n2.png,a,\n3.png,b,\n4.png,b,\n")
+    assert read_table(file).splits == ("train", "train", "test", "test")
+    assert set(read_labelled(file).splits) == {"test"}
+
+
+@pytest.mark.parametrize("labels", [["a", "b", "a", "b"], [0, 1, 0, 1]])
+def test_parquet(tmp_path: Path, labels: list[object]) -> None:
+    write(tmp_path, "")
+    columns = {
+        "Path": ["1.png", "2.png", "3.png", "4.png"],
+        "label": pyarrow.array(labels).dictionary_encode(),
+        "split": ["train", "train", "val", "val"],
+        "size": [1, 2, 3, 4],
+    }
+    pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "list.parquet")
+    table = read_table(tmp_path / "list.parquet")
+    assert table.labels == tuple(map(str, labels))
+    assert table.splits == ("train", "train", "test", "test")
+
+
+def test_parquet_errors(tmp_path: Path) -> None:
+    write(tmp_path, "")
+    file = tmp_path / "list.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"path": ["1.png"], "lable": ["a"]}), file)
+    with pytest.raises(
+        DataError,
+        match=r"has no column 'label'; its columns are 'path', 'lable'. Did you mean 'lable'?",
+    ):
+        read_table(file)
+    columns = {"path": ["1.png", "2.png"], "label": [1.5, float("nan")]}
+    pyarrow.parquet.write_table(pyarrow.table(columns), file)
+    with pytest.raises(DataError, match=r"list.parquet: row 2 has an empty label$"):
+        read_table(file)
+    for content in (b"PAR1 nothing", file.read_bytes()[:-20]):
+        file.write_bytes(content)
+        with pytest.raises(
+            DataError, match=r"list.parquet: is not a Parquet file, or it is damaged"
+        ):
+            read_table(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("", "the file is empty; it needs the columns path,label"),
+        ("path,label\n", "has no rows; it needs one row per image"),
+        ("file,lable\n1.png,a\n", "has no column 'path'; its columns are 'file', 'lable'."),
+        ("path,lable\n1.png,a\n", "has no column 'label'; its columns are 'path', 'lable'. Did you mean 'lable'?"),
+        ("path,label,label\n1.png,a,b\n", "has 2 columns 'label'"),
+        ("path,label\n1.png,a\n\n2.png, \n3.png,\n", "row 4 (and 1 more) has an empty label"),
+        ("path,label\n,a\n", "row 2 has an empty path"),
+        (GIVEN.replace("test", "tset"), "row 4 has an unknown split 'tset'; use train, test or val. Did you mean 'test'?"),
+        (GIVEN.replace("b,test", "b,"), "row 5 has an empty split; use train, test or val."),
+        ("path,label\na,b.png,c\n", "row 2 has 3 cells and the header 2; put a path that holds the separator in double quotes"),
+        ('path,label\n1.png,"a\n', "row 2 is not valid CSV"),
+        ("path,label\nx/1.png,a\nx/2.png,b\n", "none of its 2 images exists; paths are relative to the folder of the file, the first is '{}/x/1.png'"),
+        (GIVEN.replace("test", "train"), "no images to test with"),
+        (GIVEN.replace("train", "test"), "no images to train on"),
+        (GIVEN.replace("a,train", "c,train"), "1 class is only in test, where none can be predicted: 'a'"),
+        ("path,label\n1.png,a\n2.png,a\n", "holds one class only, 'a'; a classifier needs at least two."),
+    ],
+)  # fmt: skip
+def test_errors(tmp_path: Path, text: str, error: str) -> None:
+    file = write(tmp_path, text)
+    with pytest.raises(DataError, match=re.escape(error.format(tmp_path))) as caught:
+        read_table(file)
+    assert str(caught.value).startswith(f"{file}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_not_text(tmp_path: Path) -> None:
+    file = write(tmp_path, GIVEN)
+    file.write_bytes(b"path,label\n\xe9.png,a\n")
+    with pytest.raises(DataError, match="is not UTF-8 text; save it as CSV UTF-8"):
+        read_table(file)
+
+
+def test_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write(tmp_path, GIVEN)
+
+    def refuse(_: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(DataError, match=r"list.csv: cannot be read: Permission denied"):
+        read_table(file)
+
+
+@pytest.mark.parametrize(
+    ("more", "warning"),
+    [
+        ("1.png,a,train\n", "1 repeated row left out"),
+        ("1.png,b,train\n", "images with more than one label: '1.png'"),
+        ("1.png,a,test\n", "images both in train and in test (accuracy too high): '1.png'"),
+        ("1.png,a,val\n", "test rows are the test split; 1 val row left out"),
+        ("gone.png,A,train\n", "labels that differ only in case or spaces stay classes of their own: 'A', 'a'"),
+        ("gone.png,B ,test\n", "labels that differ only in case or spaces stay classes of their own: 'B', 'b'"),
+    ],
+)  # fmt: skip
+def test_warnings(tmp_path: Path, more: str, warning: str) -> None:
+    file = write(tmp_path, GIVEN + more)
+    assert f"{file}: {warning}" in read_table(file).warnings
+
+
+def test_labels_of_the_two_splits_are_merged(tmp_path: Path) -> None:
+    file = write(
+        tmp_path, GIVEN.replace("a,train", "Living Room,train").replace("a,test", "livingroom,test")
+    )
+    table = read_table(file)
+    assert table.classes == ("Living Room", "b")
+    assert table.warnings == (
+        f"{file}: 1 test class taken as the train class of nearly the same name: "
+        "'livingroom as Living Room'",
+    )
