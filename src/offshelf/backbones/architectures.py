@@ -36,8 +36,12 @@ def skeleton(spec: BackboneSpec, *, image_size: int | None = None) -> torch.nn.M
     """
     import torch
 
-    with torch.device("meta"):
-        return _quiet(_construct(spec, image_size))
+    try:
+        with torch.device("meta"):
+            return _quiet(_construct(spec, image_size))
+    except NotImplementedError:
+        # RegNet's builder computes its widths with tensors, which have no numbers on meta.
+        return _quiet(_construct(spec, image_size).to("meta"))
 
 
 def load_module(spec: BackboneSpec, file: WeightsFile) -> torch.nn.Module:
