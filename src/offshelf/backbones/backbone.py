@@ -9,7 +9,7 @@ from typing import Any
 
 from offshelf.backbones import weights as weights_files
 from offshelf.backbones.catalog import get_spec
-from offshelf.backbones.spec import RESIZES, BackboneSpec, InputSpec
+from offshelf.backbones.spec import CHANNELS, RESIZES, BackboneSpec, InputSpec
 from offshelf.backbones.weights import WeightsFile
 from offshelf.errors import BackboneError, LayerError, did_you_mean
 from offshelf.progress import Progress
@@ -22,7 +22,8 @@ class Backbone:
     Attributes:
         spec: architecture, known weights and layer names.
         file: the weights file in use.
-        input: the preprocessing of that file, with the caller's resize, if any.
+        input: the preprocessing of that file, with the caller's resize and channel
+            policy, if any.
     """
 
     spec: BackboneSpec
@@ -97,6 +98,7 @@ def open_backbone(
     *,
     weights: str | None = None,
     resize: str | None = None,
+    grey: str | None = None,
     cache_dir: str | Path | None = None,
     download: bool = True,
     progress: Progress | None = None,
@@ -107,12 +109,14 @@ def open_backbone(
         name: a name of the catalogue, ``timm/NAME`` or ``torchvision/NAME``.
         weights: a file, the tag of a known weights file, ``random``, or None to search.
         resize: ``squash``, ``crop`` or ``letterbox`` instead of the weights' own.
+        grey: ``replicate``, ``summed`` or ``luma``: see
+            :class:`offshelf.backbones.spec.InputSpec`; None for ``replicate``.
         cache_dir: the root of offshelf's own folders.
         download: whether weights that are nowhere on this machine may be fetched.
         progress: is told of a download and of anything worth knowing.
 
     Raises:
-        BackboneError: the name or the resize mode is unknown.
+        BackboneError: the name, the resize mode or the channel policy is unknown.
         WeightsError: the weights are not here, or are not what they should be.
 
     >>> open_backbone("efficientnet_lite0").input.size
@@ -122,10 +126,18 @@ def open_backbone(
     file = weights_files.locate(
         spec, weights=weights, cache_dir=cache_dir, download=download, progress=progress
     )
-    if resize is None:
-        return Backbone(spec, file, file.spec.input)
-    if resize not in RESIZES:
-        raise BackboneError(
-            f"no resize mode {resize!r}: {', '.join(RESIZES)}.{did_you_mean(resize, RESIZES)}"
-        )
-    return Backbone(spec, file, dataclasses.replace(file.spec.input, resize=resize))
+    return Backbone(spec, file, _adjusted(file.spec.input, resize, grey))
+
+
+def _adjusted(preprocessing: InputSpec, resize: str | None, grey: str | None) -> InputSpec:
+    if resize is not None:
+        if resize not in RESIZES:
+            hint = did_you_mean(resize, RESIZES)
+            raise BackboneError(f"no resize mode {resize!r}: {', '.join(RESIZES)}.{hint}")
+        preprocessing = dataclasses.replace(preprocessing, resize=resize)
+    if grey is not None:
+        if grey not in CHANNELS:
+            hint = did_you_mean(grey, CHANNELS)
+            raise BackboneError(f"no channel policy {grey!r}: {', '.join(CHANNELS)}.{hint}")
+        preprocessing = dataclasses.replace(preprocessing, channels=grey)
+    return preprocessing

@@ -71,14 +71,17 @@ def geometry(width: int, height: int, spec: InputSpec) -> Geometry:
 
 
 def prepare(rgb: NDArray[np.uint8], spec: InputSpec) -> Prepared:
-    """Resize one RGB image to the network's square.
+    """Resize one image to the network's square.
+
+    A grey image is resized as one channel, which gives the same pixels sooner.
 
     Args:
-        rgb: uint8 array, H x W x 3, any H and W of at least 1.
+        rgb: uint8 array, H x W x 3 or grey H x W, any H and W of at least 1.
         spec: the preprocessing of the weights.
 
     Returns:
-        The pixels (uint8, size x size x 3) and their geometry.
+        The pixels (uint8, size x size x 3) and their geometry. With the channel policies
+        ``luma`` and ``summed`` the three channels are equal.
 
     >>> prepare(np.zeros((3, 5, 3), np.uint8), InputSpec(size=8)).pixels.shape
     (8, 8, 3)
@@ -88,10 +91,21 @@ def prepare(rgb: NDArray[np.uint8], spec: InputSpec) -> Prepared:
     resized = Image.fromarray(rgb).resize(
         (right - left, bottom - top), _FILTERS[spec.interpolation], box=place.source
     )
+    seen = np.asarray(resized)
+    if seen.ndim == 2:
+        seen = np.repeat(seen[:, :, None], 3, axis=2)
     if (right - left, bottom - top) == (spec.size, spec.size):
-        return Prepared(np.asarray(resized), place)
+        return Prepared(_with_channels(seen, spec), place)
     filler = np.round(np.array(spec.mean) * 255).astype(np.uint8)
     pixels = np.empty((spec.size, spec.size, 3), np.uint8)
     pixels[:] = filler
-    pixels[top:bottom, left:right] = np.asarray(resized)
-    return Prepared(pixels, place)
+    pixels[top:bottom, left:right] = seen
+    return Prepared(_with_channels(pixels, spec), place)
+
+
+def _with_channels(pixels: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
+    if spec.channels == "replicate":
+        return pixels
+    # Pillow's integer weights add up to one exactly, so grey pixels stay what they are.
+    grey = np.asarray(Image.fromarray(pixels).convert("L"))
+    return np.repeat(grey[..., None], 3, axis=2)

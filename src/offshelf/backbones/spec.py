@@ -13,7 +13,9 @@ from typing import Any, Literal
 Resize = Literal["squash", "crop", "letterbox"]
 Interpolation = Literal["bilinear", "bicubic"]
 Source = Literal["torchvision", "timm"]
+Channels = Literal["replicate", "summed", "luma"]
 RESIZES: tuple[Resize, ...] = ("squash", "crop", "letterbox")
+CHANNELS: tuple[Channels, ...] = ("replicate", "summed", "luma")
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,11 @@ class InputSpec:
         crop_share: share of the scaled side that ``crop`` keeps, in (0, 1].
         mean: mean of each channel, R G B, of pixels scaled to [0, 1].
         std: standard deviation of each channel, R G B, of pixels scaled to [0, 1].
+        channels: how grey becomes RGB. ``replicate`` feeds colour as it is and grey as
+            three equal channels. ``luma`` removes colour first (ITU-R BT.601 luma, as
+            Pillow's mode L) and replicates what is left. ``summed`` gives the features of
+            ``luma`` through a first convolution whose weights are summed over colour:
+            the same network, with a third of the first layer's input.
 
     >>> InputSpec(size=224).resize
     'squash'
@@ -40,24 +47,36 @@ class InputSpec:
     crop_share: float = 0.875
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    channels: Channels = "replicate"
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
+        """Return the fields as JSON values.
+
+        ``channels`` is left out where it is ``replicate``: this document is part of the
+        key of every stored feature, and features from before the field existed stay good.
+        """
         return {
             key: list(value) if isinstance(value, tuple) else value
             for key, value in dataclasses.asdict(self).items()
+            if (key, value) != ("channels", "replicate")
         }
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> InputSpec:
         """Build the spec that :meth:`to_json` wrote.
 
+        Raises:
+            ValueError: the resize mode or the channel policy is unknown.
+
         >>> InputSpec.from_json(InputSpec(size=96).to_json()) == InputSpec(size=96)
         True
         """
         fields = dict(document)
         fields["mean"], fields["std"] = tuple(fields["mean"]), tuple(fields["std"])
-        return cls(**fields)
+        spec = cls(**fields)
+        if spec.resize not in RESIZES or spec.channels not in CHANNELS:
+            raise ValueError(f"unknown preprocessing {spec.resize!r}, {spec.channels!r}")
+        return spec
 
 
 @dataclass(frozen=True)

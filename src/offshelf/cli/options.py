@@ -53,6 +53,13 @@ def add_backbone(parser: argparse.ArgumentParser) -> None:
         help="squash (stretch the whole image to the square; default), crop (short side, then "
         "centre) or letterbox (keep the shape, fill the rest)",
     )
+    group.add_argument(
+        "--grey",
+        metavar="MODE",
+        help="replicate (grey as three equal channels, colour as it is; default), luma (colour "
+        "removed, to measure what it is worth) or summed (the features of luma, with the first "
+        "convolution summed over colour)",
+    )
 
 
 def add_weights(parser: argparse._ActionsContainer) -> None:
@@ -140,6 +147,7 @@ def feature_settings(options: argparse.Namespace, layer: str, pooling: str) -> F
         pooling,
         options.weights,
         options.resize,
+        options.grey,
         download=not options.no_download,
     )
 

@@ -21,6 +21,7 @@ class FeatureSettings:
         pooling: ``flatten``, ``avg``, ``max`` or ``gem``.
         weights: a file, the tag of a known weights file, ``random``, or None to search.
         resize: ``squash``, ``crop``, ``letterbox``, or None for the weights' own.
+        grey: ``replicate``, ``summed`` or ``luma``, or None for ``replicate``.
         download: whether weights may be fetched when they are nowhere on this machine.
 
     >>> FeatureSettings("vgg16", layer="pool5").pooling
@@ -32,6 +33,7 @@ class FeatureSettings:
     pooling: str = DEFAULT_POOLING
     weights: str | None = None
     resize: str | None = None
+    grey: str | None = None
     download: bool = True
 
 

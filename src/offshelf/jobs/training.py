@@ -48,6 +48,7 @@ def backbone_for(settings: FeatureSettings, run: RunSettings, progress: Progress
         settings.backbone,
         weights=settings.weights,
         resize=settings.resize,
+        grey=settings.grey,
         cache_dir=run.engine.cache_dir,
         download=settings.download,
         progress=progress,
@@ -66,6 +67,7 @@ def describe(backbone: Backbone) -> dict[str, Any]:
         "weights_sha256": backbone.file.sha256,
         "trained_weights": backbone.trained,
         "resize": backbone.input.resize,
+        "grey": backbone.input.channels,
     }
 
 
