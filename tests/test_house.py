@@ -40,6 +40,7 @@ MAY_LOAD = {
     "engine/torch_engine.py": {"torch"},
     "engine/openvino_engine.py": {"openvino"},
     "engine/tapped.py": {"torch"},
+    "engine/grey.py": {"torch"},
     "estimator.py": {"sklearn"},
 }
 MODULE_LINES, FUNCTION_LINES, PARAMETERS, CONSTRUCTOR_PARAMETERS = 350, 50, 9, 8

@@ -19,6 +19,7 @@ from offshelf.backbones.architectures import load_module
 from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.layers import INPUT_SUFFIX
 from offshelf.engine.base import Tap
+from offshelf.engine.grey import sum_over_colour
 
 GEM_POWER = 3.0
 GEM_FLOOR = 1e-6
@@ -49,12 +50,17 @@ class TappedNetwork(nn.Module):
         shift = [-m / s for m, s in zip(backbone.input.mean, backbone.input.std, strict=True)]
         self.scale = nn.Buffer(torch.tensor(scale).view(1, 3, 1, 1))
         self.shift = nn.Buffer(torch.tensor(shift).view(1, 3, 1, 1))
+        self._summed = backbone.input.channels == "summed"
+        if self._summed:
+            name, size = backbone.spec.name, backbone.input.size
+            sum_over_colour(self.network, name, self.scale, self.shift, size)
         self.eval()
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return one tensor per tap for uint8 *images*, N x S x S x 3."""
         pixels = images.permute(0, 3, 1, 2).to(self.scale.dtype)
-        pixels = pixels * self.scale + self.shift
+        # Summed: the three channels are equal, and scale and shift are in the convolution.
+        pixels = pixels[:, :1] if self._summed else pixels * self.scale + self.shift
         taken: dict[int, torch.Tensor] = {}
         remaining = list(self._calls)
         handles = [self._listen(i, tap, taken, remaining) for i, tap in enumerate(self.taps)]
