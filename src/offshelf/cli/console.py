@@ -7,9 +7,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from offshelf.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from offshelf.features.profile import Profile
 
 LINE_SECONDS = 10.0
 
@@ -135,6 +138,15 @@ def seconds_line(seconds: dict[str, float]) -> str:
     'read 1.0 s, total 2.0 s'
     """
     return ", ".join(f"{stage} {duration(value)}" for stage, value in seconds.items())
+
+
+def profile_line(profile: Profile) -> str:
+    """Return where an extraction's processor time went, on one line."""
+    shares = ", ".join(f"{stage} {share:.0%}" for stage, share in profile.shares().items())
+    return (
+        f"processor time: {shares}; "
+        f"the network waited for images {profile.starved:.1f} s of {profile.wall:.1f} s"
+    )
 
 
 def failure_lines(failures: list[dict[str, str]], shown: int = 20) -> list[str]:

@@ -39,6 +39,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     options.add_seed(parser)
     parser.add_argument(
+        "--profile", action="store_true", help="say where the processor time went, by stage"
+    )
+    parser.add_argument(
         "--strict", action="store_true", help="exit with 1 when an image could not be used"
     )
     options.add_engine(parser)
@@ -71,5 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"{document['computed']:,} images run, {document['images_per_second']:.1f} images/s "
             f"from files to features ({document['engine']})"
         )
+        if arguments.profile:
+            console.say(console.profile_line(result.extraction.profile))
         console.say(f"features: {document['out']}")
     return 1 if arguments.strict and document["n_failed"] else 0

@@ -64,6 +64,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--strict", action="store_true", help="exit with 1 when an image could not be used"
     )
+    parser.add_argument(
+        "--profile", action="store_true", help="say where the processor time went, by stage"
+    )
     options.add_engine(parser)
     options.add_output(parser)
 
@@ -86,6 +89,8 @@ def run(arguments: argparse.Namespace) -> int:
         console.print_json(result.to_json())
     else:
         show(result)
+        if arguments.profile:
+            console.say(console.profile_line(result.extraction.profile))
     return 1 if arguments.strict and result.extraction.failures else 0
 
 

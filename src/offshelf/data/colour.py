@@ -30,14 +30,24 @@ def upright(image: Image.Image) -> Image.Image:
 
     A TIFF file was turned by its reader already. Metadata that cannot be read turn nothing.
     """
+    turn = _turn(image)
+    return image if turn is None else image.transpose(turn)
+
+
+def turned(pixels: NDArray[np.uint8], image: Image.Image) -> NDArray[np.uint8]:
+    """Return *pixels*, decoded from the file of *image*, turned as :func:`upright` does."""
+    turn = _turn(image)
+    return pixels if turn is None else np.asarray(Image.fromarray(pixels).transpose(turn))
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
     if not any(key in image.info for key in _WITH_ORIENTATION):
-        return image
+        return None
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # damaged metadata raise nearly anything, and the picture is whole
-        return image
-    turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
-    return image if turn is None else image.transpose(turn)
+        return None
+    return _TURNS.get(orientation) if isinstance(orientation, int) else None
 
 
 def rgb_pixels(image: Image.Image, background: RGB) -> NDArray[np.uint8]:

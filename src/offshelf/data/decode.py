@@ -14,14 +14,23 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from offshelf.data.colour import rgb_pixels, three_channels, upright
+from offshelf.data.colour import rgb_pixels, three_channels, turned, upright
 from offshelf.data.content import DEFAULT_LIMITS, Limits, check_bytes, read_bytes
 from offshelf.data.formats import ends_early, image_format, lacks_codec, register
+from offshelf.data.jpeg import quick_pixels
 from offshelf.data.names import shown
 from offshelf.data.quiet import quiet
 from offshelf.errors import DataError, ImageError
 
-__all__ = ["DEFAULT_LIMITS", "STATUSES", "Limits", "as_rgb", "decode", "read_bytes"]
+__all__ = [
+    "DEFAULT_LIMITS",
+    "STATUSES",
+    "Limits",
+    "as_rgb",
+    "decode",
+    "decode_compact",
+    "read_bytes",
+]
 
 STATUSES = (
     "ok",
@@ -53,6 +62,22 @@ def decode(content: bytes, limits: Limits = DEFAULT_LIMITS) -> NDArray[np.uint8]
     >>> decode(b"P5 2 1 255 \x00\xff").tolist()
     [[[0, 0, 0], [255, 255, 255]]]
     """
+    pixels = decode_compact(content, limits)
+    return pixels if pixels.ndim == 3 else three_channels(pixels)
+
+
+def decode_compact(content: bytes, limits: Limits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
+    r"""Decode as :func:`decode` does, but leave an 8-bit grey image one channel.
+
+    Returns:
+        uint8, H x W for grey and H x W x 3 for everything else; it may be read-only.
+
+    Raises:
+        ImageError: as :func:`decode`.
+
+    >>> decode_compact(b"P5 2 1 255 \x00\xff").tolist()
+    [[0, 255]]
+    """
     if not content:
         raise ImageError("empty", "the file is empty")
     check_bytes(len(content), limits)
@@ -61,7 +86,7 @@ def decode(content: bytes, limits: Limits = DEFAULT_LIMITS) -> NDArray[np.uint8]
         with quiet():
             register(name)
             with Image.open(io.BytesIO(content), formats=(name,)) as image:
-                pixels = _pixels(image, limits)
+                pixels = _pixels(image, limits, content)
         if ImageFile.LOAD_TRUNCATED_IMAGES and ends_early(name, content):
             raise OSError("truncated")  # another library told Pillow to accept it
     except Exception as error:  # on hostile bytes Pillow's readers raise nearly anything
@@ -101,14 +126,20 @@ def as_rgb(
     raise DataError(f"an image is a path, a PIL image or a uint8 array, not {type(image).__name__}")
 
 
-def _pixels(image: Image.Image, limits: Limits) -> NDArray[np.uint8]:
+def _pixels(image: Image.Image, limits: Limits, content: bytes = b"") -> NDArray[np.uint8]:
     width, height = image.size
     if width * height > limits.max_pixels:
         raise ImageError(
             "too_large", f"{width} x {height} pixels, the limit is {limits.max_pixels} in all"
         )
+    quick = quick_pixels(image, content) if content else None
+    if quick is not None:
+        return turned(quick, image)
     image.load()
-    return rgb_pixels(upright(image), limits.background)
+    image = upright(image)
+    if image.mode == "L" and "transparency" not in image.info:
+        return np.asarray(image)
+    return rgb_pixels(image, limits.background)
 
 
 def _from_pil(image: Image.Image, limits: Limits) -> NDArray[np.uint8]:
@@ -116,7 +147,8 @@ def _from_pil(image: Image.Image, limits: Limits) -> NDArray[np.uint8]:
         raise DataError("an image without pixels")
     try:
         with quiet():
-            return _pixels(image, limits)
+            pixels = _pixels(image, limits)
+            return pixels if pixels.ndim == 3 else three_channels(pixels)
     except Exception as error:
         raise _undecoded(error, image.format or "PIL", b"") from error
 

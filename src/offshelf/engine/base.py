@@ -19,11 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
+from offshelf.engine.calibration import Calibration
 from offshelf.errors import EngineError, LayerError, did_you_mean
 
 Pooling = Literal["none", "flatten", "avg", "max", "gem"]
 POOLINGS: tuple[Pooling, ...] = ("flatten", "avg", "max", "gem")
 ENGINES = ("auto", "openvino", "torch")
+PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 Ticket = TypeVar("Ticket")
 
 
@@ -48,10 +50,13 @@ class EngineOptions:
     Attributes:
         engine: ``auto``, ``openvino`` or ``torch``.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        precision: ``fp32``.
+        precision: ``fp32``, ``int8`` (with a calibration), or ``bf16`` and ``fp16`` where
+            the hardware computes in them.
         batch_size: rows in one request; None lets the engine choose.
         threads: processor threads; None for all.
         cache_dir: root of offshelf's own folders.
+        images: how many images are expected: many make a measured choice worth its time.
+        calibration: the sample or the finished network of ``int8``.
     """
 
     engine: str = "auto"
@@ -60,6 +65,28 @@ class EngineOptions:
     batch_size: int | None = None
     threads: int | None = None
     cache_dir: str | Path | None = None
+    images: int | None = None
+    calibration: Calibration | None = None
+
+    @property
+    def precision_key(self) -> str:
+        """What of the precision decides the numbers: for int8 the calibration, too.
+
+        Raises:
+            EngineError: there is no such precision, or int8 without a calibration.
+
+        >>> EngineOptions().precision_key
+        'fp32'
+        """
+        if self.precision not in PRECISIONS:
+            hint = did_you_mean(self.precision, PRECISIONS)
+            names = ", ".join(PRECISIONS)
+            raise EngineError(f"no precision {self.precision!r}: {names}.{hint}")
+        if self.precision != "int8":
+            return self.precision
+        if self.calibration is None:
+            raise EngineError("precision int8 needs a sample of images to calibrate on")
+        return f"int8-{self.calibration.digest[:32]}"
 
 
 class Engine(Protocol):
@@ -86,6 +113,7 @@ def choose(options: EngineOptions) -> tuple[str, str]:
     """Return the engine and device that *options* mean on this machine.
 
     A CUDA or Apple device is used where there is one; otherwise OpenVINO on the CPU.
+    Only OpenVINO computes in int8, so that precision chooses it.
 
     Raises:
         EngineError: the engine or the device does not exist here.
@@ -95,9 +123,10 @@ def choose(options: EngineOptions) -> tuple[str, str]:
     """
     engine, device = options.engine, options.device
     if engine not in ENGINES:
-        raise EngineError(
-            f"no engine {engine!r}: {', '.join(ENGINES)}.{did_you_mean(engine, ENGINES)}"
-        )
+        hint = did_you_mean(engine, ENGINES)
+        raise EngineError(f"no engine {engine!r}: {', '.join(ENGINES)}.{hint}")
+    if engine == "auto" and options.precision == "int8":
+        engine = "openvino"
     if engine == "openvino" and device not in {"auto", "cpu"}:
         raise EngineError(f"engine openvino runs on the cpu, not on {device!r}: use --engine torch")
     if device == "auto":

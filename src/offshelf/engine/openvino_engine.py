@@ -1,32 +1,28 @@
 """The CPU engine: the tapped network as one OpenVINO graph with fixed shapes.
 
-The converted network is kept on disk, so a second start needs no torch. OpenVINO's own
-usage reporting is never loaded.
+Several requests are under way at once. fp32 is computed in fp32, also on processors that
+would silently take bfloat16; bf16 is offered only where the processor has matrix units
+for it (AMX), because emulated it is slower than fp32.
 """
 
 from __future__ import annotations
 
 import collections
 import os
-import shutil
-import sys
-import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf import files, home
 from offshelf.backbones.backbone import Backbone
 from offshelf.engine.base import EngineOptions, Tap, Ticket, pad
+from offshelf.engine.graph import graph_folder, load_graph
+from offshelf.engine.plan import Plan, chosen_plan, compile_plan, default_plan
 from offshelf.errors import EngineError
 
-GRAPH_VERSION = 1
-REQUEST_ROWS = 4
-STREAMS = 2
+HINTS = {"fp32": "f32", "int8": "f32", "bf16": "bf16"}
 
 
 class OpenvinoEngine:
@@ -36,22 +32,20 @@ class OpenvinoEngine:
     device = "cpu"
 
     def __init__(self, backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions) -> None:
-        if options.precision != "fp32":
-            raise EngineError(f"engine openvino has no precision {options.precision!r}: use fp32")
-        self.batch_size = options.batch_size or REQUEST_ROWS
+        _check_precision(options)
         self._taps = taps
-        graph = _graph(backbone, taps, self.batch_size, options)
-        threads = options.threads or os.cpu_count() or 1
         settings = {
             "PERFORMANCE_HINT": "THROUGHPUT",
-            "NUM_STREAMS": min(STREAMS, threads),
-            "INFERENCE_NUM_THREADS": threads,
-            # Without this hint some processors silently compute in bfloat16.
-            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_PRECISION_HINT": HINTS[options.precision],
         }
-        self._compiled: Any = import_openvino().Core().compile_model(graph, "CPU", settings)
-        count = self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") + 1
-        self._requests = [self._compiled.create_infer_request() for _ in range(count)]
+        model = load_graph(backbone, taps, options)
+        folder = graph_folder(backbone, taps, options)
+        self.plan = _plan(model, folder, settings, options)
+        self.batch_size = self.plan.rows
+        self._compiled: Any = compile_plan(model, self.plan, settings)
+        self._requests = [
+            self._compiled.create_infer_request() for _ in range(self.plan.streams + 1)
+        ]
         outputs = zip(taps, self._compiled.outputs, strict=True)
         self.shapes: dict[Tap, tuple[int, ...]] = {
             tap: tuple(output.shape)[1:] for tap, output in outputs
@@ -74,10 +68,12 @@ class OpenvinoEngine:
             for ticket, batch in batches:
                 if not idle:
                     request, done, rows, _ = running.popleft()
-                    yield done, self._collect(request, rows)
+                    result = self._collect(request, rows)
                     idle.append(request)
+                    yield done, result
                 request, padded = idle.pop(), pad(batch, self.batch_size)
                 request.start_async([padded], share_inputs=True)
+                # The request reads from the array: it must outlive the computation.
                 running.append((request, ticket, len(batch), padded))
             while running:
                 request, done, rows, _ = running.popleft()
@@ -99,60 +95,25 @@ class OpenvinoEngine:
         }
 
 
-def import_openvino() -> ModuleType:
-    """Return the openvino package, without its usage reporting.
-
-    >>> import_openvino().__name__
-    'openvino'
-    """
-    if "openvino" not in sys.modules:
-        # With this name blocked, openvino takes its own empty stand-in.
-        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    import openvino
-
-    return openvino  # type: ignore[no-any-return]
+def _plan(model: Any, folder: Path, settings: dict[str, Any], options: EngineOptions) -> Plan:
+    threads = options.threads or os.cpu_count() or 1
+    if options.batch_size:
+        return Plan(options.batch_size, default_plan(threads).streams, threads)
+    return chosen_plan(model, folder, settings, threads, options.images)
 
 
-def _graph(backbone: Backbone, taps: tuple[Tap, ...], rows: int, options: EngineOptions) -> Any:
-    core = import_openvino().Core()
-    key = {
-        "graph": GRAPH_VERSION,
-        "backbone": backbone.identity(),
-        "taps": [[tap.path, tap.pooling] for tap in taps],
-        "rows": rows,
-        "openvino": import_openvino().get_version(),
-    }
-    folder = home.compiled_folder(options.cache_dir) / files.sha256_json(key)[:32]
-    if (folder / "graph.xml").is_file():
-        return core.read_model(folder / "graph.xml")
-    model = _convert(backbone, taps, rows)
-    _keep(model, folder, key)
-    return model
-
-
-def _convert(backbone: Backbone, taps: tuple[Tap, ...], rows: int) -> Any:
-    import torch
-
-    from offshelf.engine.tapped import TappedNetwork
-
-    openvino = import_openvino()
-    network = TappedNetwork(backbone, taps)
-    size = backbone.input.size
-    example = torch.zeros((rows, size, size, 3), dtype=torch.uint8)
-    with torch.inference_mode():
-        shape = openvino.PartialShape(list(example.shape))
-        return openvino.convert_model(
-            network, example_input=example, input=[(shape, openvino.Type.u8)]
+def _check_precision(options: EngineOptions) -> None:
+    if options.precision == "fp16":
+        raise EngineError("precision fp16 needs a CUDA or Apple device; use int8 or fp32 on a cpu")
+    if options.precision == "bf16" and not _has_amx():
+        raise EngineError(
+            "precision bf16 is emulated on this processor (no AMX) and slower than fp32: "
+            "use int8 or fp32"
         )
 
 
-def _keep(model: Any, folder: Path, key: dict[str, Any]) -> None:
-    temporary = folder.with_name(f".{uuid.uuid4().hex}")
+def _has_amx() -> bool:
     try:
-        temporary.mkdir(parents=True)
-        import_openvino().save_model(model, temporary / "graph.xml", compress_to_fp16=False)
-        files.write_json(temporary / "key.json", key)
-        temporary.rename(folder)
+        return " amx_bf16" in Path("/proc/cpuinfo").read_text()
     except OSError:
-        # Another process was first, or the disk is full: the graph in memory serves.
-        shutil.rmtree(temporary, ignore_errors=True)
+        return False

@@ -7,8 +7,9 @@ holds is neither decoded nor run. One bad image is a line in the ledger, nothing
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,34 +17,15 @@ from numpy.typing import NDArray
 
 from offshelf import home
 from offshelf.backbones.backbone import Backbone
-from offshelf.engine.base import Engine, EngineOptions, Tap, choose, open_engine
-from offshelf.errors import StoreError
-from offshelf.features import store as stores
+from offshelf.engine.base import EngineOptions, choose
+from offshelf.features.job import Job, Row
 from offshelf.features.kind import FeatureKind
-from offshelf.features.reader import Digested, Picture, ReadOptions, read_ahead
+from offshelf.features.profile import Profile, Stopwatch
+from offshelf.features.reader import Picture, ReadOptions, read_ahead
 from offshelf.features.store import FeatureStore
 from offshelf.progress import Progress, Silent
 
-
-@dataclass(frozen=True)
-class Row:
-    """What became of one image.
-
-    Attributes:
-        path: the file.
-        status: ``ok``, or a word of :data:`offshelf.data.decode.STATUSES`.
-        reason: why it is not ``ok``; empty otherwise.
-        digest: sha256 of the file's bytes, empty when it could not be read.
-    """
-
-    path: str
-    status: str
-    reason: str
-    digest: bytes
-
-    def to_json(self) -> dict[str, str]:
-        """Return path, status and reason."""
-        return {"path": self.path, "status": self.status, "reason": self.reason}
+__all__ = ["Extraction", "Row", "extract"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +38,8 @@ class Extraction:
         engine: the engine and device that ran, for example ``openvino on cpu``.
         computed: images that went through the network.
         seconds: ``start`` (loading and compiling) and ``extract`` (files to features).
+        profile: where the time of ``extract`` went.
+        precision: ``fp32``, ``bf16``, ``fp16``, or ``int8-`` and the calibration.
     """
 
     rows: tuple[Row, ...]
@@ -63,6 +47,8 @@ class Extraction:
     engine: str
     computed: int
     seconds: dict[str, float]
+    profile: Profile
+    precision: str
 
     @property
     def images_per_second(self) -> float:
@@ -113,120 +99,24 @@ def extract(
         LayerError: the weights do not reach a layer.
         StoreError: the store cannot be written.
     """
-    options, progress = options or EngineOptions(), progress or Silent()
+    reading, progress = reading or ReadOptions(), progress or Silent()
+    options = options or EngineOptions()
+    if options.images is None:
+        options = dataclasses.replace(options, images=len(paths))
     began = time.perf_counter()
     name, device = choose(options)
-    folder = home.features_folder(options.cache_dir)
-    identities = {kind: kind.identity(backbone, name, options.precision) for kind in kinds}
-    job = _Job(backbone, tuple(kinds), options, progress)
-    if all(stores.exists(folder, identity) for identity in identities.values()):
-        job.stores = {kind: FeatureStore(folder, identities[kind]) for kind in kinds}
-    else:
-        job.open_engine()
-        job.stores = {
-            kind: FeatureStore(
-                folder, identities[kind], int(np.prod(job.engine().shapes[kind.tap]))
-            )
-            for kind in kinds
-        }
-    for kind, store in job.stores.items():
-        for part in store.damaged:
-            progress.note(f"{part}: damaged part of the store of {kind.column}, set aside")
-    started = time.perf_counter()
-    ahead = read_ahead(paths, job.has, backbone.input, reading or ReadOptions())
-    job.run(ahead, len(paths))
-    seconds = time.perf_counter() - started - job.opening
+    job = Job(backbone, tuple(kinds), options, progress)
+    job.open_stores(home.features_folder(options.cache_dir), name)
+    started, opened = time.perf_counter(), job.opening
+    watch = Stopwatch()
+    job.run(read_ahead(paths, job.has, backbone.input, reading, watch), len(paths), watch)
+    profile = watch.profile(apart=job.opening - opened)
     return Extraction(
         tuple(job.rows),
         job.stores,
         f"{name} on {device}",
         job.computed,
-        {"start": started - began + job.opening, "extract": seconds},
+        {"start": started - began + job.opening - opened, "extract": profile.wall},
+        profile,
+        options.precision_key,
     )
-
-
-class _Job:
-    """One pass: takes what the reader gives, runs what is new, fills ledger and stores."""
-
-    def __init__(
-        self,
-        backbone: Backbone,
-        kinds: tuple[FeatureKind, ...],
-        options: EngineOptions,
-        progress: Progress,
-    ) -> None:
-        self.backbone = backbone
-        self.kinds = kinds
-        self.options = options
-        self.progress = progress
-        self.stores: dict[FeatureKind, FeatureStore] = {}
-        self.rows: list[Row] = []
-        self.computed = 0
-        self.opening = 0.0
-        self._engine: Engine | None = None
-        self._under_way: set[bytes] = set()
-
-    def has(self, digest: bytes) -> bool:
-        """Return whether every store has the row, or is about to."""
-        return digest in self._under_way or all(digest in s for s in self.stores.values())
-
-    def open_engine(self) -> Engine:
-        """Load or compile the network."""
-        self._engine = open_engine(self.backbone, [kind.tap for kind in self.kinds], self.options)
-        return self._engine
-
-    def engine(self) -> Engine:
-        """Return the engine, opened at the first image that needs it."""
-        if self._engine is None:
-            began = time.perf_counter()
-            self.open_engine()
-            self.opening += time.perf_counter() - began
-        if self._engine is None:
-            raise StoreError("the engine did not open")
-        return self._engine
-
-    def run(self, ahead: Iterator[Digested], total: int) -> None:
-        """Work through *ahead*; on any way out, what was computed is on disk."""
-        self.progress.start("images", total)
-        try:
-            first = self._next_new(ahead)
-            if first is not None:
-                for digests, outputs in self.engine().stream(self._batches(first, ahead)):
-                    self._keep(digests, outputs)
-        finally:
-            for store in self.stores.values():
-                store.flush()
-            if self._engine is not None:
-                self._engine.close()
-            self.progress.finish()
-
-    def _next_new(self, ahead: Iterator[Digested]) -> Digested | None:
-        for item in ahead:
-            self.rows.append(Row(item.path, item.status, item.reason, item.digest))
-            if item.pixels is not None and not self.has(item.digest):
-                self._under_way.add(item.digest)
-                return item
-            self.progress.advance()
-        return None
-
-    def _batches(
-        self, first: Digested, ahead: Iterator[Digested]
-    ) -> Iterator[tuple[list[bytes], NDArray[np.uint8]]]:
-        item: Digested | None = first
-        while item is not None:
-            group: list[Digested] = []
-            while item is not None and len(group) < self.engine().batch_size:
-                group.append(item)
-                item = self._next_new(ahead) if len(group) < self.engine().batch_size else None
-            pixels = [one.pixels for one in group if one.pixels is not None]
-            yield [one.digest for one in group], np.stack(pixels)
-            item = self._next_new(ahead)
-
-    def _keep(self, digests: list[bytes], outputs: dict[Tap, NDArray[np.float32]]) -> None:
-        for kind, store in self.stores.items():
-            values = outputs[kind.tap]
-            for digest, row in zip(digests, values, strict=True):
-                store.append(digest, row.reshape(-1))
-        self._under_way.difference_update(digests)
-        self.computed += len(digests)
-        self.progress.advance(len(digests))

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.preprocess import prepare
 from offshelf.backbones.spec import InputSpec
-from offshelf.data.decode import Limits, as_rgb, decode, read_bytes
+from offshelf.data.decode import Limits, as_rgb, decode_compact, read_bytes
 from offshelf.errors import ImageError
+from offshelf.features.profile import Stopwatch
 
 AHEAD_PER_WORKER = 8
 
@@ -76,6 +77,7 @@ def read_ahead(
     known: Callable[[bytes], bool],
     spec: InputSpec,
     options: ReadOptions,
+    watch: Stopwatch,
 ) -> Iterator[Digested]:
     """Yield one :class:`Digested` per path, in order.
 
@@ -86,13 +88,14 @@ def read_ahead(
         known: whether the features of these bytes need no pixels.
         spec: the preprocessing.
         options: threads and limits.
+        watch: is told how long reading, decoding and resizing take.
     """
     threads = options.threads
 
     def work(path: str | Picture) -> Digested:
         if isinstance(path, Picture):
             return digest_picture(path, known, spec)
-        return digest_one(path, known, spec, options.limits)
+        return digest_one(path, known, spec, options.limits, watch)
 
     window: collections.deque[Future[Digested]] = collections.deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="offshelf-reader")
@@ -108,16 +111,24 @@ def read_ahead(
 
 
 def digest_one(
-    path: str, known: Callable[[bytes], bool], spec: InputSpec, limits: Limits
+    path: str,
+    known: Callable[[bytes], bool],
+    spec: InputSpec,
+    limits: Limits,
+    watch: Stopwatch,
 ) -> Digested:
     """Read one file; nothing about the file can raise."""
     digest = b""
     try:
-        content = read_bytes(path, limits)
-        digest = hashlib.sha256(content).digest()
+        with watch.stage("read"):
+            content = read_bytes(path, limits)
+            digest = hashlib.sha256(content).digest()
         if known(digest):
             return Digested(path, "ok", "", digest, None)
-        pixels = prepare(decode(content, limits), spec).pixels
+        with watch.stage("decode"):
+            decoded = decode_compact(content, limits)
+        with watch.stage("resize"):
+            pixels = prepare(decoded, spec).pixels
     except ImageError as error:
         return Digested(path, error.status, error.reason, digest, None)
     return Digested(path, "ok", "", digest, pixels)

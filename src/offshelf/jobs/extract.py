@@ -14,6 +14,7 @@ from offshelf.errors import DataError
 from offshelf.features.extract import Extraction, extract
 from offshelf.features.kind import FeatureKind, feature_kinds
 from offshelf.features.parts import vectors
+from offshelf.jobs.precision import settled
 from offshelf.jobs.settings import FeatureSettings, RunSettings
 from offshelf.jobs.training import backbone_for, describe
 from offshelf.progress import Progress, Silent
@@ -62,6 +63,8 @@ class ExtractResult:
             ],
             **describe(self.backbone),
             "engine": extraction.engine,
+            "precision": extraction.precision,
+            "profile": extraction.profile.shares(),
             "seconds": extraction.seconds,
             "warnings": list(self.table.warnings),
             "out": str(self.out) if self.out else None,
@@ -99,7 +102,8 @@ def extract_features(
         progress.note(warning)
     backbone = backbone_for(features, run, progress)
     kinds = feature_kinds(backbone, layers or [features.layer], poolings or [features.pooling])
-    extraction = extract(table.paths, backbone, kinds, run.engine, run.reading, progress)
+    engine = settled(table, backbone, kinds[0], run, progress)
+    extraction = extract(table.paths, backbone, kinds, engine, run.reading, progress)
     target = Path(out) if out is not None else None
     if target is not None:
         _write(target, table, extraction, kinds)

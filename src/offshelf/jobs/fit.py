@@ -14,6 +14,7 @@ from offshelf.features.extract import Extraction, extract
 from offshelf.features.kind import feature_kinds
 from offshelf.heads.fit import decision
 from offshelf.jobs.clock import Clock
+from offshelf.jobs.precision import settled
 from offshelf.jobs.settings import FeatureSettings, HeadSettings, RunSettings
 from offshelf.jobs.training import (
     Scored,
@@ -37,7 +38,7 @@ class FitResult:
         backbone: network and weights in use.
         extraction: the ledger of the images, with the store of their features.
         table: the images.
-        seconds: by stage: ``read``, ``start``, ``extract``, ``fit``, ``evaluate``,
+        seconds: by stage: ``read``, ``calibrate``, ``start``, ``extract``, ``fit``, ``evaluate``,
             ``save``, ``total``.
     """
 
@@ -72,6 +73,7 @@ class FitResult:
             "C": head.parameters.get("C"),
             "normalisation": head.normalisation,
             "engine": self.extraction.engine,
+            "precision": self.extraction.precision,
             "computed": self.extraction.computed,
             "seconds": self.seconds,
             "warnings": list(self.warnings),
@@ -116,7 +118,9 @@ def fit(
             progress.note(warning)
         backbone = backbone_for(features, run, progress)
         kind = feature_kinds(backbone, [features.layer], [features.pooling])[0]
-    extraction = extract(table.paths, backbone, [kind], run.engine, run.reading, progress)
+    with clock.stage("calibrate"):
+        engine = settled(table, backbone, kind, run, progress)
+    extraction = extract(table.paths, backbone, [kind], engine, run.reading, progress)
     clock.add(extraction.seconds)
     with clock.stage("fit"):
         fitted = train_head(table, extraction, kind, head or HeadSettings(), run.seed)

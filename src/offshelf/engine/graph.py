@@ -1,0 +1,155 @@
+"""A tapped network as an OpenVINO graph, kept on disk so that a second start needs no torch.
+
+OpenVINO's own usage reporting is never loaded.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import uuid
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from offshelf import files, home
+from offshelf.backbones.backbone import Backbone
+from offshelf.engine.base import EngineOptions, Tap
+
+VERSION = 2
+ROWS = 4
+_PARTS = ("graph.xml", "graph.bin")
+
+
+def import_openvino() -> ModuleType:
+    """Return the openvino package, without its usage reporting.
+
+    >>> import_openvino().__name__
+    'openvino'
+    """
+    if "openvino" not in sys.modules:
+        # With this name blocked, openvino takes its own empty stand-in.
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino  # type: ignore[no-any-return]
+
+
+def graph_folder(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions) -> Path:
+    """Return where the graph is kept: weights, preprocessing, taps, precision, version."""
+    key = _key(backbone, taps, options)
+    return home.compiled_folder(options.cache_dir) / files.sha256_json(key)[:32]
+
+
+def load_graph(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions) -> Any:
+    """Return the graph from disk, or convert the network and keep it.
+
+    A graph that was damaged on disk is made again.
+
+    Raises:
+        LayerError: a tap is no layer, or the weights do not reach it.
+        WeightsError: the weights file does not fit.
+    """
+    folder = graph_folder(backbone, taps, options)
+    kept = read_graph(folder)
+    if kept is not None:
+        return kept
+    if options.precision == "int8":
+        from offshelf.engine.quantise import quantised
+
+        model = quantised(backbone, taps, options)
+    else:
+        model = convert(backbone, taps)
+    keep_graph(model, folder, _key(backbone, taps, options))
+    return model
+
+
+def convert(backbone: Backbone, taps: tuple[Tap, ...]) -> Any:
+    """Return the tapped network as a graph with the fixed shape 4 x S x S x 3, uint8."""
+    import torch
+
+    from offshelf.engine.tapped import TappedNetwork
+
+    openvino = import_openvino()
+    network = TappedNetwork(backbone, taps)
+    size = backbone.input.size
+    example = torch.zeros((ROWS, size, size, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        shape = openvino.PartialShape(list(example.shape))
+        return openvino.convert_model(
+            network, example_input=example, input=[(shape, openvino.Type.u8)]
+        )
+
+
+def read_graph(folder: Path) -> Any:
+    """Return the graph in *folder*, None when there is none or it is damaged."""
+    try:
+        expected = json.loads((folder / "key.json").read_text())["sha256"]
+        found = {name: files.sha256_file(folder / name) for name in _PARTS}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if found != expected:
+        return None
+    return import_openvino().Core().read_model(folder / _PARTS[0])
+
+
+def keep_graph(model: Any, folder: Path, key: dict[str, Any]) -> None:
+    """Write the graph to *folder*, whole or not at all; a full disk is no error."""
+    temporary = folder.with_name(f".{uuid.uuid4().hex}")
+    try:
+        temporary.mkdir(parents=True)
+        import_openvino().save_model(model, temporary / _PARTS[0], compress_to_fp16=False)
+        hashes = {name: files.sha256_file(temporary / name) for name in _PARTS}
+        files.write_json(temporary / "key.json", {"key": key, "sha256": hashes})
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.rename(folder)
+    except (OSError, RuntimeError):
+        # Another process was first, or the disk is full: the graph in memory serves.
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def graph_bytes(model: Any) -> tuple[bytes, bytes]:
+    """Return a graph as OpenVINO's XML and weights."""
+    import io
+
+    xml, weights = io.BytesIO(), io.BytesIO()
+    import_openvino().serialize(model, xml, weights)
+    return xml.getvalue(), weights.getvalue()
+
+
+def graph_from_bytes(xml: bytes, weights: bytes) -> Any:
+    """Return the graph that :func:`graph_bytes` took apart."""
+    openvino = import_openvino()
+    tensor = openvino.Tensor(np.frombuffer(weights, np.uint8).copy())
+    return openvino.Core().read_model(xml, tensor)
+
+
+def with_rows(model: Any, rows: int) -> Any:
+    """Return a copy of *model* that takes *rows* images at once.
+
+    Raises:
+        RuntimeError: the network's graph is fixed to its own number of rows.
+    """
+    if model.inputs[0].shape[0] == rows:
+        return model
+    copy = model.clone()
+    shape = list(copy.inputs[0].shape)
+    copy.reshape([rows, *shape[1:]])
+    if any(output.partial_shape.is_dynamic or output.shape[0] != rows for output in copy.outputs):
+        raise RuntimeError("the graph cannot take another number of rows")
+    return copy
+
+
+def _key(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions) -> dict[str, Any]:
+    return {
+        "graph": VERSION,
+        "backbone": backbone.identity(),
+        "taps": [[tap.path, tap.pooling] for tap in taps],
+        "precision": "int8" if options.precision == "int8" else "fp32",
+        "calibration": options.precision_key if options.precision == "int8" else "",
+        "openvino": import_openvino().get_version(),
+    }

@@ -1,0 +1,195 @@
+"""Which precision a job runs in: the calibration of int8, and the decision of ``auto``.
+
+int8 is calibrated on a seeded sample of the user's own training images, never on test
+images. ``auto`` takes int8 only where a sample shows that it costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offshelf.backbones.backbone import Backbone
+from offshelf.backbones.preprocess import prepare
+from offshelf.data.decode import Limits, decode_compact, read_bytes
+from offshelf.data.table import ImageTable
+from offshelf.engine.base import EngineOptions, choose, open_engine
+from offshelf.engine.calibration import MAX_IMAGES, Calibration
+from offshelf.errors import EngineError, ImageError
+from offshelf.features.kind import FeatureKind
+from offshelf.heads.fit import decision, fit_head
+from offshelf.jobs.settings import RunSettings
+from offshelf.progress import Progress
+
+AUTO = "auto"
+LEAST_COSINE = 0.97
+MOST_LOST = 0.01
+FOLDS = 3
+SAMPLE = 2 * MAX_IMAGES
+
+
+@dataclass(frozen=True)
+class PrecisionTrial:
+    """What a sample of training images says of int8 against fp32.
+
+    Attributes:
+        cosine: mean cosine between the int8 and the fp32 features of an image.
+        fp32: cross-validated accuracy on fp32 features, 0 to 1.
+        int8: the same on int8 features.
+        images: size of the sample.
+    """
+
+    cosine: float
+    fp32: float
+    int8: float
+    images: int
+
+    @property
+    def accepted(self) -> bool:
+        """Whether int8 stays within the bounds: cosine 0.97, one point of accuracy."""
+        return self.cosine >= LEAST_COSINE and self.fp32 - self.int8 <= MOST_LOST
+
+    def sentence(self) -> str:
+        """Return the decision and its reason on one line."""
+        verdict = "int8" if self.accepted else "fp32"
+        return (
+            f"precision auto takes {verdict}: on {self.images} training images int8 features "
+            f"have cosine {self.cosine:.3f} to fp32 (bound {LEAST_COSINE}) and "
+            f"{self.int8:.1%} cross-validated accuracy against {self.fp32:.1%} "
+            f"(bound {MOST_LOST:.0%} less)"
+        )
+
+
+def settled(
+    table: ImageTable,
+    backbone: Backbone,
+    kind: FeatureKind,
+    run: RunSettings,
+    progress: Progress,
+) -> EngineOptions:
+    """Return the engine options with the precision decided and int8 calibrated.
+
+    Raises:
+        EngineError: int8 or ``auto`` is asked for where it cannot be had.
+    """
+    options = run.engine
+    if options.precision == AUTO:
+        plain = dataclasses.replace(options, precision="fp32")
+        if choose(plain)[0] != "openvino":
+            progress.note("precision auto takes fp32: int8 runs on the cpu engine only")
+            return plain
+        trial = compare(table, backbone, kind, run)
+        progress.note(trial.sentence())
+        options = dataclasses.replace(options, precision="int8" if trial.accepted else "fp32")
+    if options.precision != "int8":
+        return options
+    return dataclasses.replace(options, calibration=calibration(table, backbone, run))
+
+
+def calibration(table: ImageTable, backbone: Backbone, run: RunSettings) -> Calibration:
+    """Return the calibration on a seeded sample of at most 300 training images.
+
+    A table without labels has no training images; then the sample is taken from all.
+    """
+    rows = _sample(table, run.seed, MAX_IMAGES)
+    paths = [table.paths[row] for row in rows]
+    digest = hashlib.sha256(b"offshelf int8 calibration 1")
+    for path in paths:
+        digest.update(_digest(path, run.reading.limits))
+    return Calibration(digest.hexdigest(), lambda: _pixels(paths, backbone, run.reading.limits)[0])
+
+
+def compare(
+    table: ImageTable, backbone: Backbone, kind: FeatureKind, run: RunSettings
+) -> PrecisionTrial:
+    """Extract a sample of training images in both precisions and compare.
+
+    Raises:
+        EngineError: the data has no labels, or too few images of a class.
+    """
+    rows = _sample(table, run.seed, SAMPLE)
+    paths = [table.paths[row] for row in rows]
+    pixels, readable = _pixels(paths, backbone, run.reading.limits)
+    targets = table.targets()[rows][readable]
+    classes, targets, counts = np.unique(targets, return_inverse=True, return_counts=True)
+    if len(classes) < 2 or counts.min() < FOLDS:
+        raise EngineError(
+            f"precision auto needs labels and at least {FOLDS} training images per class: "
+            "use fp32 or int8"
+        )
+    base = dataclasses.replace(run.engine, images=None)
+    plain = _features(pixels, backbone, kind, dataclasses.replace(base, precision="fp32"))
+    small = _features(
+        pixels,
+        backbone,
+        kind,
+        dataclasses.replace(base, precision="int8", calibration=calibration(table, backbone, run)),
+    )
+    return PrecisionTrial(
+        _cosine(plain, small),
+        _cross_validated(plain, targets.astype(np.int64)),
+        _cross_validated(small, targets.astype(np.int64)),
+        len(pixels),
+    )
+
+
+def _sample(table: ImageTable, seed: int, count: int) -> NDArray[np.int64]:
+    rows = table.rows("train")
+    if not len(rows):
+        rows = np.arange(len(table))
+    draw = np.random.default_rng(seed)
+    return np.sort(draw.permutation(rows)[:count])
+
+
+def _digest(path: str, limits: Limits) -> bytes:
+    try:
+        return hashlib.sha256(read_bytes(path, limits)).digest()
+    except ImageError:
+        return b""
+
+
+def _pixels(
+    paths: list[str], backbone: Backbone, limits: Limits
+) -> tuple[NDArray[np.uint8], list[int]]:
+    size = backbone.input.size
+    pixels, readable = [], []
+    for number, path in enumerate(paths):
+        # A bad image is listed by the extraction that follows.
+        with contextlib.suppress(ImageError):
+            image = decode_compact(read_bytes(path, limits), limits)
+            pixels.append(prepare(image, backbone.input).pixels)
+            readable.append(number)
+    return np.array(pixels, np.uint8).reshape(-1, size, size, 3), readable
+
+
+def _features(
+    pixels: NDArray[np.uint8], backbone: Backbone, kind: FeatureKind, options: EngineOptions
+) -> NDArray[np.float32]:
+    with contextlib.closing(open_engine(backbone, [kind.tap], options)) as engine:
+        return engine.run(pixels)[kind.tap].reshape(len(pixels), -1)
+
+
+def _cosine(left: NDArray[np.float32], right: NDArray[np.float32]) -> float:
+    norms = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
+    return float(np.mean((left * right).sum(axis=1) / np.maximum(norms, 1e-12)))
+
+
+def _cross_validated(features: NDArray[np.float32], targets: NDArray[np.int64]) -> float:
+    """Return the share of rows that a head trained on the other folds gets right."""
+    # Dealing each class out in turn makes folds of equal make-up.
+    order = np.argsort(targets, kind="stable")
+    fold = np.empty(len(targets), np.int64)
+    fold[order] = np.arange(len(targets)) % FOLDS
+    classes = [str(number) for number in range(int(targets.max()) + 1)]
+    correct = 0
+    for held_out in range(FOLDS):
+        inside = fold != held_out
+        head = fit_head("svm", features[inside], targets[inside], classes)
+        scores = decision(head, features[~inside])
+        correct += int((scores.argmax(axis=1) == targets[~inside]).sum())
+    return correct / len(targets)
