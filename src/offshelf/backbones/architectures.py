@@ -48,7 +48,8 @@ def load_module(spec: BackboneSpec, file: WeightsFile) -> torch.nn.Module:
     """Return the backbone's network with the tensors of *file*, in evaluation mode.
 
     Raises:
-        WeightsError: tensors are missing, unexpected, of another shape or not finite.
+        WeightsError: tensors are missing, unexpected, of another shape or kind, or not
+            finite.
     """
     import torch
 
@@ -134,6 +135,11 @@ def _check(module: torch.nn.Module, file: WeightsFile, tensors: Mapping[str, tor
             name
             for name in expected.keys() & tensors.keys()
             if expected[name].shape != tensors[name].shape
+        },
+        "of whole numbers": {
+            name
+            for name in expected.keys() & tensors.keys()
+            if expected[name].is_floating_point() and not tensors[name].is_floating_point()
         },
         "not finite": {
             name
