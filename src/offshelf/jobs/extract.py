@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from offshelf import files
 from offshelf.backbones.backbone import Backbone
-from offshelf.data.table import ImageTable, list_images, read_table
-from offshelf.errors import DataError
+from offshelf.data.columns import TABLE_SUFFIXES, read_cells
+from offshelf.data.names import TRAIN, shown, split_word
+from offshelf.data.sources import existing
+from offshelf.data.table import ImageTable, list_images, read_labelled, read_table
+from offshelf.data.walk import LeftOut, subfolders
 from offshelf.features.extract import Extraction, extract
 from offshelf.features.kind import FeatureKind, feature_kinds
-from offshelf.features.parts import vectors
+from offshelf.jobs.parquet import check_target, write_features
 from offshelf.jobs.precision import settled
 from offshelf.jobs.settings import FeatureSettings, RunSettings
 from offshelf.jobs.training import backbone_for, describe
 from offshelf.progress import Progress, Silent
-
-ROWS_AT_A_TIME = 512
-TABLES = (".csv", ".tsv", ".parquet")
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +97,9 @@ def extract_features(
     """
     features, run = features or FeatureSettings(), run or RunSettings()
     progress = progress or Silent()
+    target = Path(out) if out is not None else None
+    if target is not None:
+        check_target(target, Path(data))
     table = _table(Path(data), run)
     for warning in table.warnings:
         progress.note(warning)
@@ -104,63 +107,35 @@ def extract_features(
     kinds = feature_kinds(backbone, layers or [features.layer], poolings or [features.pooling])
     engine = settled(table, backbone, kinds[0], run, progress)
     extraction = extract(table.paths, backbone, kinds, engine, run.reading, progress)
-    target = Path(out) if out is not None else None
     if target is not None:
-        _write(target, table, extraction, kinds)
+        write_features(target, table, extraction, kinds)
     return ExtractResult(table, extraction, backbone, kinds, target)
 
 
 def _table(data: Path, run: RunSettings) -> ImageTable:
-    if data.is_dir() or data.suffix.lower() in TABLES:
-        try:
-            return read_table(data, test_size=run.test_size, seed=run.seed)
-        except DataError:
-            if not data.is_dir():
-                raise
-    return list_images([data])
+    """Read *data* with labels and the split of ``fit`` where it has them, else as images.
+
+    What is laid out as labelled data and is broken is an error, not a heap of images.
+    """
+    place = existing(data)
+    labelled, warnings = _layout(place)
+    if not labelled:
+        table = list_images([data])
+        return dataclasses.replace(table, warnings=(*table.warnings, *warnings))
+    table = read_labelled(data)
+    if len(table.classes) < 2:
+        return table
+    return read_table(data, test_size=run.test_size, seed=run.seed)
 
 
-def _write(
-    out: Path, table: ImageTable, extraction: Extraction, kinds: Sequence[FeatureKind]
-) -> None:
-    import pyarrow.parquet as pq
-
-    try:
-        with files.atomic_path(out) as temporary:
-            writer: Any = None
-            for start in range(0, len(table), ROWS_AT_A_TIME):
-                batch = _batch(
-                    range(start, min(start + ROWS_AT_A_TIME, len(table))), table, extraction, kinds
-                )
-                writer = writer or pq.ParquetWriter(temporary, batch.schema, compression="none")
-                writer.write_table(batch)
-            writer.close()
-    except OSError as error:
-        raise DataError(f"{out}: cannot be written ({error.strerror or error})") from error
-
-
-def _batch(
-    rows: range, table: ImageTable, extraction: Extraction, kinds: Sequence[FeatureKind]
-) -> Any:
-    import pyarrow as pa
-
-    ledger = [extraction.rows[row] for row in rows]
-    columns = {
-        "path": pa.array([row.path for row in ledger], pa.string()),
-        "label": pa.array([table.labels[row] for row in rows], pa.string()),
-        "split": pa.array([table.splits[row] for row in rows], pa.string()),
-        "status": pa.array([row.status for row in ledger], pa.string()),
-        "reason": pa.array([row.reason for row in ledger], pa.string()),
-        "sha256": pa.array([row.digest.hex() for row in ledger], pa.string()),
-    }
-    ok = [row for row, entry in zip(rows, ledger, strict=True) if entry.status == "ok"]
-    place = pa.array(
-        [
-            ok.index(row) if entry.status == "ok" else None
-            for row, entry in zip(rows, ledger, strict=True)
-        ],
-        pa.int64(),
-    )
-    for kind in kinds:
-        columns[kind.column] = vectors(extraction.matrix(kind, ok)).take(place)
-    return pa.table(columns)
+def _layout(place: Path) -> tuple[bool, tuple[str, ...]]:
+    """Return whether *place* holds labelled data, and what to say when it half looks so."""
+    if not place.is_dir():
+        is_table = place.suffix.lower() in TABLE_SUFFIXES
+        return is_table and any(cells.label for cells in read_cells(place, ("path",))), ()
+    folders, images = subfolders(place, LeftOut())
+    splits = {split_word(name) for name in folders} - {""}
+    if not images or (TRAIN in splits and len(splits) > 1):
+        return bool(folders), ()
+    beside = f"{shown(place)}: images lie beside its folders, so folders are not taken as classes"
+    return False, (beside,) if folders else ()

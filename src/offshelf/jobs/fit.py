@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from offshelf.archive import check_target
 from offshelf.backbones.backbone import Backbone
 from offshelf.bundle import Model, save_model
 from offshelf.data.table import ImageTable, read_table
@@ -19,6 +20,7 @@ from offshelf.jobs.settings import FeatureSettings, HeadSettings, RunSettings
 from offshelf.jobs.training import (
     Scored,
     backbone_for,
+    check_settings,
     describe,
     make_model,
     train_head,
@@ -109,8 +111,11 @@ def fit(
     ...
     offshelf.errors.DataError: no/such/folder: no such file or folder.
     """
-    features, run = features or FeatureSettings(), run or RunSettings()
-    progress = progress or Silent()
+    features, head = features or FeatureSettings(), head or HeadSettings()
+    run, progress = run or RunSettings(), progress or Silent()
+    check_settings(head, run)
+    if out is not None:
+        check_target(Path(out))
     clock = Clock()
     with clock.stage("read"):
         table = read_table(data, test_size=run.test_size, seed=run.seed)
@@ -123,7 +128,7 @@ def fit(
     extraction = extract(table.paths, backbone, [kind], engine, run.reading, progress)
     clock.add(extraction.seconds)
     with clock.stage("fit"):
-        fitted = train_head(table, extraction, kind, head or HeadSettings(), run.seed)
+        fitted = train_head(table, extraction, kind, head, run.seed)
     with clock.stage("evaluate"):
         rows = usable_rows(table, extraction, "test")
         scores = decision(fitted, extraction.matrix(kind, rows))

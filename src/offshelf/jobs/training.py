@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from offshelf.archive import MAX_PICTURES
 from offshelf.backbones.backbone import Backbone, open_backbone
 from offshelf.backbones.preprocess import prepare
 from offshelf.bundle import Model, Sample, record, short_digest
@@ -18,13 +19,13 @@ from offshelf.errors import DataError, ImageError
 from offshelf.evaluate.metrics import Evaluation
 from offshelf.features.extract import Extraction
 from offshelf.features.kind import FeatureKind
+from offshelf.heads.check import check_normalisation, checked_options
 from offshelf.heads.fit import fit_head
 from offshelf.heads.head import FittedHead, Normalisation
+from offshelf.heads.table import get_fitter
 from offshelf.jobs.settings import FeatureSettings, HeadSettings, RunSettings
 from offshelf.jobs.versions import library_versions
 from offshelf.progress import Progress
-
-MAX_SAMPLES = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +41,25 @@ class Scored:
     rows: NDArray[np.int64]
     scores: NDArray[np.float32]
     evaluation: Evaluation
+
+
+def check_settings(head: HeadSettings, run: RunSettings) -> None:
+    """Refuse what would only fail after the network has run over every image.
+
+    Raises:
+        HeadError: an unknown head or normalisation, or C or the seed out of range.
+        DataError: the number of samples is out of range.
+
+    >>> check_settings(HeadSettings(c=0), RunSettings())
+    Traceback (most recent call last):
+    ...
+    offshelf.errors.HeadError: C must be a positive finite number, got 0: 1 is the default
+    """
+    get_fitter(head.head)
+    checked_options(head.c, run.seed)
+    check_normalisation(head.normalisation)
+    if isinstance(run.samples, bool) or run.samples not in range(MAX_PICTURES + 1):
+        raise DataError(f"samples is a whole number from 0 to {MAX_PICTURES}, not {run.samples!r}")
 
 
 def backbone_for(settings: FeatureSettings, run: RunSettings, progress: Progress) -> Backbone:
@@ -137,7 +157,8 @@ def make_model(
 def _fingerprint(table: ImageTable, extraction: Extraction, run: RunSettings) -> dict[str, Any]:
     digest = hashlib.sha256()
     for row, label, split in zip(extraction.rows, table.labels, table.splits, strict=True):
-        digest.update(row.digest + f"\0{label}\0{split}\0".encode())
+        text = f"\0{label}\0{split}\0".encode("utf-8", "surrogatepass")
+        digest.update(row.digest + text)
     return {
         "images_sha256": digest.hexdigest(),
         "n_images": len(table),
@@ -160,7 +181,7 @@ def _samples(
     run: RunSettings,
 ) -> tuple[Sample, ...]:
     """Take test images spread evenly over the test split."""
-    last, count = len(scored.rows) - 1, min(run.samples, MAX_SAMPLES, len(scored.rows))
+    last, count = len(scored.rows) - 1, min(run.samples, len(scored.rows))
     positions = np.unique(np.linspace(0, last, count).astype(np.int64))
     samples = []
     for position in positions.tolist():

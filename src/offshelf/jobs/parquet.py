@@ -1,0 +1,115 @@
+"""Features of a job as one Parquet file: a row for every image, failed ones included."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from offshelf import files
+from offshelf.data.names import shown
+from offshelf.data.table import ImageTable
+from offshelf.errors import DataError
+from offshelf.features.extract import Extraction
+from offshelf.features.kind import FeatureKind
+from offshelf.features.parts import vectors
+
+ROWS_AT_A_TIME = 512
+_MAGIC = b"PAR1"
+
+
+def check_target(out: Path, data: Path) -> None:
+    """Refuse a place where the features cannot or should not be written, before any work.
+
+    Args:
+        out: the Parquet file to be.
+        data: where the images come from; it is never replaced.
+
+    Raises:
+        DataError: *out* is a folder, a file that is no Parquet file, or *data* itself.
+    """
+    if out.is_dir():
+        raise DataError(f"{shown(out)}: is a folder; name a file such as features.parquet")
+    if not out.exists():
+        return
+    if data.exists() and out.samefile(data):
+        raise DataError(f"{shown(out)}: is DATA itself, so it is not replaced; choose another name")
+    try:
+        with out.open("rb") as handle:
+            start = handle.read(len(_MAGIC))
+    except OSError as error:
+        raise _unwritable(out, error) from error
+    if start not in (b"", _MAGIC):
+        raise DataError(
+            f"{shown(out)}: exists and is no Parquet file, so it is not replaced; "
+            "choose another name"
+        )
+
+
+def write_features(
+    out: Path, table: ImageTable, extraction: Extraction, kinds: Sequence[FeatureKind]
+) -> Path:
+    r"""Write the ledger and the features of a job, whole or not at all, and return *out*.
+
+    The columns are path, label, split, status, reason and sha256 (texts), then a list of
+    float32 for each kind of features, null where the image could not be used. A path or
+    label that is no UTF-8 is written with ``\xNN`` for what is not. Memory does not grow
+    with the number of images.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    import pyarrow.parquet as pq
+
+    batches = _batches(table, extraction, kinds)
+    first = next(batches)
+    try:
+        with (
+            files.atomic_path(out) as temporary,
+            pq.ParquetWriter(temporary, first.schema, compression="none") as writer,
+        ):
+            writer.write_table(first)
+            for batch in batches:
+                writer.write_table(batch)
+    except OSError as error:
+        raise _unwritable(out, error) from error
+    return out
+
+
+def _unwritable(out: Path, error: OSError) -> DataError:
+    return DataError(f"{shown(out)}: cannot be written ({error.strerror or error})")
+
+
+def _batches(
+    table: ImageTable, extraction: Extraction, kinds: Sequence[FeatureKind]
+) -> Iterator[Any]:
+    for start in range(0, len(table), ROWS_AT_A_TIME):
+        rows = range(start, min(start + ROWS_AT_A_TIME, len(table)))
+        yield _batch(rows, table, extraction, kinds)
+
+
+def _batch(
+    rows: range, table: ImageTable, extraction: Extraction, kinds: Sequence[FeatureKind]
+) -> Any:
+    import pyarrow as pa
+
+    ledger = [extraction.rows[row] for row in rows]
+    texts = {
+        "path": [row.path for row in ledger],
+        "label": [table.labels[row] for row in rows],
+        "split": [table.splits[row] for row in rows],
+        "status": [row.status for row in ledger],
+        "reason": [row.reason for row in ledger],
+        "sha256": [row.digest.hex() for row in ledger],
+    }
+    columns = {name: pa.array(map(_text, of_rows), pa.string()) for name, of_rows in texts.items()}
+    ok = [row for row, entry in zip(rows, ledger, strict=True) if entry.status == "ok"]
+    place = {row: number for number, row in enumerate(ok)}
+    taken = pa.array([place.get(row) for row in rows], pa.int64())
+    for kind in kinds:
+        columns[kind.column] = vectors(extraction.matrix(kind, ok)).take(taken)
+    return pa.table(columns)
+
+
+def _text(value: str) -> str:
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
