@@ -91,8 +91,8 @@ class TorchEngine:
         pinned = [torch.empty(o.shape, dtype=o.dtype, pin_memory=True) for o in outputs]
         for target, output in zip(pinned, outputs, strict=True):
             target.copy_(output, non_blocking=True)
-        event = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        event.record()  # type: ignore[no-untyped-call]
+        event: Any = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        event.record()
         return pinned, event
 
     def _collect(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from offshelf.backbones.backbone import Backbone
 from offshelf.engine.base import Engine, EngineOptions, Tap, open_engine
 from offshelf.features import store as stores
+from offshelf.features.derive import Flattened, find_flattened
 from offshelf.features.kind import FeatureKind
 from offshelf.features.profile import Stopwatch
 from offshelf.features.reader import Digested
@@ -61,18 +62,34 @@ class Job:
         self.opening = 0.0
         self._engine: Engine | None = None
         self._under_way: set[bytes] = set()
+        self._flattened: dict[FeatureKind, Flattened] = {}
+        self._derivable: list[bytes] = []
         self._watch = Stopwatch()
 
     def has(self, digest: bytes) -> bool:
         """Return whether every store has the row, or is about to."""
-        return digest in self._under_way or all(digest in s for s in self.stores.values())
+        return digest in self._under_way or all(
+            digest in store or self._can_derive(kind, digest) for kind, store in self.stores.items()
+        )
+
+    def _can_derive(self, kind: FeatureKind, digest: bytes) -> bool:
+        return kind in self._flattened and digest in self._flattened[kind].store
 
     def open_stores(self, folder: Path, engine: str) -> None:
         """Open every store; one that is new needs the engine to tell its dimension."""
         for kind in self.kinds:
             identity = kind.identity(self.backbone, engine, self.options.precision_key)
-            known = stores.exists(folder, identity)
-            dimension = None if known else int(np.prod(self.engine().shapes[kind.tap]))
+            precision = self.options.precision_key
+            flattened = find_flattened(folder, kind, self.backbone, engine, precision)
+            if flattened is not None:
+                self._flattened[kind] = flattened
+            dimension = None
+            if not stores.exists(folder, identity):
+                dimension = (
+                    flattened.channels
+                    if flattened is not None
+                    else int(np.prod(self.engine().shapes[kind.tap]))
+                )
             self.stores[kind] = FeatureStore(folder, identity, dimension)
             for part in self.stores[kind].damaged:
                 self.progress.note(f"{part}: damaged part of the store of {kind.column}, set aside")
@@ -98,6 +115,7 @@ class Job:
                         self._keep(digests, outputs)
         finally:
             with watch.stage("store"):
+                self._derive()
                 for store in self.stores.values():
                     store.flush()
             if self._engine is not None:
@@ -114,6 +132,8 @@ class Job:
             if item.pixels is not None and not self.has(item.digest):
                 self._under_way.add(item.digest)
                 return item
+            if item.status == "ok" and self._flattened:
+                self._derivable.append(item.digest)
             self.progress.advance()
 
     def _batches(
@@ -128,6 +148,14 @@ class Job:
             pixels = [one.pixels for one in group if one.pixels is not None]
             yield [one.digest for one in group], np.stack(pixels)
             item = self._next_new(ahead)
+
+    def _derive(self) -> None:
+        """Pool what was found flattened; the network is not needed for these rows."""
+        for kind, flattened in self._flattened.items():
+            store = self.stores[kind]
+            todo = [d for d in dict.fromkeys(self._derivable) if d not in store]
+            flattened.fill(store, [d for d in todo if d in flattened.store])
+        self._derivable.clear()
 
     def _keep(self, digests: list[bytes], outputs: dict[Tap, NDArray[np.float32]]) -> None:
         for kind, store in self.stores.items():

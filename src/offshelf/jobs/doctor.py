@@ -102,7 +102,7 @@ def _torchvision() -> str:
 
 
 def _openvino() -> str:
-    from offshelf.engine.openvino_engine import import_openvino
+    from offshelf.engine.graph import import_openvino
 
     openvino = import_openvino()
     name = openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")

@@ -1,0 +1,35 @@
+"""Pooled features come from flattened ones without the network, and equal its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from offshelf.backbones.backbone import open_backbone
+from offshelf.engine.base import EngineOptions
+from offshelf.features.extract import Extraction, extract
+from offshelf.features.kind import FeatureKind, feature_kinds
+
+
+def run(paths: list[str], pooling: str, folder: Path) -> tuple[Extraction, FeatureKind]:
+    backbone = open_backbone("efficientnet_lite0")
+    kinds = feature_kinds(backbone, ["stage5"], [pooling])
+    return extract(paths, backbone, kinds, EngineOptions(cache_dir=folder)), kinds[0]
+
+
+@pytest.mark.parametrize("pooling", ["avg", "max", "gem"])
+def test_pooled_rows_are_derived(pooling: str, scenes: Path, tmp_path: Path) -> None:
+    paths = [str(path) for path in sorted(scenes.rglob("*.png"))[:6]]
+    whole, _ = run(paths[:4], "flatten", tmp_path / "a")
+    assert whole.computed == 4
+    # Two images were never flattened: only they go through the network.
+    derived, kind = run(paths, pooling, tmp_path / "a")
+    direct, _ = run(paths, pooling, tmp_path / "b")
+    assert (derived.computed, direct.computed) == (2, 6)
+    left, right = derived.matrix(kind, range(6)), direct.matrix(kind, range(6))
+    np.testing.assert_allclose(left, right, rtol=0, atol=1e-6 * np.abs(right).max())
+    again, _ = run(paths, pooling, tmp_path / "a")
+    assert again.computed == 0
+    assert (again.matrix(kind, range(6)) == left).all()
