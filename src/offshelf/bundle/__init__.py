@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,12 +31,16 @@ from offshelf.bundle.specs import (
     storable_name,
 )
 from offshelf.data.names import shown
+from offshelf.engine.base import PRECISIONS
+from offshelf.engine.calibration import Calibration
 from offshelf.errors import ModelFileError
 from offshelf.features.kind import FeatureKind
 from offshelf.heads.head import FittedHead
 from offshelf.heads.save import pack_head, unpack_head
 
 SCHEMA = 1
+_NETWORK = ("network.xml", "network.bin")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _TEXT = 300
 
 
@@ -47,11 +52,16 @@ class BackboneRecord:
         spec: the architecture, with one weights file whose full sha256 is known.
         input: the preprocessing in force, the caller's resize included.
         trained: False for a model on random weights.
+        precision: ``fp32``, ``bf16``, ``fp16`` or ``int8``.
+        calibrated: for int8 the network itself and the sample that set its ranges: both
+            depend on the training images and cannot be made again without them.
     """
 
     spec: BackboneSpec
     input: InputSpec
     trained: bool
+    precision: str = "fp32"
+    calibrated: Calibration | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,8 +110,10 @@ class Model:
         return self.head.classes
 
 
-def record(backbone: Backbone) -> BackboneRecord:
-    """Return what of *backbone* a model file keeps."""
+def record(
+    backbone: Backbone, precision: str = "fp32", calibrated: Calibration | None = None
+) -> BackboneRecord:
+    """Return what of *backbone* a model file keeps; for int8 with its finished network."""
     file = backbone.file
     weights = dataclasses.replace(
         file.spec,
@@ -110,7 +122,7 @@ def record(backbone: Backbone) -> BackboneRecord:
         tag=storable_name(file.spec.tag) or "given",
     )
     spec = dataclasses.replace(backbone.spec, weights=(weights,))
-    return BackboneRecord(spec, backbone.input, backbone.trained)
+    return BackboneRecord(spec, backbone.input, backbone.trained, precision, calibrated)
 
 
 def save_model(model: Model, path: str | Path) -> Path:
@@ -120,12 +132,15 @@ def save_model(model: Model, path: str | Path) -> Path:
         ModelFileError: the file cannot be written there, or would not load.
     """
     arrays, head = pack_head(model.head)
+    calibrated = model.backbone.calibrated
     manifest = {
         "schema": SCHEMA,
         "backbone": {
             "spec": spec_to_json(model.backbone.spec),
             "input": model.backbone.input.to_json(),
             "trained": model.backbone.trained,
+            "precision": model.backbone.precision,
+            "calibration": calibrated.digest if calibrated else "",
         },
         "features": dataclasses.asdict(model.kind) | {"dimension": model.head.dimension},
         "head": head,
@@ -136,6 +151,9 @@ def save_model(model: Model, path: str | Path) -> Path:
     }
     tensors: dict[str, NDArray[Any]] = {f"head.{name}": one for name, one in arrays.items()}
     tensors["data.seen"] = model.seen
+    if calibrated and calibrated.network:
+        for part, content in zip(_NETWORK, calibrated.network, strict=True):
+            tensors[part] = np.frombuffer(content, np.uint8)
     if model.samples:
         tensors["samples.scores"] = np.stack([sample.scores for sample in model.samples])
     pictures = [sample.pixels for sample in model.samples]
@@ -200,14 +218,15 @@ def _build(
         for name, array in tensors.items()
         if name.startswith("head.")
     }
-    strangers = set(tensors) - {f"head.{name}" for name in arrays} - {"data.seen", "samples.scores"}
+    known = {f"head.{name}" for name in arrays} | {"data.seen", "samples.scores", *_NETWORK}
+    strangers = set(tensors) - known
     if strangers:
         raise ModelFileError(f"holds {len(strangers)} arrays that no model has")
     head = unpack_head(arrays, manifest["head"], "its contents")
     features = dict(manifest["features"])
     if features.pop("dimension") != head.dimension:
         raise ModelFileError("the head does not fit the dimension in the manifest")
-    backbone = _backbone(manifest["backbone"])
+    backbone = _backbone(manifest["backbone"], tensors)
     return Model(
         backbone,
         kind_from_json(features),
@@ -220,11 +239,24 @@ def _build(
     )
 
 
-def _backbone(document: dict[str, Any]) -> BackboneRecord:
+def _backbone(document: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> BackboneRecord:
     spec, trained = spec_from_json(document["spec"]), document["trained"]
     if not isinstance(trained, bool) or trained == (spec.weights[0].sha256 == RANDOM_SHA256):
         raise ValueError("weights and 'trained' contradict each other")
-    return BackboneRecord(spec, input_from_json(document["input"]), trained)
+    precision = document["precision"]
+    if precision not in PRECISIONS:
+        raise ValueError("no such precision")
+    calibrated = _calibrated(document["calibration"], tensors) if precision == "int8" else None
+    return BackboneRecord(spec, input_from_json(document["input"]), trained, precision, calibrated)
+
+
+def _calibrated(digest: Any, tensors: dict[str, NDArray[Any]]) -> Calibration:
+    parts = [tensors[name] for name in _NETWORK]
+    if any(part.dtype != np.uint8 or part.ndim != 1 for part in parts):
+        raise ValueError("the int8 network is no bytes")
+    if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+        raise ValueError("the calibration has no digest")
+    return Calibration(digest, network=(parts[0].tobytes(), parts[1].tobytes()))
 
 
 def _object(key: str, manifest: dict[str, Any]) -> dict[str, Any]:

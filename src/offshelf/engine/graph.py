@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import tempfile
 import uuid
+import warnings
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,6 +20,8 @@ import numpy as np
 from offshelf import files, home
 from offshelf.backbones.backbone import Backbone
 from offshelf.engine.base import EngineOptions, Tap
+from offshelf.engine.calibration import Calibration
+from offshelf.errors import EngineError
 
 VERSION = 2
 ROWS = 4
@@ -77,7 +81,9 @@ def convert(backbone: Backbone, taps: tuple[Tap, ...]) -> Any:
     network = TappedNetwork(backbone, taps)
     size = backbone.input.size
     example = torch.zeros((ROWS, size, size, 3), dtype=torch.uint8)
-    with torch.inference_mode():
+    with torch.inference_mode(), warnings.catch_warnings():
+        # OpenVINO traces by torch.jit, which torch calls deprecated.
+        warnings.simplefilter("ignore", DeprecationWarning)
         shape = openvino.PartialShape(list(example.shape))
         return openvino.convert_model(
             network, example_input=example, input=[(shape, openvino.Type.u8)]
@@ -114,11 +120,10 @@ def keep_graph(model: Any, folder: Path, key: dict[str, Any]) -> None:
 
 def graph_bytes(model: Any) -> tuple[bytes, bytes]:
     """Return a graph as OpenVINO's XML and weights."""
-    import io
-
-    xml, weights = io.BytesIO(), io.BytesIO()
-    import_openvino().serialize(model, xml, weights)
-    return xml.getvalue(), weights.getvalue()
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / _PARTS[0]
+        import_openvino().save_model(model, target, compress_to_fp16=False)
+        return target.read_bytes(), target.with_suffix(".bin").read_bytes()
 
 
 def graph_from_bytes(xml: bytes, weights: bytes) -> Any:
@@ -126,6 +131,18 @@ def graph_from_bytes(xml: bytes, weights: bytes) -> Any:
     openvino = import_openvino()
     tensor = openvino.Tensor(np.frombuffer(weights, np.uint8).copy())
     return openvino.Core().read_model(xml, tensor)
+
+
+def finished(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions) -> Calibration:
+    """Return the calibration of *options* with its int8 network, for a model file.
+
+    Raises:
+        EngineError: *options* are not of int8.
+    """
+    if options.calibration is None:
+        raise EngineError("only int8 has a calibrated network to keep")
+    network = graph_bytes(load_graph(backbone, taps, options))
+    return Calibration(options.calibration.digest, network=network)
 
 
 def with_rows(model: Any, rows: int) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,8 +125,8 @@ def fit(
         backbone = backbone_for(features, run, progress)
         kind = feature_kinds(backbone, [features.layer], [features.pooling])[0]
     with clock.stage("calibrate"):
-        engine = settled(table, backbone, kind, run, progress)
-    extraction = extract(table.paths, backbone, [kind], engine, run.reading, progress)
+        run = dataclasses.replace(run, engine=settled(table, backbone, kind, run, progress))
+    extraction = extract(table.paths, backbone, [kind], run.engine, run.reading, progress)
     clock.add(extraction.seconds)
     with clock.stage("fit"):
         fitted = train_head(table, extraction, kind, head, run.seed)

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from offshelf.archive import MAX_PICTURES
 from offshelf.backbones.backbone import Backbone, open_backbone
 from offshelf.backbones.preprocess import prepare
-from offshelf.bundle import Model, Sample, record, short_digest
+from offshelf.bundle import BackboneRecord, Model, Sample, record, short_digest
 from offshelf.data.decode import Limits, decode, read_bytes
 from offshelf.data.table import ImageTable
+from offshelf.engine.base import EngineOptions
 from offshelf.errors import DataError, ImageError
 from offshelf.evaluate.metrics import Evaluation
 from offshelf.features.extract import Extraction
@@ -73,10 +74,15 @@ def backbone_for(settings: FeatureSettings, run: RunSettings, progress: Progress
         download=settings.download,
         progress=progress,
     )
+    note_untrained(backbone, progress)
+    return backbone
+
+
+def note_untrained(backbone: Backbone, progress: Progress) -> None:
+    """Say that the weights are random, where they are."""
     if not backbone.trained:
         name = backbone.spec.name
         progress.note(f"{name}: random weights; every result is of an UNTRAINED network")
-    return backbone
 
 
 def describe(backbone: Backbone) -> dict[str, Any]:
@@ -143,7 +149,7 @@ def make_model(
     figures = scored.evaluation.to_json()
     del figures["confusion"]
     return Model(
-        record(backbone),
+        _record(backbone, kind, run.engine),
         kind,
         head,
         figures,
@@ -152,6 +158,14 @@ def make_model(
         _seen(table, extraction),
         _samples(table, extraction, scored, backbone, run),
     )
+
+
+def _record(backbone: Backbone, kind: FeatureKind, options: EngineOptions) -> BackboneRecord:
+    if options.precision != "int8":
+        return record(backbone, options.precision)
+    from offshelf.engine.graph import finished
+
+    return record(backbone, "int8", finished(backbone, (kind.tap,), options))
 
 
 def _fingerprint(table: ImageTable, extraction: Extraction, run: RunSettings) -> dict[str, Any]:

@@ -1,0 +1,106 @@
+"""int8: calibrated on training images, kept in the model file, close to fp32."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from offshelf.bundle import load_model
+from offshelf.data.table import read_table
+from offshelf.engine.base import EngineOptions
+from offshelf.errors import EngineError
+from offshelf.jobs.fit import fit
+from offshelf.jobs.precision import PrecisionTrial, calibration
+from offshelf.jobs.predict import predict
+from offshelf.jobs.settings import RunSettings
+from offshelf.jobs.training import FeatureSettings, backbone_for
+from offshelf.progress import Silent
+
+
+@pytest.fixture(scope="module")
+def fitted(scenes: Path, tmp_path_factory: pytest.TempPathFactory):
+    out = tmp_path_factory.mktemp("int8") / "small.offshelf"
+    run = RunSettings(engine=EngineOptions(precision="int8"))
+    return fit(scenes, out, run=run), out
+
+
+def test_int8_features_are_close_to_fp32(fitted, scenes: Path) -> None:
+    result, _ = fitted
+    plain = fit(scenes)
+    rows = range(len(plain.table))
+    small = result.extraction.matrix(result.model.kind, rows)
+    exact = plain.extraction.matrix(plain.model.kind, rows)
+    cosine = (small * exact).sum(1) / np.linalg.norm(small, axis=1) / np.linalg.norm(exact, axis=1)
+    assert cosine.mean() > 0.95
+    assert not (small == exact).all()
+    assert result.extraction.precision.startswith("int8-")
+    assert result.evaluation.accuracy >= plain.evaluation.accuracy - 0.1
+
+
+def test_the_model_brings_its_own_network(fitted, scenes: Path, tmp_path: Path) -> None:
+    result, out = fitted
+    model = load_model(out)
+    assert model.backbone.precision == "int8"
+    path = str(sorted((scenes / "test").rglob("*.png"))[0])
+    # Another cache: nothing calibrated is there, and the training images are not asked for.
+    away = RunSettings(engine=EngineOptions(cache_dir=tmp_path))
+    here, there = predict(out, [path]), predict(out, [path], run=away)
+    assert here.predictions[0].scores == there.predictions[0].scores
+    row = result.table.paths.index(path)
+    assert here.predictions[0].label in result.model.classes
+    assert result.extraction.rows[row].status == "ok"
+
+
+def test_the_sample_is_of_training_images_and_decides_the_key(scenes: Path) -> None:
+    table = read_table(scenes)
+    backbone = backbone_for(FeatureSettings(), RunSettings(), Silent())
+    one = calibration(table, backbone, RunSettings())
+    assert one.digest == calibration(table, backbone, RunSettings()).digest
+    train = table.rows("train")
+    fewer = dataclasses.replace(
+        table,
+        paths=table.paths[1:],
+        labels=table.labels[1:],
+        splits=table.splits[1:],
+    )
+    assert calibration(fewer, backbone, RunSettings()).digest != one.digest
+    assert one.pixels is not None
+    assert len(one.pixels()) == len(train)
+    key = EngineOptions(precision="int8", calibration=one).precision_key
+    assert key == f"int8-{one.digest[:32]}"
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"precision": "int8", "engine": "torch"}, "engine torch has no precision 'int8'"),
+        ({"precision": "int4"}, "no precision 'int4': fp32, bf16, fp16, int8."),
+        ({"precision": "fp16", "device": "cpu"}, "precision fp16 needs a CUDA or Apple device"),
+        ({"precision": "bf16", "engine": "torch", "device": "cpu"}, "slower than fp32 on a cpu"),
+    ],
+)
+def test_precisions_that_cannot_be_had(options: dict, text: str, scenes: Path) -> None:
+    with pytest.raises(EngineError, match=text):
+        fit(scenes, run=RunSettings(engine=EngineOptions(**options)))
+
+
+def test_auto_says_what_it_decided(scenes: Path) -> None:
+    notes = Silent()
+    result = fit(scenes, run=RunSettings(engine=EngineOptions(precision="auto")), progress=notes)
+    said = [note for note in notes.notes if note.startswith("precision auto takes")]
+    assert len(said) == 1
+    expected = "int8" if "takes int8" in said[0] else "fp32"
+    assert result.extraction.precision.startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("cosine", "fp32", "int8", "accepted"),
+    [(0.99, 0.9, 0.9, True), (0.96, 0.9, 0.9, False), (0.99, 0.9, 0.88, False)],
+)
+def test_the_bounds_of_auto(cosine: float, fp32: float, int8: float, accepted: bool) -> None:
+    trial = PrecisionTrial(cosine, fp32, int8, 100)
+    assert trial.accepted is accepted
+    assert ("takes int8" in trial.sentence()) is accepted
