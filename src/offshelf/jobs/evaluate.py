@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from offshelf.backbones.backbone import Backbone
 from offshelf.bundle import Model, short_digest
-from offshelf.data.names import same_class_key
+from offshelf.data.names import TRAIN, counted, listed, same_class_key, shown
 from offshelf.data.table import ImageTable, read_labelled
 from offshelf.errors import DataError, did_you_mean
 from offshelf.evaluate.metrics import Evaluation, evaluate
 from offshelf.features.extract import Extraction, Row
+from offshelf.jobs.clock import Clock
 from offshelf.jobs.settings import RunSettings
+from offshelf.jobs.training import describe, note_untrained
 from offshelf.predict import Prediction, open_model, predict_paths
 from offshelf.progress import Progress, Silent
 
@@ -33,7 +37,11 @@ class EvaluateResult:
         failures: images without features, with the reason.
         model: the model.
         path: its file.
+        backbone: network and weights in use.
+        engine: the engine and device that ran, for example ``openvino on cpu``.
         split: ``test``, ``train`` or ``all``.
+        warnings: what a person should know about the images.
+        seconds: by stage: ``open`` (load, find weights, self-test), ``predict``, ``total``.
     """
 
     evaluation: Evaluation
@@ -42,7 +50,11 @@ class EvaluateResult:
     failures: tuple[Row, ...]
     model: Model
     path: Path
+    backbone: Backbone
+    engine: str
     split: str
+    warnings: tuple[str, ...]
+    seconds: dict[str, float]
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as one JSON document."""
@@ -53,7 +65,11 @@ class EvaluateResult:
             "failures": [row.to_json() for row in self.failures],
             "classes": list(self.model.classes),
             "split": self.split,
+            **describe(self.backbone),
+            "engine": self.engine,
             "model": str(self.path),
+            "warnings": list(self.warnings),
+            "seconds": self.seconds,
             "predictions": [
                 {"path": p.path, "true": label, "label": p.label, "scores": p.scores}
                 for p, label in zip(self.predictions, self.labels, strict=True)
@@ -88,32 +104,39 @@ def evaluate_model(
         DataError: the data holds a class that the model does not know.
         ModelFileError: the model file is not what it should be.
     """
-    run, progress = run or RunSettings(), progress or Silent()
+    run, progress, clock = run or RunSettings(), progress or Silent(), Clock()
     if split not in SPLITS:
-        raise DataError(f"no split {split!r}: {', '.join(SPLITS)}{did_you_mean(split, SPLITS)}")
+        raise DataError(f"no split {split!r}: {', '.join(SPLITS)}.{did_you_mean(split, SPLITS)}")
     table = read_labelled(data)
     for warning in table.warnings:
         progress.note(warning)
-    model, backbone = open_model(model_path, weights=weights, options=run.engine, progress=progress)
-    labels = _labels(table, model, data)
+    with clock.stage("open"):
+        model, backbone = open_model(
+            model_path, weights=weights, options=run.engine, progress=progress
+        )
+    note_untrained(backbone, progress)
     rows = _rows(table, split, data)
+    labels = _labels([table.labels[row] for row in rows], model, data)
     paths = [table.paths[row] for row in rows]
-    found, extraction = predict_paths(model, backbone, paths, run.engine, run.reading, progress)
-    seen = _seen(extraction, model)
-    keep = np.ones(len(rows), bool)
-    if split == "test" and seen.any():
-        keep = _keep(table, seen, data, progress)
-    chosen = np.flatnonzero(keep).tolist()
+    with clock.stage("predict"):
+        found, extraction = predict_paths(model, backbone, paths, run.engine, run.reading, progress)
+    chosen, notes = _chosen(table, extraction, model, split, data)
+    for note in notes:
+        progress.note(note)
     predictions = tuple(found[i] for i in chosen)
-    truth = tuple(labels[rows[i]] for i in chosen)
+    truth = tuple(labels[i] for i in chosen)
     return EvaluateResult(
-        _figures(predictions, truth, model),
+        _figures(predictions, truth, model, data),
         predictions,
         truth,
         tuple(extraction.rows[i] for i in chosen if extraction.rows[i].status != "ok"),
         model,
         Path(model_path),
+        backbone,
+        extraction.engine,
         split,
+        (*table.warnings, *notes),
+        clock.total(),
     )
 
 
@@ -122,7 +145,7 @@ def _rows(table: ImageTable, split: str, data: str | Path) -> list[int]:
     if split != "all":
         rows = table.rows(split).tolist()
     if not rows:
-        raise DataError(f"{data}: has no {split} images; --split all takes every image")
+        raise DataError(f"{shown(data)}: has no {split} images; --split all takes every image")
     return rows
 
 
@@ -131,23 +154,31 @@ def _seen(extraction: Extraction, model: Model) -> NDArray[np.bool_]:
     return np.isin(np.array(digests, np.uint64), model.seen)
 
 
-def _keep(
-    table: ImageTable, seen: NDArray[np.bool_], data: str | Path, progress: Progress
-) -> NDArray[np.bool_]:
-    count = int(seen.sum())
-    if "train" in table.splits:
-        progress.note(f"{count} of the test images are also among the model's training images")
-        return np.ones(len(seen), bool)
+def _chosen(
+    table: ImageTable, extraction: Extraction, model: Model, split: str, data: str | Path
+) -> tuple[list[int], tuple[str, ...]]:
+    """Return which of the rows count, and what to say of those that were trained on."""
+    every, seen = list(range(len(extraction.rows))), _seen(extraction, model)
+    count = counted(int(seen.sum()), "image")
+    if split == "train" or not seen.any():
+        return every, ()
+    if split == "all":
+        return every, (f"{count} that the model was trained on counted too (accuracy too high)",)
+    if TRAIN in table.splits:
+        return every, (f"{count} of the test split are also among the model's training images",)
     if seen.all():
-        raise DataError(f"{data}: the model was trained on every image; --split all takes them")
-    progress.note(
-        f"{count} images that the model was trained on are left out; --split all keeps them"
-    )
-    return ~seen
+        raise DataError(
+            f"{shown(data)}: the model was trained on every image; --split all takes them"
+        )
+    note = f"{count} that the model was trained on left out; --split all takes them, too"
+    return np.flatnonzero(~seen).tolist(), (note,)
 
 
 def _figures(
-    predictions: tuple[Prediction, ...], truth: tuple[str, ...], model: Model
+    predictions: tuple[Prediction, ...],
+    truth: tuple[str, ...],
+    model: Model,
+    data: str | Path,
 ) -> Evaluation:
     position = {name: index for index, name in enumerate(model.classes)}
     pairs = [
@@ -155,17 +186,33 @@ def _figures(
         for row, label in zip(predictions, truth, strict=True)
         if row.label is not None
     ]
-    targets, labels = np.array(pairs, np.int64).reshape(-1, 2).T
+    if not pairs:
+        first = predictions[0]
+        raise DataError(
+            f"{shown(data)}: none of the {counted(len(predictions), 'image')} can be used; the "
+            f"first: {shown(first.path)}: {first.status}, {first.reason}"
+        )
+    targets, labels = np.array(pairs, np.int64).T
     return evaluate(targets, labels, model.classes)
 
 
-def _labels(table: ImageTable, model: Model, data: str | Path) -> list[str]:
-    """Return the model's name for each row's class; refuse a class it does not know."""
-    known = {same_class_key(name): name for name in model.classes}
-    strangers = [name for name in table.classes if same_class_key(name) not in known]
+def _labels(labels: Sequence[str], model: Model, data: str | Path) -> tuple[str, ...]:
+    """Return the model's name for each label: the same, or but for case and spaces.
+
+    Raises:
+        DataError: a label is none of the model's classes, or like several of them.
+    """
+    alike: dict[str, list[str]] = {}
+    for name in model.classes:
+        alike.setdefault(same_class_key(name), []).append(name)
+    found = {name: [name] for name in model.classes}
+    for label in set(labels) - set(found):
+        found[label] = alike.get(same_class_key(label), [])
+    strangers = sorted(label for label in set(labels) if len(found[label]) != 1)
     if strangers:
+        hint = did_you_mean(strangers[0], model.classes)
         raise DataError(
-            f"{data}: class {strangers[0]!r} is none of the model's {len(known)} classes"
-            f" ({len(strangers)} unknown).{did_you_mean(strangers[0], model.classes)}"
+            f"{shown(data)}: {counted(len(strangers), 'class', 'classes')} that the model does not"
+            f" know: {listed(strangers)}; its classes are {listed(model.classes)}.{hint}"
         )
-    return [known[same_class_key(label)] for label in table.labels]
+    return tuple(found[label][0] for label in labels)

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from offshelf.backbones.backbone import Backbone
 from offshelf.bundle import Model
 from offshelf.data.table import list_images
 from offshelf.jobs.settings import RunSettings
+from offshelf.jobs.training import describe, note_untrained
 from offshelf.predict import Prediction, open_model, predict_paths
 from offshelf.progress import Progress, Silent
 
@@ -23,12 +25,18 @@ class PredictResult:
         predictions: in the order of the files.
         model: the model.
         path: its file.
+        backbone: network and weights in use.
+        engine: the engine and device that ran, for example ``openvino on cpu``.
+        warnings: what a person should know about the images.
         seconds: ``open`` (load, find weights, self-test) and ``predict``.
     """
 
     predictions: tuple[Prediction, ...]
     model: Model
     path: Path
+    backbone: Backbone
+    engine: str
+    warnings: tuple[str, ...]
     seconds: dict[str, float]
 
     @property
@@ -40,12 +48,13 @@ class PredictResult:
         """Return the result as one JSON document."""
         return {
             "model": str(self.path),
-            "backbone": self.model.backbone.spec.name,
-            "trained_weights": self.model.backbone.trained,
+            **describe(self.backbone),
+            "engine": self.engine,
             "classes": list(self.model.classes),
             "n_ok": len(self.predictions) - self.n_failed,
             "n_failed": self.n_failed,
             "predictions": [row.to_json() for row in self.predictions],
+            "warnings": list(self.warnings),
             "seconds": self.seconds,
         }
 
@@ -78,7 +87,18 @@ def predict(
     for warning in table.warnings:
         progress.note(warning)
     model, backbone = open_model(model_path, weights=weights, options=run.engine, progress=progress)
+    note_untrained(backbone, progress)
     opened = time.perf_counter()
-    predictions, _ = predict_paths(model, backbone, table.paths, run.engine, run.reading, progress)
+    predictions, extraction = predict_paths(
+        model, backbone, table.paths, run.engine, run.reading, progress
+    )
     seconds = {"open": opened - began, "predict": time.perf_counter() - opened}
-    return PredictResult(tuple(predictions), model, Path(model_path), seconds)
+    return PredictResult(
+        tuple(predictions),
+        model,
+        Path(model_path),
+        backbone,
+        extraction.engine,
+        table.warnings,
+        seconds,
+    )
