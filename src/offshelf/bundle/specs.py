@@ -171,6 +171,7 @@ _INPUT_CHECKS: Mapping[str, Check] = {
     "mean": _channels(-1e6),
     "std": _channels(1e-6),
     "channels": _like(_WORD),
+    "decode": _like(_WORD),
 }
 _WEIGHTS_CHECKS: Mapping[str, Check] = {
     "tag": _words,
