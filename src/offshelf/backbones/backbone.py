@@ -9,7 +9,7 @@ from typing import Any
 
 from offshelf.backbones import weights as weights_files
 from offshelf.backbones.catalog import get_spec
-from offshelf.backbones.spec import CHANNELS, RESIZES, BackboneSpec, InputSpec
+from offshelf.backbones.spec import CHANNELS, DECODES, RESIZES, BackboneSpec, InputSpec
 from offshelf.backbones.weights import WeightsFile
 from offshelf.errors import BackboneError, LayerError, did_you_mean
 from offshelf.progress import Progress
@@ -99,6 +99,7 @@ def open_backbone(
     weights: str | None = None,
     resize: str | None = None,
     grey: str | None = None,
+    decode: str | None = None,
     cache_dir: str | Path | None = None,
     download: bool = True,
     progress: Progress | None = None,
@@ -111,6 +112,7 @@ def open_backbone(
         resize: ``squash``, ``crop`` or ``letterbox`` instead of the weights' own.
         grey: ``replicate``, ``summed`` or ``luma``: see
             :class:`offshelf.backbones.spec.InputSpec`; None for ``replicate``.
+        decode: ``full`` or ``reduced``, likewise; None for ``full``.
         cache_dir: the root of offshelf's own folders.
         download: whether weights that are nowhere on this machine may be fetched.
         progress: is told of a download and of anything worth knowing.
@@ -126,10 +128,12 @@ def open_backbone(
     file = weights_files.locate(
         spec, weights=weights, cache_dir=cache_dir, download=download, progress=progress
     )
-    return Backbone(spec, file, _adjusted(file.spec.input, resize, grey))
+    return Backbone(spec, file, _adjusted(file.spec.input, resize, grey, decode))
 
 
-def _adjusted(preprocessing: InputSpec, resize: str | None, grey: str | None) -> InputSpec:
+def _adjusted(
+    preprocessing: InputSpec, resize: str | None, grey: str | None, decode: str | None
+) -> InputSpec:
     if resize is not None:
         if resize not in RESIZES:
             hint = did_you_mean(resize, RESIZES)
@@ -140,4 +144,9 @@ def _adjusted(preprocessing: InputSpec, resize: str | None, grey: str | None) ->
             hint = did_you_mean(grey, CHANNELS)
             raise BackboneError(f"no channel policy {grey!r}: {', '.join(CHANNELS)}.{hint}")
         preprocessing = dataclasses.replace(preprocessing, channels=grey)
+    if decode is not None:
+        if decode not in DECODES:
+            hint = did_you_mean(decode, DECODES)
+            raise BackboneError(f"no decoding {decode!r}: {', '.join(DECODES)}.{hint}")
+        preprocessing = dataclasses.replace(preprocessing, decode=decode)
     return preprocessing

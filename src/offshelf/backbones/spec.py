@@ -7,6 +7,7 @@ on each :class:`WeightsSpec`, and two weights files of one architecture may disa
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,6 +15,8 @@ Resize = Literal["squash", "crop", "letterbox"]
 Interpolation = Literal["bilinear", "bicubic"]
 Source = Literal["torchvision", "timm"]
 Channels = Literal["replicate", "summed", "luma"]
+Decode = Literal["full", "reduced"]
+DECODES: tuple[Decode, ...] = ("full", "reduced")
 RESIZES: tuple[Resize, ...] = ("squash", "crop", "letterbox")
 CHANNELS: tuple[Channels, ...] = ("replicate", "summed", "luma")
 
@@ -36,6 +39,8 @@ class InputSpec:
             Pillow's mode L) and replicates what is left. ``summed`` gives the features of
             ``luma`` through a first convolution whose weights are summed over colour:
             the same network, with a third of the first layer's input.
+        decode: ``full``, or ``reduced``: a large JPEG is decoded at a half, quarter or
+            eighth of its scale, as long as both sides keep twice what the network sees.
 
     >>> InputSpec(size=224).resize
     'squash'
@@ -48,17 +53,30 @@ class InputSpec:
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     channels: Channels = "replicate"
+    decode: Decode = "full"
+
+    @property
+    def decoded_side(self) -> int:
+        """Pixels that each side keeps in a reduced decoding; 0 for a full one.
+
+        >>> InputSpec(size=224, decode="reduced").decoded_side
+        448
+        """
+        if self.decode == "full":
+            return 0
+        share = self.crop_share if self.resize == "crop" else 1.0
+        return math.ceil(2 * self.size / share)
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values.
 
-        ``channels`` is left out where it is ``replicate``: this document is part of the
-        key of every stored feature, and features from before the field existed stay good.
+        ``channels`` and ``decode`` are left out where they are the usual: this document
+        is part of the key of every stored feature, and older features stay good.
         """
         return {
             key: list(value) if isinstance(value, tuple) else value
             for key, value in dataclasses.asdict(self).items()
-            if (key, value) != ("channels", "replicate")
+            if (key, value) not in {("channels", "replicate"), ("decode", "full")}
         }
 
     @classmethod
@@ -74,8 +92,11 @@ class InputSpec:
         fields = dict(document)
         fields["mean"], fields["std"] = tuple(fields["mean"]), tuple(fields["std"])
         spec = cls(**fields)
-        if spec.resize not in RESIZES or spec.channels not in CHANNELS:
-            raise ValueError(f"unknown preprocessing {spec.resize!r}, {spec.channels!r}")
+        words = (spec.resize, spec.channels, spec.decode)
+        if any(
+            w not in known for w, known in zip(words, (RESIZES, CHANNELS, DECODES), strict=True)
+        ):
+            raise ValueError(f"unknown preprocessing {', '.join(map(repr, words))}")
         return spec
 
 

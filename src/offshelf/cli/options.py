@@ -48,6 +48,13 @@ def add_backbone(parser: argparse.ArgumentParser) -> None:
     )
     add_weights(group)
     group.add_argument(
+        "--decode",
+        metavar="MODE",
+        help="full (default), or reduced: large JPEG photos are decoded at a fraction of their "
+        "scale, at least twice what the network sees; a 12-megapixel photo takes a fifth of the "
+        "time, and its features keep a cosine of about 0.999 to the full ones",
+    )
+    group.add_argument(
         "--resize",
         metavar="MODE",
         help="squash (stretch the whole image to the square; default), crop (short side, then "
@@ -141,6 +148,7 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("output")
     group.add_argument("--json", action="store_true", help="print one JSON document on stdout")
     group.add_argument("--quiet", action="store_true", help="no progress and no notes on stderr")
+    group.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
 def feature_settings(options: argparse.Namespace, layer: str, pooling: str) -> FeatureSettings:
@@ -154,6 +162,7 @@ def feature_settings(options: argparse.Namespace, layer: str, pooling: str) -> F
         options.weights,
         options.resize,
         options.grey,
+        options.decode,
         download=not options.no_download,
     )
 

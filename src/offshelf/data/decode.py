@@ -66,8 +66,16 @@ def decode(content: bytes, limits: Limits = DEFAULT_LIMITS) -> NDArray[np.uint8]
     return pixels if pixels.ndim == 3 else three_channels(pixels)
 
 
-def decode_compact(content: bytes, limits: Limits = DEFAULT_LIMITS) -> NDArray[np.uint8]:
+def decode_compact(
+    content: bytes, limits: Limits = DEFAULT_LIMITS, at_least: int = 0
+) -> NDArray[np.uint8]:
     r"""Decode as :func:`decode` does, but leave an 8-bit grey image one channel.
+
+    Args:
+        content: of the file.
+        limits: limits and background.
+        at_least: 0, or the pixels that each side of a large JPEG keeps when it is decoded
+            at a smaller scale, see :func:`offshelf.data.jpeg.quick_pixels`.
 
     Returns:
         uint8, H x W for grey and H x W x 3 for everything else; it may be read-only.
@@ -86,7 +94,7 @@ def decode_compact(content: bytes, limits: Limits = DEFAULT_LIMITS) -> NDArray[n
         with quiet():
             register(name)
             with Image.open(io.BytesIO(content), formats=(name,)) as image:
-                pixels = _pixels(image, limits, content)
+                pixels = _pixels(image, limits, content, at_least)
         if ImageFile.LOAD_TRUNCATED_IMAGES and ends_early(name, content):
             raise OSError("truncated")  # another library told Pillow to accept it
     except Exception as error:  # on hostile bytes Pillow's readers raise nearly anything
@@ -126,13 +134,15 @@ def as_rgb(
     raise DataError(f"an image is a path, a PIL image or a uint8 array, not {type(image).__name__}")
 
 
-def _pixels(image: Image.Image, limits: Limits, content: bytes = b"") -> NDArray[np.uint8]:
+def _pixels(
+    image: Image.Image, limits: Limits, content: bytes = b"", at_least: int = 0
+) -> NDArray[np.uint8]:
     width, height = image.size
     if width * height > limits.max_pixels:
         raise ImageError(
             "too_large", f"{width} x {height} pixels, the limit is {limits.max_pixels} in all"
         )
-    quick = quick_pixels(image, content) if content else None
+    quick = quick_pixels(image, content, at_least) if content else None
     if quick is not None:
         return turned(quick, image)
     image.load()

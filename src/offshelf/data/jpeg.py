@@ -17,12 +17,14 @@ from PIL import Image
 _SPACES = {"L": "GRAY", "RGB": "RGB"}
 
 
-def quick_pixels(image: Image.Image, content: bytes) -> NDArray[np.uint8] | None:
+def quick_pixels(image: Image.Image, content: bytes, at_least: int = 0) -> NDArray[np.uint8] | None:
     """Return the pixels of an opened JPEG as they lie in the file, or None.
 
     Args:
         image: opened by Pillow, not loaded.
         content: the bytes of the file.
+        at_least: 0 for every pixel; else the file is decoded at the smallest of the scales
+            1/8, 1/4, 1/2 and 1 at which both sides keep so many pixels.
 
     Returns:
         uint8, H x W for a grey file and H x W x 3 for RGB; None where Pillow must do it.
@@ -33,11 +35,16 @@ def quick_pixels(image: Image.Image, content: bytes) -> NDArray[np.uint8] | None
         return None
     try:
         pixels: NDArray[np.uint8] = turbo.decode_jpeg(
-            content, colorspace=space, fastdct=False, fastupsample=False
+            content,
+            colorspace=space,
+            fastdct=False,
+            fastupsample=False,
+            min_height=at_least,
+            min_width=at_least,
         )
     except ValueError:
         return None
-    if pixels.shape[:2] != (image.height, image.width):
+    if not at_least and pixels.shape[:2] != (image.height, image.width):
         return None
     return pixels[:, :, 0] if space == "GRAY" else pixels
 

@@ -126,7 +126,7 @@ def digest_one(
         if known(digest):
             return Digested(path, "ok", "", digest, None)
         with watch.stage("decode"):
-            decoded = decode_compact(content, limits)
+            decoded = decode_compact(content, limits, spec.decoded_side)
         with watch.stage("resize"):
             pixels = prepare(decoded, spec).pixels
     except ImageError as error:

@@ -161,7 +161,7 @@ def _pixels(
     for number, path in enumerate(paths):
         # A bad image is listed by the extraction that follows.
         with contextlib.suppress(ImageError):
-            image = decode_compact(read_bytes(path, limits), limits)
+            image = decode_compact(read_bytes(path, limits), limits, backbone.input.decoded_side)
             pixels.append(prepare(image, backbone.input).pixels)
             readable.append(number)
     return np.array(pixels, np.uint8).reshape(-1, size, size, 3), readable

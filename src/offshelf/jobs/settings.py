@@ -22,6 +22,7 @@ class FeatureSettings:
         weights: a file, the tag of a known weights file, ``random``, or None to search.
         resize: ``squash``, ``crop``, ``letterbox``, or None for the weights' own.
         grey: ``replicate``, ``summed`` or ``luma``, or None for ``replicate``.
+        decode: ``full``, or ``reduced`` for large JPEG photos; None for ``full``.
         download: whether weights may be fetched when they are nowhere on this machine.
 
     >>> FeatureSettings("vgg16", layer="pool5").pooling
@@ -34,6 +35,7 @@ class FeatureSettings:
     weights: str | None = None
     resize: str | None = None
     grey: str | None = None
+    decode: str | None = None
     download: bool = True
 
 

@@ -13,7 +13,7 @@ from offshelf.archive import MAX_PICTURES
 from offshelf.backbones.backbone import Backbone, open_backbone
 from offshelf.backbones.preprocess import prepare
 from offshelf.bundle import BackboneRecord, Model, Sample, record, short_digest
-from offshelf.data.decode import Limits, decode, read_bytes
+from offshelf.data.decode import Limits, decode_compact, read_bytes
 from offshelf.data.table import ImageTable
 from offshelf.engine.base import EngineOptions
 from offshelf.errors import DataError, ImageError
@@ -70,6 +70,7 @@ def backbone_for(settings: FeatureSettings, run: RunSettings, progress: Progress
         weights=settings.weights,
         resize=settings.resize,
         grey=settings.grey,
+        decode=settings.decode,
         cache_dir=run.engine.cache_dir,
         download=settings.download,
         progress=progress,
@@ -94,6 +95,7 @@ def describe(backbone: Backbone) -> dict[str, Any]:
         "trained_weights": backbone.trained,
         "resize": backbone.input.resize,
         "grey": backbone.input.channels,
+        "decode": backbone.input.decode,
     }
 
 
@@ -208,7 +210,8 @@ def _samples(
 
 def _pixels(path: str, backbone: Backbone, limits: Limits) -> NDArray[np.uint8] | None:
     try:
-        return prepare(decode(read_bytes(path, limits), limits), backbone.input).pixels
+        content, side = read_bytes(path, limits), backbone.input.decoded_side
+        return prepare(decode_compact(content, limits, side), backbone.input).pixels
     except ImageError:
         # The file changed after it was read; the model is whole without this sample.
         return None
