@@ -151,7 +151,8 @@ def test_an_unknown_form_is_refused():
     with pytest.raises(OffshelfError) as caught:
         render(TABLE, "markdwon")
     assert str(caught.value) == (
-        "unknown form 'markdwon': the forms are text, markdown, csv, json. Did you mean 'markdown'?"
+        "unknown form 'markdwon': the forms are text, markdown, csv, json, html, latex. "
+        "Did you mean 'markdown'?"
     )
 
 

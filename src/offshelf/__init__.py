@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from offshelf.bundle import load_model
     from offshelf.errors import OffshelfError
     from offshelf.estimator import FeatureExtractor, TransferClassifier
+    from offshelf.jobs.classify import classify as classify_images
     from offshelf.jobs.evaluate import evaluate_model
     from offshelf.jobs.extract import extract_features
     from offshelf.jobs.fit import fit
+    from offshelf.jobs.inspect import inspect
     from offshelf.jobs.predict import predict as predict_images
 
 __version__ = "0.1.0"
@@ -26,9 +28,11 @@ __all__ = [
     "OffshelfError",
     "TransferClassifier",
     "__version__",
+    "classify_images",
     "evaluate_model",
     "extract_features",
     "fit",
+    "inspect",
     "list_backbones",
     "load_model",
     "predict_images",
@@ -39,9 +43,11 @@ _NAMES = {
     "FeatureExtractor": ("estimator", "FeatureExtractor"),
     "OffshelfError": ("errors", "OffshelfError"),
     "TransferClassifier": ("estimator", "TransferClassifier"),
+    "classify_images": ("jobs.classify", "classify"),
     "evaluate_model": ("jobs.evaluate", "evaluate_model"),
     "extract_features": ("jobs.extract", "extract_features"),
     "fit": ("jobs.fit", "fit"),
+    "inspect": ("jobs.inspect", "inspect"),
     "list_backbones": ("backbones.catalog", "names"),
     "load_model": ("bundle", "load_model"),
     "predict_images": ("jobs.predict", "predict"),

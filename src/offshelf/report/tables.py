@@ -1,4 +1,4 @@
-"""Rows -> text | markdown | csv | json. Forms for people are rounded, forms for programs raw."""
+"""Rows -> text | markdown | csv | json | html | latex: rounded for people, raw for programs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from offshelf.errors import OffshelfError, did_you_mean
-from offshelf.report.rows import Cell, Column, Table
+from offshelf.report import markup
+from offshelf.report.cells import cells_of, format_cell, heading, printable
+from offshelf.report.rows import Cell, Table
+
+__all__ = ["FORMS", "format_cell", "render", "to_json"]
 
 
 def render(table: Table, form: str = "text") -> str:
@@ -25,11 +29,12 @@ def render(table: Table, form: str = "text") -> str:
 
     Args:
         table: the rows.
-        form: ``text``, ``markdown``, ``csv`` or ``json``.
+        form: ``text``, ``markdown``, ``csv``, ``json``, ``html`` or ``latex``.
 
     Raises:
         OffshelfError: unknown form.
 
+    >>> from offshelf.report.rows import Column
     >>> table = Table("Sizes", (Column("part"), Column("size", "bytes")), (("fc6", 411058176),))
     >>> print(render(table))
     Sizes
@@ -39,79 +44,16 @@ def render(table: Table, form: str = "text") -> str:
     >>> render(table, "csv")
     'part,size\nfc6,411058176'
     """
-    if form not in _FORMS:
-        hint = did_you_mean(form, _FORMS)
-        raise OffshelfError(f"unknown form {form!r}: the forms are {', '.join(_FORMS)}.{hint}")
-    return _FORMS[form](table)
-
-
-def format_cell(cell: Cell, kind: str) -> str:
-    """Return *cell* as a person reads it.
-
-    >>> format_cell(0.92731, "percent"), format_cell(14714688, "integer"), format_cell(None, "text")
-    ('92.73 %', '14,714,688', '-')
-    >>> format_cell(125.2, "seconds"), format_cell(411058176, "bytes")
-    ('2 min 05 s', '411.1 MB')
-    """
-    if cell is None:
-        return "-"
-    if isinstance(cell, str):
-        return _printable(cell)
-    return _NUMBERS[kind](cell)
-
-
-def _printable(text: str) -> str:
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )
-
-
-def _number(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
-
-
-def _bytes(value: float) -> str:
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if abs(value) < (1000 if unit == "bytes" else 999.95):
-            return f"{value:.0f} bytes" if unit == "bytes" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:,.1f} TB"
-
-
-def _seconds(value: float) -> str:
-    if abs(value) < 59.95:
-        return f"{value:.2f} s" if abs(value) < 9.995 else f"{value:.1f} s"
-    minutes, seconds = divmod(round(value), 60)
-    if minutes < 60:
-        return f"{minutes} min {seconds:02d} s"
-    return f"{minutes // 60:,} h {minutes % 60:02d} min"
-
-
-_NUMBERS: Mapping[str, Callable[[float], str]] = {
-    "integer": lambda value: f"{value:,}",
-    "number": _number,
-    "percent": lambda value: f"{100 * value:.2f} %",
-    "bytes": _bytes,
-    "seconds": _seconds,
-}
-
-
-def _heading(column: Column) -> str:
-    return _printable(f"{column.name} ({column.unit})" if column.unit else column.name)
-
-
-def _cells(table: Table) -> list[list[str]]:
-    kinds = [column.kind for column in table.columns]
-    return [
-        [format_cell(cell, kind) for cell, kind in zip(row, kinds, strict=True)]
-        for row in table.rows
-    ]
+    if form not in FORMS:
+        hint = did_you_mean(form, FORMS)
+        raise OffshelfError(f"unknown form {form!r}: the forms are {', '.join(FORMS)}.{hint}")
+    return FORMS[form](table)
 
 
 def _text(table: Table) -> str:
     from rich.cells import cell_len
 
-    headings, cells = [_heading(column) for column in table.columns], _cells(table)
+    headings, cells = [heading(column) for column in table.columns], cells_of(table)
     widths = [max(map(cell_len, column)) for column in zip(headings, *cells, strict=True)]
 
     def line(row: list[str]) -> str:
@@ -122,7 +64,7 @@ def _text(table: Table) -> str:
         return "  ".join(parts).rstrip()
 
     rule = ["-" * width for width in widths]
-    title = [_printable(table.title)] if table.title else []
+    title = [printable(table.title)] if table.title else []
     return "\n".join([*title, *(line(row) for row in [headings, rule, *cells])])
 
 
@@ -130,10 +72,10 @@ def _markdown(table: Table) -> str:
     def line(row: list[str]) -> str:
         return f"| {' | '.join(row)} |"
 
-    headings = [_escaped(_heading(column)) for column in table.columns]
+    headings = [_escaped(heading(column)) for column in table.columns]
     rule = ["---" if column.kind == "text" else "---:" for column in table.columns]
-    body = [[_escaped(cell) for cell in row] for row in _cells(table)]
-    title = [f"**{_escaped(_printable(table.title))}**", ""] if table.title else []
+    body = [[_escaped(cell) for cell in row] for row in cells_of(table)]
+    title = [f"**{_escaped(printable(table.title))}**", ""] if table.title else []
     return "\n".join([*title, *(line(row) for row in [headings, rule, *body])])
 
 
@@ -164,6 +106,7 @@ def _json(table: Table) -> str:
 def to_json(table: Table) -> dict[str, Any]:
     """Return *table* as JSON values, one object per row.
 
+    >>> from offshelf.report.rows import Column
     >>> to_json(Table("Sizes", (Column("part"),), (("fc6",),)))["rows"]
     [{'part': 'fc6'}]
     """
@@ -178,9 +121,11 @@ def to_json(table: Table) -> dict[str, Any]:
     }
 
 
-_FORMS: Mapping[str, Callable[[Table], str]] = {
+FORMS: Mapping[str, Callable[[Table], str]] = {
     "text": _text,
     "markdown": _markdown,
     "csv": _csv,
     "json": _json,
+    "html": markup.html_table,
+    "latex": markup.latex_table,
 }

@@ -1,0 +1,123 @@
+"""``offshelf classify``: the best ImageNet classes of pictures."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from offshelf.cli import console, options
+from offshelf.errors import DataError
+
+if TYPE_CHECKING:
+    from offshelf.jobs.classify import ClassifyResult
+
+SUMMARY = "name what is on pictures, with a network's own ImageNet classifier"
+EPILOG = (
+    "The network's output is a vector of 1,000 numbers, the logits, one for each class of "
+    "ImageNet-1k. Their softmax gives 1,000 probabilities that sum to one; the largest are "
+    "shown. A picture of something that is not among the 1,000 classes still gets them. "
+    "Pictures are cropped as the network's publisher does (short side, then centre) unless "
+    "--resize says otherwise."
+)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.epilog = EPILOG
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        metavar="IMAGE",
+        help="image files and folders of images; - reads a list of them from stdin, one a line",
+    )
+    parser.add_argument(
+        "-k",
+        "--top",
+        type=options.whole_number(1, 1000),
+        default=5,
+        metavar="K",
+        help="classes to show for an image (%(default)s)",
+    )
+    options.add_backbone(parser)
+    group = parser.add_argument_group("experiments, beside the proper answer")
+    group.add_argument(
+        "--no-normalize",
+        action="store_true",
+        help="also give the network pixels in [0, 1], without mean and standard deviation",
+    )
+    group.add_argument(
+        "--train-mode",
+        action="store_true",
+        help="also run the network in training mode (batch statistics, dropout), three times "
+        "alone and three times in a batch; with torch on the CPU, at most 16 images",
+    )
+    options.add_seed(parser)
+    parser.add_argument(
+        "--strict", action="store_true", help="exit with 1 when an image could not be used"
+    )
+    options.add_engine(parser)
+    options.add_output(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    from offshelf.jobs.classify import classify
+
+    with console.progress(arguments.quiet) as progress:
+        result = classify(
+            sources(arguments.paths),
+            options.feature_settings(arguments, "logits", "flatten"),
+            run=options.run_settings(arguments),
+            no_normalize=arguments.no_normalize,
+            train_mode=arguments.train_mode,
+            progress=progress,
+        )
+    if arguments.json:
+        console.print_json(result.to_json(arguments.top))
+    else:
+        show(result, arguments.top)
+    return 1 if arguments.strict and result.n_failed else 0
+
+
+def sources(paths: list[str]) -> list[str]:
+    """Return the paths, with the lines of stdin in the place of ``-``.
+
+    Raises:
+        DataError: stdin has no path.
+    """
+    found: list[str] = []
+    for path in paths:
+        if path != "-":
+            found.append(path)
+            continue
+        lines = [line.rstrip("\r\n") for line in sys.stdin]
+        if not any(lines):
+            raise DataError("stdin: no paths; give one image or folder a line")
+        found += filter(None, lines)
+    return found
+
+
+def show(result: ClassifyResult, top: int) -> None:
+    """Print the answers for a person."""
+    from offshelf.data.names import shown
+    from offshelf.report.tables import format_cell, render
+
+    for answer in result.answers:
+        if not answer.logits:
+            console.say(f"{shown(answer.path)}: {answer.status}, {answer.reason}")
+        elif len(answer.logits) == 1:
+            best = ", ".join(
+                f"{guess.label} {format_cell(guess.probability, 'percent')}"
+                for guess in answer.best(top)
+            )
+            console.say(f"{shown(answer.path)}: {best}")
+        else:
+            console.say(render(answer.table(top)))
+            for line in answer.changes():
+                console.say(line)
+            console.say()
+    for note in result.notes:
+        console.say(note)
+    trained = "" if result.backbone.trained else "; the network is UNTRAINED"
+    console.say(f"probabilities of ImageNet's 1,000 classes, softmax of the logits{trained}")

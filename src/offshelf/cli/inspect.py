@@ -1,0 +1,140 @@
+"""``offshelf inspect``: the parameter table of a network, and what an extraction will cost."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from offshelf.cli import console, options
+
+if TYPE_CHECKING:
+    from offshelf.jobs.forecast import Forecast
+
+SUMMARY = "show what a network is made of, layer by layer; with --data, what an extraction costs"
+FORMS = ("text", "markdown", "csv", "json", "html", "latex")
+EPILOG = (
+    "The table needs no weights. Every parameter is counted once; attention is one row with "
+    "its projections; parameters that are no layer (class token, position embedding, layer "
+    "scale) have rows of their own. MACs are multiply-accumulates of convolutions and matrix "
+    "products, activation memory is each layer's output in float32, both for --batch-size "
+    "images. The receptive field is followed through convolution, pooling, padding, sums and "
+    "joins of branches; behind a mean over the whole map, a flattening or attention there is "
+    "none. The forecast runs the real extraction on a few images of DATA in a process of its "
+    "own and throws the features away."
+)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.epilog = EPILOG
+    parser.add_argument("backbone", metavar="BACKBONE", help="a name of 'offshelf backbones'")
+    parser.add_argument(
+        "--all", action="store_true", help="also activations, normalisation and dropout"
+    )
+    parser.add_argument(
+        "--input-size",
+        type=options.whole_number(1, 8192),
+        metavar="PIXELS",
+        help="side of the square input (default: the network's own)",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=options.whole_number(1, 4096),
+        metavar="N",
+        help="images that MACs and activation memory are stated for (1); with --data also the "
+        "images in one request (the engine's choice)",
+    )
+    parser.add_argument(
+        "--format", choices=FORMS, default="text", help="%(choices)s; csv has the layers alone"
+    )
+    _add_forecast(parser)
+    options.add_cache(parser)
+    options.add_output(parser)
+
+
+def _add_forecast(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("forecast of an extraction")
+    group.add_argument(
+        "--data",
+        metavar="DATA",
+        help="a folder of images, or a CSV or Parquet file with a column path: forecast the "
+        "seconds, peak memory and disk of extracting their features",
+    )
+    group.add_argument(
+        "-l", "--layer", action="append", default=[], metavar="NAME", help="(penultimate)"
+    )
+    group.add_argument(
+        "--pooling",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="flatten, avg, max or gem; repeat layers and poolings for several (avg)",
+    )
+    options.add_weights(group)
+    group.add_argument(
+        "--engine", default="auto", metavar="NAME", help="auto, openvino or torch (%(default)s)"
+    )
+    group.add_argument("--device", default="auto", metavar="NAME", help="(%(default)s)")
+    group.add_argument(
+        "--workers",
+        type=options.whole_number(1, 256),
+        metavar="N",
+        help="threads that read and decode images (default: one per processor)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    from offshelf.jobs.inspect import inspect
+
+    inspection = inspect(
+        arguments.backbone,
+        input_size=arguments.input_size,
+        batch_size=arguments.batch_size or 1,
+        cache_dir=arguments.cache_dir,
+    )
+    form = "json" if arguments.json else arguments.format
+    forecast = _forecast(arguments) if arguments.data else None
+    if form == "json":
+        document: dict[str, Any] = inspection.to_json(arguments.all)
+        if forecast:
+            document["forecast"] = forecast.to_json()
+        console.print_json(document)
+        return 0
+    console.say(inspection.render(form, arguments.all))
+    if forecast:
+        _show(forecast, form)
+    return 0
+
+
+def _show(forecast: Forecast, form: str) -> None:
+    from offshelf.report.tables import render
+
+    console.say("\n" + render(forecast.table(), form))
+    if form in {"text", "markdown"}:
+        console.say(("\n" if form == "markdown" else "") + forecast.remark())
+
+
+def _forecast(arguments: argparse.Namespace) -> Forecast:
+    from offshelf.data.table import list_images
+    from offshelf.engine.base import EngineOptions
+    from offshelf.features.reader import ReadOptions
+    from offshelf.jobs.forecast import forecast
+    from offshelf.jobs.settings import FeatureSettings, RunSettings
+
+    engine = EngineOptions(
+        engine=arguments.engine,
+        device=arguments.device,
+        batch_size=arguments.batch_size,
+        cache_dir=arguments.cache_dir,
+    )
+    settings = RunSettings(engine=engine, reading=ReadOptions(arguments.workers))
+    features = FeatureSettings(
+        arguments.backbone, weights=arguments.weights, download=not arguments.no_download
+    )
+    with console.progress(arguments.quiet) as progress:
+        table = list_images([arguments.data])
+        for warning in table.warnings:
+            progress.note(warning)
+        progress.note("timing a few images of the data")
+        return forecast(table.paths, features, arguments.layer, arguments.pooling, settings)
