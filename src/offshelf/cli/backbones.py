@@ -7,7 +7,7 @@ import dataclasses
 
 from offshelf.cli import console, options
 
-SUMMARY = "list the networks that have a name here, and which weights are on this machine"
+SUMMARY = "list the networks, and which weights are on this machine"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +31,9 @@ def run(arguments: argparse.Namespace) -> int:
         console.print_json({"backbones": [dataclasses.asdict(row) for row in rows]})
         return 0
     console.say(render(backbone_table(rows), "text"))
+    console.say()
+    console.say("Any timm/NAME and torchvision/NAME works too.")
     console.say(
-        "any timm/NAME and torchvision/NAME works too; 'offshelf weights' brings weights here"
+        "Without a network: 'offshelf weights add FILE --backbone NAME' brings weights here."
     )
     return 0

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from offshelf.data.names import shown
 from offshelf.progress import Progress, Silent
 
 if TYPE_CHECKING:
     from offshelf.features.profile import Profile
 
 LINE_SECONDS = 10.0
+SHORT_SECONDS = 2.0
+FRAME_SECONDS = 0.05
 
 
 def print_json(document: Any) -> None:
@@ -23,8 +26,16 @@ def print_json(document: Any) -> None:
 
 
 def say(text: str = "") -> None:
-    """Print a line of the result on stdout."""
-    sys.stdout.write(text + "\n")
+    """Print lines of the result on stdout; what could steer a terminal is shown as escapes."""
+    sys.stdout.write("\n".join(map(shown, text.split("\n"))) + "\n")
+
+
+def facts(pairs: Iterable[tuple[str, str]]) -> None:
+    """Print one line for each pair of a name and what there is to say of it, aligned."""
+    rows = list(pairs)
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, text in rows:
+        say(f"{name:<{width}}  {shown(text)}".rstrip())
 
 
 @contextmanager
@@ -40,60 +51,52 @@ def progress(quiet: bool) -> Iterator[Progress]:
 
 
 class _Lines:
-    """Progress for logs: a line when work starts, every ten seconds, and at its end."""
+    """Progress for logs: a line every ten seconds, and at the end of what took a while."""
 
     def __init__(self) -> None:
-        self._what, self._done = "", 0
-        self._total: int | None = None
-        self._began = self._last = time.monotonic()
+        self._work = _Work("", None)
+        self._printed = 0.0
 
     def start(self, what: str, total: int | None) -> None:
-        self._what, self._total, self._done = what, total, 0
-        self._began = self._last = time.monotonic()
+        self._work = _Work(what, total)
+        self._printed = time.monotonic()
 
     def advance(self, done: int = 1) -> None:
-        self._done += done
-        if time.monotonic() - self._last >= LINE_SECONDS:
+        self._work.done += done
+        if time.monotonic() - self._printed >= LINE_SECONDS:
             self._print()
 
     def finish(self) -> None:
-        self._print()
+        if self._work.seconds() >= SHORT_SECONDS:
+            self._print()
 
     def note(self, message: str) -> None:
-        sys.stderr.write(f"note: {message}\n")
+        sys.stderr.write(f"note: {shown(message)}\n")
 
     def _print(self) -> None:
-        self._last = time.monotonic()
-        rate = self._done / max(self._last - self._began, 1e-9)
-        total = f" of {self._total:,}" if self._total is not None else ""
-        left = ""
-        if self._total and 0 < self._done < self._total:
-            left = f", {duration((self._total - self._done) / rate)} left"
-        unit = "bytes" if self._what.startswith("bytes") else "images"
-        sys.stderr.write(f"{self._what}: {self._done:,}{total} ({rate:.1f} {unit}/s{left})\n")
+        self._printed = time.monotonic()
+        sys.stderr.write(f"{shown(self._work.what)}: {self._work.state()}\n")
 
 
 class _Bar:
-    """Progress for terminals: a bar with the rate and the time left."""
+    """Progress for terminals: a bar with how much is done, the rate and the time left."""
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as RichProgress
 
         self._console = Console(stderr=True)
         self._bar = RichProgress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[state]}", markup=False),
             console=self._console,
             transient=True,
         )
         self._task: Any = None
-        self._done = 0
-        self._began = 0.0
+        self._work = _Work("", None)
+        self._drawn = 0.0
 
     def __enter__(self) -> _Bar:
         self._bar.start()
@@ -103,19 +106,46 @@ class _Bar:
         self._bar.stop()
 
     def start(self, what: str, total: int | None) -> None:
-        self._done, self._began = 0, time.monotonic()
-        self._task = self._bar.add_task(what, total=total, rate="")
+        self._work = _Work(what, total)
+        self._task = self._bar.add_task(shown(what), total=total, state="")
 
     def advance(self, done: int = 1) -> None:
-        self._done += done
-        rate = self._done / max(time.monotonic() - self._began, 1e-9)
-        self._bar.update(self._task, advance=done, rate=f"{rate:.1f}/s")
+        self._work.done += done
+        if time.monotonic() - self._drawn >= FRAME_SECONDS:
+            self._drawn = time.monotonic()
+            self._bar.update(self._task, completed=self._work.done, state=self._work.state())
 
     def finish(self) -> None:
         self._bar.remove_task(self._task)
 
     def note(self, message: str) -> None:
-        self._console.print(f"note: {message}", markup=False, highlight=False, soft_wrap=True)
+        text = f"note: {shown(message)}"
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class _Work:
+    """What is being done, how much of it, since when."""
+
+    def __init__(self, what: str, total: int | None) -> None:
+        self.what = what
+        self.total = total
+        self.done = 0
+        self._began = time.monotonic()
+
+    def seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    def state(self) -> str:
+        """Say how much is done, how fast, and how long it will take."""
+        rate = self.done / max(self.seconds(), 1e-9)
+        loading = self.what.startswith("downloading")
+        scale, unit, form = (1e6, "MB", ",.1f") if loading else (1.0, self.what, ",.0f")
+        of = f" of {self.total / scale:{form}}" if self.total is not None else ""
+        left = ""
+        if self.total and 0 < self.done < self.total:
+            left = f", {duration((self.total - self.done) / rate)} left"
+        size = " MB" if loading else ""
+        return f"{self.done / scale:{form}}{of}{size}, {rate / scale:.1f} {unit}/s{left}"
 
 
 def duration(seconds: float) -> str:
@@ -132,12 +162,15 @@ def duration(seconds: float) -> str:
 
 
 def seconds_line(seconds: dict[str, float]) -> str:
-    """Return the stages of a job on one line.
+    """Return the time of a job on one line, with the stages that took any.
 
-    >>> seconds_line({"read": 1.0, "total": 2.0})
-    'read 1.0 s, total 2.0 s'
+    >>> seconds_line({"read": 0.01, "extract": 1.5, "fit": 0.5, "total": 2.0})
+    '2.0 s (extract 1.5 s, fit 0.5 s)'
     """
-    return ", ".join(f"{stage} {duration(value)}" for stage, value in seconds.items())
+    stages = {name: value for name, value in seconds.items() if name != "total" and value >= 0.1}
+    listed = ", ".join(f"{stage} {duration(value)}" for stage, value in stages.items())
+    total = duration(seconds.get("total", sum(seconds.values())))
+    return f"{total} ({listed})" if listed else total
 
 
 def profile_line(profile: Profile) -> str:
@@ -149,13 +182,15 @@ def profile_line(profile: Profile) -> str:
     )
 
 
-def failure_lines(failures: list[dict[str, str]], shown: int = 20) -> list[str]:
+def failure_lines(failures: list[dict[str, str]], limit: int = 20) -> list[str]:
     """Return one line per image that was left out, and how many more there are.
 
     >>> failure_lines([{"path": "a.jpg", "status": "empty", "reason": "no bytes"}])
     ['left out: a.jpg: empty, no bytes']
     """
-    lines = [f"left out: {f['path']}: {f['status']}, {f['reason']}" for f in failures[:shown]]
-    if len(failures) > shown:
-        lines.append(f"left out: {len(failures) - shown} more; --json lists them all")
+    lines = [
+        f"left out: {shown(f['path'])}: {f['status']}, {f['reason']}" for f in failures[:limit]
+    ]
+    if len(failures) > limit:
+        lines.append(f"left out: {len(failures) - limit} more; --json lists them all")
     return lines

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+from typing import TYPE_CHECKING
 
 from offshelf.cli import console, options
 from offshelf.cli import fit as fit_command
 from offshelf.cli import predict as predict_command
 
-SUMMARY = "try the whole way on handwritten digits that come with the installation"
+if TYPE_CHECKING:
+    from offshelf.jobs.demo import DemoResult
+
+SUMMARY = "try the whole way on images that come with the installation"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,16 +35,30 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         console.print_json(result.to_json())
         return 0
+    show(result)
+    return 0
+
+
+def show(result: DemoResult) -> None:
+    """Print what was made, and what to try next."""
+    console.say("1. Train on 1,000 handwritten digits, test on 797 others")
+    console.say()
     fit_command.show(result.fitted)
     console.say()
-    console.say("three test digits, then two photographs that are no digits:")
+    console.say("2. Label images with the model file: three test digits, two photographs of none")
+    console.say()
     predict_command.show(result.predicted, top=3)
     console.say()
-    console.say(f"images: {result.data}")
-    console.say(f"model:  {result.fitted.path}")
-    console.say("next:")
-    console.say(f"  offshelf evaluate {result.fitted.path} {result.data}")
-    console.say(f"  offshelf fit {result.data} --layer stage5 --pooling max")
-    console.say("  offshelf fit YOUR-FOLDER --out my.offshelf    (one folder per class)")
-    console.say("  offshelf layers efficientnet_lite0;  offshelf backbones;  offshelf doctor")
-    return 0
+    console.say("3. Try next")
+    console.say()
+    model, data = shlex.quote(str(result.fitted.path)), shlex.quote(str(result.data))
+    photos = shlex.quote(str(result.data.parent / "photos"))
+    console.facts(
+        [
+            (f"offshelf evaluate {model} {data}", "the figures again, from the file"),
+            (f"offshelf predict {model} {photos} --json", "for programs"),
+            (f"offshelf fit {data} --layer stage5 --pooling max", "another layer"),
+            ("offshelf fit YOUR-FOLDER --out my.offshelf", "your images, one folder per class"),
+            ("offshelf backbones", "other networks"),
+        ]
+    )

@@ -6,7 +6,7 @@ import argparse
 
 from offshelf.cli import console, options
 
-SUMMARY = "check the installation: versions, engines, devices, caches, weights"
+SUMMARY = "check the installation, and say what is wrong with it"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -23,8 +23,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         console.print_json(diagnosis.to_json())
         return 0 if diagnosis.ok else 1
-    for name, version in diagnosis.versions.items():
-        console.say(f"{name:<16} {version}")
-    for check in diagnosis.checks:
-        console.say(f"{'ok' if check.ok else 'PROBLEM':<8} {check.name}: {check.detail}")
+    console.facts(diagnosis.versions.items())
+    console.say()
+    width = max(len(check.name) for check in diagnosis.checks)
+    console.facts(
+        ("ok" if check.ok else "PROBLEM", f"{check.name:<{width}}  {check.detail}")
+        for check in diagnosis.checks
+    )
     return 0 if diagnosis.ok else 1

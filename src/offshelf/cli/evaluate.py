@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
-from offshelf.cli import console, options
+from offshelf.cli import console, figures, options
+
+if TYPE_CHECKING:
+    from offshelf.jobs.evaluate import EvaluateResult
 
 SUMMARY = "measure a model file on labelled images"
 
@@ -20,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="test, train or all (%(default)s); of data without a split of its own, test takes the "
         "images that the model was not trained on",
     )
-    options.add_weights(parser)
+    options.add_model_weights(parser)
     parser.add_argument(
         "--strict", action="store_true", help="exit with 1 when an image could not be used"
     )
@@ -31,8 +35,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     from offshelf.jobs.evaluate import evaluate_model
-    from offshelf.report.rows import confusion_table, per_class_table
-    from offshelf.report.tables import render
 
     with console.progress(arguments.quiet) as progress:
         result = evaluate_model(
@@ -43,21 +45,29 @@ def run(arguments: argparse.Namespace) -> int:
             run=options.run_settings(arguments),
             progress=progress,
         )
-    document = result.to_json()
     if arguments.json:
-        console.print_json(document)
+        console.print_json(result.to_json())
     else:
-        evaluation = result.evaluation
-        console.say(render(per_class_table(evaluation), "text"))
-        confused = confusion_table(evaluation, limit=5)
-        if confused.rows:
-            console.say(render(confused, "text"))
-        low, high = evaluation.accuracy_interval
-        console.say(
-            f"accuracy {evaluation.accuracy:.2%}  [95 % interval {low:.2%} to {high:.2%}] "
-            f"on {evaluation.n:,} images ({result.split})"
-        )
-        console.say(f"balanced accuracy {evaluation.balanced_accuracy:.2%}")
-        for line in console.failure_lines(document["failures"]):
-            console.say(line)
+        show(result)
     return 1 if arguments.strict and result.failures else 0
+
+
+def show(result: EvaluateResult) -> None:
+    """Print the result for a person."""
+    document = result.to_json()
+    figures.show_classes(result.evaluation)
+    console.facts(
+        [
+            *figures.accuracy(result.evaluation),
+            (
+                "images",
+                f"{document['n_test']:,} ({result.split}), {document['n_failed']:,} left out",
+            ),
+            ("model", f"{result.path}: {document['backbone']} {result.model.kind.column}"),
+            ("time", f"{console.seconds_line(result.seconds)}, {result.engine}"),
+        ]
+    )
+    for line in console.failure_lines(document["failures"]):
+        console.say(line)
+    if not result.backbone.trained:
+        console.say(figures.UNTRAINED)

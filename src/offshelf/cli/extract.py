@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
-from offshelf.cli import console, options
+from offshelf.cli import console, figures, options
+
+if TYPE_CHECKING:
+    from offshelf.jobs.extract import ExtractResult
 
 SUMMARY = "write features of images to a Parquet file"
 
@@ -62,19 +66,37 @@ def run(arguments: argparse.Namespace) -> int:
             run=options.run_settings(arguments),
             progress=progress,
         )
-    document = result.to_json()
     if arguments.json:
-        console.print_json(document)
+        console.print_json(result.to_json())
     else:
-        for layer in document["layers"]:
-            console.say(f"{layer['column']}: {document['n_ok']:,} x {layer['dimension']:,} float32")
-        for line in console.failure_lines(document["failures"]):
-            console.say(line)
-        console.say(
-            f"{document['computed']:,} images run, {document['images_per_second']:.1f} images/s "
-            f"from files to features ({document['engine']})"
-        )
+        show(result)
         if arguments.profile:
             console.say(console.profile_line(result.extraction.profile))
-        console.say(f"features: {document['out']}")
-    return 1 if arguments.strict and document["n_failed"] else 0
+    return 1 if arguments.strict and result.extraction.failures else 0
+
+
+def show(result: ExtractResult) -> None:
+    """Print the result for a person."""
+    document = result.to_json()
+    rate, computed = document["images_per_second"], document["computed"]
+    console.facts(
+        [
+            ("images", f"{document['n_ok']:,}, {document['n_failed']:,} left out"),
+            *(
+                ("column", f"{layer['column']}: {layer['dimension']:,} float32 of an image")
+                for layer in document["layers"]
+            ),
+            ("network", f"{document['backbone']}, {document['engine']}"),
+            (
+                "speed",
+                f"{rate:,.1f} images/s from files to features"
+                if computed
+                else "all features were in the store",
+            ),
+            ("file", str(document["out"])),
+        ]
+    )
+    for line in console.failure_lines(document["failures"]):
+        console.say(line)
+    if not result.backbone.trained:
+        console.say(figures.UNTRAINED)

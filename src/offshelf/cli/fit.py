@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
-from offshelf.cli import console, options
+from offshelf.cli import console, figures, options
 
 if TYPE_CHECKING:
     from offshelf.jobs.fit import FitResult
 
-SUMMARY = "train a classifier on frozen features of your images, and measure it"
+SUMMARY = "train a classifier on your images, and measure it"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,22 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pooling", default="avg", metavar="NAME", help="flatten, avg, max or gem (%(default)s)"
     )
-    head = parser.add_argument_group("classifier")
-    head.add_argument("--head", default="svm", metavar="NAME", help="svm (%(default)s)")
-    head.add_argument(
-        "--C",
-        dest="c",
-        type=float,
-        default=1.0,
-        metavar="X",
-        help="inverse strength of the regularisation (%(default)s)",
-    )
-    head.add_argument(
-        "--normalisation",
-        default="l2",
-        metavar="NAME",
-        help="of the features: l2 or none (%(default)s)",
-    )
+    _add_head(parser)
     options.add_seed(parser)
     parser.add_argument(
         "--test-size",
@@ -69,6 +55,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     options.add_engine(parser)
     options.add_output(parser)
+
+
+def _add_head(parser: argparse.ArgumentParser) -> None:
+    head = parser.add_argument_group("classifier")
+    head.add_argument("--head", default="svm", metavar="NAME", help="svm (%(default)s)")
+    head.add_argument(
+        "--C",
+        dest="c",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="inverse strength of the regularisation (%(default)s)",
+    )
+    head.add_argument(
+        "--normalisation",
+        default="l2",
+        metavar="NAME",
+        help="of the features: l2 or none (%(default)s)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -96,33 +101,33 @@ def run(arguments: argparse.Namespace) -> int:
 
 def show(result: FitResult) -> None:
     """Print the result for a person."""
-    from offshelf.report.rows import confusion_table, per_class_table
-    from offshelf.report.tables import render
-
     document = result.to_json()
-    console.say(render(per_class_table(result.evaluation), "text"))
-    confused = confusion_table(result.evaluation, limit=5)
-    if confused.rows:
-        console.say(render(confused, "text"))
-    low, high = result.evaluation.accuracy_interval
-    console.say(
-        f"accuracy {result.evaluation.accuracy:.2%}  [95 % interval {low:.2%} to {high:.2%}]"
-    )
-    if not result.backbone.trained:
-        console.say("these are figures of an UNTRAINED network (random weights)")
-    console.say(f"balanced accuracy {result.evaluation.balanced_accuracy:.2%}")
-    console.say(
-        f"{document['backbone']} {document['layer']} ({document['pooling']}, "
-        f"{document['dimension']:,} features) + {document['head']}, C={document['C']:g}; "
-        f"{document['n_train']:,} train and {document['n_test']:,} test images, "
-        f"{document['n_failed']:,} left out"
-    )
+    figures.show_classes(result.evaluation)
+    console.facts([*figures.accuracy(result.evaluation), *_work(document), _model(result)])
     for line in console.failure_lines(document["failures"]):
         console.say(line)
-    console.say(f"time: {console.seconds_line(result.seconds)} ({document['engine']})")
-    if result.path:
-        kept = len(result.model.samples)
-        images = f"; it holds {kept} of your test images for its self-test" if kept else ""
-        console.say(f"model: {result.path}{images}")
-    else:
-        console.say("no model file was asked for: --out MODEL.offshelf keeps one")
+    if not result.backbone.trained:
+        console.say(figures.UNTRAINED)
+
+
+def _work(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    yield (
+        "images",
+        f"{document['n_train']:,} to train, {document['n_test']:,} to test, "
+        f"{document['n_failed']:,} left out",
+    )
+    yield (
+        "features",
+        f"{document['backbone']} {document['layer']}, {document['pooling']}: "
+        f"{document['dimension']:,} of an image",
+    )
+    yield "classifier", f"{document['head']}, C = {document['C']:g}"
+    yield "time", f"{console.seconds_line(document['seconds'])}, {document['engine']}"
+
+
+def _model(result: FitResult) -> tuple[str, str]:
+    if result.path is None:
+        return "model", "not kept; --out MODEL.offshelf keeps it"
+    kept = len(result.model.samples)
+    images = f" (holds {kept} of your test images for its self-test)" if kept else ""
+    return "model", f"{result.path}{images}"

@@ -6,7 +6,7 @@ import argparse
 
 from offshelf.cli import console, options
 
-SUMMARY = "list the layers of a network that features can be taken from"
+SUMMARY = "list the layers that features can be taken from"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -39,5 +39,6 @@ def run(arguments: argparse.Namespace) -> int:
         console.print_json({"backbone": spec.name, "layers": layers})
         return 0
     console.say(render(layer_table(spec, rows), "text"))
-    console.say("a module path works as a name, too; PATH:in is what that module is given")
+    console.say()
+    console.say("A module path works as a name, too; PATH:in is what that module is given.")
     return 0

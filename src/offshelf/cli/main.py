@@ -5,47 +5,42 @@ Exit codes: 0 done, 1 the result is a failure, 2 wrong input, 130 interrupted.
 
 from __future__ import annotations
 
-import argparse
-import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
 from offshelf import __version__
 from offshelf.cli import (
     backbones,
+    classify,
     demo,
     doctor,
     evaluate,
     extract,
     fit,
+    inspect,
     layers,
     predict,
+    streams,
     weights,
 )
-from offshelf.errors import OffshelfError, did_you_mean
+from offshelf.cli.parser import WRONG_INPUT, Parser
+from offshelf.data.names import shown
+from offshelf.errors import OffshelfError
 
-COMMANDS = (fit, predict, evaluate, extract, backbones, layers, weights, demo, doctor)
-WRONG_INPUT = 2
+COMMANDS = (
+    fit,
+    predict,
+    evaluate,
+    extract,
+    backbones,
+    layers,
+    inspect,
+    classify,
+    weights,
+    demo,
+    doctor,
+)
 INTERRUPTED = 130
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, with a suggestion."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print one line and exit with 2."""
-        sys.stderr.write(f"error: {message}; '{self.prog} --help' shows the options\n")
-        sys.exit(WRONG_INPUT)
-
-    def _check_value(self, action: argparse.Action, value: object) -> None:
-        if action.choices is not None and value not in action.choices:
-            options = [str(choice) for choice in action.choices]
-            hint = did_you_mean(str(value), options)
-            name = "/".join(action.option_strings) or action.metavar or action.dest
-            raise argparse.ArgumentError(
-                None, f"{name}: no {value!r}: {', '.join(options)}.{hint}".removesuffix(".")
-            )
 
 
 def build_parser() -> Parser:
@@ -53,47 +48,68 @@ def build_parser() -> Parser:
     parser = Parser(
         prog="offshelf",
         description="Off-the-shelf features, on your images: transfer learning in one command.",
-        epilog="offshelf COMMAND --help shows the options of a command. Start with: offshelf demo",
+        epilog="Start with 'offshelf demo'. 'offshelf COMMAND --help' shows a command's options.",
     )
     parser.add_argument("--version", action="version", version=f"offshelf {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", dest="command", required=True)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     for module in COMMANDS:
         name = module.__name__.rpartition(".")[2]
-        command = commands.add_parser(name, help=module.SUMMARY, description=module.SUMMARY)
-        command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        command: Parser = commands.add_parser(name, help=module.SUMMARY)
+        command.description = f"{module.SUMMARY[:1].upper()}{module.SUMMARY[1:]}."
+        command.set_defaults(run=module.run, parser=command)
         module.configure(command)
-        command.set_defaults(run=module.run)
+        command.short_usage()
+    parser.short_usage()
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    options = build_parser().parse_args(arguments)
+    streams.prepare()
+    debug = "--debug" in (sys.argv[1:] if arguments is None else arguments)
     try:
-        code: int = options.run(options)
+        code = _run(arguments)
         sys.stdout.flush()
         return code
-    except OffshelfError as error:
-        if options.debug:
-            raise
-        sys.stderr.write(f"error: {one_line(str(error))}\n")
-        return WRONG_INPUT
     except KeyboardInterrupt:
         sys.stderr.write("interrupted: what was done is kept; run the same command to go on\n")
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has gone; there is nobody left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        streams.give_up()
         return 0
+    except (OffshelfError, OSError) as error:
+        if debug:
+            raise
+        if isinstance(error, OSError):
+            streams.give_up()
+        sys.stderr.write(f"error: {one_line(_reason(error))}\n")
+        return WRONG_INPUT
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help(sys.stderr)
+        return WRONG_INPUT
+    code: int = options.run(options)
+    return code
+
+
+def _reason(error: OffshelfError | OSError) -> str:
+    if isinstance(error, OffshelfError) or not error.strerror:
+        return str(error)
+    return f"{error.filename or 'output'}: {error.strerror}"
 
 
 def one_line(text: str) -> str:
-    r"""Return *text* on one line.
+    r"""Return *text* on one line that a terminal can show.
 
     >>> one_line("a\nb")
     'a b'
     """
-    return " ".join(text.split())
+    return shown(" ".join(text.split()))
 
 
 if __name__ == "__main__":

@@ -82,6 +82,16 @@ def add_weights(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_model_weights(parser: argparse.ArgumentParser) -> None:
+    """Add where the weights of a finished model are; no other file is ever taken."""
+    parser.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="the weights file that the model was trained on, where it is in none of the usual "
+        "places; it is checked against the model, and never downloaded",
+    )
+
+
 def add_engine(parser: argparse.ArgumentParser) -> None:
     """Add how the network runs and where results are kept."""
     group = parser.add_argument_group("running")

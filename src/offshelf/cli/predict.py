@@ -7,10 +7,12 @@ import csv
 import sys
 from typing import TYPE_CHECKING
 
-from offshelf.cli import console, options
+from offshelf.cli import console, figures, options
+from offshelf.errors import OffshelfError
 
 if TYPE_CHECKING:
     from offshelf.jobs.predict import PredictResult
+    from offshelf.predict import Prediction
 
 SUMMARY = "label images with a model file"
 
@@ -21,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "paths", nargs="+", metavar="PATH", help="image files and folders of images"
     )
-    options.add_weights(parser)
+    options.add_model_weights(parser)
     parser.add_argument(
         "--top",
         type=options.whole_number(1, 1000),
@@ -29,7 +31,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="K",
         help="classes to show for an image (%(default)s)",
     )
-    parser.add_argument("--csv", action="store_true", help="print CSV: path, status, label, scores")
+    parser.add_argument(
+        "--csv",
+        action="store_true",
+        help="print CSV: path, status, reason, label and the score of every class",
+    )
     parser.add_argument(
         "--strict", action="store_true", help="exit with 1 when an image could not be used"
     )
@@ -41,6 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     from offshelf.jobs.predict import predict
 
+    if arguments.csv and arguments.json:
+        raise OffshelfError("--csv and --json: choose one")
     with console.progress(arguments.quiet) as progress:
         result = predict(
             arguments.model,
@@ -70,14 +78,26 @@ def write_csv(result: PredictResult) -> None:
 
 def show(result: PredictResult, top: int) -> None:
     """Print the labels for a person."""
-    for row in result.predictions:
-        if row.label is None:
-            console.say(f"{row.path}: {row.status}, {row.reason}")
-            continue
-        best = ", ".join(f"{name} {score:+.3f}" for name, score in list(row.scores.items())[:top])
-        none = "  (no class claims it)" if row.scores[row.label] < 0 else ""
-        console.say(f"{row.path}: {row.label}  [{best}]{none}")
-    console.say(
-        "scores are the SVM's decision values, not probabilities: "
-        "above zero a class claims the image, below zero it does not"
-    )
+    from offshelf.report.rows import Column, Table
+    from offshelf.report.tables import render
+
+    labelled = [row for row in result.predictions if row.label is not None]
+    if labelled:
+        columns = (Column("image"), Column("label"), Column("score"), Column("then"))
+        cells = tuple(_cells(row, top) for row in labelled)
+        console.say(render(Table("", columns, cells)))
+        console.say()
+    failures = [row.to_json() for row in result.predictions if row.label is None]
+    for line in console.failure_lines(failures):
+        console.say(line)
+    console.say("score: how far the image is on its class's side; no probability")
+    if any(row.scores[row.label] < 0 for row in labelled if row.label is not None):
+        console.say("(label): no class claims the image, all scores are below zero")
+    if not result.backbone.trained:
+        console.say(figures.UNTRAINED)
+
+
+def _cells(row: Prediction, top: int) -> tuple[str, ...]:
+    (label, score), *others = list(row.scores.items())[:top]
+    then = ", ".join(f"{name} {value:+.3f}" for name, value in others)
+    return row.path, label if score >= 0 else f"({label})", f"{score:+.3f}", then

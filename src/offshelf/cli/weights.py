@@ -13,7 +13,7 @@ SUMMARY = "list, add or fetch weights files"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    actions = parser.add_subparsers(metavar="ACTION", dest="action", required=True)
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
     listing = actions.add_parser("list", help="the weights files on this machine")
     add = actions.add_parser("add", help="copy a weights file into offshelf's folder")
     add.add_argument("file", metavar="FILE", help="a safetensors or torch file")
@@ -28,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     for action in (listing, add, fetch):
         options.add_cache(action)
         options.add_output(action)
+        action.set_defaults(parser=action)
 
 
 def run(arguments: argparse.Namespace) -> int:

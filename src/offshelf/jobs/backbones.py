@@ -83,7 +83,6 @@ def backbone_table(rows: tuple[BackboneRow, ...]) -> Table:
         Column("size", "bytes"),
         Column("licence"),
         Column("here"),
-        Column("where"),
     )
     cells = tuple(
         (
@@ -93,8 +92,7 @@ def backbone_table(rows: tuple[BackboneRow, ...]) -> Table:
             row.weights,
             row.bytes or None,
             row.licence,
-            "yes" if row.available else "no",
-            row.where,
+            row.where if row.available else f"no: {row.where}",
         )
         for row in rows
     )

@@ -1,0 +1,49 @@
+"""Accuracy, per-class figures and confusions as text, the same for every command."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from offshelf.cli import console
+
+if TYPE_CHECKING:
+    from offshelf.evaluate.metrics import Evaluation
+
+MAX_CLASSES = 20
+WORST = 10
+CONFUSIONS = 5
+UNTRAINED = "UNTRAINED network (random weights): this says nothing about your images"
+
+
+def show_classes(evaluation: Evaluation) -> None:
+    """Print a table of the classes that have images, and one of the worst confusions.
+
+    Of many classes only those with the lowest F1 are shown.
+    """
+    from offshelf.report.rows import confusion_table, per_class_table
+    from offshelf.report.tables import render
+
+    present = tuple(row for row in evaluation.per_class if row.n)
+    worst = tuple(sorted(present, key=lambda row: row.f1)[:WORST])
+    rows = worst if len(present) > MAX_CLASSES else present
+    table = per_class_table(dataclasses.replace(evaluation, per_class=rows))
+    if rows is worst:
+        title = f"The {WORST} of {len(present)} classes with the lowest F1 (--json has all)"
+        table = dataclasses.replace(table, title=title)
+    console.say(render(table))
+    confused = confusion_table(evaluation, limit=CONFUSIONS)
+    if confused.rows:
+        console.say("\n" + render(confused))
+    console.say()
+
+
+def accuracy(evaluation: Evaluation) -> tuple[tuple[str, str], ...]:
+    """Return the figures of all classes together, for :func:`console.facts`."""
+    low, high = evaluation.accuracy_interval
+    absent = sum(not row.n for row in evaluation.per_class)
+    missing = f" ({absent} of the classes have no images here)" if absent else ""
+    return (
+        ("accuracy", f"{evaluation.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%})"),
+        ("balanced", f"{evaluation.balanced_accuracy:.2%}, the mean recall of a class{missing}"),
+    )

@@ -1,0 +1,84 @@
+"""The parser of the command line: errors in one line with a suggestion, help that fits."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Generator, Sequence
+from typing import Any, NoReturn
+
+from offshelf.errors import did_you_mean
+
+WRONG_INPUT = 2
+WIDEST = 100
+
+
+class Help(argparse.HelpFormatter):
+    """Help as wide as the terminal, up to 100 columns, with the names in one column."""
+
+    def __init__(self, prog: str) -> None:
+        columns = shutil.get_terminal_size().columns
+        super().__init__(prog, max_help_position=26, width=min(max(columns, 60), WIDEST) - 2)
+
+    def _format_action(self, action: argparse.Action) -> str:
+        if not isinstance(action, argparse._SubParsersAction):
+            return super()._format_action(action)
+        # The list of commands needs neither a heading of its own nor an indent below it.
+        return "".join(super(Help, self)._format_action(one) for one in action._get_subactions())
+
+    def _iter_indented_subactions(
+        self, action: argparse.Action
+    ) -> Generator[argparse.Action, None, None]:
+        if isinstance(action, argparse._SubParsersAction):
+            yield from action._get_subactions()
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that takes no abbreviations and suggests what may be meant."""
+
+    def __init__(self, prog: str, **settings: Any) -> None:
+        super().__init__(prog, formatter_class=Help, allow_abbrev=False, **settings)
+        self._positionals.title = "arguments"
+
+    def error(self, message: str) -> NoReturn:
+        """Print one line and exit with 2."""
+        stop = " " if message.endswith(("?", ".")) else "; "
+        text = " ".join(message.removeprefix("argument ").split())
+        sys.stderr.write(f"error: {text}{stop}'{self.prog} --help' shows the options\n")
+        sys.exit(WRONG_INPUT)
+
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> argparse.Namespace:
+        """Parse everything; an unknown option is answered by the command it was meant for."""
+        options: argparse.Namespace
+        options, rest = self.parse_known_args(args, namespace)
+        if rest:
+            command: Parser = getattr(options, "parser", self)
+            command.refuse(rest)
+        return options
+
+    def refuse(self, rest: Sequence[str]) -> NoReturn:
+        """Say which argument nobody knows."""
+        word = next((one for one in rest if one.startswith("-")), rest[0]).split("=")[0]
+        if not word.startswith("-"):
+            self.error(f"unexpected argument {word!r}")
+        self.error(f"no option {word!r}.{did_you_mean(word, self._option_string_actions)}")
+
+    def short_usage(self) -> None:
+        """Let the usage name what is required, and say [options] for the rest."""
+        words = []
+        for action in self._get_positional_actions():
+            name = str(action.metavar or action.dest)
+            words.append(f"{name} ..." if action.nargs == "+" else name)
+        self.usage = " ".join([self.prog, "[options]", *words])
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        if action.choices is not None and value not in action.choices:
+            choices = [str(choice) for choice in action.choices]
+            hint = did_you_mean(str(value), choices)
+            name = "/".join(action.option_strings) or str(action.metavar or action.dest)
+            raise argparse.ArgumentError(
+                None, f"{name.lower()}: no {value!r}: {', '.join(choices)}.{hint}"
+            )
