@@ -16,6 +16,7 @@ from offshelf.features.extract import Extraction, extract
 from offshelf.features.kind import feature_kinds
 from offshelf.heads.fit import decision
 from offshelf.jobs.clock import Clock
+from offshelf.jobs.leaks import Leaks, find_leaks
 from offshelf.jobs.precision import settled
 from offshelf.jobs.settings import FeatureSettings, HeadSettings, RunSettings
 from offshelf.jobs.training import (
@@ -43,6 +44,7 @@ class FitResult:
         table: the images.
         seconds: by stage: ``read``, ``calibrate``, ``start``, ``extract``, ``fit``, ``evaluate``,
             ``save``, ``total``.
+        leaks: test images that also stand in the training split, and figures without them.
     """
 
     model: Model
@@ -52,6 +54,7 @@ class FitResult:
     extraction: Extraction
     table: ImageTable
     seconds: dict[str, float]
+    leaks: Leaks
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -63,6 +66,7 @@ class FitResult:
         head, kind, failures = self.model.head, self.model.kind, self.extraction.failures
         return {
             **self.evaluation.to_json(),
+            **self.leaks.to_json(),
             "n_train": len(self.extraction.ok) - self.evaluation.n,
             "n_test": self.evaluation.n,
             "n_failed": len(failures),
@@ -134,8 +138,9 @@ def fit(
         rows = usable_rows(table, extraction, "test")
         scores = decision(fitted, extraction.matrix(kind, rows))
         figures = evaluate(table.targets()[rows], scores.argmax(axis=1), table.classes)
-    with clock.stage("save"):
         scored = Scored(rows, scores, figures)
+        leaks = find_leaks(table, extraction, scored)
+    with clock.stage("save"):
         model = make_model(table, extraction, backbone, kind, fitted, scored, run)
         path = save_model(model, out) if out is not None else None
-    return FitResult(model, figures, path, backbone, extraction, table, clock.total())
+    return FitResult(model, figures, path, backbone, extraction, table, clock.total(), leaks)
