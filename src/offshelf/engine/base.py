@@ -68,6 +68,12 @@ class EngineOptions:
     images: int | None = None
     calibration: Calibration | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "threads"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise EngineError(f"{name} must be 1 or more, not {value}")
+
     @property
     def precision_key(self) -> str:
         """What of the precision decides the numbers: for int8 the calibration, too.
@@ -78,10 +84,7 @@ class EngineOptions:
         >>> EngineOptions().precision_key
         'fp32'
         """
-        if self.precision not in PRECISIONS:
-            hint = did_you_mean(self.precision, PRECISIONS)
-            names = ", ".join(PRECISIONS)
-            raise EngineError(f"no precision {self.precision!r}: {names}.{hint}")
+        _check_precision(self.precision)
         if self.precision != "int8":
             return self.precision
         if self.calibration is None:
@@ -116,7 +119,7 @@ def choose(options: EngineOptions) -> tuple[str, str]:
     Only OpenVINO computes in int8, so that precision chooses it.
 
     Raises:
-        EngineError: the engine or the device does not exist here.
+        EngineError: the engine, device or precision does not exist here.
 
     >>> choose(EngineOptions(engine="torch", device="cpu"))
     ('torch', 'cpu')
@@ -125,6 +128,7 @@ def choose(options: EngineOptions) -> tuple[str, str]:
     if engine not in ENGINES:
         hint = did_you_mean(engine, ENGINES)
         raise EngineError(f"no engine {engine!r}: {', '.join(ENGINES)}.{hint}")
+    _check_precision(options.precision)
     if engine == "auto" and options.precision == "int8":
         engine = "openvino"
     if engine == "openvino" and device not in {"auto", "cpu"}:
@@ -172,7 +176,7 @@ def check_pooling(pooling: str) -> Pooling:
     >>> check_pooling("average")
     Traceback (most recent call last):
     ...
-    offshelf.errors.LayerError: no pooling 'average': flatten, avg, max, gem.
+    offshelf.errors.LayerError: no pooling 'average': flatten, avg, max, gem. Did you mean 'avg'?
     """
     if pooling not in POOLINGS:
         raise LayerError(
@@ -192,6 +196,12 @@ def pad(batch: NDArray[np.uint8], rows: int) -> NDArray[np.uint8]:
     padded = np.zeros((rows, *batch.shape[1:]), np.uint8)
     padded[: len(batch)] = batch
     return padded
+
+
+def _check_precision(precision: str) -> None:
+    if precision not in PRECISIONS:
+        hint = did_you_mean(precision, PRECISIONS)
+        raise EngineError(f"no precision {precision!r}: {', '.join(PRECISIONS)}.{hint}")
 
 
 def _accelerator() -> str:

@@ -50,6 +50,20 @@ def default_plan(threads: int) -> Plan:
     return Plan(4, min(threads, max(2, threads // 2)), threads)
 
 
+def asked_plan(model: Any, rows: int, threads: int) -> Plan:
+    """Return the plan with *rows* images in a request.
+
+    Most transformers' graphs are fixed to the rows they were converted with, which only
+    costs speed: then that is the plan.
+    """
+    plan = default_plan(threads)
+    try:
+        with_rows(model, rows)
+    except RuntimeError:
+        return plan
+    return dataclasses.replace(plan, rows=rows)
+
+
 def candidates(threads: int) -> tuple[Plan, ...]:
     """Return the plans that a trial compares, the default first.
 
