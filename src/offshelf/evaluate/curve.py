@@ -1,0 +1,285 @@
+"""How many more images? Accuracy against training images per class, and a cautious look ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offshelf.errors import DataError
+from offshelf.evaluate.check import json_number, share, whole
+from offshelf.evaluate.powerlaw import EXPONENTS, Law, fit_law, levels, predict_error, robust_means
+
+MAX_FACTOR = 4
+MIN_SIZES, MIN_REPEATS, MIN_SPAN = 4, 3, 4
+_MAX_AT_BOUND = 0.2
+
+
+@dataclass(frozen=True)
+class Point:
+    """What was measured at one size.
+
+    Attributes:
+        n: training images per class.
+        mean: accuracy, mean over the repeats.
+        sd: standard deviation over the repeats, 0 for one repeat.
+        repeats: how many.
+    """
+
+    n: int
+    mean: float
+    sd: float
+    repeats: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Accuracy that the fitted curve gives at a size.
+
+    Attributes:
+        n: training images per class.
+        accuracy: 0 to 1.
+        low: lower end of the interval; None without at least 3 repeats.
+        high: upper end.
+        extrapolated: whether n is beyond what was measured.
+    """
+
+    n: int
+    accuracy: float
+    low: float | None
+    high: float | None
+    extrapolated: bool
+
+
+@dataclass(frozen=True, eq=False)
+class LearningCurve:
+    """The fit ``error(n) = a + b n^-c`` and what it rests on.
+
+    Attributes:
+        points: what was measured, by rising size.
+        a: error that more images would not remove, 0 to 1.
+        b: >= 0.
+        c: exponent.
+        a_interval: interval of a over repeats; None without at least 3 repeats.
+        c_interval: of c.
+        confidence: of all intervals.
+        doubts: why the curve is not to be extrapolated, one line each; () where it may be.
+        backtest: difference between the accuracy measured at the largest size and the
+            one that the smaller sizes foretell; None for fewer than 5 sizes.
+    """
+
+    points: tuple[Point, ...]
+    a: float
+    b: float
+    c: float
+    a_interval: tuple[float, float] | None
+    c_interval: tuple[float, float] | None
+    confidence: float
+    doubts: tuple[str, ...]
+    backtest: float | None
+    _resampled: Law | None
+
+    @property
+    def identified(self) -> bool:
+        """Whether the data fix the curve well enough to look ahead."""
+        return not self.doubts
+
+    @property
+    def furthest(self) -> int:
+        """The largest size that :meth:`at` answers for."""
+        return self.points[-1].n * (MAX_FACTOR if self.identified else 1)
+
+    def at(self, n: int) -> Estimate:
+        """Return the accuracy to expect with n training images per class.
+
+        The interval is over repeats (other draws of training images), not over test
+        sets. Beyond what was measured it is widened on both sides by the backtest, as
+        the repeats do not know whether the law holds there.
+
+        Args:
+            n: from the smallest size that was measured to 4 times the largest, or to the
+                largest where the fit is not identified.
+
+        Raises:
+            DataError: n is out of that range; the text says why.
+        """
+        n = whole("n per class", n, 1)
+        first, last = self.points[0].n, self.points[-1].n
+        if not first <= n <= self.furthest:
+            reason = f": {self.doubts[0]}" if self.doubts and n > last else ""
+            raise DataError(
+                f"no estimate for {n} images per class, only from {first} to "
+                f"{self.furthest}{reason}"
+            )
+        accuracy = 1 - float(predict_error(Law(*map(np.array, (self.a, self.b, self.c))), n))
+        if self._resampled is None:
+            return Estimate(n, accuracy, None, None, n > last)
+        values = 1 - predict_error(self._resampled, n)
+        low, high = np.quantile(values, levels(self.points[0].repeats, self.confidence))
+        wider = self.backtest or 0.0 if n > last else 0.0
+        low, high = min(float(low), accuracy) - wider, max(float(high), accuracy) + wider
+        return Estimate(n, accuracy, max(low, 0.0), min(high, 1.0), n > last)
+
+    def images_for(self, accuracy: float) -> int | None:
+        """Return the smallest n per class at which the curve reaches *accuracy*, 0 to 1.
+
+        None where it does not within the range that :meth:`at` answers for.
+
+        Raises:
+            DataError: *accuracy* does not lie between 0 and 1.
+        """
+        target, low, high = share("accuracy", accuracy), self.points[0].n, self.furthest
+        if self.at(high).accuracy < target:
+            return None
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self.at(middle).accuracy >= target else (middle + 1, high)
+        return low
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fit as JSON values, with estimates at 1, 2 and 4 times the largest size."""
+        ahead = [self.points[-1].n * factor for factor in (1, 2, MAX_FACTOR)]
+        return {
+            "points": [asdict(point) for point in self.points],
+            "a": self.a,
+            "b": json_number(self.b),
+            "c": self.c,
+            "a_interval": list(self.a_interval) if self.a_interval else None,
+            "c_interval": list(self.c_interval) if self.c_interval else None,
+            "confidence": self.confidence,
+            "identified": self.identified,
+            "doubts": list(self.doubts),
+            "backtest": self.backtest,
+            "estimates": [asdict(self.at(n)) for n in ahead if n <= self.furthest],
+        }
+
+
+def fit_curve(
+    sizes: Sequence[int],
+    accuracies: Sequence[Sequence[float]] | NDArray[np.float64],
+    *,
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> LearningCurve:
+    """Fit a learning curve to accuracies at several training set sizes.
+
+    ``error(n) = a + b n^-c`` with 0 <= a, 0 <= b and 0.05 <= c <= 2: Hestness et al., "Deep
+    learning scaling is predictable, empirically", 2017; Viering and Loog, "The shape of
+    learning curves: a review", IEEE TPAMI 45 (2023), 7799-7819, who also warn that curves
+    may leave the law, so extrapolation ends at 4 times the largest size and needs 4 sizes
+    that span a factor of 4, 3 repeats, and an exponent that the data fix. Robust: each
+    size counts by Huber's mean of its repeats. Intervals come from resampling whole
+    repeats (the same draw at every size), at the levels of the expanded percentile
+    interval of Hesterberg, "What teachers should know about the bootstrap", The American
+    Statistician 69 (2015), 371-386, which few repeats need.
+
+    Args:
+        sizes: S training images per class, all different.
+        accuracies: S lists of R accuracies, 0 to 1; entry r of each belongs to repeat r.
+        confidence: of the intervals, between 0 and 1.
+        resamples: 100 or more.
+        seed: 0 or more.
+
+    Raises:
+        DataError: no sizes, one twice, lists of several lengths, or values out of range.
+
+    >>> sizes = [5, 10, 20, 40, 80]
+    >>> wobble = np.array([-0.004, 0.0, 0.004])
+    >>> curve = fit_curve(sizes, [0.95 - 0.6 * n**-0.7 + wobble for n in sizes])
+    >>> round(curve.a, 2), round(curve.c, 1), curve.identified, curve.at(160).extrapolated
+    (0.05, 0.7, True, True)
+    >>> curve.images_for(0.93)
+    129
+    """
+    confidence, draw = share("confidence", confidence), np.random.default_rng(whole("seed", seed))
+    n, errors = _checked(sizes, accuracies)
+    repeats = errors.shape[1]
+    weights = _weights(errors)
+    law = fit_law(n, robust_means(errors)[None], weights)
+    resampled = None
+    if repeats >= MIN_REPEATS:
+        drawn = draw.integers(0, repeats, (whole("resamples", resamples, 100), repeats))
+        means = robust_means(np.swapaxes(errors[:, drawn], 0, 1))
+        resampled = fit_law(n, means, weights)
+    a, b, c = (float(value[0]) for value in law)
+    ends = levels(repeats, confidence)
+    return LearningCurve(
+        points=tuple(_point(size, row) for size, row in zip(n.tolist(), errors, strict=True)),
+        a=a,
+        b=b,
+        c=c,
+        a_interval=_interval(resampled.a, ends) if resampled else None,
+        c_interval=_interval(resampled.c, ends) if resampled else None,
+        confidence=confidence,
+        doubts=tuple(_doubts(n, law, resampled)),
+        backtest=_backtest(n, errors, weights),
+        _resampled=resampled,
+    )
+
+
+def _checked(
+    sizes: Sequence[int], accuracies: Sequence[Sequence[float]] | NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    n = np.array([whole("n per class", size, 1) for size in sizes], np.int64)
+    if not len(n) or len(np.unique(n)) != len(n):
+        raise DataError("a learning curve needs sizes that are all different")
+    if len(accuracies) != len(n):
+        raise DataError(f"{len(n)} sizes but {len(accuracies)} lists of accuracies: need one each")
+    lengths = {len(row) for row in accuracies}
+    if len(lengths) > 1 or lengths == {0}:
+        raise DataError("a learning curve needs the same repeats at every size, at least one")
+    errors = 1 - np.array([np.asarray(row, np.float64) for row in accuracies])
+    if not ((errors >= 0) & (errors <= 1)).all():
+        raise DataError("accuracies must be from 0 to 1")
+    order = np.argsort(n)
+    return n[order], errors[order]
+
+
+def _weights(errors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weigh sizes by precision; half of each variance is that of all, as few repeats lie."""
+    if errors.shape[1] < MIN_REPEATS:
+        return np.ones(len(errors))
+    variances = errors.var(axis=1, ddof=1)
+    mixed = (variances + variances.mean()) / 2
+    return np.asarray(mixed.max() / mixed if mixed.max() > 0 else np.ones(len(errors)))
+
+
+def _point(n: int, errors: NDArray[np.float64]) -> Point:
+    sd = float(errors.std(ddof=1)) if len(errors) > 1 else 0.0
+    return Point(n, float(1 - errors.mean()), sd, len(errors))
+
+
+def _interval(values: NDArray[np.float64], ends: tuple[float, float]) -> tuple[float, float]:
+    low, high = np.quantile(values, ends)
+    return float(low), float(high)
+
+
+def _doubts(n: NDArray[np.int64], law: Law, resampled: Law | None) -> list[str]:
+    doubts = []
+    if len(n) < MIN_SIZES:
+        doubts.append(f"needs at least {MIN_SIZES} sizes, has {len(n)}")
+    if n[-1] < MIN_SPAN * n[0]:
+        doubts.append(f"the largest size must be {MIN_SPAN} times the smallest or more")
+    if resampled is None:
+        return [*doubts, f"needs at least {MIN_REPEATS} repeats at every size"]
+    if law.b[0] <= 0 or (resampled.b <= 0).mean() > _MAX_AT_BOUND:
+        return [*doubts, "accuracy does not rise with the number of images"]
+    exponents = np.append(resampled.c, np.repeat(law.c, len(resampled.c)))
+    for bound, what in zip(EXPONENTS, ("slow", "steep"), strict=True):
+        # The fitted exponent alone is half of these, so it decides by itself.
+        if np.isclose(exponents, bound, atol=0.02).mean() > _MAX_AT_BOUND / 2:
+            doubts.append(f"the curve is too {what} for its exponent to be told")
+    return doubts
+
+
+def _backtest(
+    n: NDArray[np.int64], errors: NDArray[np.float64], weights: NDArray[np.float64]
+) -> float | None:
+    if len(n) <= MIN_SIZES:
+        return None
+    law = fit_law(n[:-1], robust_means(errors[:-1])[None], weights[:-1])
+    return abs(float(predict_error(law, int(n[-1]))[0]) - float(errors[-1].mean()))
