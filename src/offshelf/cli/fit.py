@@ -103,11 +103,17 @@ def show(result: FitResult) -> None:
     """Print the result for a person."""
     document = result.to_json()
     figures.show_classes(result.evaluation)
-    console.facts([*figures.accuracy(result.evaluation), *_work(document), _model(result)])
+    measured = figures.accuracy(result.evaluation)
+    console.facts([*measured, *_leaks(result), *_work(document), _model(result)])
     for line in console.failure_lines(document["failures"]):
         console.say(line)
     if not result.backbone.trained:
         console.say(figures.UNTRAINED)
+
+
+def _leaks(result: FitResult) -> Iterator[tuple[str, str]]:
+    if len(result.leaks.rows):
+        yield "leaks", result.leaks.sentence()
 
 
 def _work(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
