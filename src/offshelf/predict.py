@@ -95,6 +95,13 @@ def backbone_of(
     return Backbone(spec, file, model.backbone.input)
 
 
+def note_untrained(backbone: Backbone, progress: Progress) -> None:
+    """Say that the weights are random, where they are."""
+    if not backbone.trained:
+        name = backbone.spec.name
+        progress.note(f"{name}: random weights; every result is of an UNTRAINED network")
+
+
 def engine_of(model: Model, options: EngineOptions) -> EngineOptions:
     """Return *options* with the precision that *model* was trained in.
 
@@ -120,11 +127,10 @@ def open_model(
         ModelFileError: the file is not what it should be, or fails its self-test.
         WeightsError: its weights are not on this machine.
     """
-    options = options or EngineOptions()
+    options, progress = options or EngineOptions(), progress or Silent()
     model = load_model(path)
-    backbone = backbone_of(
-        model, weights=weights, cache_dir=options.cache_dir, progress=progress or Silent()
-    )
+    backbone = backbone_of(model, weights=weights, cache_dir=options.cache_dir, progress=progress)
+    note_untrained(backbone, progress)
     if model.samples:
         chosen = engine_of(model, options)
         with contextlib.closing(open_engine(backbone, [model.kind.tap], chosen)) as engine:

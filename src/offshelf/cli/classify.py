@@ -12,7 +12,7 @@ from offshelf.errors import DataError
 if TYPE_CHECKING:
     from offshelf.jobs.classify import ClassifyResult
 
-SUMMARY = "name what is on pictures, with a network's own ImageNet classifier"
+SUMMARY = "name what is on pictures with a network's own classifier"
 EPILOG = (
     "The network's output is a vector of 1,000 numbers, the logits, one for each class of "
     "ImageNet-1k. Their softmax gives 1,000 probabilities that sum to one; the largest are "

@@ -10,7 +10,7 @@ from offshelf.cli import console, options
 if TYPE_CHECKING:
     from offshelf.jobs.forecast import Forecast
 
-SUMMARY = "show what a network is made of, layer by layer; with --data, what an extraction costs"
+SUMMARY = "show what a network is made of, and what an extraction costs"
 FORMS = ("text", "markdown", "csv", "json", "html", "latex")
 EPILOG = (
     "The table needs no weights. Every parameter is counted once; attention is one row with "

@@ -16,10 +16,10 @@ from offshelf.data.names import TRAIN, counted, listed, same_class_key, shown
 from offshelf.data.table import ImageTable, read_labelled
 from offshelf.errors import DataError, did_you_mean
 from offshelf.evaluate.metrics import Evaluation, evaluate
-from offshelf.features.extract import Extraction, Row
+from offshelf.features.extract import Extraction
 from offshelf.jobs.clock import Clock
 from offshelf.jobs.settings import RunSettings
-from offshelf.jobs.training import describe, note_untrained
+from offshelf.jobs.training import describe, note_all
 from offshelf.predict import Prediction, open_model, predict_paths
 from offshelf.progress import Progress, Silent
 
@@ -34,7 +34,6 @@ class EvaluateResult:
         evaluation: the figures.
         predictions: one per image of the split, in order, failures included.
         labels: the true class of each prediction.
-        failures: images without features, with the reason.
         model: the model.
         path: its file.
         backbone: network and weights in use.
@@ -47,7 +46,6 @@ class EvaluateResult:
     evaluation: Evaluation
     predictions: tuple[Prediction, ...]
     labels: tuple[str, ...]
-    failures: tuple[Row, ...]
     model: Model
     path: Path
     backbone: Backbone
@@ -56,13 +54,21 @@ class EvaluateResult:
     warnings: tuple[str, ...]
     seconds: dict[str, float]
 
+    @property
+    def failures(self) -> tuple[Prediction, ...]:
+        """The images without a label, with the reason."""
+        return tuple(row for row in self.predictions if row.label is None)
+
     def to_json(self) -> dict[str, Any]:
         """Return the result as one JSON document."""
         return {
             **self.evaluation.to_json(),
             "n_test": self.evaluation.n,
             "n_failed": len(self.failures),
-            "failures": [row.to_json() for row in self.failures],
+            "failures": [
+                {"path": row.path, "status": row.status, "reason": row.reason}
+                for row in self.failures
+            ],
             "classes": list(self.model.classes),
             "split": self.split,
             **describe(self.backbone),
@@ -89,13 +95,11 @@ def evaluate_model(
 ) -> EvaluateResult:
     """Score a model file on labelled images.
 
-    With ``test``, data that has a split of its own gives its test images; other data
-    gives every image that the model was not trained on, told by content.
-
     Args:
         model_path: a ``.offshelf`` file.
         data: labelled images, as for ``fit``.
-        split: ``test``, ``train`` or ``all``.
+        split: ``train``, ``all`` or ``test``; of data without a split of its own, ``test``
+            takes every image that the model was not trained on, told by content.
         weights: the weights file, when it is in none of the usual places.
         run: engine, limits, cache folder.
         progress: is told how far the work is.
@@ -105,31 +109,21 @@ def evaluate_model(
         ModelFileError: the model file is not what it should be.
     """
     run, progress, clock = run or RunSettings(), progress or Silent(), Clock()
-    if split not in SPLITS:
-        raise DataError(f"no split {split!r}: {', '.join(SPLITS)}.{did_you_mean(split, SPLITS)}")
-    table = read_labelled(data)
-    for warning in table.warnings:
-        progress.note(warning)
+    table, rows = _rows(data, split, progress)
     with clock.stage("open"):
-        model, backbone = open_model(
-            model_path, weights=weights, options=run.engine, progress=progress
-        )
-    note_untrained(backbone, progress)
-    rows = _rows(table, split, data)
+        opened = open_model(model_path, weights=weights, options=run.engine, progress=progress)
+    model, backbone = opened
     labels = _labels([table.labels[row] for row in rows], model, data)
-    paths = [table.paths[row] for row in rows]
     with clock.stage("predict"):
+        paths = [table.paths[row] for row in rows]
         found, extraction = predict_paths(model, backbone, paths, run.engine, run.reading, progress)
     chosen, notes = _chosen(table, extraction, model, split, data)
-    for note in notes:
-        progress.note(note)
-    predictions = tuple(found[i] for i in chosen)
-    truth = tuple(labels[i] for i in chosen)
+    note_all(progress, notes)
+    predictions, truth = tuple(found[i] for i in chosen), tuple(labels[i] for i in chosen)
     return EvaluateResult(
         _figures(predictions, truth, model, data),
         predictions,
         truth,
-        tuple(extraction.rows[i] for i in chosen if extraction.rows[i].status != "ok"),
         model,
         Path(model_path),
         backbone,
@@ -140,13 +134,16 @@ def evaluate_model(
     )
 
 
-def _rows(table: ImageTable, split: str, data: str | Path) -> list[int]:
-    rows: list[int] = list(range(len(table)))
-    if split != "all":
-        rows = table.rows(split).tolist()
+def _rows(data: str | Path, split: str, progress: Progress) -> tuple[ImageTable, list[int]]:
+    """Read *data* and return which of its rows are of *split*."""
+    if split not in SPLITS:
+        raise DataError(f"no split {split!r}: {', '.join(SPLITS)}.{did_you_mean(split, SPLITS)}")
+    table = read_labelled(data)
+    note_all(progress, table.warnings)
+    rows = list(range(len(table))) if split == "all" else table.rows(split).tolist()
     if not rows:
         raise DataError(f"{shown(data)}: has no {split} images; --split all takes every image")
-    return rows
+    return table, rows
 
 
 def _seen(extraction: Extraction, model: Model) -> NDArray[np.bool_]:

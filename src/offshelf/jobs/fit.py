@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from offshelf.archive import check_target
 from offshelf.backbones.backbone import Backbone
 from offshelf.bundle import Model, save_model
 from offshelf.data.table import ImageTable, read_table
 from offshelf.evaluate.metrics import Evaluation, evaluate
 from offshelf.features.extract import Extraction, extract
-from offshelf.features.kind import feature_kinds
+from offshelf.features.kind import FeatureKind, feature_kinds
 from offshelf.heads.fit import decision
+from offshelf.heads.head import FittedHead
 from offshelf.jobs.clock import Clock
 from offshelf.jobs.leaks import Leaks, find_leaks
 from offshelf.jobs.precision import settled
@@ -25,6 +25,7 @@ from offshelf.jobs.training import (
     check_settings,
     describe,
     make_model,
+    note_all,
     train_head,
     usable_rows,
 )
@@ -117,15 +118,11 @@ def fit(
     offshelf.errors.DataError: no/such/folder: no such file or folder.
     """
     features, head = features or FeatureSettings(), head or HeadSettings()
-    run, progress = run or RunSettings(), progress or Silent()
-    check_settings(head, run)
-    if out is not None:
-        check_target(Path(out))
-    clock = Clock()
+    run, progress, clock = run or RunSettings(), progress or Silent(), Clock()
+    check_settings(head, run, out)
     with clock.stage("read"):
         table = read_table(data, test_size=run.test_size, seed=run.seed)
-        for warning in table.warnings:
-            progress.note(warning)
+        note_all(progress, table.warnings)
         backbone = backbone_for(features, run, progress)
         kind = feature_kinds(backbone, [features.layer], [features.pooling])[0]
     with clock.stage("calibrate"):
@@ -135,12 +132,19 @@ def fit(
     with clock.stage("fit"):
         fitted = train_head(table, extraction, kind, head, run.seed)
     with clock.stage("evaluate"):
-        rows = usable_rows(table, extraction, "test")
-        scores = decision(fitted, extraction.matrix(kind, rows))
-        figures = evaluate(table.targets()[rows], scores.argmax(axis=1), table.classes)
-        scored = Scored(rows, scores, figures)
+        scored = _score(table, extraction, kind, fitted)
         leaks = find_leaks(table, extraction, scored)
     with clock.stage("save"):
         model = make_model(table, extraction, backbone, kind, fitted, scored, run)
         path = save_model(model, out) if out is not None else None
+    figures = scored.evaluation
     return FitResult(model, figures, path, backbone, extraction, table, clock.total(), leaks)
+
+
+def _score(
+    table: ImageTable, extraction: Extraction, kind: FeatureKind, head: FittedHead
+) -> Scored:
+    rows = usable_rows(table, extraction, "test")
+    scores = decision(head, extraction.matrix(kind, rows))
+    figures = evaluate(table.targets()[rows], scores.argmax(axis=1), table.classes)
+    return Scored(rows, scores, figures)

@@ -12,7 +12,7 @@ from offshelf.backbones.backbone import Backbone
 from offshelf.bundle import Model
 from offshelf.data.table import list_images
 from offshelf.jobs.settings import RunSettings
-from offshelf.jobs.training import describe, note_untrained
+from offshelf.jobs.training import describe, note_all
 from offshelf.predict import Prediction, open_model, predict_paths
 from offshelf.progress import Progress, Silent
 
@@ -84,10 +84,8 @@ def predict(
     run, progress = run or RunSettings(), progress or Silent()
     began = time.perf_counter()
     table = list_images(sources)
-    for warning in table.warnings:
-        progress.note(warning)
+    note_all(progress, table.warnings)
     model, backbone = open_model(model_path, weights=weights, options=run.engine, progress=progress)
-    note_untrained(backbone, progress)
     opened = time.perf_counter()
     predictions, extraction = predict_paths(
         model, backbone, table.paths, run.engine, run.reading, progress

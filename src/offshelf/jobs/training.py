@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.archive import MAX_PICTURES
+from offshelf.archive import MAX_PICTURES, check_target
 from offshelf.backbones.backbone import Backbone, open_backbone
 from offshelf.backbones.preprocess import prepare
 from offshelf.bundle import BackboneRecord, Model, Sample, record, short_digest
@@ -26,6 +28,7 @@ from offshelf.heads.head import FittedHead, Normalisation
 from offshelf.heads.table import get_fitter
 from offshelf.jobs.settings import FeatureSettings, HeadSettings, RunSettings
 from offshelf.jobs.versions import library_versions
+from offshelf.predict import note_untrained
 from offshelf.progress import Progress
 
 
@@ -44,12 +47,13 @@ class Scored:
     evaluation: Evaluation
 
 
-def check_settings(head: HeadSettings, run: RunSettings) -> None:
+def check_settings(head: HeadSettings, run: RunSettings, out: str | Path | None = None) -> None:
     """Refuse what would only fail after the network has run over every image.
 
     Raises:
         HeadError: an unknown head or normalisation, or C or the seed out of range.
         DataError: the number of samples is out of range.
+        ModelFileError: no model file can or should be written at *out*.
 
     >>> check_settings(HeadSettings(c=0), RunSettings())
     Traceback (most recent call last):
@@ -61,6 +65,8 @@ def check_settings(head: HeadSettings, run: RunSettings) -> None:
     check_normalisation(head.normalisation)
     if isinstance(run.samples, bool) or run.samples not in range(MAX_PICTURES + 1):
         raise DataError(f"samples is a whole number from 0 to {MAX_PICTURES}, not {run.samples!r}")
+    if out is not None:
+        check_target(Path(out))
 
 
 def backbone_for(settings: FeatureSettings, run: RunSettings, progress: Progress) -> Backbone:
@@ -79,11 +85,10 @@ def backbone_for(settings: FeatureSettings, run: RunSettings, progress: Progress
     return backbone
 
 
-def note_untrained(backbone: Backbone, progress: Progress) -> None:
-    """Say that the weights are random, where they are."""
-    if not backbone.trained:
-        name = backbone.spec.name
-        progress.note(f"{name}: random weights; every result is of an UNTRAINED network")
+def note_all(progress: Progress, lines: Iterable[str]) -> None:
+    """Say every line."""
+    for line in lines:
+        progress.note(line)
 
 
 def describe(backbone: Backbone) -> dict[str, Any]:

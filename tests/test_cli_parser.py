@@ -1,0 +1,149 @@
+"""Words on the command line: help of every command, suggestions, one line and exit code 2."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from offshelf import __version__
+from offshelf.cli.main import COMMANDS, build_parser, main, one_line
+
+NAMES = [module.__name__.rpartition(".")[2] for module in COMMANDS]
+ACTIONS = [["weights", "list"], ["weights", "add"], ["weights", "fetch"]]
+HEAVY = "numpy PIL torch torchvision timm openvino sklearn scipy pandas pyarrow matplotlib rich"
+
+
+def output(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    try:
+        code = main(arguments)
+    except SystemExit as left:
+        code = int(left.code or 0)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_help_lists_every_command_on_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, err = output(capsys, "--help")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    for module, name in zip(COMMANDS, NAMES, strict=True):
+        assert f"  {name:<10}  {module.SUMMARY}" in lines
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize("words", [[name] for name in NAMES] + ACTIONS, ids=" ".join)
+def test_every_command_has_help_that_fits(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, err = output(capsys, *words, "--help")
+    assert (code, err) == (0, "")
+    assert out.startswith(f"usage: offshelf {' '.join(words)} [")
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_no_command_shows_the_help_and_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = output(capsys)
+    assert (code, out) == (2, "")
+    assert err.startswith("usage: offshelf [options] COMMAND")
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert output(capsys, "--version") == (0, f"offshelf {__version__}\n", "")
+
+
+WRONG = [
+    ("fti x", "command: no 'fti': ", "Did you mean 'fit'?"),
+    ("weights ad x", "action: no 'ad': list, add, fetch.", "Did you mean 'add'?"),
+    ("fit x --bacbone y", "no option '--bacbone'.", "Did you mean '--backbone'?"),
+    ("fit x --backbon=y", "no option '--backbon'.", "Did you mean '--backbone'?"),
+    ("predict m x --cvs", "no option '--cvs'.", "Did you mean '--csv'?"),
+    ("weights list --jsno", "no option '--jsno'.", "'offshelf weights list --help' shows"),
+    ("fit x --zzz", "no option '--zzz'. 'offshelf fit --help' shows the options", ""),
+    ("fit x y", "unexpected argument 'y'; 'offshelf fit --help' shows the options", ""),
+    ("fit", "the following arguments are required: DATA;", "'offshelf fit --help'"),
+    ("fit x --C high", "--C: invalid float value: 'high';", ""),
+    ("fit x --seed -1", "--seed: -1 is not from 0 to 4294967295;", ""),
+    ("fit x --seed 1.5", "--seed: '1.5' is no whole number;", ""),
+    ("fit x --samples 17", "--samples: 17 is not from 0 to 16;", ""),
+    ("fit x --batch-size 0", "--batch-size: 0 is not from 1 to 4096;", ""),
+    ("predict m x --top 0", "--top: 0 is not from 1 to 1000;", ""),
+]
+
+
+@pytest.mark.parametrize(("words", "start", "inside"), WRONG, ids=[row[0] for row in WRONG])
+def test_a_wrong_word_is_one_line_and_code_2(
+    capsys: pytest.CaptureFixture[str], words: str, start: str, inside: str
+) -> None:
+    code, out, err = output(capsys, *words.split())
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: {start}")
+    assert inside in err
+    assert err.count("\n") == 1
+
+
+def test_no_option_is_abbreviated() -> None:
+    def parsers(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+        inner = [
+            one
+            for action in parser._actions
+            if isinstance(action, argparse._SubParsersAction)
+            for one in action.choices.values()
+        ]
+        return [parser, *(found for one in inner for found in parsers(one))]
+
+    assert not any(parser.allow_abbrev for parser in parsers(build_parser()))
+
+
+def test_every_option_is_explained() -> None:
+    commands = next(
+        action
+        for action in build_parser()._actions
+        if isinstance(action, argparse._SubParsersAction)
+    )
+    for name, command in commands.choices.items():
+        for action in command._actions:
+            assert action.help or action.dest == "action", f"{name}: {action.dest}"
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; from offshelf.cli.main import main\n"
+        "try: main(['--help'])\n"
+        f"except SystemExit: print(*(set('{HEAVY}'.split()) & set(sys.modules)), file=sys.stderr)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stderr.strip() == ""
+    assert result.stdout.startswith("usage: offshelf")
+
+
+@pytest.mark.parametrize("text", ["a\nb\r\n c", "a\tb  c"])
+def test_an_error_stays_on_one_line(text: str) -> None:
+    assert one_line(text) == "a b c"
+
+
+def test_an_error_cannot_steer_the_terminal() -> None:
+    assert one_line("\x1b[31mred\udce9") == "\\x1b[31mred\\udce9"
+
+
+def test_summaries_are_short() -> None:
+    assert [module.SUMMARY for module in COMMANDS if len(module.SUMMARY) > 64] == []
+
+
+def test_the_package_can_be_run_as_a_module(tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "offshelf.cli.main", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout == f"offshelf {__version__}\n"
