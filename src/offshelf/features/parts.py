@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,10 @@ from offshelf.errors import StoreError
 ROW_GROUP_BYTES = 8 * 2**20
 HASH_COLUMN = "image_sha256"
 FEATURES_COLUMN = "features"
+
+
+class DamagedPartError(StoreError):
+    """A part whose content is not what was written."""
 
 
 def write(path: Path, digests: Sequence[bytes], matrix: NDArray[np.float32]) -> None:
@@ -57,13 +62,22 @@ def vectors(matrix: NDArray[np.float32]) -> Any:
 
 
 def read_hashes(path: Path) -> NDArray[np.bytes_] | None:
-    """Return the hashes of a part as ``S32`` strings, or None when it is damaged."""
+    """Return the hashes of a part as ``S32`` strings, or None when it is damaged.
+
+    A part that another process has just set aside has none.
+
+    Raises:
+        StoreError: the system cannot read the file, which says nothing of its content.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         column = pq.read_table(path, columns=[HASH_COLUMN])[HASH_COLUMN]
-    except (pa.ArrowInvalid, OSError, KeyError):
+    except FileNotFoundError:
+        return np.empty(0, "S32")
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        _refuse_system_error(path, error)
         return None
     return np.array(column.to_pylist(), "S32")
 
@@ -77,7 +91,8 @@ def read_rows(
     """Copy rows of a part into ``into[at]``, one row group in memory at a time.
 
     Raises:
-        StoreError: the part is damaged.
+        DamagedPartError: the part is damaged.
+        StoreError: the system cannot read the file.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -94,9 +109,19 @@ def read_rows(
                     matrix = values.reshape(count, into.shape[1])
                     into[at[chosen]] = matrix[rows[chosen] - start]
                 start += count
-    except (pa.ArrowInvalid, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        _refuse_system_error(path, error)
+        raise DamagedPartError(
+            f"{path}: damaged part of the feature store, set aside; "
+            "run again to extract its images anew"
+        ) from error
+
+
+def _refuse_system_error(path: Path, error: Exception) -> None:
+    # Arrow's own errors have no number; those of the system do (no such file, no handles).
+    if isinstance(error, OSError) and error.errno is not None:
         raise StoreError(
-            f"{path}: damaged part of the feature store; delete it and run again"
+            f"{path}: cannot be read ({os.strerror(error.errno)}); run again"
         ) from error
 
 
@@ -110,6 +135,6 @@ def read_manifest(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise StoreError(f"{path}: no manifest of a feature store; delete this folder") from error
-    if not isinstance(document, dict) or "dimension" not in document:
+    if not isinstance(document, dict) or not isinstance(document.get("dimension"), int):
         raise StoreError(f"{path}: no manifest of a feature store; delete this folder")
     return document

@@ -8,6 +8,7 @@ parts, each whole or absent; any number of processes may add parts.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Sequence
@@ -66,8 +67,7 @@ class FeatureStore:
         for path in sorted(self.folder.glob("part-*.parquet")):
             found = parts.read_hashes(path)
             if found is None:
-                path.replace(path.with_suffix(".damaged"))
-                self.damaged.append(path.name)
+                self._set_aside(path)
                 continue
             number = np.full(len(found), len(self._parts))
             places.append(np.stack([number, np.arange(len(found))], axis=1))
@@ -123,7 +123,7 @@ class FeatureStore:
         """Return the rows of *digests* in their order, float32, N x dimension.
 
         Raises:
-            StoreError: a row is not in the store.
+            StoreError: a row is not in the store, or its part is damaged or unreadable.
         """
         self.flush()
         found = self._find(np.array(digests, "S32"))
@@ -133,8 +133,18 @@ class FeatureStore:
         place = self._place[found]
         for number in np.unique(place[:, 0]):
             wanted = np.flatnonzero(place[:, 0] == number)
-            parts.read_rows(self._parts[number], place[wanted, 1], matrix, wanted)
+            try:
+                parts.read_rows(self._parts[number], place[wanted, 1], matrix, wanted)
+            except parts.DamagedPartError:
+                self._set_aside(self._parts[number])
+                raise
         return matrix
+
+    def _set_aside(self, path: Path) -> None:
+        # Another process may have done it already.
+        with contextlib.suppress(FileNotFoundError):
+            path.replace(path.with_suffix(".damaged"))
+        self.damaged.append(path.name)
 
     def _find(self, digests: Hashes) -> NDArray[np.int64]:
         # One reference: reader threads look up while the main thread may refresh.
