@@ -125,8 +125,8 @@ def ranking(logits: NDArray[np.float32]) -> NDArray[np.int64]:
 def spread(answers: Iterable[NDArray[np.float64]]) -> float:
     """Return by how much the probability of one class differs between answers at most.
 
-    >>> spread([np.array([0.2, 0.8]), np.array([0.5, 0.5])])
-    0.3
+    >>> spread([np.array([0.25, 0.75]), np.array([0.5, 0.5])])
+    0.25
     """
     return float(np.ptp(np.stack(list(answers)), axis=0).max())
 

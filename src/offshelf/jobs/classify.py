@@ -22,12 +22,12 @@ from offshelf.backbones.preprocess import prepare
 from offshelf.data.decode import decode, read_bytes
 from offshelf.data.table import list_images
 from offshelf.engine.base import choose
-from offshelf.errors import ImageError, LayerError
+from offshelf.errors import EngineError, ImageError, LayerError
 from offshelf.features import store as stores
 from offshelf.features.extract import Extraction, extract
 from offshelf.features.kind import FeatureKind
 from offshelf.jobs.answers import NORMAL, PLAIN, Answer
-from offshelf.jobs.restless import training_views
+from offshelf.jobs.restless import require_few, training_views
 from offshelf.jobs.settings import FeatureSettings, RunSettings
 from offshelf.jobs.training import backbone_for, describe
 from offshelf.progress import Progress, Silent
@@ -96,14 +96,22 @@ def classify(
 
     Raises:
         DataError: a source does not exist or holds no images, or too many for training mode.
+        EngineError: the precision would have to be calibrated.
         LayerError: the weights have no classifier, or not one of ImageNet-1k.
         WeightsError: the weights are not here.
     """
     features, run = features or FeatureSettings(), run or RunSettings()
     progress = progress or Silent()
+    if run.engine.precision in {"int8", "auto"}:
+        raise EngineError(
+            f"precision {run.engine.precision} is calibrated on training images, of which "
+            "classify has none: use fp32"
+        )
     table = list_images(sources)
     for warning in table.warnings:
         progress.note(warning)
+    if train_mode:
+        require_few(len(table))
     features = dataclasses.replace(features, resize=features.resize or RESIZE)
     backbone = backbone_for(features, run, progress)
     kind = FeatureKind(LAYER, backbone.path_of(LAYER), "flatten")

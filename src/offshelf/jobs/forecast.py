@@ -32,7 +32,7 @@ SEGMENTS = 5
 ROW_BYTES = 32 + 6
 # Path, status and hash of an image in the ledger, and its place in the store.
 LEDGER_BYTES = 500
-LONG = 30.0
+UNCALIBRATED = ("fp32", "bf16", "fp16")
 
 
 @dataclass(frozen=True)
@@ -155,8 +155,11 @@ def forecast(
     features, run = features or FeatureSettings(), run or RunSettings()
     if not paths:
         raise DataError("no images to forecast an extraction for")
-    if run.engine.precision == "int8":
-        raise EngineError("a forecast needs a fixed network, not one to be calibrated: use fp32")
+    if run.engine.precision not in UNCALIBRATED:
+        raise EngineError(
+            f"a forecast needs a network that is not calibrated first: precision "
+            f"{', '.join(UNCALIBRATED)}, not {run.engine.precision!r}"
+        )
     layers, poolings = layers or [features.layer], poolings or [features.pooling]
     engine = dataclasses.replace(run.engine, images=len(paths))
     run, picked = dataclasses.replace(run, engine=engine), _picked(paths)
@@ -174,25 +177,6 @@ def forecast(
         dimensions = tuple(sample.dimensions.values())
         rows.append(_costs("all in one pass", "", dimensions, sample, len(paths)))
     return Forecast(features.backbone, sample.engine, tuple(rows))
-
-
-def long_line(forecast: Forecast, least: float = LONG) -> str:
-    """Return one line about the last row for whoever waits, "" for a short extraction.
-
-    Args:
-        forecast: of the extraction that is about to begin.
-        least: seconds that are worth a line.
-    """
-    row = forecast.rows[-1]
-    if row.seconds < least:
-        return ""
-    images, times = format_cell(row.images, "integer"), (row.low, row.high)
-    low, high = (format_cell(seconds, "seconds") for seconds in times)
-    memory = f", {format_cell(row.memory, 'bytes')} of memory" if row.memory else ""
-    return (
-        f"{images} images will take about {format_cell(row.seconds, 'seconds')} ({low} to {high})"
-        f"{memory} and {format_cell(row.disk, 'bytes')} on disk"
-    )
 
 
 def speed(steps: Sequence[tuple[float, int]]) -> tuple[float, float, float]:
@@ -229,7 +213,7 @@ def _costs(
     sampled = sample.steps[-1][1]
     memory = sample.memory
     if memory is not None:
-        memory += _held(dimensions, images) - _held(dimensions, min(sampled, images))
+        memory += held(dimensions, images) - held(dimensions, min(sampled, images))
     return ForecastRow(
         layer,
         pooling,
@@ -241,16 +225,28 @@ def _costs(
         sample.start + images / fastest,
         sample.start + images / slowest,
         memory,
-        sum(images * (4 * dimension + ROW_BYTES) for dimension in dimensions),
+        disk_bytes(dimensions, images),
         sampled,
     )
 
 
-def _held(dimensions: Sequence[int], images: int) -> int:
-    """Return bytes that stores and ledger hold at most after *images* images.
+def disk_bytes(dimensions: Sequence[int], images: int) -> int:
+    """Return bytes that the stores of *images* images take on disk.
+
+    >>> disk_bytes([1280], 4485)
+    23133630
+    """
+    return sum(images * (4 * dimension + ROW_BYTES) for dimension in dimensions)
+
+
+def held(dimensions: Sequence[int], images: int) -> int:
+    """Return bytes of memory that stores and ledger hold at most after *images* images.
 
     Every store buffers rows up to its bound; one at a time copies them into a matrix and
     writes that.
+
+    >>> held([25088], 10**4) == 2 * 32 * 2**20 + 500 * 10**4
+    True
     """
     buffers = [min(4 * dimension * images, FLUSH_BYTES) for dimension in dimensions]
     return sum(buffers) + max(buffers) + LEDGER_BYTES * images

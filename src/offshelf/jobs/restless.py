@@ -20,6 +20,18 @@ AFTER = "evaluation after"
 Views = dict[str, NDArray[np.float32]]
 
 
+def require_few(images: int) -> None:
+    """Check that these are not more images than a person would compare.
+
+    Raises:
+        DataError: they are.
+    """
+    if images > MOST_IMAGES:
+        raise DataError(
+            f"{images} images: training mode is shown for at most {MOST_IMAGES}; name fewer"
+        )
+
+
 def training_views(
     pixels: Mapping[int, NDArray[np.uint8]], backbone: Backbone, tap: Tap, seed: int = 0
 ) -> tuple[dict[int, Views], tuple[str, ...]]:
@@ -35,13 +47,7 @@ def training_views(
         By row: ``alone 1`` to ``3``, ``in a batch 1`` to ``3`` and ``evaluation after``,
         each a vector; and lines that hold for all images.
 
-    Raises:
-        DataError: more images than a person would compare.
     """
-    if len(pixels) > MOST_IMAGES:
-        raise DataError(
-            f"{len(pixels)} images: training mode is shown for at most {MOST_IMAGES}; name fewer"
-        )
     network = TrainingMode(backbone, tap)
     notes = [_explained(network)]
     views: dict[int, Views] = {}

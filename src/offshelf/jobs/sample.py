@@ -210,7 +210,7 @@ def _spawn(request: SampleRequest) -> Sample:
     began = time.time()
     done = subprocess.run(
         [sys.executable, "-m", "offshelf.jobs.sample"],
-        input=json.dumps(dataclasses.asdict(request)),
+        input=json.dumps(dataclasses.asdict(request), default=str),
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         capture_output=True,
         text=True,
