@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from offshelf.backbones.preprocess import prepare
 from offshelf.backbones.spec import InputSpec
 from offshelf.data.decode import Limits, as_rgb, decode_compact, read_bytes
-from offshelf.errors import ImageError
+from offshelf.errors import DataError, ImageError
 from offshelf.features.profile import Stopwatch
 
 AHEAD_PER_WORKER = 8
@@ -135,11 +135,17 @@ def digest_one(
 
 
 def digest_picture(picture: Picture, known: Callable[[bytes], bool], spec: InputSpec) -> Digested:
-    """Digest an image in memory; it is addressed by its pixels."""
+    """Digest an image in memory; it is addressed by its pixels.
+
+    Raises:
+        DataError: it is no image; the message begins with its name.
+    """
     try:
         rgb = as_rgb(picture.image)
     except ImageError as error:
         return Digested(picture.name, error.status, error.reason, b"", None)
+    except DataError as error:
+        raise DataError(f"{picture.name}: {error}") from error
     content = f"rgb {rgb.shape}".encode() + np.ascontiguousarray(rgb).tobytes()
     digest = hashlib.sha256(content).digest()
     pixels = None if known(digest) else prepare(rgb, spec).pixels
