@@ -1,0 +1,160 @@
+"""What an audit finds, as frozen rows: one kind of trouble, how bad, and the images of it."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from offshelf.report.rows import Cell, Column, Table
+from offshelf.report.tables import format_cell
+
+Severity = Literal["error", "warning", "note"]
+IMAGES_PER_LINE = 4
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)
+
+# Every kind of finding, in the order in which people read them.
+TITLES: Mapping[str, str] = {
+    "unreadable": "Files that cannot be used",
+    "identical": "Byte-identical images",
+    "near_duplicate": "Near-duplicate images",
+    "doubtful_label": "Labels that the other images contradict",
+    "small_class": "Small classes",
+    "imbalance": "Classes of very different size",
+    "odd_size": "Odd sizes and shapes",
+    "odd_mode": "Odd pixel modes",
+    "dark": "Very dark images",
+    "bright": "Very bright images",
+    "low_contrast": "Images with hardly any contrast",
+    "blurred": "Blurred images",
+}
+
+
+@dataclass(frozen=True)
+class ImageRef:
+    """One image of a finding.
+
+    Attributes:
+        path: the file, as the operating system opens it.
+        label: its class.
+        split: ``train`` or ``test``.
+    """
+
+    path: str
+    label: str
+    split: str
+
+    def to_json(self) -> dict[str, str]:
+        """Return the three as JSON values."""
+        return {"path": self.path, "label": self.label, "split": self.split}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong, or that a person should look at.
+
+    Attributes:
+        kind: a key of :data:`TITLES`.
+        severity: ``error`` (the accuracy of this data means less than it says), ``warning``
+            or ``note``.
+        reason: one line for a person.
+        images: the images it is about; () where it is about a class.
+        figures: what was measured, JSON values by name.
+
+    Raises:
+        ValueError: unknown kind or severity.
+
+    >>> Finding("dark", "note", "mean grey 3", (ImageRef("a.png", "cat", "train"),)).kind
+    'dark'
+    """
+
+    kind: str
+    severity: Severity
+    reason: str
+    images: tuple[ImageRef, ...] = ()
+    figures: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.kind not in TITLES or self.severity not in SEVERITIES:
+            raise ValueError(f"no finding is a {self.severity!r} of kind {self.kind!r}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the finding as JSON values."""
+        return {
+            "kind": self.kind,
+            "severity": self.severity,
+            "reason": self.reason,
+            "images": [image.to_json() for image in self.images],
+            "figures": dict(self.figures),
+        }
+
+
+def by_kind(findings: Iterable[Finding]) -> dict[str, tuple[Finding, ...]]:
+    """Return the findings of each kind, every kind in the order of :data:`TITLES`.
+
+    >>> [kind for kind, found in by_kind([Finding("dark", "note", "x")]).items() if found]
+    ['dark']
+    """
+    found: dict[str, list[Finding]] = {kind: [] for kind in TITLES}
+    for finding in findings:
+        found[finding.kind].append(finding)
+    return {kind: tuple(rows) for kind, rows in found.items()}
+
+
+def summary_table(findings: Iterable[Finding]) -> Table:
+    """Return how many findings of each kind there are, by severity.
+
+    >>> summary_table([Finding("dark", "note", "x")]).rows[8]
+    ('Very dark images', 1, 0, 0, 1)
+    """
+    columns = (
+        Column("looked for"),
+        Column("found", "integer"),
+        *(Column(f"{severity}s", "integer") for severity in SEVERITIES),
+    )
+    rows: list[tuple[Cell, ...]] = []
+    for kind, found in by_kind(findings).items():
+        counts = collections.Counter(finding.severity for finding in found)
+        rows.append((TITLES[kind], len(found), *(counts[severity] for severity in SEVERITIES)))
+    return Table("", columns, tuple(rows))
+
+
+def finding_line(finding: Finding, names: Mapping[str, str]) -> str:
+    """Return a finding on one line.
+
+    Args:
+        finding: the finding.
+        names: what to call each path.
+
+    >>> images = (ImageRef("/d/a.png", "cat", "train"), ImageRef("/d/b.png", "cat", "test"))
+    >>> finding = Finding("identical", "error", "same bytes", images)
+    >>> finding_line(finding, {"/d/a.png": "a.png", "/d/b.png": "b.png"})
+    'error    a.png = b.png: same bytes'
+    """
+    between = " = " if finding.kind == "identical" else ", "
+    paths = [image.path for image in finding.images]
+    # Every copy is named, whatever it takes: a group of copies stands for all its pairs.
+    most = len(paths) if finding.kind == "identical" else IMAGES_PER_LINE
+    listed = between.join(names.get(path, path) for path in paths[:most])
+    if len(paths) > most:
+        listed += f" and {len(paths) - most} more"
+    what = ": ".join(part for part in (listed, finding.reason) if part)
+    return format_cell(f"{finding.severity:<8} {what}", "text")
+
+
+def short_names(paths: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """Return the folder that all *paths* share, and each path below it.
+
+    >>> short_names(["/data/train/a.png", "/data/test/b.png"])
+    ('/data', {'/data/train/a.png': 'train/a.png', '/data/test/b.png': 'test/b.png'})
+    """
+    try:
+        folder = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120
+    except ValueError:  # no paths, several drives, or relative beside absolute
+        folder = ""
+    if not folder:
+        return "", {path: path for path in paths}
+    return folder, {path: os.path.relpath(path, folder) for path in paths}
