@@ -167,15 +167,13 @@ def fit_curve(
 ) -> LearningCurve:
     """Fit a learning curve to accuracies at several training set sizes.
 
-    ``error(n) = a + b n^-c`` with 0 <= a, 0 <= b and 0.05 <= c <= 2: Hestness et al., "Deep
-    learning scaling is predictable, empirically", 2017; Viering and Loog, "The shape of
-    learning curves: a review", IEEE TPAMI 45 (2023), 7799-7819, who also warn that curves
-    may leave the law, so extrapolation ends at 4 times the largest size and needs 4 sizes
-    that span a factor of 4, 3 repeats, and an exponent that the data fix. Robust: each
-    size counts by Huber's mean of its repeats. Intervals come from resampling whole
-    repeats (the same draw at every size), at the levels of the expanded percentile
-    interval of Hesterberg, "What teachers should know about the bootstrap", The American
-    Statistician 69 (2015), 371-386, which few repeats need.
+    ``error(n) = a + b n^-c`` with 0 <= a, 0 <= b, 0.05 <= c <= 2: Hestness et al., "Deep
+    learning scaling is predictable, empirically", 2017. Each size counts by Huber's mean
+    of its repeats. Extrapolation is limited and needs enough data, because curves may
+    leave the law: Viering and Loog, "The shape of learning curves: a review", IEEE TPAMI 45
+    (2023), 7799-7819. Intervals come from resampling whole repeats, at the levels of the
+    expanded percentile interval of Hesterberg, "What teachers should know about the
+    bootstrap", The American Statistician 69 (2015), 371-386, which few repeats need.
 
     Args:
         sizes: S training images per class, all different.
@@ -195,23 +193,17 @@ def fit_curve(
     >>> curve.images_for(0.93)
     129
     """
-    confidence, draw = share("confidence", confidence), np.random.default_rng(whole("seed", seed))
+    confidence, resamples = share("confidence", confidence), whole("resamples", resamples, 100)
     n, errors = _checked(sizes, accuracies)
-    repeats = errors.shape[1]
     weights = _weights(errors)
     law = fit_law(n, robust_means(errors)[None], weights)
-    resampled = None
-    if repeats >= MIN_REPEATS:
-        drawn = draw.integers(0, repeats, (whole("resamples", resamples, 100), repeats))
-        means = robust_means(np.swapaxes(errors[:, drawn], 0, 1))
-        resampled = fit_law(n, means, weights)
-    a, b, c = (float(value[0]) for value in law)
-    ends = levels(repeats, confidence)
+    resampled = _resample(n, errors, weights, resamples, whole("seed", seed))
+    ends = levels(errors.shape[1], confidence)
     return LearningCurve(
         points=tuple(_point(size, row) for size, row in zip(n.tolist(), errors, strict=True)),
-        a=a,
-        b=b,
-        c=c,
+        a=float(law.a[0]),
+        b=float(law.b[0]),
+        c=float(law.c[0]),
         a_interval=_interval(resampled.a, ends) if resampled else None,
         c_interval=_interval(resampled.c, ends) if resampled else None,
         confidence=confidence,
@@ -246,6 +238,20 @@ def _weights(errors: NDArray[np.float64]) -> NDArray[np.float64]:
     variances = errors.var(axis=1, ddof=1)
     mixed = (variances + variances.mean()) / 2
     return np.asarray(mixed.max() / mixed if mixed.max() > 0 else np.ones(len(errors)))
+
+
+def _resample(
+    n: NDArray[np.int64],
+    errors: NDArray[np.float64],
+    weights: NDArray[np.float64],
+    resamples: int,
+    seed: int,
+) -> Law | None:
+    repeats = errors.shape[1]
+    if repeats < MIN_REPEATS:
+        return None
+    drawn = np.random.default_rng(seed).integers(0, repeats, (resamples, repeats))
+    return fit_law(n, robust_means(np.swapaxes(errors[:, drawn], 0, 1)), weights)
 
 
 def _point(n: int, errors: NDArray[np.float64]) -> Point:

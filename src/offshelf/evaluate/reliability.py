@@ -172,8 +172,10 @@ def reliability_rows(
         raise DataError("confidences must be from 0 to 1")
     edges = np.linspace(0, 1, whole("bins", bins, 1) + 1)
     if binning == "mass":
-        edges = np.unique(np.quantile(sure, edges, method="inverted_cdf"))
-        edges = np.concatenate([[0.0], edges[edges > sure.min()]])
+        # The last image of each part; in whole numbers, as a share of n may be off by one.
+        last = -(-len(sure) * np.arange(1, bins + 1) // bins) - 1
+        ends = np.unique(np.sort(sure)[last])
+        edges = np.concatenate([[0.0], ends[ends > 0]])
     elif binning != "width":
         raise DataError(f"unknown binning {binning!r}: use 'width' or 'mass'")
     if len(edges) < 2:

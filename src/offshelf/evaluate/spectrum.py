@@ -174,15 +174,13 @@ def _centred(given: Products) -> tuple[Matrix, Matrix]:
 
 def _along(given: Products, mean: Matrix, values: Matrix, vectors: Matrix) -> Matrix:
     """Return U^T Y without ever making Y."""
+    which = np.eye(len(given.counts))
     if given.of_images:
-        sums = np.zeros((len(given.counts), vectors.shape[1]))
-        np.add.at(sums, given.targets, vectors)
-        return np.ascontiguousarray(sums.T)
-    totals = np.zeros((len(given.counts), len(mean)))
+        return vectors.T @ which[given.targets]
+    totals = -given.counts[:, None] * mean
     for rows in _blocks(*given.features.shape):
-        np.add.at(totals, given.targets[rows], given.features[rows].astype(np.float64))
-    totals -= given.counts[:, None] * mean
-    return vectors.T @ totals.T / np.sqrt(values)[:, None]
+        totals += which[given.targets[rows]].T @ given.features[rows].astype(np.float64)
+    return np.asarray(vectors.T @ totals.T / np.sqrt(values)[:, None])
 
 
 def _blocks(n: int, width: int) -> Iterator[slice]:

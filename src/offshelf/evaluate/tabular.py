@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from offshelf.data.names import shown
+from offshelf.data.names import counted, shown
 from offshelf.errors import DataError
 
 
@@ -36,7 +36,7 @@ def read_csv(file: Path) -> tuple[list[str], list[Sequence[str]]]:
     for number, row in enumerate(rows[1:], start=1):
         if len(row) != len(header):
             raise DataError(
-                f"{shown(file)}: row {number} below the header has {len(row)} cells, "
+                f"{shown(file)}: row {number} below the header has {counted(len(row), 'cell')}, "
                 f"the header has {len(header)}"
             )
     return header, list(rows[1:])

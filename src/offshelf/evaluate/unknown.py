@@ -104,17 +104,10 @@ def threshold_from_json(document: Any) -> Threshold:
     """
     values = document if isinstance(document, Mapping) else {}
     try:
-        measure, value = values["measure"], values["value"]
-        _check_measure(measure)
-        if (
-            isinstance(value, bool)
-            or not isinstance(value, int | float)
-            or not math.isfinite(value)
-        ):
-            raise DataError("its value is no number")
+        _check_measure(values["measure"])
         return Threshold(
-            measure,
-            float(value),
+            values["measure"],
+            float(numbers("value", [values["value"]], 1)[0]),
             share("false_reject", values["false_reject"]),
             whole("n", values["n"], 1),
             whole("rejected", values["rejected"]),
