@@ -38,20 +38,27 @@ class Flattened:
         self._backbone = backbone
 
     @functools.cached_property
+    def _shape(self) -> tuple[int, ...]:
+        shape: tuple[int, ...] = self._backbone.require(self.kind.path).shape
+        return shape
+
+    @property
     def channels(self) -> int:
         """The channels of the layer's activation."""
-        shape = self._backbone.require(self.kind.path).shape
         # Flattened features are channel-major, whatever the network's own order.
-        last = len(shape) < 3 or self._backbone.spec.channels_last
-        return int(shape[-1] if last else shape[0])
+        last = len(self._shape) < 3 or self._backbone.spec.channels_last
+        return int(self._shape[-1] if last else self._shape[0])
 
     def fill(self, target: FeatureStore, digests: list[bytes]) -> None:
         """Pool the rows of *digests* and append them to *target*."""
         for start in range(0, len(digests), ROWS_AT_A_TIME):
             part = digests[start : start + ROWS_AT_A_TIME]
             rows = self.store.read(part)
-            positions = rows.reshape(len(part), self.channels, -1)
-            for digest, row in zip(part, pooled(positions, self.kind.pooling), strict=True):
+            # A vector has no positions: it passes every pooling as it is.
+            if len(self._shape) > 1:
+                positions = rows.reshape(len(part), self.channels, -1)
+                rows = pooled(positions, self.kind.pooling)
+            for digest, row in zip(part, rows, strict=True):
                 target.append(digest, row)
 
 
