@@ -53,6 +53,8 @@ def check_target(path: Path) -> None:
     ...
     offshelf.errors.ModelFileError: .: is a folder; name a file such as my.offshelf
     """
+    if reason := obstacle(path):
+        raise ModelFileError(f"{shown(path)}: cannot be written ({reason})")
     if path.is_dir():
         raise ModelFileError(f"{shown(path)}: is a folder; name a file such as my.offshelf")
     if not path.exists():
@@ -67,6 +69,21 @@ def check_target(path: Path) -> None:
             f"{shown(path)}: exists and is no model file, so it is not replaced; "
             "choose another name"
         )
+
+
+def obstacle(target: Path) -> str:
+    """Say why no file can be put at *target*, or "" when nothing is in the way.
+
+    >>> obstacle(Path("new/folder/my.offshelf"))
+    ''
+    """
+    try:
+        above = next(folder for folder in target.absolute().parents if folder.exists())
+        if not above.is_dir():
+            return f"{shown(above)} is no folder"
+    except (OSError, ValueError) as error:
+        return str(error)
+    return "" if os.access(above, os.W_OK) else f"no permission to write in {shown(above)}"
 
 
 def write(

@@ -70,11 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     streams.prepare()
     debug = "--debug" in (sys.argv[1:] if arguments is None else arguments)
     try:
-        code = _run(arguments)
-        sys.stdout.flush()
-        return code
+        return _run(arguments)
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted: what was done is kept; run the same command to go on\n")
+        streams.complain("interrupted: what was done is kept; run the same command to go on")
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has gone; there is nobody left to tell.
@@ -85,17 +83,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         if isinstance(error, OSError):
             streams.give_up()
-        sys.stderr.write(f"error: {one_line(_reason(error))}\n")
+        streams.complain(f"error: {one_line(_reason(error))}")
         return WRONG_INPUT
 
 
 def _run(arguments: Sequence[str] | None) -> int:
     parser = build_parser()
-    options = parser.parse_args(arguments)
+    try:
+        options = parser.parse_args(arguments)
+    except SystemExit:
+        # Help and version were printed; whether they arrived shows only now.
+        sys.stdout.flush()
+        raise
     if options.command is None:
         parser.print_help(sys.stderr)
         return WRONG_INPUT
     code: int = options.run(options)
+    sys.stdout.flush()
     return code
 
 

@@ -74,6 +74,10 @@ class Parser(argparse.ArgumentParser):
             words.append(f"{name} ..." if action.nargs == "+" else name)
         self.usage = " ".join([self.prog, "[options]", *words])
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        # argparse keeps silent about help that could not be written.
+        (file or sys.stderr).write(message)
+
     def _check_value(self, action: argparse.Action, value: object) -> None:
         if action.choices is not None and value not in action.choices:
             choices = [str(choice) for choice in action.choices]

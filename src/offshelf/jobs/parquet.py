@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from offshelf import files
+from offshelf.archive import obstacle
 from offshelf.data.names import shown
 from offshelf.data.table import ImageTable
 from offshelf.errors import DataError
@@ -28,6 +29,8 @@ def check_target(out: Path, data: Path) -> None:
     Raises:
         DataError: *out* is a folder, a file that is no Parquet file, or *data* itself.
     """
+    if reason := obstacle(out):
+        raise DataError(f"{shown(out)}: cannot be written ({reason})")
     if out.is_dir():
         raise DataError(f"{shown(out)}: is a folder; name a file such as features.parquet")
     if not out.exists():

@@ -1,0 +1,390 @@
+"""The commands from end to end: exit codes, one JSON document, texts, what is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from offshelf.cli import console
+from offshelf.cli.main import main
+from offshelf.progress import Silent
+
+TORCH = ("--engine", "torch")
+
+
+class Run:
+    """One call of the command line: its exit code and what it printed."""
+
+    def __init__(self, capsys: pytest.CaptureFixture[str], *arguments: object) -> None:
+        try:
+            self.code = main([str(one) for one in arguments])
+        except SystemExit as left:
+            self.code = int(left.code or 0)
+        self.out, self.err = capsys.readouterr()
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The one JSON document on standard output, which holds nothing else."""
+
+        def refuse(word: str) -> None:
+            raise AssertionError(word)
+
+        found = json.loads(self.out, parse_constant=refuse)
+        assert isinstance(found, dict)
+        return found
+
+
+@pytest.fixture(scope="module")
+def model(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "scenes.offshelf"
+    assert main(["fit", str(scenes), "--out", str(path), "--quiet", "--json"]) == 0
+    return path
+
+
+@pytest.fixture
+def broken(tmp_path: Path, scenes: Path) -> Path:
+    """The data set with one empty test image."""
+    data = tmp_path / "broken"
+    shutil.copytree(scenes, data)
+    (data / "test" / "checks" / "empty.png").touch()
+    return data
+
+
+def test_fit_as_text(capsys: pytest.CaptureFixture[str], tmp_path: Path, scenes: Path) -> None:
+    run = Run(capsys, "fit", scenes, "--out", tmp_path / "m.offshelf")
+    assert run.code == 0
+    assert "Per class\nclass    images  precision" in run.out
+    assert "\naccuracy    " in run.out
+    assert "% (95 % interval " in run.out
+    assert "\nimages      18 to train, 12 to test, 0 left out\n" in run.out
+    assert "\nfeatures    efficientnet_lite0 penultimate, avg: 1,280 of an image\n" in run.out
+    holds = "(holds 3 of your test images for its self-test)"
+    assert run.out.endswith(f"\nmodel       {tmp_path / 'm.offshelf'} {holds}\n")
+
+
+def test_fit_without_a_file_says_so(capsys: pytest.CaptureFixture[str], scenes: Path) -> None:
+    run = Run(capsys, "fit", scenes)
+    assert run.out.endswith("model       not kept; --out MODEL.offshelf keeps it\n")
+
+
+def test_fit_as_json(capsys: pytest.CaptureFixture[str], tmp_path: Path, scenes: Path) -> None:
+    out = tmp_path / "new" / "folder" / "m.offshelf"
+    run = Run(capsys, "fit", scenes, "--json", "--out", out, "--samples", "0")
+    assert (run.code, run.err) == (0, "")
+    fields = "accuracy accuracy_interval balanced_accuracy n_train n_test n_failed classes backbone"
+    fields += " layer dimension head C seconds model"
+    assert set(fields.split()) <= set(run.document)
+    assert run.document["model"] == str(out)
+    assert out.is_file()
+
+
+def test_extract_as_json(capsys: pytest.CaptureFixture[str], tmp_path: Path, broken: Path) -> None:
+    out = tmp_path / "f.parquet"
+    run = Run(capsys, "extract", broken / "test", "-o", out, "--json", "--quiet")
+    document = run.document
+    fields = "n_ok n_failed failures images_per_second layers out".split()  # noqa: SIM905
+    assert set(fields) <= set(document)
+    assert (document["n_ok"], document["n_failed"], document["out"]) == (12, 1, str(out))
+    (failure,) = document["failures"]
+    assert failure["path"].endswith("empty.png")
+    assert (failure["status"], failure["reason"]) == ("empty", "the file is empty")
+    (layer,) = document["layers"]
+    assert (layer["name"], layer["pooling"], layer["dimension"]) == ("penultimate", "avg", 1280)
+    assert len(pq.read_table(out)) == 13
+
+
+def test_extract_as_text(capsys: pytest.CaptureFixture[str], tmp_path: Path, broken: Path) -> None:
+    out = tmp_path / "f.parquet"
+    words = ["-l", "penultimate", "-l", "stage5", "--pooling", "max", *TORCH]
+    run = Run(capsys, "extract", broken / "test" / "checks", "--out", out, *words)
+    assert run.code == 0
+    assert "images   4, 1 left out\n" in run.out
+    assert "column   penultimate_max: 1,280 float32 of an image\n" in run.out
+    assert "column   stage5_max: 112 float32 of an image\n" in run.out
+    assert "images/s from files to features\n" in run.out
+    assert f"file     {out}\nleft out: {broken}/test/checks/empty.png: empty, the file" in run.out
+    again = Run(capsys, "extract", broken / "test" / "checks", "--out", out, *words)
+    assert "speed    all features were in the store\n" in again.out
+
+
+def test_extract_writes_to_a_stated_default(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    scenes: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = Run(capsys, "extract", scenes / "test" / "noise" / "0.png", "--json")
+    assert run.document["out"] == "features.parquet"
+    assert [path.name for path in tmp_path.iterdir()] == ["features.parquet"]
+
+
+def test_predict_as_text(capsys: pytest.CaptureFixture[str], model: Path, broken: Path) -> None:
+    run = Run(capsys, "predict", model, broken / "test" / "checks", "--top", "2")
+    header, rule, *rows = run.out.split("\n\n")[0].splitlines()
+    assert header.split() == ["image", "label", "score", "then"]
+    assert set(rule) <= {"-", " "}
+    assert len(rows) == 4
+    assert all(len(row.split()) == 5 for row in rows)
+    assert f"left out: {broken}/test/checks/empty.png: empty, the file is empty\n" in run.out
+    assert "score: how far the image is on its class's side; no probability\n" in run.out
+
+
+def test_predict_as_csv(capsys: pytest.CaptureFixture[str], model: Path, broken: Path) -> None:
+    run = Run(capsys, "predict", model, broken / "test" / "checks", "--csv")
+    rows = list(csv.DictReader(io.StringIO(run.out)))
+    assert len(rows) == 5
+    names = ["path", "status", "reason", "label", "score:checks", "score:noise", "score:stripes"]
+    assert list(rows[0]) == names
+    bad = next(row for row in rows if row["status"] != "ok")
+    assert (bad["label"], bad["score:noise"]) == ("", "")
+    assert float(rows[0]["score:checks"]) < 10
+
+
+def test_predict_as_json(capsys: pytest.CaptureFixture[str], model: Path, broken: Path) -> None:
+    document = Run(capsys, "predict", model, broken / "test", "--json").document
+    assert (document["n_ok"], document["n_failed"]) == (12, 1)
+    assert [set(row) for row in document["predictions"]] == [
+        {"path", "status", "reason", "label", "scores"}
+    ] * 13
+    assert document["classes"] == ["checks", "noise", "stripes"]
+    run = Run(capsys, "predict", model, broken, "--json", "--csv")
+    assert (run.code, run.err) == (2, "error: --csv and --json: choose one\n")
+
+
+def test_evaluate_as_text_and_json(
+    capsys: pytest.CaptureFixture[str], model: Path, broken: Path
+) -> None:
+    text = Run(capsys, "evaluate", model, broken).out
+    assert "\nimages    12 (test), 1 left out\n" in text
+    assert f"\nmodel     {model}: efficientnet_lite0 penultimate_avg\n" in text
+    document = Run(capsys, "evaluate", model, broken, "--json", "--split", "all").document
+    assert (document["split"], document["n_test"]) == ("all", 30)
+    one = Run(capsys, "evaluate", model, broken / "test", "--split", "test")
+    assert one.code == 0
+
+
+def test_classes_without_images_are_not_rows(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, model: Path, scenes: Path
+) -> None:
+    shutil.copytree(scenes / "test" / "noise", tmp_path / "data" / "noise")
+    text = Run(capsys, "evaluate", model, tmp_path / "data").out
+    assert "\nstripes " not in text.split("Most confused")[0]
+    assert "(2 of the classes have no images here)" in text
+
+
+@pytest.mark.parametrize("command", ["fit", "extract", "evaluate", "predict"])
+def test_strict_ends_with_1_when_an_image_failed(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    model: Path,
+    broken: Path,
+    scenes: Path,
+    command: str,
+) -> None:
+    words = [model] if command in ("evaluate", "predict") else []
+    end = ["--out", tmp_path / "f.parquet"] if command == "extract" else []
+    for data, code in ((broken, 1), (scenes, 0)):
+        assert Run(capsys, command, *words, data, *end, "--strict", "--quiet").code == code
+    assert Run(capsys, command, *words, broken, *end, "--quiet").code == 0
+
+
+@pytest.fixture(scope="module")
+def untrained(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    model = tmp_path_factory.mktemp("model") / "random.offshelf"
+    words = ["fit", str(scenes), "--weights", "random", "--out", str(model), *TORCH, "--samples=0"]
+    assert main(words) == 0
+    return model
+
+
+@pytest.mark.parametrize("command", ["fit", "extract", "evaluate", "predict"])
+def test_random_weights_are_marked_in_text_and_json(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    scenes: Path,
+    untrained: Path,
+    command: str,
+) -> None:
+    words = {
+        "fit": [scenes, "--weights", "random"],
+        "extract": [scenes, "--weights", "random", "--out", tmp_path / "f.parquet"],
+        "evaluate": [untrained, scenes],
+        "predict": [untrained, scenes / "test" / "noise"],
+    }[command]
+    run = Run(capsys, command, *words, *TORCH)
+    assert run.code == 0
+    assert "UNTRAINED network (random weights): this says nothing about your images" in run.out
+    document = Run(capsys, command, *words, *TORCH, "--json").document
+    assert (document["trained_weights"], document["weights_sha256"]) == (False, "random-0")
+    note = "note: efficientnet_lite0: random weights; every result is of an UNTRAINED network\n"
+    assert note in run.err
+
+
+def test_notes_go_to_standard_error_and_quiet_drops_them(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, scenes: Path
+) -> None:
+    shutil.copytree(scenes, tmp_path / "data")
+    (tmp_path / "data" / "test" / "noise").rename(tmp_path / "data" / "test" / "Noise")
+    loud = Run(capsys, "fit", tmp_path / "data", "--json")
+    assert loud.err.startswith("note: ")
+    assert "nearly the same name: 'Noise as noise'" in loud.err
+    assert loud.document["warnings"]
+    assert Run(capsys, "fit", tmp_path / "data", "--json", "--quiet").err == ""
+
+
+WRONG = [
+    ("fit {root}/nowhere", "nowhere: no such file or folder."),
+    ("fit {scenes}/test/noise/0.png", "0.png: is one image; DATA is a folder of class folders"),
+    ("fit {scenes} -b vgg_16", "no backbone 'vgg_16'. Did you mean 'vgg16'"),
+    ("fit {scenes} -l penultimat", "no layer 'penultimat'. Did you mean 'penultimate'?"),
+    ("fit {scenes} --pooling agv", "no pooling 'agv': flatten, avg, max, gem. Did you mean 'avg'?"),
+    ("fit {scenes} --head smv", "unknown head 'smv': the heads are "),
+    ("fit {scenes} --normalisation l1", "unknown normalisation 'l1': use 'l2' or 'none'"),
+    ("fit {scenes} --resize squsah", "no resize mode 'squsah': squash, crop, letterbox."),
+    ("fit {scenes} --engine opnvino", "no engine 'opnvino': auto, openvino, torch. Did you mean"),
+    ("fit {scenes} --precision fp61", "no precision 'fp61': "),
+    ("fit {scenes} --weights nope.pth", "nope.pth: no such file, and efficientnet_lite0 has no"),
+    ("fit {scenes} --C 0", "C must be a positive finite number, got 0.0: 1 is the default"),
+    ("fit {scenes} --C nan", "C must be a positive finite number, got nan: 1 is the default"),
+    ("fit {scenes}/train --test-size 2", "test_size is a share between 0 and 1 such as 0.25"),
+    ("fit {scenes} --out {root}", "is a folder; name a file such as my.offshelf"),
+    ("fit {scenes} --out {root}/photo.jpg", "exists and is no model file, so it is not replaced"),
+    ("fit {scenes} --out {root}/photo.jpg/m", "photo.jpg/m: cannot be written ("),
+    ("extract {scenes} --out {root}/photo.jpg/f", "photo.jpg is no folder)"),
+    ("extract {scenes} --out {root}", "is a folder; name a file such as features.parquet"),
+    ("extract {scenes} --out {root}/photo.jpg", "exists and is no Parquet file, so it is not"),
+    ("predict {root}/nope.offshelf {scenes}", "nope.offshelf: no such model file"),
+    ("predict {root}/photo.jpg {scenes}", "photo.jpg: is damaged or no .offshelf model file"),
+    ("predict {root} {scenes}", "is a folder, not a model file"),
+    ("predict {model} {root}/nowhere", "nowhere: no such file or folder."),
+    ("evaluate {model} {scenes} --split tset", "no split 'tset': test, train, all. Did you mean"),
+    ("layers vgg61", "no backbone 'vgg61'. Did you mean 'vgg"),
+    ("weights add {root}/x.pth -b vgg16", "x.pth: no such file"),
+    ("weights add {root}/photo.jpg -b vgg16", "photo.jpg: neither a safetensors nor a torch"),
+]
+
+
+@pytest.mark.parametrize(("line", "text"), WRONG, ids=[row[0] for row in WRONG])
+def test_wrong_input_is_one_line_and_code_2(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    scenes: Path,
+    model: Path,
+    line: str,
+    text: str,
+) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8\xff\xe0")
+    words = [word.format(root=tmp_path, scenes=scenes, model=model) for word in line.split()]
+    run = Run(capsys, *words, "--quiet")
+    assert (run.code, run.out) == (2, "")
+    assert run.err.startswith("error: ")
+    assert text in run.err
+    assert run.err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
+
+
+def test_debug_shows_where_an_error_came_from(tmp_path: Path) -> None:
+    from offshelf.errors import DataError
+
+    with pytest.raises(DataError, match="no such file or folder"):
+        main(["fit", str(tmp_path / "nowhere"), "--debug"])
+
+
+def test_an_unexpected_error_of_the_system_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(24, "Too many open files", "somewhere")
+
+    monkeypatch.setattr("offshelf.jobs.backbones.backbone_rows", fail)
+    run = Run(capsys, "backbones")
+    assert (run.code, run.err) == (2, "error: somewhere: Too many open files\n")
+
+
+def test_an_interruption_keeps_what_was_done(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    scenes: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Impatient(Silent):
+        def advance(self, *_: int) -> None:
+            raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def impatient(quiet: bool) -> Iterator[Silent]:
+        yield Impatient()
+
+    words = ["extract", scenes, "--out", tmp_path / "f.parquet", "--layer", "stage5", *TORCH]
+    with monkeypatch.context() as patch:
+        patch.setattr(console, "progress", impatient)
+        run = Run(capsys, *words)
+    text = "interrupted: what was done is kept; run the same command to go on\n"
+    assert (run.code, run.out, run.err) == (130, "", text)
+    assert list(tmp_path.iterdir()) == []
+    document = Run(capsys, *words, "--json").document
+    assert 0 < document["computed"] < document["n_ok"] == 30
+
+
+def test_backbones(capsys: pytest.CaptureFixture[str]) -> None:
+    text = Run(capsys, "backbones").out
+    assert "efficientnet_lite0     4,652,008" in text
+    assert "no: download" in text
+    rows = Run(capsys, "backbones", "--available", "--json").document["backbones"]
+    assert rows[0]["name"] == "efficientnet_lite0"
+    assert all(row["available"] and Path(row["path"]).is_file() for row in rows)
+    assert {"licence", "parameters", "input_size", "where", "weights", "bytes"} <= set(rows[0])
+
+
+def test_layers(capsys: pytest.CaptureFixture[str]) -> None:
+    text = Run(capsys, "layers", "vgg16").out
+    assert "pool5        features.30" in text
+    rows = Run(capsys, "layers", "vgg16", "--json").document["layers"]
+    pool5 = next(row for row in rows if row["name"] == "pool5")
+    assert (pool5["shape"], pool5["pooled_dimension"]) == ([512, 7, 7], 512)
+    every = Run(capsys, "layers", "alexnet", "--all", "--json").document["layers"]
+    assert len(every) > 20
+
+
+def test_weights(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    cache = ("--cache-dir", tmp_path)
+    rows = Run(capsys, "weights", "list", "--json", *cache).document["weights"]
+    file = next(row["path"] for row in rows if row["name"] == "efficientnet_lite0")
+    text = Run(capsys, "weights", "list", *cache).out
+    assert file in text
+    added = Run(capsys, "weights", "add", file, "-b", "efficientnet_lite0", "--json", *cache)
+    assert added.document["origin"] == "weights folder"
+    assert Path(added.document["path"]).is_relative_to(tmp_path)
+    fetched = Run(capsys, "weights", "fetch", "efficientnet_lite0", *cache)
+    assert fetched.code == 0
+    assert f"weights folder: {tmp_path}" in fetched.out
+
+
+def test_doctor(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    text = Run(capsys, "doctor", "--cache-dir", tmp_path)
+    assert (text.code, "PROBLEM" in text.out) == (0, False)
+    assert "\nok  default weights" in text.out
+    document = Run(capsys, "doctor", "--json", "--cache-dir", tmp_path).document
+    assert document["ok"] is True
+    assert {"offshelf", "python", "torch"} <= set(document["versions"])
+
+
+def test_doctor_says_what_is_wrong(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> str:
+        raise ImportError("no module\nof that name")
+
+    monkeypatch.setattr("offshelf.jobs.doctor._torch", fail)
+    run = Run(capsys, "doctor")
+    assert run.code == 1
+    assert "PROBLEM  torch            no module of that name\n" in run.out

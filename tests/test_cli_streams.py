@@ -1,0 +1,135 @@
+"""Standard output and error in every state: closed, full, gone, of another encoding; Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+COMMAND = [sys.executable, "-m", "offshelf.cli.main"]
+linux = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+posix = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
+
+
+def offshelf(*arguments: str, **settings: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments], capture_output=True, text=True, check=False, **settings
+    )
+
+
+def shell(line: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a shell line in which "$@" is offshelf with *arguments*."""
+    return subprocess.run(
+        ["sh", "-c", line, "sh", *COMMAND, *arguments], capture_output=True, text=True, check=False
+    )
+
+
+@posix
+@pytest.mark.parametrize("words", [["--help"], ["backbones"], ["backbones", "--json"]])
+def test_a_reader_that_goes_away_is_no_error(words: list[str]) -> None:
+    result = shell('{ "$@"; echo "code $?" >&2; } | true', *words)
+    assert result.stderr in ("code 0\n", "")
+
+
+@linux
+@pytest.mark.parametrize("words", [["--help"], ["backbones"], ["backbones", "--json"]])
+def test_a_full_disk_is_one_line(words: list[str]) -> None:
+    result = shell('"$@" > /dev/full', *words)
+    assert result.stderr == "error: output: No space left on device\n"
+    assert result.returncode == 2
+
+
+@posix
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_as_good_as_the_null_device(tmp_path: Path, redirection: str) -> None:
+    result = shell(f'"$@" {redirection}', "backbones", "--cache-dir", str(tmp_path))
+    assert result.returncode == 0
+    assert result.stderr == ""
+    result = shell(f'"$@" {redirection}', "fit", str(tmp_path / "nowhere"))
+    assert result.returncode == 2
+    assert result.stderr == "" if "2>" in redirection else "no such file" in result.stderr
+
+
+@posix
+def test_a_model_is_whole_when_standard_output_was_closed(tmp_path: Path, scenes: Path) -> None:
+    model = str(tmp_path / "m.offshelf")
+    result = shell('"$@" >&-', "fit", str(scenes), "--out", model, "--quiet")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert offshelf("predict", model, str(scenes / "test"), "--quiet").returncode == 0
+
+
+def test_any_encoding_of_the_terminal_will_do(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    result = offshelf("fit", str(tmp_path / "Füchse"), env=environment)
+    assert "F\\xfcchse: no such file or folder" in result.stderr
+    assert result.returncode == 2
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory, scenes: Path) -> Path:
+    """A data set whose folder is no UTF-8, with a class name that would redden a terminal."""
+    folder = tmp_path_factory.mktemp("odd") / "caf\udce9"
+    shutil.copytree(scenes, folder)
+    for split in ("train", "test"):
+        (folder / split / "noise").rename(folder / split / "\x1b[31mnoise, \n")
+    return folder
+
+
+@posix
+def test_names_that_are_no_utf8(tmp_path: Path, odd: Path) -> None:
+    model = str(tmp_path / "m.offshelf")
+    result = offshelf("fit", str(odd), "--out", model)
+    assert result.returncode == 0, result.stderr
+    assert "\\x1b[31mnoise, \\n" in result.stdout
+    assert "\x1b" not in result.stdout + result.stderr
+    text = offshelf("predict", model, str(odd / "test"))
+    assert "caf\\udce9" in text.stdout
+    assert "\x1b" not in text.stdout
+    table = offshelf("predict", model, str(odd / "test"), "--csv")
+    assert "caf\\udce9" in table.stdout
+    document = json.loads(offshelf("predict", model, str(odd / "test"), "--json").stdout)
+    paths = [row["path"] for row in document["predictions"]]
+    assert all(Path(path).is_file() for path in paths)
+    assert "\x1b[31mnoise, \n" in document["classes"]
+
+
+@posix
+def test_ctrl_c_is_one_line(tmp_path: Path) -> None:
+    data, cache = tmp_path / "data", tmp_path / "cache"
+    for name in ("a", "b"):
+        (data / name).mkdir(parents=True)
+        for number in range(1500):
+            shade = (number % 251, number // 251, ord(name))
+            Image.new("RGB", (8, 8), shade).save(data / name / f"{number}.bmp")
+    words = ["extract", data, "--out", tmp_path / "f.parquet", "--cache-dir", cache]
+    with subprocess.Popen(
+        [*COMMAND, *words, "--engine", "torch"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        _wait_for_work(process, cache)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    lines = [line for line in err.splitlines() if not line.startswith(("note:", "images:"))]
+    assert lines == ["interrupted: what was done is kept; run the same command to go on"]
+    assert (process.returncode, out) == (130, "")
+    assert not (tmp_path / "f.parquet").exists()
+
+
+def _wait_for_work(process: subprocess.Popen[str], cache: Path) -> None:
+    for _ in range(600):
+        if process.poll() is not None or list(cache.rglob("manifest.json")):
+            time.sleep(1.5)
+            return
+        time.sleep(0.1)
+    pytest.fail("no store was begun in a minute")
