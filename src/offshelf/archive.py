@@ -78,7 +78,8 @@ def obstacle(target: Path) -> str:
     ''
     """
     try:
-        above = next(folder for folder in target.absolute().parents if folder.exists())
+        place = target.absolute()
+        above = next((folder for folder in place.parents if folder.exists()), place)
         if not above.is_dir():
             return f"{shown(above)} is no folder"
     except (OSError, ValueError) as error:
