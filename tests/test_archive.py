@@ -86,7 +86,7 @@ def test_a_folder_or_another_file_is_no_target(tmp_path: Path) -> None:
     archive.check_target(tmp_path / "not" / "there.offshelf")
     with pytest.raises(ModelFileError, match=r"is a folder; name a file such as my.offshelf"):
         archive.check_target(tmp_path)
-    for folder in (Path("."), Path("/")):
+    for folder in (Path(), Path("/")):
         with pytest.raises(ModelFileError, match="is a folder"):
             archive.check_target(folder)
     with pytest.raises(ModelFileError, match=r"photo.jpg is no folder\)"):
