@@ -20,14 +20,6 @@ def shared() -> Path:
     return folder
 
 
-@pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One cache folder for the whole session: no test reads or writes the user's own."""
-    folder = tmp_path_factory.mktemp("cache")
-    os.environ["OFFSHELF_CACHE_DIR"] = str(folder)
-    return folder
-
-
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small data set that a network tells apart: stripes, checks and noise; train and test."""
