@@ -118,9 +118,9 @@ def test_the_same_seed_is_the_same_whatever_the_order_and_the_place(make):
     order = np.random.default_rng(0).permutation(len(TABLE)).tolist()
     shuffled = reordered(TABLE, order)
     assert by_path(shuffled, make(shuffled, seed=5)) == expected
-    elsewhere = make_table(SIZES, root="/mnt/other/data")
+    elsewhere = make_table(SIZES, root="/media/other/data")
     found = by_path(elsewhere, make(elsewhere, seed=5))
-    moved = [[{p.replace("/mnt/other", "") for p in side} for side in fold] for fold in found]
+    moved = [[{p.replace("/media/other", "") for p in side} for side in fold] for fold in found]
     assert moved == [list(fold) for fold in expected]
     assert by_path(TABLE, make(TABLE, seed=6)) != expected
 

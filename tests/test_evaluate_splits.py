@@ -61,7 +61,7 @@ def test_the_data_may_lie_elsewhere_and_in_another_order(tmp_path, ending):
     write_splits(file, TABLE, SPLITS)
     order = [5, 2, 7, 0, 1, 6, 3, 4]
     other = ImageTable(
-        tuple(PATHS[i].replace("/d/", "/mnt/e/") for i in order),
+        tuple(PATHS[i].replace("/d/", "/media/e/") for i in order),
         tuple(TABLE.labels[i] for i in order),
         TABLE.splits,
         TABLE.classes,

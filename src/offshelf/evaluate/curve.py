@@ -168,12 +168,11 @@ def fit_curve(
     """Fit a learning curve to accuracies at several training set sizes.
 
     ``error(n) = a + b n^-c`` with 0 <= a, 0 <= b, 0.05 <= c <= 2: Hestness et al., "Deep
-    learning scaling is predictable, empirically", 2017. Each size counts by Huber's mean
-    of its repeats. Extrapolation is limited and needs enough data, because curves may
-    leave the law: Viering and Loog, "The shape of learning curves: a review", IEEE TPAMI 45
-    (2023), 7799-7819. Intervals come from resampling whole repeats, at the levels of the
-    expanded percentile interval of Hesterberg, "What teachers should know about the
-    bootstrap", The American Statistician 69 (2015), 371-386, which few repeats need.
+    learning scaling is predictable, empirically", 2017; with caution, as curves may leave
+    the law: Viering and Loog, "The shape of learning curves", IEEE TPAMI 45 (2023), 7799.
+    Each size counts by Huber's mean of its repeats. Intervals come from resampling whole
+    repeats, at the levels of the expanded percentile interval, which few repeats need:
+    Hesterberg, The American Statistician 69 (2015), 371-386.
 
     Args:
         sizes: S training images per class, all different.
@@ -198,14 +197,12 @@ def fit_curve(
     weights = _weights(errors)
     law = fit_law(n, robust_means(errors)[None], weights)
     resampled = _resample(n, errors, weights, resamples, whole("seed", seed))
-    ends = levels(errors.shape[1], confidence)
     return LearningCurve(
-        points=tuple(_point(size, row) for size, row in zip(n.tolist(), errors, strict=True)),
-        a=float(law.a[0]),
-        b=float(law.b[0]),
-        c=float(law.c[0]),
-        a_interval=_interval(resampled.a, ends) if resampled else None,
-        c_interval=_interval(resampled.c, ends) if resampled else None,
+        tuple(_point(size, row) for size, row in zip(n.tolist(), errors, strict=True)),
+        float(law.a[0]),
+        float(law.b[0]),
+        float(law.c[0]),
+        *_intervals(resampled, levels(errors.shape[1], confidence)),
         confidence=confidence,
         doubts=tuple(_doubts(n, law, resampled)),
         backtest=_backtest(n, errors, weights),
@@ -259,9 +256,14 @@ def _point(n: int, errors: NDArray[np.float64]) -> Point:
     return Point(n, float(1 - errors.mean()), sd, len(errors))
 
 
-def _interval(values: NDArray[np.float64], ends: tuple[float, float]) -> tuple[float, float]:
-    low, high = np.quantile(values, ends)
-    return float(low), float(high)
+def _intervals(
+    resampled: Law | None, ends: tuple[float, float]
+) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:
+    """Return the intervals of a and c."""
+    if resampled is None:
+        return None, None
+    (a_low, a_high), (c_low, c_high) = (np.quantile(v, ends) for v in (resampled.a, resampled.c))
+    return (float(a_low), float(a_high)), (float(c_low), float(c_high))
 
 
 def _doubts(n: NDArray[np.int64], law: Law, resampled: Law | None) -> list[str]:

@@ -144,7 +144,7 @@ def spectrum(given: Products, *, centred: bool) -> Spectrum:
     mean = given.mean if centred else np.zeros_like(given.mean)
     if centred:
         matrix, norms = _centred(given)
-    values, vectors = np.linalg.eigh(matrix)
+    values, vectors = _eigen(matrix)
     # Below this a value is rounding of the largest product, before the mean was taken away.
     floor = max(given.features.shape) * np.finfo(np.float64).eps * given.matrix.diagonal().sum()
     kept = np.flatnonzero(values > floor)[::-1]
@@ -157,6 +157,15 @@ def spectrum(given: Products, *, centred: bool) -> Spectrum:
     return Spectrum(
         values, along, energy, n, dimension, fourth, left, vectors, given.features, mean
     )
+
+
+def _eigen(matrix: Matrix) -> tuple[Matrix, Matrix]:
+    """Decompose with one thread of BLAS: more wait for each other, on a busy machine for long."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1, user_api="blas"):
+        values, vectors = np.linalg.eigh(matrix)
+    return values, vectors
 
 
 def _centred(given: Products) -> tuple[Matrix, Matrix]:
