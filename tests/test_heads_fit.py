@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits, make_classification
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import Normalizer, normalize
+from sklearn.preprocessing import normalize
 from sklearn.svm import LinearSVC
 
 from offshelf.errors import HeadError
-from offshelf.heads import linear
+from offshelf.heads import newton
 from offshelf.heads.fit import decision, fit_head
-from offshelf.heads.scaling import scaled_block, training_rows
+from offshelf.heads.head import FittedHead
+from offshelf.heads.scaling import scale_rows, scaled_block
 from offshelf.heads.table import get_fitter, kinds
 
 
@@ -38,34 +36,56 @@ def _names(k: int) -> tuple[str, ...]:
     return tuple(f"class {i}" for i in range(k))
 
 
-@pytest.mark.parametrize("c", [0.01, 1.0, 10.0])
+def _reference(rows: np.ndarray, targets: np.ndarray, c: float) -> np.ndarray:
+    """LinearSVC's decision in two columns at least, from the primal run to a tight end."""
+    model = LinearSVC(C=c, dual=False, tol=1e-10, max_iter=10_000)
+    scores = model.fit(rows.astype(np.float64), targets).decision_function(rows)
+    return np.stack([-scores, scores], axis=1) if scores.ndim == 1 else scores
+
+
+@pytest.mark.parametrize("c", [0.01, 1.0, 100.0])
 @pytest.mark.parametrize("k", [2, 3, 7])
-@pytest.mark.parametrize(("n", "dimension"), [(210, 20), (210, 600)], ids=["primal", "dual"])
+@pytest.mark.parametrize(
+    ("n", "dimension"), [(210, 20), (210, 100), (210, 600)], ids=["factored", "dense", "wide"]
+)
 @pytest.mark.parametrize("normalisation", ["l2", "none"])
 def test_scores_and_labels_are_those_of_linear_svc(normalisation, n, dimension, k, c):
     features, targets = _generated(k, n, dimension)
+    # Long rows would keep LinearSVC, not this head, from its minimum.
+    features *= np.float32(0.1)
     head = fit_head("svm", features, targets, _names(k), c=c, normalisation=normalisation)
-    rows = normalize(features) if normalisation == "l2" else features
-    model = LinearSVC(C=c, random_state=0, max_iter=10_000).fit(rows, targets)
-    expected = model.decision_function(rows)
-    if k == 2:
-        expected = np.stack([-expected, expected], axis=1)
+    rows = scaled_block(features, normalisation)
+    expected = _reference(rows, targets, c)
     scores = decision(head, features)
     assert scores.shape == (n, k)
     assert scores.dtype == np.float32
-    np.testing.assert_allclose(scores, expected, atol=1e-5, rtol=1e-5)
-    assert np.array_equal(scores.argmax(axis=1), model.predict(rows))
-    weight = model.coef_ if k > 2 else np.concatenate([-model.coef_, model.coef_])
-    assert np.array_equal(head.arrays["weight"], weight.astype(np.float32))
+    assert head.notes == ()
+    np.testing.assert_allclose(scores, expected, atol=1e-4, rtol=0)
+    assert np.array_equal(scores.argmax(axis=1), expected.argmax(axis=1))
 
 
-def test_real_digits_agree_with_a_scikit_learn_pipeline():
+@pytest.mark.parametrize("c", [0.01, 1.0, 100.0])
+def test_real_digits_agree_with_linear_svc(c):
     features, targets = load_digits(return_X_y=True)
+    train, test = np.arange(len(targets)) % 3 > 0, np.arange(len(targets)) % 3 == 0
     features = features.astype(np.float32)
-    head = fit_head("svm", features, targets, [str(i) for i in range(10)])
-    model = make_pipeline(Normalizer(), LinearSVC(random_state=0)).fit(features, targets)
-    assert np.array_equal(head.arrays["weight"], model[-1].coef_.astype(np.float32))
-    assert np.array_equal(decision(head, features).argmax(axis=1), model.predict(features))
+    names = [str(i) for i in range(10)]
+    head = fit_head("svm", features[train], targets[train], names, c=c)
+    rows = scaled_block(features, "l2")
+    model = LinearSVC(C=c, dual=False, tol=1e-10, max_iter=10_000)
+    model.fit(rows[train], targets[train])
+    scores = decision(head, features[test])
+    np.testing.assert_allclose(scores, model.decision_function(rows[test]), atol=1e-4)
+    assert np.array_equal(scores.argmax(axis=1), model.predict(rows[test]))
+
+
+def test_linear_svc_as_it_comes_agrees_too():
+    features, targets = _generated(5, 150, 400)
+    head = fit_head("svm", features, targets, _names(5))
+    rows = normalize(features)
+    model = LinearSVC(random_state=0).fit(rows, targets)
+    np.testing.assert_allclose(decision(head, features), model.decision_function(rows), atol=1e-3)
+    assert np.array_equal(decision(head, features).argmax(axis=1), model.predict(rows))
 
 
 def test_the_head_says_what_it_is():
@@ -76,7 +96,7 @@ def test_the_head_says_what_it_is():
         "C": 2.0,
         "seed": 5,
         "loss": "squared_hinge",
-        "tolerance": 1e-4,
+        "tolerance": 2e-5,
     }
     assert (head.dimension, head.notes) == (12, ())
     assert {name: (a.shape, a.dtype.name) for name, a in head.arrays.items()} == {
@@ -118,7 +138,7 @@ def test_one_row_alone_scores_as_in_any_batch(n, dimension, k, normalisation, da
         "weight": rng.standard_normal((k, dimension), dtype=np.float32),
         "bias": rng.standard_normal(k, dtype=np.float32),
     }
-    head = linear.FittedHead("svm", _names(k), arrays, {}, normalisation)
+    head = FittedHead("svm", _names(k), arrays, {}, normalisation)
     features = rng.standard_normal((n, dimension), dtype=np.float32)
     features[rng.random(n) < 0.1] = 0
     scores = decision(head, features)
@@ -141,7 +161,7 @@ def test_zero_vectors_stay_zero_and_score_the_bias():
     features[7] = 0
     head = fit_head("svm", features, targets, _names(3))
     assert np.array_equal(decision(head, features)[7], head.arrays["bias"])
-    assert np.array_equal(training_rows(features, "l2")[7], np.zeros(12))
+    assert np.array_equal(scale_rows(features, "l2").take([7]), np.zeros((1, 12)))
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e30], ids=["tiny", "huge"])
@@ -154,23 +174,11 @@ def test_normalisation_survives_values_whose_squares_leave_float32(scale):
     )
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("shape", [(1, 1), (700, 900), (3000, 101), (40, 25_088)])
-def test_training_rows_have_the_bits_of_scikit_learn(shape, dtype):
-    features = np.random.default_rng(0).standard_normal(shape).astype(dtype)
-    features[::7] = 0
-    before = features.copy()
-    rows = training_rows(features, "l2")
-    assert np.array_equal(rows, normalize(features).astype(np.float64))
-    np.testing.assert_allclose(rows, scaled_block(features, "l2"), rtol=2e-6)
-    assert np.array_equal(features, before)
-
-
 @pytest.mark.parametrize("dtype", [np.float16, np.int32])
 def test_other_real_types_are_normalised_as_precisely(dtype):
     features = (np.random.default_rng(0).standard_normal((9, 30)) * 100).astype(dtype)
     expected = normalize(features.astype(np.float64))
-    np.testing.assert_allclose(training_rows(features, "l2"), expected, rtol=1e-6)
+    np.testing.assert_allclose(scale_rows(features, "l2").take(slice(None)), expected, rtol=1e-6)
 
 
 def test_no_images_give_no_scores():
@@ -179,47 +187,13 @@ def test_no_images_give_no_scores():
     assert decision(head, features[:0]).shape == (0, 3)
 
 
-@pytest.mark.parametrize(
-    ("rounds", "notes"),
-    [
-        ({"auto": 9_999}, ()),
-        (
-            {"auto": 10_000, False: 12},
-            (
-                "svm: the dual solver did not converge in 10000 rounds at C=1; "
-                "solved in the primal instead",
-            ),
-        ),
-        (
-            {"auto": 10_000, False: 10_000},
-            (
-                "svm: not converged after 10000 rounds at C=1; "
-                "scores are approximate, a smaller C converges",
-            ),
-        ),
-    ],
-    ids=["converged", "primal instead", "neither"],
-)
-def test_a_solver_that_does_not_converge_is_a_note(monkeypatch, rounds, notes):
-    train = linear._train
-
-    def counted(rows, targets, options, dual):
-        model = train(rows, targets, options, dual)
-        model.n_iter_ = rounds[dual]
-        return model
-
-    monkeypatch.setattr(linear, "_train", counted)
-    features, targets = _generated(3, 60, 200)
-    assert fit_head("svm", features, targets, _names(3)).notes == notes
-
-
-def test_a_solver_that_does_not_converge_leaks_no_warning(monkeypatch):
-    monkeypatch.setattr(linear, "MAX_ITERATIONS", 1)
-    features, targets = _generated(3, 60, 200)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        head = fit_head("svm", features, targets, _names(3))
-    assert len(head.notes) == 1
+@pytest.mark.parametrize("dimension", [20, 200], ids=["factored", "dense"])
+def test_a_solver_that_does_not_converge_is_a_note(monkeypatch, dimension):
+    monkeypatch.setattr(newton, "MAX_ROUNDS", 1)
+    features, targets = _generated(3, 90, dimension)
+    assert fit_head("svm", features, targets, _names(3)).notes == (
+        "svm: not converged at C=1; scores are approximate, a smaller C converges",
+    )
 
 
 def test_the_registry_lists_and_finds_heads():
@@ -236,20 +210,26 @@ AB = ("a", "b")
 REFUSED = {
     "unknown head": (
         {"kind": "svn"},
-        "unknown head 'svn': the heads are svm. Did you mean 'svm'?",
+        "unknown head 'svn': the heads are svm, ridge, lda. Did you mean 'svm'?",
     ),
-    "no head": ({"kind": ["svm"]}, "unknown head ['svm']: the heads are svm."),
-    "C zero": ({"c": 0}, "C must be a positive finite number, got 0: 1 is the default"),
-    "C negative": ({"c": -1.5}, "C must be a positive finite number, got -1.5: 1 is the default"),
+    "no head": ({"kind": ["svm"]}, "unknown head ['svm']: the heads are svm, ridge, lda."),
+    "C zero": ({"c": 0}, "C must be a positive finite number or 'auto', got 0: 1 is the default"),
+    "C negative": (
+        {"c": -1.5},
+        "C must be a positive finite number or 'auto', got -1.5: 1 is the default",
+    ),
     "C nan": (
         {"c": float("nan")},
-        "C must be a positive finite number, got nan: 1 is the default",
+        "C must be a positive finite number or 'auto', got nan: 1 is the default",
     ),
     "C infinite": (
         {"c": float("inf")},
-        "C must be a positive finite number, got inf: 1 is the default",
+        "C must be a positive finite number or 'auto', got inf: 1 is the default",
     ),
-    "C text": ({"c": "1"}, "C must be a positive finite number, got '1': 1 is the default"),
+    "C text": (
+        {"c": "1"},
+        "C must be a positive finite number or 'auto', got '1': 1 is the default",
+    ),
     "seed": ({"seed": -1}, "seed must be a whole number from 0 to 4294967295, got -1"),
     "normalisation": (
         {"normalisation": "l1"},

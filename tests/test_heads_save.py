@@ -65,18 +65,26 @@ REFUSED_DOCUMENTS = {
     "normalisation": ({"normalisation": "l1"}, "head has unknown normalisation 'l1'"),
     "parameters": ({"parameters": [1]}, "head has parameters that are no JSON object"),
     "nested parameter": (
-        {"parameters": {"C": [1]}},
-        "head has parameter 'C' that is no text or finite number",
+        {"parameters": {"C": {"C": 1}}},
+        "head has parameter 'C' that is no text, finite number or list",
     ),
     "nan parameter": (
         {"parameters": {"C": float("nan")}},
-        "head has parameter 'C' that is no text or finite number",
+        "head has parameter 'C' that is no text, finite number or list",
+    ),
+    "nan in a list": (
+        {"parameters": {"C": [[1.0], [float("inf")]]}},
+        "head has parameter 'C' that is no text, finite number or list",
+    ),
+    "deep list": (
+        {"parameters": {"C": [[[1.0]]]}},
+        "head has parameter 'C' that is no text, finite number or list",
     ),
     "kind": (
         {"kind": "svmm"},
-        "unknown head 'svmm': the heads are svm. Did you mean 'svm'?",
+        "unknown head 'svmm': the heads are svm, ridge, lda. Did you mean 'svm'?",
     ),
-    "kind of another type": ({"kind": {}}, "unknown head {}: the heads are svm."),
+    "kind of another type": ({"kind": {}}, "unknown head {}: the heads are svm, ridge, lda."),
     "class count": (
         {"classes": ["a", "b"]},
         "head has weights of shape (3, 8) for 2 classes",

@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.errors import HeadError
-from offshelf.heads.head import MAX_SEED, NORMALISATIONS, Options
-from offshelf.heads.scaling import blocks
+from offshelf.heads.head import MAX_SEED, NORMALISATIONS, Normalisation, Options
+from offshelf.heads.scaling import ScaledRows, blocks, scale_rows
 
 
-def checked_options(c: float, seed: int) -> Options:
-    """Return the options as plain numbers.
+def checked_options(c: float | Literal["auto"], seed: int) -> Options:
+    """Return the options as plain numbers; *c* may also be the word ``auto``.
 
     Raises:
         HeadError: C is not a positive finite number, or the seed is out of range.
@@ -24,11 +24,44 @@ def checked_options(c: float, seed: int) -> Options:
     >>> checked_options(np.float32(0.5), 3)
     Options(c=0.5, seed=3)
     """
-    if isinstance(c, bool) or not isinstance(c, Real) or not (math.isfinite(c) and c > 0):
-        raise HeadError(f"C must be a positive finite number, got {c!r}: 1 is the default")
     if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed <= MAX_SEED:
         raise HeadError(f"seed must be a whole number from 0 to {MAX_SEED}, got {seed!r}")
-    return Options(float(c), int(seed))
+    return Options("auto" if c == "auto" else checked_c(c), int(seed))
+
+
+def checked_c(c: Any) -> float:
+    """Return *c* as a plain number.
+
+    Raises:
+        HeadError: it is not a positive finite number.
+
+    >>> checked_c(2)
+    2.0
+    """
+    number = float(c) if isinstance(c, Real) and not isinstance(c, bool) else 0.0
+    if not (math.isfinite(number) and number > 0):
+        raise HeadError(
+            f"C must be a positive finite number or 'auto', got {c!r}: 1 is the default"
+        )
+    return number
+
+
+def checked_training(
+    features: Any, targets: Any, classes: Sequence[str], normalisation: Normalisation
+) -> tuple[ScaledRows, NDArray[np.int64], tuple[str, ...]]:
+    """Return rows, targets and classes as the solvers take them.
+
+    Raises:
+        HeadError: they do not fit together, or the normalisation is unknown.
+
+    >>> rows, targets, classes = checked_training(np.eye(2), [0, 1], ["a", "b"], "l2")
+    >>> rows.shape, targets.tolist(), classes
+    ((2, 2), [0, 1], ('a', 'b'))
+    """
+    check_normalisation(normalisation)
+    features, targets, classes = checked_features(features), np.asarray(targets), tuple(classes)
+    check_targets(features, targets, classes)
+    return scale_rows(features, normalisation), targets.astype(np.int64), classes
 
 
 def check_normalisation(normalisation: str) -> None:
@@ -108,14 +141,17 @@ def _some(names: list[str], limit: int = 5) -> str:
 
 
 def _check_finite(matrix: NDArray[Any]) -> None:
-    bad = [np.empty(0, dtype=np.int64)]
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
+        # Both carry NaN along, so the common case is two quick passes.
+        ends = np.array([matrix.max(initial=0), matrix.min(initial=0)]).astype(np.float32)
+        if np.isfinite(ends).all():
+            return
+        bad = [np.empty(0, dtype=np.int64)]
         for part in blocks(*matrix.shape):
             finite = np.isfinite(matrix[part].astype(np.float32, copy=False)).all(axis=1)
             bad.append(part.start + np.flatnonzero(~finite))
     rows = np.concatenate(bad)
-    if len(rows):
-        raise HeadError(
-            f"features hold NaN or infinity in {len(rows)} of {len(matrix)} rows, "
-            f"first in row {rows[0]}: extract them again"
-        )
+    raise HeadError(
+        f"features hold NaN or infinity in {len(rows)} of {len(matrix)} rows, "
+        f"first in row {rows[0]}: extract them again"
+    )

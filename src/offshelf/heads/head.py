@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from offshelf.heads.scaling import ScaledRows
 
 Normalisation = Literal["l2", "none"]
 NORMALISATIONS: tuple[Normalisation, ...] = get_args(Normalisation)
@@ -52,11 +55,12 @@ class Options:
     """What a person may choose about training.
 
     Attributes:
-        c: inverse strength of the regularisation, > 0.
+        c: inverse strength of the regularisation, > 0; ``auto`` chooses it by
+            cross-validation.
         seed: of every random choice, 0 to 2**32 - 1.
     """
 
-    c: float = 1.0
+    c: float | Literal["auto"] = 1.0
     seed: int = 0
 
 
@@ -70,14 +74,10 @@ class Learned:
 
 
 class Fitter(Protocol):
-    """One kind of head, on plain arrays. Rows come scaled, finite and float64."""
+    """One kind of head, on plain arrays. Rows come finite, those to score scaled and float64."""
 
     def fit(
-        self,
-        rows: NDArray[np.float64],
-        targets: NDArray[np.int64],
-        n_classes: int,
-        options: Options,
+        self, rows: ScaledRows, targets: NDArray[np.int64], n_classes: int, options: Options
     ) -> Learned:
         """Learn from rows N x D; targets N, each of 0 .. n_classes - 1 at least once."""
 

@@ -103,9 +103,17 @@ def _check_parameters(value: Any, source: str) -> None:
     if not isinstance(value, dict):
         _refuse(source, "has parameters that are no JSON object")
     for name, parameter in value.items():
-        plain = parameter is None or isinstance(parameter, str | bool | int | float)
-        if not plain or (isinstance(parameter, float) and not math.isfinite(parameter)):
-            _refuse(source, f"has parameter {name!r} that is no text or finite number")
+        if not _is_plain(parameter):
+            _refuse(source, f"has parameter {name!r} that is no text, finite number or list")
+
+
+def _is_plain(value: Any, depth: int = 2) -> bool:
+    """Whether *value* is a text or finite number, or lists of them at most *depth* deep."""
+    if isinstance(value, list):
+        return depth > 0 and all(_is_plain(item, depth - 1) for item in value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or isinstance(value, str | bool | int)
 
 
 def _check_arrays(

@@ -1,8 +1,10 @@
-"""Normalisation of feature rows, in blocks: never more than one copy of a big matrix."""
+"""Normalisation of feature rows, in blocks: never a copy of the whole matrix."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,14 @@ from numpy.typing import NDArray
 
 from offshelf.heads.exact import row_norms
 from offshelf.heads.head import Normalisation
+from offshelf.heads.workers import share_out
 
 BLOCK_VALUES = 2**18
+# A part of all rows at once: wide enough that a product with it is worth its start.
+PART_VALUES = 2**21
+MIN_COLUMNS = 1024
+# Factors and norms between this and its inverse leave float32 room for squares and sums.
+_TINY = 1e-12
 
 
 def blocks(n: int, dimension: int) -> Iterator[slice]:
@@ -42,28 +50,97 @@ def scaled_block(rows: NDArray[Any], normalisation: Normalisation) -> NDArray[np
     return scaled
 
 
-def training_rows(features: NDArray[Any], normalisation: Normalisation) -> NDArray[np.float64]:
-    """Return all rows of *features* N x D scaled, as the one float64 copy a solver needs.
+@dataclass(frozen=True, eq=False)
+class ScaledRows:
+    """Feature rows that are scaled where they are used; the matrix itself is never copied.
 
-    For training: the bits are those of scikit-learn's ``Normalizer`` on the same matrix,
-    which divides in float32. A solver stops within its tolerance, so another last bit can
-    end in weights that differ by as much; with equal bits they are equal.
+    Attributes:
+        features: N x D as the caller gave them.
+        factors: N float64; row i stands for ``factors[i] * features[i]``.
+        radius: the largest Euclidean norm of a scaled row.
 
-    >>> training_rows(np.array([[0, 2], [0, 0]], dtype=np.float32), "l2")
-    array([[0., 1.],
-           [0., 0.]])
+    >>> rows = scale_rows(np.array([[3, 4], [0, 0]], dtype=np.float32), "l2")
+    >>> rows.take(slice(0, 1))
+    array([[0.6, 0.8]])
     """
-    matrix = np.empty(features.shape, dtype=np.float64)
-    narrow = features.dtype in (np.float32, np.float16)
+
+    features: NDArray[Any]
+    factors: NDArray[np.float64]
+    radius: float
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """N and D."""
+        n, dimension = self.features.shape
+        return n, dimension
+
+    @cached_property
+    def moderate(self) -> bool:
+        """Whether scaling and products of the rows stay in the range of float32."""
+        inside = np.all((self.factors > _TINY) & (self.factors < 1 / _TINY))
+        return bool(inside) and self.radius < 1 / _TINY
+
+    def take(self, rows: Any, dtype: type[np.floating[Any]] = np.float64) -> NDArray[Any]:
+        """Return a scaled copy of some rows."""
+        return self._scaled(self.features[rows], self.factors[rows], dtype)
+
+    def columns(self, dtype: type[np.floating[Any]] = np.float64) -> Iterator[NDArray[Any]]:
+        """Yield scaled copies of some columns of all rows, from left to right."""
+        for part in self._parts(self.shape[0]):
+            yield self._scaled(self.features[:, part], self.factors, dtype)
+
+    def combine(self, coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``coefficients @ rows``, K x D float64, for coefficients K x N."""
+        used = np.flatnonzero(coefficients.any(axis=0))
+        kept = coefficients[:, used] * self.factors[used]
+        total = np.empty((len(coefficients), self.shape[1]))
+        parts = list(self._parts(len(used)))
+
+        def work(chosen: NDArray[np.intp]) -> None:
+            for part in (parts[i] for i in chosen):
+                np.matmul(kept, self.features[used, part].astype(np.float64), out=total[:, part])
+
+        share_out(work, len(parts), PART_VALUES)
+        return total
+
+    def scores(self, weight: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return ``weight @ rows.T``, K x N float64, for weights K x D."""
+        parts = list(self._parts(self.shape[0]))
+
+        def work(chosen: NDArray[np.intp]) -> NDArray[np.float64]:
+            total = np.zeros((len(weight), self.shape[0]))
+            for part in (parts[i] for i in chosen):
+                total += weight[:, part] @ self.features[:, part].astype(np.float64).T
+            return total
+
+        return self.factors * sum(share_out(work, len(parts), PART_VALUES))
+
+    def _parts(self, n: int) -> Iterator[slice]:
+        step = max(MIN_COLUMNS, PART_VALUES // max(1, n))
+        for start in range(0, self.shape[1], step):
+            yield slice(start, min(start + step, self.shape[1]))
+
+    def _scaled(
+        self, values: NDArray[Any], factors: NDArray[np.float64], dtype: type[np.floating[Any]]
+    ) -> NDArray[Any]:
+        if self.moderate:
+            scaled = values.astype(dtype)
+            scaled *= factors[:, None].astype(dtype)
+            return scaled
+        return (values.astype(np.float64) * factors[:, None]).astype(dtype)
+
+
+def scale_rows(features: NDArray[Any], normalisation: Normalisation) -> ScaledRows:
+    """Return *features* N x D as rows of Euclidean norm 1 for ``l2``, else as they are.
+
+    Rows of zeros stay zeros.
+
+    >>> scale_rows(np.array([[0, 2], [0, 0]], dtype=np.float32), "l2").factors
+    array([0.5, 1. ])
+    """
+    norms = np.empty(len(features))
     for part in blocks(*features.shape):
-        block = np.array(features[part], dtype=np.float32 if narrow else np.float64, order="C")
-        matrix[part] = _divided_by_norm(block) if normalisation == "l2" else block
-    return matrix
-
-
-def _divided_by_norm(block: NDArray[Any]) -> NDArray[Any]:
-    # A power of two per row keeps squares in the range of float32 and changes no other bit.
-    block = np.ldexp(block, -np.frexp(np.abs(block).max(axis=1))[1][:, None])
-    norms = np.sqrt(np.einsum("ij,ij->i", block, block))
-    block /= np.where(norms == 0, 1, norms).astype(block.dtype)[:, None]
-    return block
+        norms[part] = row_norms(np.array(features[part], dtype=np.float64, order="C"))
+    if normalisation == "none":
+        return ScaledRows(features, np.ones(len(features)), float(norms.max(initial=0.0)))
+    return ScaledRows(features, 1 / np.where(norms == 0.0, 1.0, norms), 1.0)

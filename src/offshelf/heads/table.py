@@ -6,16 +6,18 @@ from collections.abc import Mapping
 
 from offshelf.errors import HeadError, did_you_mean
 from offshelf.heads.head import Fitter
+from offshelf.heads.lda import Lda
 from offshelf.heads.linear import LinearSvm
+from offshelf.heads.ridge import Ridge
 
-_FITTERS: Mapping[str, Fitter] = {"svm": LinearSvm()}
+_FITTERS: Mapping[str, Fitter] = {"svm": LinearSvm(), "ridge": Ridge(), "lda": Lda()}
 
 
 def kinds() -> tuple[str, ...]:
     """Return the names of all heads, the default first.
 
     >>> kinds()
-    ('svm',)
+    ('svm', 'ridge', 'lda')
     """
     return tuple(_FITTERS)
 
@@ -26,10 +28,10 @@ def get_fitter(kind: str) -> Fitter:
     Raises:
         HeadError: no head has that name.
 
-    >>> get_fitter("smv")
+    >>> get_fitter("rigde")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    offshelf.errors.HeadError: unknown head 'smv': the heads are svm. Did you mean 'svm'?
+    offshelf.errors.HeadError: unknown head 'rigde': ... Did you mean 'ridge'?
     """
     try:
         return _FITTERS[kind]

@@ -1,0 +1,142 @@
+"""One decomposition of centred rows, from which every strength of regularisation follows.
+
+Rows are centred by group (all rows as one group, or each class by itself) and seen in the
+directions of their own spread: ``rows - means = coordinates @ directions.T``, where
+``coordinates.T @ coordinates`` is diagonal. The directions come from the n x n inner products
+or the D x D sums of products, whichever is smaller.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offshelf.heads.gram import inner_products
+from offshelf.heads.scaling import ScaledRows, blocks
+
+Array = NDArray[np.float64]
+
+
+class Spectrum(Protocol):
+    """What the decomposition of N centred rows in r directions can answer.
+
+    Attributes:
+        spread: r float64 > 0, sums of squares of the coordinates along each direction.
+        means: G x D, the mean of each group.
+    """
+
+    spread: Array
+    means: Array
+
+    def coordinates(self, rows: slice) -> Array:
+        """Return the coordinates of some rows, n x r."""
+
+    def along(self, vectors: Array) -> Array:
+        """Return ``vectors @ directions``, K x r, for vectors K x D."""
+
+    def combine(self, coordinates: Array) -> Array:
+        """Return ``coordinates @ directions.T``, K x D, for coordinates K x r."""
+
+
+def decompose(rows: ScaledRows, groups: NDArray[np.int64]) -> Spectrum:
+    """Decompose *rows* N x D, centred by group.
+
+    Args:
+        rows: the rows; N x N or D x D float64 values are kept, whichever is fewer.
+        groups: for each row its group, 0 to G - 1, each at least once.
+
+    >>> from offshelf.heads.scaling import scale_rows
+    >>> rows = scale_rows(np.array([[1.0, 0.0], [3.0, 0.0]]), "none")
+    >>> spectrum = decompose(rows, np.array([0, 0]))
+    >>> spectrum.spread, spectrum.means
+    (array([2.]), array([[2., 0.]]))
+    """
+    n, dimension = rows.shape
+    return ByRows(rows, groups) if n <= dimension else ByColumns(rows, groups)
+
+
+class ByRows:
+    """The decomposition by inner products, for no more rows than dimensions."""
+
+    def __init__(self, rows: ScaledRows, groups: NDArray[np.int64]) -> None:
+        self._rows, self._groups = rows, groups
+        self._averaging = _averaging(groups)
+        self.means = rows.combine(self._averaging)
+        products: Array = inner_products(rows, 0.0).astype(np.float64, copy=False)
+        across = self._averaging @ products
+        within = across @ self._averaging.T
+        for part in blocks(*products.shape):
+            products[part] -= across[groups[part]] + across.T[part][:, groups]
+            products[part] += within[groups[part]][:, groups]
+        self.spread, self._left = _eigen(products)
+
+    def coordinates(self, rows: slice) -> Array:
+        """Return the coordinates of some rows, n x r."""
+        return self._left[rows] * np.sqrt(self.spread)
+
+    def along(self, vectors: Array) -> Array:
+        """Return ``vectors @ directions``."""
+        products = self._rows.scores(vectors)
+        products -= (products @ self._averaging.T)[:, self._groups]
+        return products @ self._left / np.sqrt(self.spread)
+
+    def combine(self, coordinates: Array) -> Array:
+        """Return ``coordinates @ directions.T``."""
+        own = coordinates / np.sqrt(self.spread) @ self._left.T
+        own -= _sums(own, self._groups) @ self._averaging
+        return self._rows.combine(own)
+
+
+class ByColumns:
+    """The decomposition by sums of products, for fewer dimensions than rows."""
+
+    def __init__(self, rows: ScaledRows, groups: NDArray[np.int64]) -> None:
+        self._rows, self._groups = rows, groups
+        self.means = rows.combine(_averaging(groups))
+        sums = np.zeros((rows.shape[1],) * 2)
+        for part in blocks(*rows.shape):
+            centred = self._centred(part)
+            sums += centred.T @ centred
+        self.spread, self._directions = _eigen(sums)
+
+    def coordinates(self, rows: slice) -> Array:
+        """Return the coordinates of some rows, n x r."""
+        return self._centred(rows) @ self._directions
+
+    def along(self, vectors: Array) -> Array:
+        """Return ``vectors @ directions``."""
+        return vectors @ self._directions
+
+    def combine(self, coordinates: Array) -> Array:
+        """Return ``coordinates @ directions.T``."""
+        return coordinates @ self._directions.T
+
+    def _centred(self, rows: slice) -> Array:
+        centred: Array = self._rows.take(rows) - self.means[self._groups[rows]]
+        return centred
+
+
+def _averaging(groups: NDArray[np.int64]) -> Array:
+    """Return G x N; a product with it from the left takes the mean of each group."""
+    own = np.arange(groups.max() + 1)[:, None] == groups
+    averaging: Array = own / own.sum(axis=1, keepdims=True)
+    return averaging
+
+
+def _sums(values: Array, groups: NDArray[np.int64]) -> Array:
+    """Return the sums over each group of the columns of *values*, K x G."""
+    own = np.arange(groups.max() + 1)[:, None] == groups
+    sums: Array = values @ own.T
+    return sums
+
+
+def _eigen(symmetric: Array) -> tuple[Array, Array]:
+    """Return the eigenvalues that are not 0 within rounding, and their vectors as columns."""
+    from scipy.linalg import eigh
+
+    # The transpose is the same matrix in Fortran's order, so nothing is copied.
+    values, vectors = eigh(symmetric.T, overwrite_a=True, check_finite=False, driver="evd")
+    kept = values > len(values) * np.finfo(np.float64).eps * max(values[-1], 0)
+    return values[kept], vectors[:, kept]

@@ -1,0 +1,102 @@
+"""One-vs-rest linear SVM with squared hinge loss, solved on the inner products of the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offshelf.heads.gram import Gram, Matrix, make_gram
+from offshelf.heads.newton import Point, Problems, minimise, start
+from offshelf.heads.scaling import ScaledRows
+
+# How near scores are: on the way, where predictions are compared, and in the head itself.
+COARSE, ROUGH, FINE = 1e-1, 1e-2, 1e-6
+# Scores that the inner products give may be this far from those of the weights.
+EXACT = 2e-5
+# A solution from nothing climbs to its C in steps of this factor.
+CLIMB = 10.0
+_REPAIRS = 4
+_PART_VALUES = 2**22
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """Rows, their inner products, and the classes to tell from the others.
+
+    Attributes:
+        rows: N x D.
+        gram: of these rows.
+        targets: N class indices.
+        positives: P class indices, one for each problem.
+    """
+
+    rows: ScaledRows
+    gram: Gram
+    targets: NDArray[np.int64]
+    positives: NDArray[np.int64]
+
+    def signs(self) -> Matrix:
+        """Return P x N, 1 for a row of the class and -1 for others, in the type of the gram."""
+        own = self.targets == self.positives[:, None]
+        return np.where(own, 1, -1).astype(self.gram.dtype)
+
+    def parts(self) -> Iterator[Training]:
+        """Yield the same training for some classes at a time, so that memory is bounded."""
+        step = max(1, _PART_VALUES // len(self.targets))
+        for first in range(0, len(self.positives), step):
+            yield replace(self, positives=self.positives[first : first + step])
+
+
+def make_training(
+    rows: ScaledRows, targets: NDArray[np.int64], n_classes: int, c: float
+) -> Training:
+    """Prepare training with no C larger than *c*; two classes need only one problem."""
+    positives = np.arange(n_classes) if n_classes > 2 else np.array([1])
+    return Training(rows, make_gram(rows, c), targets, positives)
+
+
+def solve(training: Training, c: float) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
+    """Return weights P x D and biases P at *c*, and whether they are the minimum."""
+    solved = [finish(part, c, climb(part, c)) for part in training.parts()]
+    weights, biases, found = zip(*solved, strict=True)
+    return np.concatenate(weights), np.concatenate(biases), all(found)
+
+
+def climb(training: Training, c: float) -> Point:
+    """Return the rough solution at *c*, by way of smaller C.
+
+    There the systems are easier, and a solution at one C tells most of the next.
+    """
+    signs = training.signs()
+    point, step = start(signs), min(c, 0.2 / (1 + training.rows.radius**2))
+    while step < c:
+        point, _ = minimise(Problems(training.gram, signs, step), point, COARSE)
+        step *= CLIMB
+    return minimise(Problems(training.gram, signs, c), point, ROUGH)[0]
+
+
+def finish(
+    training: Training, c: float, rough: Point
+) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
+    """Return what :func:`solve` does, from a rough solution.
+
+    Rounding inside the inner products is found by scoring the rows with the weights
+    themselves, and made good where it could show.
+    """
+    signs = training.signs().astype(np.float64)
+    point = Point(rough.coefficients.astype(np.float64), rough.scores.astype(np.float64))
+    offset = np.zeros_like(signs)
+    for _ in range(_REPAIRS):
+        point, found = minimise(Problems(training.gram, signs, c, offset), point, FINE)
+        weight = training.rows.combine(np.asarray(point.coefficients, dtype=np.float64))
+        bias = point.coefficients.sum(axis=1)
+        error = training.rows.scores(weight) + bias[:, None] - point.scores
+        found = found and bool(np.abs(error).max() <= EXACT)
+        if found:
+            break
+        offset += error
+        point = Point(point.coefficients, point.scores + error)
+    return weight, bias, found

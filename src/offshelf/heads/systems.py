@@ -1,0 +1,94 @@
+"""Linear systems on the active rows of many problems: small ones directly, large ones together."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offshelf.heads.gram import Gram, Matrix
+
+MAX_PRODUCTS = 150
+
+Mask = NDArray[np.bool_]
+
+
+def solve_systems(
+    gram: Gram, active: Mask, wanted: Matrix, ridge: float, start: Matrix, tolerance: float
+) -> Matrix:
+    """Return x, P x n: zero off the active rows, ``x @ gram + ridge * x = wanted`` on them.
+
+    Args:
+        gram: inner products of n rows.
+        active: P x n, the rows of each problem.
+        wanted: P x n.
+        ridge: what is added to the diagonal, > 0.
+        start: P x n, a guess for the systems that are solved step by step.
+        tolerance: root mean square of what those may leave unsolved.
+
+    >>> from offshelf.heads.gram import DenseGram
+    >>> active, wanted = np.array([[True, False]]), np.array([[3.0, 3.0]])
+    >>> solve_systems(DenseGram(np.eye(2)), active, wanted, 0.5, 0 * wanted, 1e-9)
+    array([[2., 0.]])
+    """
+    solution = np.zeros_like(start)
+    large = np.flatnonzero(active.sum(axis=1) > gram.direct_size)
+    if len(large):
+        solution[large], done = _together(
+            gram, active[large], wanted[large], ridge, start[large], tolerance
+        )
+        large = large[done]
+    rest = np.setdiff1d(np.arange(len(active)), large)
+    _one_by_one(gram, active, wanted, ridge, rest, solution)
+    return solution
+
+
+def _one_by_one(
+    gram: Gram,
+    active: Mask,
+    wanted: Matrix,
+    ridge: float,
+    problems: NDArray[np.intp],
+    solution: Matrix,
+) -> None:
+    for problem in problems:
+        rows = np.flatnonzero(active[problem])
+        solution[problem] = 0
+        if len(rows):
+            solution[problem, rows] = gram.solve(rows, wanted[problem, rows], ridge)
+
+
+def _together(
+    gram: Gram, active: Mask, wanted: Matrix, ridge: float, start: Matrix, tolerance: float
+) -> tuple[Matrix, Mask]:
+    """Conjugate gradients on all systems, each product one matrix product for all of them.
+
+    Hestenes and Stiefel, "Methods of conjugate gradients for solving linear systems", Journal
+    of Research of the National Bureau of Standards 49 (1952), 409-436.
+    """
+    kind = start.dtype.type
+    solution = start * active
+    left = (wanted - gram.times(solution) - kind(ridge) * solution) * active
+    way = left.copy()
+    size = _square(left)
+    enough = tolerance**2 * active.sum(axis=1)
+    for _ in range(MAX_PRODUCTS):
+        going = size > enough
+        if not going.any():
+            break
+        image = gram.times(way) * active + kind(ridge) * way
+        length = np.where(going, size / _positive(np.einsum("ij,ij->i", way, image)), 0)
+        solution += length[:, None].astype(kind) * way
+        left -= length[:, None].astype(kind) * image
+        before, size = size, _square(left)
+        way *= (size / _positive(before))[:, None].astype(kind)
+        way += left
+    return solution, size <= enough
+
+
+def _square(matrix: Matrix) -> NDArray[np.float64]:
+    squares: NDArray[np.float64] = np.einsum("ij,ij->i", matrix, matrix).astype(np.float64)
+    return squares
+
+
+def _positive(values: Matrix) -> NDArray[np.float64]:
+    return np.maximum(values, np.finfo(np.float64).tiny).astype(np.float64)

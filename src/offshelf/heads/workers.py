@@ -1,0 +1,51 @@
+"""Independent work in threads of its own, each with a BLAS of one thread.
+
+BLAS shares out one product at a time and waits, busily, for its slowest part. Problems that
+do not need each other are better shared out whole: nothing waits, also on a busy machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Result = TypeVar("Result")
+
+
+def share_out(work: Callable[[NDArray[np.intp]], Result], count: int, values: int) -> list[Result]:
+    """Call *work* on disjoint parts of 0 .. count - 1, which together are all of it.
+
+    Args:
+        work: takes the numbers of some of the problems; numpy in it runs beside others.
+        count: number of problems.
+        values: size of one problem; small ones are done in one part.
+
+    >>> share_out(len, 3, 10)
+    [3]
+    """
+    controller, threads = _blas()
+    parts = max(1, min(threads, count, count * values // MIN_VALUES))
+    with controller.limit(limits=1, user_api="blas"):
+        if parts == 1:
+            return [work(np.arange(count))]
+        with ThreadPoolExecutor(parts) as pool:
+            return list(pool.map(work, [np.arange(first, count, parts) for first in range(parts)]))
+
+
+# Below this many values in a part, starting a thread costs more than it saves.
+MIN_VALUES = 4096
+
+
+@lru_cache(maxsize=1)
+def _blas() -> tuple[Any, int]:
+    import scipy.linalg.blas  # noqa: F401  (loaded before the controller looks for libraries)
+    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+
+    controller = ThreadpoolController()
+    threads = [pool["num_threads"] for pool in controller.info() if pool["user_api"] == "blas"]
+    return controller, max(threads, default=1)
