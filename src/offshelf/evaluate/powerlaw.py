@@ -110,6 +110,6 @@ def _linear(
     a = (we - b * wx) / total
     without = a < 0
     a = np.where(without, 0.0, a)
-    b = np.where(without, wxe / wxx, b)
+    b = np.where(without, np.maximum(wxe / wxx, 0.0), b)
     loss = np.square(errors - a[:, None] - b[:, None] * x) @ weights
     return a, b, loss
