@@ -167,18 +167,15 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             OffshelfError: an image, label or setting cannot be used.
         """
-        labels = np.asarray(y)
         items = _items(X)
-        if labels.ndim != 1 or len(labels) != len(items):
-            raise DataError(f"{len(items)} images but labels of shape {labels.shape}")
-        self.classes_, targets = np.unique(labels, return_inverse=True)
+        self.classes_, targets = _classes(y, len(items))
         self.extractor_ = FeatureExtractor(
             self.backbone, self.layer, self.pooling, self.weights
         ).fit()
         self.head_ = fit_head(
             self.head,
             self.extractor_.transform(items),
-            targets.astype(np.int64),
+            targets,
             [str(label) for label in self.classes_],
             c=self.C,
             normalisation=self.normalisation,  # type: ignore[arg-type]
@@ -208,13 +205,48 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def _items(images: Any) -> Sequence[Any]:
-    """Return *images* as a sequence of single images."""
+    """Return *images* as a sequence of single images.
+
+    Raises:
+        DataError: it is one image, or nothing that holds images.
+    """
     if isinstance(images, str | Path):
         raise DataError(f"{images}: one path; pass a list of images")
     if hasattr(images, "to_numpy"):
         images = images.to_numpy()
-    items = list(images)
+    if isinstance(images, np.ndarray) and images.ndim == 3 and images.shape[2] in (3, 4):
+        raise DataError(f"one image, {_shape(images)}; pass a list of images or N x H x W x 3")
+    try:
+        items = list(images)
+    except TypeError as error:
+        name = type(images).__name__
+        raise DataError(f"one {name}; pass a list of paths, PIL images or uint8 arrays") from error
     if items and isinstance(items[0], np.ndarray) and items[0].dtype.kind in "OU":
+        if items[0].size != 1:
+            raise DataError(f"a table of {_shape(np.asarray(images))}; pass its column of paths")
         # scikit-learn hands a column of paths over as N x 1.
-        items = [row.item() if row.size == 1 else row for row in items]
+        items = [row.item() for row in items]
     return items
+
+
+def _classes(y: Any, count: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Return the sorted classes among *count* labels, and each label's place in them.
+
+    Raises:
+        DataError: the labels are too few or many, missing, or no classes.
+    """
+    labels = np.asarray(y)
+    if labels.ndim != 1 or len(labels) != count:
+        raise DataError(f"{count} images but labels of shape {labels.shape}")
+    if labels.dtype.kind in "fc" and not np.equal(np.mod(labels, 1), 0).all():
+        raise DataError("labels are missing or continuous numbers; a classifier needs classes")
+    try:
+        classes, targets = np.unique(labels, return_inverse=True)
+    except TypeError as error:
+        kinds = ", ".join(sorted({type(label).__name__ for label in labels}))
+        raise DataError(f"labels of several kinds ({kinds}); make them all text") from error
+    return classes, targets.astype(np.int64)
+
+
+def _shape(array: NDArray[Any]) -> str:
+    return " x ".join(str(length) for length in array.shape)
