@@ -12,6 +12,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 CREATED   := $(VENV)/.created
 INSTALLED := $(VENV)/.installed
 DEVELOP   := $(VENV)/.installed-dev
+# What the short extraction benchmark compares; the others compile for long or need peers.sh.
+SHORT     := eager channels_last "offshelf fp32" "offshelf int8"
 
 .PHONY: help install develop demo test test-real lint format check bench clean distclean
 .NOTPARALLEL:
@@ -46,9 +48,13 @@ format: develop ## let ruff format and mend what it can
 check: ## the whole gate: make test, and make test-real where its data is
 	bash .ci/run
 
-bench: develop ## start-up and memory; DATA=folder adds the comparison with a plain loop
-	$(BIN)/python benchmarks/startup.py
-	$(BIN)/python benchmarks/memory.py
+bench: develop ## all benchmarks, short, on made-up images; DATA=folder adds the plain loop on it
+	$(BIN)/python benchmarks/gemm.py --repeat 3
+	$(BIN)/python benchmarks/startup.py --repeat 2
+	$(BIN)/python benchmarks/extraction.py --images 60 --rounds 1 --sides $(SHORT)
+	$(BIN)/python benchmarks/cold_start.py --images 60 --precisions int8
+	$(BIN)/python benchmarks/accuracy.py --splits 2 --per-class 10
+	$(BIN)/python benchmarks/memory.py --sizes 100 400
 	$(if $(DATA),$(BIN)/python benchmarks/against_plain_loop.py --data "$(DATA)")
 
 clean: ## remove caches and builds
@@ -67,7 +73,7 @@ $(CREATED):
 	@touch $@
 
 $(INSTALLED): $(CREATED) pyproject.toml constraints.txt
-	$(PIP) -e .
+	$(PIP) -e '.[lite]'
 	@touch $@
 
 $(DEVELOP): $(CREATED) pyproject.toml constraints.txt

@@ -13,22 +13,17 @@ that a machine that slows down slows both.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
-import random
 import statistics
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from measure import Run, machine, offshelf, run
+from measure import Run, heading, offshelf, run
+from tables import read_rows, subset, write_table
 
-ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 LAYERS = {"efficientnet_lite0": "penultimate", "vgg16": "pool5"}
-SPLITS = {"train": "train", "test": "test", "val": "test"}
-# path, label, split
-Row = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -38,54 +33,6 @@ class Side:
     rate: float
     accuracy: float
     run: Run
-
-
-def read_rows(data: Path, seed: int) -> list[Row]:
-    """List the images of *data*: train/ and test/ (or val/), else 3 of 4 images of a class."""
-    given = [(folder, SPLITS[folder.name]) for folder in data.iterdir() if folder.name in SPLITS]
-    if given:
-        return [row for folder, split in given for row in _class_rows(folder, split)]
-    rows = _class_rows(data, "train")
-    random.Random(seed).shuffle(rows)
-    seen: dict[str, int] = {}
-    for number, (path, label, _) in enumerate(rows):
-        seen[label] = seen.get(label, 0) + 1
-        rows[number] = (path, label, "train" if seen[label] % 4 else "test")
-    return rows
-
-
-def _class_rows(folder: Path, split: str) -> list[Row]:
-    return [
-        (str(path.resolve()), "".join(kind.name.split()).casefold(), split)
-        for kind in sorted(folder.iterdir())
-        if kind.is_dir() and not kind.name.startswith(".")
-        for path in sorted(kind.iterdir())
-        if path.suffix.lower() in ENDINGS and not path.name.startswith(".")
-    ]
-
-
-def subset(rows: list[Row], size: int, seed: int) -> list[Row]:
-    """Return about *size* rows with every class and split in its share, at least two of each."""
-    groups: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        groups.setdefault(row[1:], []).append(row)
-    chance = random.Random(seed)
-    share = min(1.0, size / len(rows))
-    return [
-        row
-        for group in groups.values()
-        for row in chance.sample(group, min(len(group), max(2, round(share * len(group)))))
-    ]
-
-
-def write_table(path: Path, rows: list[Row]) -> None:
-    """Write the CSV file that both sides read, by split and class."""
-    with path.open("w", newline="", encoding="utf-8") as handle:
-        csv.writer(handle).writerows([("path", "label", "split"), *sorted(rows, key=_order)])
-
-
-def _order(row: Row) -> tuple[bool, str, str]:
-    return row[2] == "test", row[1], row[0]
 
 
 def plain_side(table: Path, options: list[str]) -> Side:
@@ -150,7 +97,8 @@ def main() -> None:
     options = ["--backbone", asked.backbone, "--layer", asked.layer, "--pooling", asked.pooling]
     options += ["--weights", asked.weights] if asked.weights else []
     train = sum(row[2] == "train" for row in rows)
-    print(f"{machine()}\n{train} train, {len(rows) - train} test; {' '.join(options)}\n")
+    print(heading(f"`offshelf fit` against the plain loop, {asked.backbone}"))
+    print(f"{train} train, {len(rows) - train} test images\n")
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / "images.csv"
         write_table(table, rows)

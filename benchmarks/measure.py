@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import platform
+import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -22,6 +24,10 @@ from pathlib import Path
 PACKAGES = ("torch", "torchvision", "timm", "openvino", "scikit-learn")
 # What the `offshelf` script does, for this interpreter.
 SCRIPT = "import sys; from offshelf.cli.main import main; sys.exit(main())"
+
+
+class Failed(SystemExit):
+    """A command did not end well; uncaught, it ends the benchmark with the command's words."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,11 @@ def offshelf(*arguments: str | Path) -> list[str]:
 
 
 def run(command: Sequence[str]) -> Run:
-    """Run *command* to its end; a failure ends the benchmark with what it said."""
+    """Run *command* to its end.
+
+    Raises:
+        Failed: it ended with a failure; the text is what it said.
+    """
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         start = time.perf_counter()
         process = subprocess.Popen(command, stdout=output, stderr=errors)
@@ -48,11 +58,19 @@ def run(command: Sequence[str]) -> Run:
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             errors.seek(0)
-            sys.exit(f"{' '.join(command[:6])} ...\n{errors.read().decode()}")
+            raise Failed(f"{' '.join(command[:6])} ...\n{errors.read().decode()}")
         output.seek(0)
         # Linux counts in KiB, macOS in bytes.
         unit = 2**20 if sys.platform == "darwin" else 2**10
         return Run(output.read().decode(), seconds, usage.ru_maxrss / unit)
+
+
+def heading(title: str) -> str:
+    """Return the head of a block for RESULTS.md: title, machine, date and this command."""
+    # Where somebody keeps an interpreter or a cache repeats nothing.
+    words = [re.sub(r"(^|=)/.*/", r"\1.../", word) for word in sys.argv[1:]]
+    command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *words])
+    return f"### {title}\n\n{machine()}\n\n    {command}\n"
 
 
 def machine() -> str:

@@ -11,8 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from measure import machine, offshelf, run
-from memory import PICTURES, pictures
+from generated import PICTURES, pictures
+from measure import heading, offshelf, run
 
 CLASSES = ("one", "other")
 
@@ -46,7 +46,7 @@ def main() -> None:
     asked = parser.parse_args()
     if (asked.model is None) != (asked.image is None):
         parser.error("--model and --image go together")
-    print(f"{machine()}\n\n| start | median s | range s |\n|---|---:|---:|")
+    print(f"{heading('Start-up')}\n| start | median s | range s |\n|---|---:|---:|")
     show("python alone", [sys.executable, "-c", ""], asked.repeat)
     show("import offshelf", [sys.executable, "-c", "import offshelf"], asked.repeat)
     show("offshelf --help", offshelf("--help"), asked.repeat)
