@@ -69,7 +69,7 @@ WRONG = [
     ("fit x --zzz", "no option '--zzz'. 'offshelf fit --help' shows the options", ""),
     ("fit x y", "unexpected argument 'y'; 'offshelf fit --help' shows the options", ""),
     ("fit", "the following arguments are required: DATA;", "'offshelf fit --help'"),
-    ("fit x --C high", "--C: invalid float value: 'high';", ""),
+    ("fit x --C high", "--C: 'high' is no number and not 'auto';", ""),
     ("fit x --seed -1", "--seed: -1 is not from 0 to 4294967295;", ""),
     ("fit x --seed 1.5", "--seed: '1.5' is no whole number;", ""),
     ("fit x --samples 17", "--samples: 17 is not from 0 to 16;", ""),

@@ -59,14 +59,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def _add_head(parser: argparse.ArgumentParser) -> None:
     head = parser.add_argument_group("classifier")
-    head.add_argument("--head", default="svm", metavar="NAME", help="svm (%(default)s)")
+    head.add_argument(
+        "--head", default="svm", metavar="NAME", help="svm, ridge or lda (%(default)s)"
+    )
     head.add_argument(
         "--C",
         dest="c",
-        type=float,
+        type=options.strength,
         default=1.0,
         metavar="X",
-        help="inverse strength of the regularisation (%(default)s)",
+        help="inverse strength of the regularisation, or auto: the best of seven by "
+        "cross-validation on the training images (%(default)s)",
     )
     head.add_argument(
         "--normalisation",

@@ -36,6 +36,20 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
     return convert
 
 
+def strength(text: str) -> float | str:
+    """Return a value of C, or ``auto``.
+
+    >>> strength("0.1"), strength("auto")
+    (0.1, 'auto')
+    """
+    if text == "auto":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number and not 'auto'") from None
+
+
 def add_backbone(parser: argparse.ArgumentParser) -> None:
     """Add which network and weights."""
     group = parser.add_argument_group("network")

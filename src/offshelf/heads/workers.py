@@ -44,7 +44,7 @@ MIN_VALUES = 4096
 @lru_cache(maxsize=1)
 def _blas() -> tuple[Any, int]:
     import scipy.linalg.blas  # noqa: F401  (loaded before the controller looks for libraries)
-    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
+    from threadpoolctl import ThreadpoolController
 
     controller = ThreadpoolController()
     threads = [pool["num_threads"] for pool in controller.info() if pool["user_api"] == "blas"]

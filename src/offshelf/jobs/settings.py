@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from offshelf.engine.base import EngineOptions
 from offshelf.features.kind import DEFAULT_LAYER, DEFAULT_POOLING
@@ -44,13 +45,14 @@ class HeadSettings:
     """Which classifier on the features.
 
     Attributes:
-        head: ``svm``.
-        c: inverse strength of the regularisation, > 0.
+        head: ``svm``, ``ridge`` or ``lda``.
+        c: inverse strength of the regularisation, > 0; ``auto`` chooses it by
+            cross-validation on the training images.
         normalisation: of each feature row: ``l2`` or ``none``.
     """
 
     head: str = "svm"
-    c: float = 1.0
+    c: float | Literal["auto"] = 1.0
     normalisation: str = "l2"
 
 
