@@ -187,10 +187,8 @@ def fit_curve(
     >>> sizes = [5, 10, 20, 40, 80]
     >>> wobble = np.array([-0.004, 0.0, 0.004])
     >>> curve = fit_curve(sizes, [0.95 - 0.6 * n**-0.7 + wobble for n in sizes])
-    >>> round(curve.a, 2), round(curve.c, 1), curve.identified, curve.at(160).extrapolated
-    (0.05, 0.7, True, True)
-    >>> curve.images_for(0.93)
-    129
+    >>> round(curve.a, 2), round(curve.c, 1), curve.images_for(0.93)
+    (0.05, 0.7, 129)
     """
     confidence, resamples = share("confidence", confidence), whole("resamples", resamples, 100)
     n, errors = _checked(sizes, accuracies)
