@@ -102,11 +102,7 @@ def classify(
     """
     features, run = features or FeatureSettings(), run or RunSettings()
     progress = progress or Silent()
-    if run.engine.precision in {"int8", "auto"}:
-        raise EngineError(
-            f"precision {run.engine.precision} is calibrated on training images, of which "
-            "classify has none: use fp32"
-        )
+    _check_precision(run)
     table = list_images(sources)
     for warning in table.warnings:
         progress.note(warning)
@@ -129,6 +125,14 @@ def classify(
         for number, row in enumerate(extraction.rows)
     )
     return ClassifyResult(answers, backbone, extraction.engine, notes)
+
+
+def _check_precision(run: RunSettings) -> None:
+    if run.engine.precision in {"int8", "auto"}:
+        raise EngineError(
+            f"precision {run.engine.precision} is calibrated on training images, of which "
+            "classify has none: use fp32"
+        )
 
 
 def require_classifier(backbone: Backbone, kind: FeatureKind, run: RunSettings) -> None:
