@@ -1,0 +1,204 @@
+"""A white sheet measured in pixels, on which arrays and text are put; then PNG or SVG bytes.
+
+Drawn with matplotlib's objects, never with its pyplot: no window, no list of figures.
+Nothing depends on the user's matplotlib settings, and equal calls give equal bytes. The
+font comes with matplotlib. Sizes are bounded.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from offshelf.errors import OffshelfError, did_you_mean
+
+FORMS = ("png", "svg")
+MAX_SIDE = 4096
+COLOURS = {"cividis": "cividis", "viridis": "viridis", "magma": "magma", "grey": "gray"}
+INK, FAINT = "#111111", "#555555"
+# A power of two, so that no side in inches is rounded to a pixel less.
+_DPI = 128
+_FONT = "DejaVu Sans"
+_DRAWING = threading.Lock()
+
+
+class Canvas:
+    """A sheet of *width* x *height* pixels; the origin is at the top left.
+
+    Raises:
+        OffshelfError: a side is over 4096 pixels.
+
+    >>> canvas = Canvas(40, 20)
+    >>> canvas.put(np.zeros((10, 10, 3), np.uint8), 5, 5)
+    >>> canvas.to_bytes("png")[1:4]
+    b'PNG'
+    """
+
+    def __init__(self, width: int, height: int) -> None:
+        if max(width, height) > MAX_SIDE:
+            raise OffshelfError(
+                f"a picture of {width} x {height} pixels: at most {MAX_SIDE} x {MAX_SIDE}; "
+                "choose fewer channels"
+            )
+        self.width, self.height = width, height
+        self._pictures: list[tuple[NDArray[np.uint8], int, int]] = []
+        self._lines: list[tuple[float, float, str, dict[str, Any]]] = []
+
+    def put(self, pixels: NDArray[np.uint8], left: int, top: int) -> None:
+        """Put an RGB array, H x W x 3, pixel for pixel with its corner at *left*, *top*."""
+        self._pictures.append((pixels, left, top))
+
+    def write(
+        self,
+        text: str,
+        left: float,
+        top: float,
+        *,
+        size: float = 13,
+        colour: str = INK,
+        align: str = "left",
+        bold: bool = False,
+    ) -> None:
+        """Write one line.
+
+        Args:
+            text: any characters; dollar signs are no formulas.
+            left: where it begins, or ends with *align* ``right``, or its middle.
+            top: the top of its letters, or their middle with *align* ``center``.
+            size: of the letters in pixels.
+            colour: any name or ``#rrggbb``.
+            align: ``left``, ``right`` or ``center``.
+            bold: whether in bold.
+        """
+        style = {
+            "fontsize": size * 72 / _DPI,
+            "color": colour,
+            "horizontalalignment": align,
+            "verticalalignment": "center" if align == "center" else "top",
+            "fontweight": "bold" if bold else "normal",
+        }
+        self._lines.append((left, top, _printable(text), style))
+
+    def to_bytes(self, form: str = "png") -> bytes:
+        """Return the sheet as a PNG or SVG file.
+
+        Raises:
+            OffshelfError: another form.
+        """
+        import matplotlib
+
+        check_form(form)
+        # matplotlib's settings are global: they are ours for the drawing, then as before.
+        with _DRAWING, matplotlib.rc_context(), warnings.catch_warnings():
+            matplotlib.rcdefaults()
+            matplotlib.rcParams.update({"svg.hashsalt": "offshelf"})
+            # A name in a script that the font lacks is drawn as boxes.
+            warnings.filterwarnings("ignore", "Glyph .* missing")
+            return self._png() if form == "png" else self._svg()
+
+    def _png(self) -> bytes:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        sheet = np.full((self.height, self.width, 4), 255, np.uint8)
+        for pixels, left, top in self._pictures:
+            height, width = pixels.shape[:2]
+            sheet[top : top + height, left : left + width, :3] = pixels
+        lettering = FigureCanvasAgg(self._figure())
+        lettering.draw()
+        over = Image.fromarray(np.asarray(lettering.buffer_rgba()))
+        buffer = io.BytesIO()
+        Image.alpha_composite(Image.fromarray(sheet), over).convert("RGB").save(buffer, "PNG")
+        return buffer.getvalue()
+
+    def _svg(self) -> bytes:
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+        figure = self._figure()
+        for pixels, left, top in self._pictures:
+            height, width = pixels.shape[:2]
+            extent = (left, left + width, top + height, top)
+            figure.axes[0].imshow(pixels, extent=extent, interpolation="none", aspect="auto")
+        figure.axes[0].set(xlim=(0, self.width), ylim=(self.height, 0))
+        buffer = io.BytesIO()
+        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
+        return buffer.getvalue()
+
+    def _figure(self) -> Any:
+        """Return the lettering as a matplotlib Figure without a ground."""
+        from matplotlib.figure import Figure
+
+        size = (self.width / _DPI, self.height / _DPI)
+        figure = Figure(figsize=size, dpi=_DPI, facecolor="none")
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.set_axis_off()
+        axes.set(xlim=(0, self.width), ylim=(self.height, 0))
+        for x, y, text, style in self._lines:
+            axes.text(x, y, text, family=_FONT, parse_math=False, **style)
+        return figure
+
+
+def coloured(shares: NDArray[np.floating[Any]], colours: str = "cividis") -> NDArray[np.uint8]:
+    """Return RGB pixels of shares from 0 to 1 in a colour map.
+
+    All maps grow lighter evenly, so they read the same in black and white and to
+    colour-blind readers.
+
+    >>> coloured(np.array([[0.0, 1.0]]), "grey").tolist()
+    [[[0, 0, 0], [255, 255, 255]]]
+    """
+    import matplotlib
+
+    check_colours(colours)
+    table = matplotlib.colormaps[COLOURS[colours]]
+    pixels: NDArray[np.uint8] = np.asarray(table(np.clip(shares, 0, 1), bytes=True))[..., :3]
+    return pixels
+
+
+def check_colours(colours: str) -> str:
+    """Return *colours* if it is a colour map of this house.
+
+    >>> check_colours("jet")
+    Traceback (most recent call last):
+    ...
+    offshelf.errors.OffshelfError: no colours 'jet': cividis, viridis, magma, grey.
+    """
+    if colours not in COLOURS:
+        hint = did_you_mean(colours, COLOURS)
+        raise OffshelfError(f"no colours {colours!r}: {', '.join(COLOURS)}.{hint}")
+    return colours
+
+
+def check_form(form: str) -> str:
+    """Return *form* if it is ``png`` or ``svg``.
+
+    Raises:
+        OffshelfError: it is neither.
+    """
+    if form not in FORMS:
+        raise OffshelfError(f"no form {form!r}: pictures are {' or '.join(FORMS)}")
+    return form
+
+
+def form_of(path: Path) -> str:
+    """Return the form that a file's name asks for.
+
+    >>> form_of(Path("maps.jpg"))
+    Traceback (most recent call last):
+    ...
+    offshelf.errors.OffshelfError: maps.jpg: a picture's name ends in .png or .svg
+    """
+    form = path.suffix.lower().removeprefix(".")
+    if form not in FORMS:
+        raise OffshelfError(f"{path}: a picture's name ends in .png or .svg")
+    return form
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
