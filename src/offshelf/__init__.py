@@ -17,10 +17,14 @@ if TYPE_CHECKING:
     from offshelf.estimator import FeatureExtractor, TransferClassifier
     from offshelf.jobs.classify import classify as classify_images
     from offshelf.jobs.evaluate import evaluate_model
+    from offshelf.jobs.explain import explain
     from offshelf.jobs.extract import extract_features
+    from offshelf.jobs.filters import first_filters
     from offshelf.jobs.fit import fit
     from offshelf.jobs.inspect import inspect
+    from offshelf.jobs.maps import activation_maps
     from offshelf.jobs.predict import predict as predict_images
+    from offshelf.jobs.strongest import top_images
 
 __version__ = "0.1.0"
 __all__ = [
@@ -28,14 +32,18 @@ __all__ = [
     "OffshelfError",
     "TransferClassifier",
     "__version__",
+    "activation_maps",
     "classify_images",
     "evaluate_model",
+    "explain",
     "extract_features",
+    "first_filters",
     "fit",
     "inspect",
     "list_backbones",
     "load_model",
     "predict_images",
+    "top_images",
 ]
 
 # public name -> (module inside offshelf, its name there)
@@ -43,14 +51,18 @@ _NAMES = {
     "FeatureExtractor": ("estimator", "FeatureExtractor"),
     "OffshelfError": ("errors", "OffshelfError"),
     "TransferClassifier": ("estimator", "TransferClassifier"),
+    "activation_maps": ("jobs.maps", "activation_maps"),
     "classify_images": ("jobs.classify", "classify"),
     "evaluate_model": ("jobs.evaluate", "evaluate_model"),
+    "explain": ("jobs.explain", "explain"),
     "extract_features": ("jobs.extract", "extract_features"),
+    "first_filters": ("jobs.filters", "first_filters"),
     "fit": ("jobs.fit", "fit"),
     "inspect": ("jobs.inspect", "inspect"),
     "list_backbones": ("backbones.catalog", "names"),
     "load_model": ("bundle", "load_model"),
     "predict_images": ("jobs.predict", "predict"),
+    "top_images": ("jobs.strongest", "top_images"),
 }
 
 

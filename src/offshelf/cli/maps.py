@@ -1,0 +1,116 @@
+"""``offshelf maps``: what layers compute on an image, and which images excite them."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from offshelf.cli import console, options, pictures
+from offshelf.errors import DataError
+
+if TYPE_CHECKING:
+    from offshelf.jobs.maps import MapsResult
+    from offshelf.jobs.top import TopResult
+    from offshelf.progress import Progress
+
+SUMMARY = "draw what layers of a network compute on an image"
+CHANNELS, CHANNELS_OF_TOP = 64, 16
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("image", nargs="?", metavar="IMAGE", help="an image file")
+    parser.add_argument(
+        "-l",
+        "--layer",
+        action="append",
+        required=True,
+        metavar="NAME",
+        help="see 'offshelf layers'; repeat for several, a picture each",
+    )
+    pictures.add_out(parser, "IMAGE-LAYER.png")
+    pictures.add_channels(parser, f"{CHANNELS}; {CHANNELS_OF_TOP} with --top-images")
+    pictures.add_scale(parser)
+    pictures.add_colours(parser)
+    parser.add_argument(
+        "--top-images",
+        metavar="DATA",
+        help="images or a folder of them: also draw, for each channel, the crops that excite it "
+        "most; a crop is four cells of the map wide, an eighth to a half of the input",
+    )
+    parser.add_argument(
+        "--top",
+        type=options.whole_number(1, 16),
+        default=8,
+        metavar="K",
+        help="crops for a channel (%(default)s)",
+    )
+    options.add_backbone(parser)
+    options.add_engine(parser)
+    options.add_output(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command.
+
+    Raises:
+        DataError: there is neither an image nor a set of them.
+    """
+    if arguments.image is None and arguments.top_images is None:
+        raise DataError("nothing to look at: name an IMAGE, or --top-images DATA")
+    pictures.check_out(arguments)
+    look = pictures.look(arguments)
+    document: dict[str, Any] = {}
+    with console.progress(arguments.quiet) as progress:
+        maps = _maps(arguments, progress) if arguments.image is not None else None
+        top = _top(arguments, maps, progress) if arguments.top_images is not None else None
+    if maps is not None:
+        written = maps.write(arguments.out, look)
+        document = maps.to_json() | {"out": [str(path) for path in written]}
+        _show(arguments, maps, written)
+    if top is not None:
+        written = top.write(arguments.out, "top" if maps is not None else "")
+        found = top.to_json() | {"out": [str(path) for path in written]}
+        document = document | {"top_images": found} if maps is not None else found
+        _show(arguments, top, written)
+    if arguments.json:
+        console.print_json(document)
+    return 0
+
+
+def _show(arguments: argparse.Namespace, result: MapsResult | TopResult, written: Any) -> None:
+    if not arguments.json:
+        console.say(str(result))
+        pictures.say_written(written)
+
+
+def _maps(arguments: argparse.Namespace, progress: Progress) -> MapsResult:
+    from offshelf.jobs.maps import activation_maps
+
+    return activation_maps(
+        arguments.image,
+        arguments.layer,
+        features=options.feature_settings(arguments, "", ""),
+        choice=pictures.choice(arguments, CHANNELS),
+        run=options.run_settings(arguments),
+        progress=progress,
+    )
+
+
+def _top(arguments: argparse.Namespace, maps: MapsResult | None, progress: Progress) -> TopResult:
+    from offshelf.jobs.strongest import top_images
+
+    top = top_images(
+        [arguments.top_images],
+        arguments.layer,
+        features=options.feature_settings(arguments, "", ""),
+        choice=pictures.choice(arguments, CHANNELS_OF_TOP),
+        top=arguments.top,
+        run=options.run_settings(arguments),
+        progress=progress,
+    )
+    if maps is None:
+        return top
+    # The same channels as in the picture of the image, in its order.
+    most = arguments.limit or (CHANNELS if arguments.channels else CHANNELS_OF_TOP)
+    return top.with_channels({one.path: one.channels[:most] for one in maps.layers})

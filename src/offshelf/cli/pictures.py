@@ -1,0 +1,99 @@
+"""Options that the commands with pictures share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from offshelf.cli import console, options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from offshelf.jobs.maps import Choice
+    from offshelf.report.pictures import Look
+
+
+def add_channels(parser: argparse.ArgumentParser, limit: str) -> None:
+    """Add which channels are shown; *limit* says how many without a list."""
+    parser.add_argument(
+        "--channels", metavar="LIST", help="these, for example 0,3,10-20 (default: the first)"
+    )
+    parser.add_argument(
+        "--sort",
+        default="index",
+        metavar="ORDER",
+        help="index, or strength: the strongest first (%(default)s)",
+    )
+    parser.add_argument(
+        "--limit",
+        type=options.whole_number(1, 1024),
+        metavar="N",
+        help=f"at most so many where --channels names none ({limit})",
+    )
+
+
+def add_scale(parser: argparse.ArgumentParser) -> None:
+    """Add how strong and weak channels share the colours."""
+    parser.add_argument(
+        "--scale",
+        default="channel",
+        metavar="WORD",
+        help="channel: each on its own scale; common: one scale for all (%(default)s)",
+    )
+
+
+def add_colours(parser: argparse.ArgumentParser) -> None:
+    """Add the colour map."""
+    parser.add_argument(
+        "--colours",
+        default="cividis",
+        metavar="NAME",
+        help="cividis, viridis, magma or grey; all read in black and white (%(default)s)",
+    )
+
+
+def add_out(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add where the picture goes; *default* is said in the help."""
+    parser.add_argument(
+        "-o",
+        "--out",
+        metavar="FILE",
+        help=f"the picture, .png or .svg, or a folder that exists (default: {default})",
+    )
+
+
+def choice(arguments: argparse.Namespace, limit: int) -> Choice:
+    """Return the channels that the options choose, at most *limit* unless they say more."""
+    from offshelf.jobs.channels import parse_channels
+    from offshelf.jobs.maps import Choice
+
+    listed = parse_channels(arguments.channels) if arguments.channels is not None else None
+    return Choice(listed, arguments.sort, arguments.limit or limit)
+
+
+def look(arguments: argparse.Namespace) -> Look:
+    """Return scale and colours that the options choose."""
+    from offshelf.report.pictures import Look
+
+    given = vars(arguments)
+    return Look(given.get("scale", "channel"), given.get("colours", "cividis"))
+
+
+def check_out(arguments: argparse.Namespace) -> None:
+    """Refuse a picture's name before any work is done for it.
+
+    Raises:
+        OffshelfError: it ends neither in .png nor in .svg.
+    """
+    from offshelf.report.canvas import form_of
+
+    if arguments.out is not None and not Path(arguments.out).is_dir():
+        form_of(Path(arguments.out))
+
+
+def say_written(paths: Iterable[Path]) -> None:
+    """Print where the pictures are."""
+    for path in paths:
+        console.say(f"picture: {path}")

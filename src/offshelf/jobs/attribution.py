@@ -1,0 +1,152 @@
+"""Which cell of a map a score comes from: exact sums and Grad-CAM, on plain arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offshelf.heads.head import FittedHead
+
+LINEAR_ARRAYS = {"weight", "bias"}
+SUMMED = ("avg", "flatten", "max")
+
+
+@dataclass(frozen=True, eq=False)
+class ClassMap:
+    """What each cell says for one class, or for one class against another.
+
+    Attributes:
+        name: of the class.
+        score: the head's decision value.
+        bias: the head's constant, which belongs to no cell.
+        cells: float64, H x W.
+        elsewhere: what tokens that stand for no place add, 0 without such tokens.
+    """
+
+    name: str
+    score: float
+    bias: float
+    cells: NDArray[np.float64]
+    elsewhere: float = 0.0
+
+    @property
+    def residual(self) -> float:
+        """The score without bias, cells and elsewhere: 0 where the map is exact."""
+        return self.score - self.bias - self.elsewhere - float(self.cells.sum())
+
+    def minus(self, other: ClassMap) -> ClassMap:
+        """Return what speaks for this class and against *other*, cell by cell."""
+        return ClassMap(
+            f"{self.name} - {other.name}",
+            self.score - other.score,
+            self.bias - other.bias,
+            self.cells - other.cells,
+            self.elsewhere - other.elsewhere,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields and the sum of the cells as JSON values."""
+        return {
+            "name": self.name,
+            "score": self.score,
+            "bias": self.bias,
+            "sum_of_cells": float(self.cells.sum()),
+            "elsewhere": self.elsewhere,
+            "cells": self.cells.tolist(),
+        }
+
+
+def is_linear(head: FittedHead) -> bool:
+    """Return whether a score is ``weight . features + bias`` of the normalised features."""
+    shape = head.arrays["weight"].shape if set(head.arrays) == LINEAR_ARRAYS else ()
+    return len(shape) == 2 and shape[0] == len(head.classes)
+
+
+def feature_length(head: FittedHead, features: NDArray[Any]) -> float:
+    """Return what the head divides *features* by: their Euclidean norm for l2, else 1."""
+    length = float(np.linalg.norm(features.astype(np.float64)))
+    return length if head.normalisation == "l2" and length > 0 else 1.0
+
+
+def pooled(positions: NDArray[Any], pooling: str) -> NDArray[np.float64]:
+    """Return the features that *pooling* makes of C x P *positions*.
+
+    >>> pooled(np.array([[1.0, 3.0]]), "avg"), pooled(np.array([[1.0, 3.0]]), "max")
+    (array([2.]), array([3.]))
+    """
+    values = positions.astype(np.float64)
+    if pooling == "avg":
+        return np.asarray(values.mean(axis=1))
+    return np.asarray(values.max(axis=1)) if pooling == "max" else values.ravel()
+
+
+def summands(
+    positions: NDArray[Any], weight: NDArray[Any], pooling: str, length: float
+) -> NDArray[np.float64]:
+    """Return what every position adds to ``weight . features / length``; they add up to it.
+
+    With ``avg`` the features are a mean over positions, so a position adds the inner
+    product of its own activation with the weights, divided by the number of positions;
+    this is the class activation map of Zhou, Khosla, Lapedriza, Oliva and Torralba,
+    "Learning deep features for discriminative localization", CVPR 2016, equation 2, in
+    the units of the score. With ``flatten`` every position has weights of its own. With
+    ``max`` a channel belongs to the position where it is largest, the first among equals.
+
+    Normalised features are divided by their length, which all positions share: it scales
+    all summands alike and moves none against another.
+
+    Args:
+        positions: C x P activations.
+        weight: of one class, C for ``avg`` and ``max``, C * P for ``flatten``.
+        pooling: ``avg``, ``flatten`` or ``max``.
+        length: what the features are divided by.
+
+    Returns:
+        float64, P.
+
+    >>> summands(np.array([[1.0, 3.0], [0.0, 2.0]]), np.array([2.0, 1.0]), "avg", 1.0)
+    array([1., 4.])
+    """
+    values, weights = positions.astype(np.float64), weight.astype(np.float64) / length
+    if pooling == "avg":
+        return np.asarray((weights / values.shape[1]) @ values)
+    if pooling == "flatten":
+        return np.asarray((weights.reshape(values.shape) * values).sum(axis=0))
+    place, count = values.argmax(axis=1), values.shape[1]
+    return np.bincount(place, weights * values.max(axis=1), count).astype(np.float64)
+
+
+def score_gradient(
+    features: NDArray[Any], weight: NDArray[Any], normalised: bool
+) -> NDArray[np.float64]:
+    """Return the gradient of a class's score at the features, float64, D.
+
+    For l2 the score is ``w.f / |f|``, with the gradient ``(w - (w.f) f / |f|^2) / |f|``.
+
+    >>> score_gradient(np.array([3.0, 4.0]), np.array([1.0, 0.0]), True)
+    array([ 0.128, -0.096])
+    """
+    values, weights = features.astype(np.float64), weight.astype(np.float64)
+    length = float(np.linalg.norm(values))
+    if not normalised or length == 0:
+        return weights
+    return np.asarray((weights - (weights @ values) / length**2 * values) / length)
+
+
+def grad_cam(maps: NDArray[Any], gradients: NDArray[Any]) -> NDArray[np.float64]:
+    """Return Grad-CAM with its sign, float64, H x W.
+
+    Channels are weighted by their mean gradient and added: Selvaraju, Cogswell, Das,
+    Vedantam, Parikh and Batra, "Grad-CAM: visual explanations from deep networks via
+    gradient-based localization", ICCV 2017, equations 1 and 2, without the last ReLU: the
+    cells that speak against a class are kept, below zero.
+
+    Args:
+        maps: C x H x W activations.
+        gradients: of the score, C x H x W.
+    """
+    importance = gradients.astype(np.float64).mean(axis=(1, 2))
+    return np.asarray(np.tensordot(importance, maps.astype(np.float64), axes=1))

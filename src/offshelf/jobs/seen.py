@@ -1,0 +1,110 @@
+"""One image as the network sees it, and where pictures of it are written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offshelf import files
+from offshelf.backbones.preprocess import prepare
+from offshelf.backbones.spec import InputSpec
+from offshelf.data.decode import Limits, as_rgb
+from offshelf.data.names import shown
+from offshelf.errors import DataError, OffshelfError
+from offshelf.report.canvas import form_of
+
+LEAST_SIDE = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """An image after its preprocessing.
+
+    Attributes:
+        name: its path, or ``image`` for one in memory.
+        pixels: what the network gets, uint8, S x S x 3.
+    """
+
+    name: str
+    pixels: NDArray[np.uint8]
+
+    @property
+    def title(self) -> str:
+        """The file's name without its folders."""
+        return Path(self.name).name
+
+
+def see(image: Any, spec: InputSpec, limits: Limits) -> Seen:
+    """Open an image and prepare it.
+
+    Args:
+        image: a path, a PIL image, or a uint8 array (H x W, or H x W x 1, 3 or 4).
+        spec: the preprocessing.
+        limits: bounds on bytes and pixels.
+
+    Raises:
+        DataError: it cannot be decoded (an ImageError), or has a side of one pixel.
+
+    >>> see(np.zeros((1, 1, 3), np.uint8), InputSpec(size=8), Limits())
+    Traceback (most recent call last):
+    ...
+    offshelf.errors.DataError: image: 1 x 1 pixels: too small to see anything, 2 x 2 at least
+    """
+    name = shown(image) if isinstance(image, str | Path) else "image"
+    rgb = as_rgb(image, limits)
+    height, width = rgb.shape[:2]
+    if min(height, width) < LEAST_SIDE:
+        raise DataError(
+            f"{name}: {width} x {height} pixels: too small to see anything, "
+            f"{LEAST_SIDE} x {LEAST_SIDE} at least"
+        )
+    return Seen(name, prepare(rgb, spec).pixels)
+
+
+def write_picture(path: Path, content: bytes) -> Path:
+    """Write a picture, whole or not at all, and return its path.
+
+    Raises:
+        OffshelfError: the file cannot be written there.
+    """
+    try:
+        files.write_bytes(path, content)
+    except OSError as error:
+        raise OffshelfError(f"{path}: cannot be written ({error.strerror or error})") from error
+    return path
+
+
+def picture_path(out: str | Path | None, default: str, part: str = "") -> Path:
+    """Return where a picture goes.
+
+    Args:
+        out: a file, a folder that exists, or None for the working folder.
+        default: the file's name where *out* names none.
+        part: is put into the name of *out*, for one of several pictures.
+
+    Raises:
+        OffshelfError: *out* is a file and ends neither in .png nor in .svg.
+
+    >>> picture_path("maps.png", "cat-relu1_1.png").name, picture_path(None, "cat-a.png").name
+    ('maps.png', 'cat-a.png')
+    >>> picture_path("maps.svg", "x.png", "features.0:in").name
+    'maps-features.0-in.svg'
+    """
+    path = Path(out) if out is not None else Path()
+    if out is None or path.is_dir():
+        return path / safe(default)
+    form_of(path)
+    return path.with_name(f"{path.stem}-{safe(part)}{path.suffix}") if part else path
+
+
+def safe(name: str) -> str:
+    """Return *name* as part of a file's name on any system.
+
+    >>> safe("timm/vit:in")
+    'timm-vit-in'
+    """
+    return "".join(c if c.isalnum() or c in "._-" else "-" for c in name)

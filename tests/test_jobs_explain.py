@@ -1,0 +1,296 @@
+"""Where a decision comes from: exact maps add up, and everything else is Grad-CAM."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from offshelf.backbones.backbone import Backbone, open_backbone
+from offshelf.bundle import Model
+from offshelf.engine.gradients import Probe
+from offshelf.errors import DataError, ModelFileError, OffshelfError
+from offshelf.features.kind import FeatureKind
+from offshelf.heads.head import FittedHead
+from offshelf.jobs.backbones import pooled_dimension
+from offshelf.jobs.explain import explain, explain_seen
+from offshelf.jobs.explanation import Explanation
+from offshelf.jobs.fit import fit
+from offshelf.jobs.predict import predict
+from offshelf.jobs.seen import see
+from offshelf.jobs.settings import RunSettings
+from offshelf.predict import open_model
+
+# layer, pooling, normalisation -> method and whose cells
+EXACT = [
+    ("penultimate", "avg", "l2", "head_conv", 7),
+    ("penultimate", "avg", "none", "head_conv", 7),
+    ("penultimate", "flatten", "l2", "head_conv", 7),
+    ("stage7", "avg", "l2", "stage7", 7),
+    ("stage7", "flatten", "l2", "stage7", 7),
+    ("stage7", "max", "l2", "stage7", 7),
+]
+GRADIENT = [
+    ("stage7", "gem", "stage7", 7),
+    ("logits", "avg", "head_conv", 7),
+    ("stage3", "gem", "stage3", 28),
+]
+
+
+LIMITS = RunSettings().reading.limits
+
+
+@pytest.fixture(scope="module")
+def image(scenes: Path) -> Path:
+    return sorted((scenes / "test" / "stripes").glob("*.png"))[0]
+
+
+@pytest.fixture(scope="module")
+def model_file(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "scenes.offshelf"
+    fit(scenes, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def opened(model_file: Path) -> tuple[Model, Backbone]:
+    return open_model(model_file)
+
+
+def with_features(
+    model: Model, backbone: Backbone, layer: str, pooling: str, normalisation: str = "l2"
+) -> Model:
+    """The model with other features and a head of random weights that fits them."""
+    path = backbone.path_of(layer)
+    shape = backbone.require(path).shape
+    size = int(np.prod(shape)) if pooling == "flatten" else pooled_dimension(shape)
+    draw = np.random.default_rng(0)
+    count = len(model.classes)
+    arrays = {
+        "weight": draw.normal(size=(count, size)).astype(np.float32),
+        "bias": draw.normal(size=count).astype(np.float32),
+    }
+    head = FittedHead("svm", model.classes, arrays, {}, normalisation)  # type: ignore[arg-type]
+    kind = FeatureKind(layer, path, pooling)  # type: ignore[arg-type]
+    return dataclasses.replace(model, kind=kind, head=head)
+
+
+def explained(model: Model, backbone: Backbone, image: Path, method: str = "auto") -> Explanation:
+    return explain_seen(model, backbone, see(image, backbone.input, LIMITS), method=method)
+
+
+@pytest.mark.parametrize(("layer", "pooling", "normalisation", "cells_of", "side"), EXACT)
+def test_cells_and_bias_add_up_to_the_score(
+    opened: tuple[Model, Backbone],
+    image: Path,
+    layer: str,
+    pooling: str,
+    normalisation: str,
+    cells_of: str,
+    side: int,
+) -> None:
+    model, backbone = opened
+    found = explained(
+        with_features(model, backbone, layer, pooling, normalisation), backbone, image
+    )
+    assert (found.method, found.layer) == ("exact", cells_of)
+    for one in (*found.shown, found.difference):
+        scale = max(1.0, abs(one.score))
+        assert one.cells.shape == (side, side)
+        assert abs(one.cells.sum() + one.bias - one.score) <= 1e-4 * scale
+    assert (found.length == 1.0) == (normalisation == "none")
+
+
+@pytest.mark.parametrize(("layer", "pooling", "cells_of", "side"), GRADIENT)
+def test_everything_else_is_grad_cam(
+    opened: tuple[Model, Backbone], image: Path, layer: str, pooling: str, cells_of: str, side: int
+) -> None:
+    model = with_features(*opened, layer, pooling)
+    found = explained(model, opened[1], image)
+    assert (found.method, found.layer) == ("gradcam", cells_of)
+    assert found.shown[0].cells.shape == (side, side)
+    assert found.shown[0].cells.any()
+    with pytest.raises(OffshelfError) as error:
+        explained(model, opened[1], image, "exact")
+    assert str(error.value) == (
+        f"no exact map: {pooling} features of {layer} are no sum over the cells of a map; "
+        "use the method gradcam"
+    )
+
+
+def test_scores_are_those_of_predict(model_file: Path, image: Path) -> None:
+    found = explain(model_file, image)
+    expected = predict(model_file, [image]).predictions[0]
+    assert found.label == expected.label
+    assert list(found.scores) == list(expected.scores)
+    assert list(found.scores.values()) == pytest.approx(list(expected.scores.values()), abs=1e-4)
+    assert found.shown[1].name == list(expected.scores)[1]
+
+
+def test_a_cell_that_is_wiped_out_takes_its_share_with_it(
+    opened: tuple[Model, Backbone], image: Path
+) -> None:
+    """Unnormalised, a cell's number is what the score loses without that cell."""
+    model, backbone = opened
+    plain = dataclasses.replace(model.head, normalisation="none")
+    found = explained(dataclasses.replace(model, head=plain), backbone, image)
+    pixels = see(image, backbone.input, LIMITS).pixels
+    activation = Probe(backbone, model.kind.tap, ["bn2"], pixels).activations["bn2"].astype(float)
+    without = activation.copy()
+    without[:, 2, 3] = 0
+    weight = plain.arrays["weight"][model.classes.index(found.label)].astype(float)
+    loss = weight @ (activation - without).mean(axis=(1, 2))
+    assert found.shown[0].cells[2, 3] == pytest.approx(loss, abs=1e-4)
+
+
+def test_another_class_can_be_explained(opened: tuple[Model, Backbone], image: Path) -> None:
+    model, backbone = opened
+    seen = see(image, backbone.input, LIMITS)
+    best = explain_seen(model, backbone, seen)
+    second = list(best.scores)[1]
+    found = explain_seen(model, backbone, seen, second)
+    assert (found.label, found.shown[0].name) == (second, second)
+    assert found.shown[1].name == best.label
+    assert np.allclose(found.difference.cells, -best.difference.cells)
+
+
+def test_grad_cam_can_be_asked_for(opened: tuple[Model, Backbone], image: Path) -> None:
+    found = explained(*opened, image, "gradcam")
+    assert found.method == "gradcam"
+    assert "does not add up" in str(found)
+    assert found.to_json()["adds_up"] is False
+
+
+def test_the_result_prints_itself_and_is_json(opened: tuple[Model, Backbone], image: Path) -> None:
+    found = explained(*opened, image)
+    lines = str(found).splitlines()
+    assert lines[0].startswith(
+        f"{image}: exact: score = sum of the cells of head_conv, 7 x 7 cells + bias; "
+        "every cell is divided by the features' length "
+    )
+    assert lines[1].startswith(f"{found.label}: score +")
+    document = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    cells = np.array(document["class"]["cells"])
+    total = cells.sum() + document["class"]["bias"]
+    assert total == pytest.approx(document["class"]["score"], abs=1e-4)
+    assert np.array(document["difference"]["cells"]).shape == (7, 7)
+    assert document["adds_up"] is True
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.svg"])
+def test_the_picture_is_written(
+    opened: tuple[Model, Backbone], image: Path, tmp_path: Path, name: str
+) -> None:
+    found = explained(*opened, image)
+    assert found.write(tmp_path / name, smooth=True).stat().st_size > 10_000
+    assert found.write(tmp_path).name == f"{image.stem}-explain.png"
+    assert found._repr_png_()[1:4] == b"PNG"
+
+
+def test_two_classes_are_mirrored(opened: tuple[Model, Backbone], image: Path) -> None:
+    model, backbone = opened
+    weight, bias = model.head.arrays["weight"][0], model.head.arrays["bias"][0]
+    arrays = {"weight": np.stack([-weight, weight]), "bias": np.stack([-bias, bias])}
+    head = FittedHead("svm", ("no", "yes"), arrays, {}, "l2")
+    found = explained(dataclasses.replace(model, head=head), backbone, image)
+    assert np.allclose(found.shown[0].cells, -found.shown[1].cells)
+    assert found.shown[0].residual == pytest.approx(0, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("layer", "pooling", "method"),
+    [("norm", "avg", "exact"), ("norm", "flatten", "exact"), ("head:in", "avg", "gradcam")],
+)
+def test_transformers_are_explained(
+    opened: tuple[Model, Backbone], image: Path, layer: str, pooling: str, method: str
+) -> None:
+    backbone = open_backbone("timm/vit_tiny_patch16_224", weights="random")
+    found = explained(with_features(opened[0], backbone, layer, pooling), backbone, image)
+    assert found.method == method
+    assert found.shown[0].cells.shape == (14, 14)
+    assert found.shown[0].cells.any()
+    if method == "exact":
+        assert found.shown[0].elsewhere != 0
+        assert abs(found.shown[0].residual) <= 1e-4 * max(1.0, abs(found.shown[0].score))
+        assert "class token" in str(found)
+
+
+def test_a_head_that_is_not_linear_is_one_line(opened: tuple[Model, Backbone], image: Path) -> None:
+    model, backbone = opened
+    other = dataclasses.replace(model.head, kind="knn", arrays={"rows": np.ones((3, 4))})
+    seen = see(image, backbone.input, LIMITS)
+    with pytest.raises(OffshelfError) as error:
+        explain_seen(dataclasses.replace(model, head=other), backbone, seen)
+    assert str(error.value) == "the head knn is not linear: it cannot be explained"
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "text"),
+    [
+        (
+            {"label": "strips"},
+            OffshelfError,
+            "the model has no class 'strips': checks, noise, stripes. Did you mean 'stripes'?",
+        ),
+        (
+            {"method": "gradcm"},
+            OffshelfError,
+            "no method 'gradcm': auto, exact, gradcam. Did you mean 'gradcam'?",
+        ),
+    ],
+)
+def test_wrong_words_are_one_line(
+    model_file: Path, image: Path, change: dict[str, str], error: type, text: str
+) -> None:
+    with pytest.raises(error) as caught:
+        explain(model_file, image, **change)
+    assert str(caught.value) == text
+
+
+def test_bad_files_are_one_line(model_file: Path, image: Path, tmp_path: Path) -> None:
+    (tmp_path / "notes.jpg").write_text("no picture")
+    with pytest.raises(DataError, match=r"^not_an_image: .*notes\.jpg: "):
+        explain(model_file, tmp_path / "notes.jpg")
+    with pytest.raises(DataError, match="image: 1 x 1 pixels: too small to see anything"):
+        explain(model_file, np.zeros((1, 1, 3), np.uint8))
+    with pytest.raises(ModelFileError, match="no such model file"):
+        explain(tmp_path / "none.offshelf", image)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("pooling", "method"),
+    [("avg", "exact"), ("flatten", "exact"), ("max", "exact"), ("gem", "gradcam")],
+)
+def test_explanations_of_vgg16(
+    shared: Path, opened: tuple[Model, Backbone], pooling: str, method: str
+) -> None:
+    weights = str(shared / "weights" / "vgg16_features.safetensors")
+    backbone = open_backbone("vgg16", weights=weights)
+    model = with_features(opened[0], backbone, "pool5", pooling)
+    found = explained(model, backbone, shared / "images" / "cat.jpg")
+    assert (found.layer, found.method) == ("pool5", method)
+    if found.exact:
+        scale = max(1.0, *(abs(one.score) for one in found.shown))
+        assert max(abs(one.residual) for one in found.shown) <= 1e-4 * scale
+
+
+@pytest.mark.real
+def test_cells_of_a_scene_add_up(shared: Path, tmp_path: Path) -> None:
+    """The shown-by line, on real images of three classes of 15-Scene."""
+    scenes = shared / "data" / "15-scene"
+    rows = ["path,label,split"]
+    for split, name in itertools.product(("train", "test"), ("coast", "forest", "street")):
+        for path in sorted((scenes / split / name).glob("*"))[:8]:
+            rows.append(f"{path},{name},{split}")
+    (tmp_path / "few.csv").write_text("\n".join(rows))
+    fit(tmp_path / "few.csv", tmp_path / "few.offshelf")
+    for row in rows[-3:]:
+        found = explain(tmp_path / "few.offshelf", row.split(",")[0])
+        assert found.exact
+        for one in (*found.shown, found.difference):
+            assert one.cells.sum() + one.bias == pytest.approx(one.score, abs=1e-4)
