@@ -64,7 +64,7 @@ def test_fit_as_text(capsys: pytest.CaptureFixture[str], tmp_path: Path, scenes:
     assert run.code == 0
     assert "Per class\nclass    images  precision" in run.out
     assert "\naccuracy    " in run.out
-    assert "% (95 % interval " in run.out
+    assert " % (95 % interval " in run.out
     assert "\nimages      18 to train, 12 to test, 0 left out\n" in run.out
     assert "\nfeatures    efficientnet_lite0 penultimate, avg: 1,280 of an image\n" in run.out
     holds = "(holds 3 of your test images for its self-test)"

@@ -40,10 +40,11 @@ def show_classes(evaluation: Evaluation) -> None:
 
 def accuracy(evaluation: Evaluation) -> tuple[tuple[str, str], ...]:
     """Return the figures of all classes together, for :func:`console.facts`."""
-    low, high = evaluation.accuracy_interval
+    share, (low, high) = 100 * evaluation.accuracy, evaluation.accuracy_interval
     absent = sum(not row.n for row in evaluation.per_class)
     missing = f" ({absent} of the classes have no images here)" if absent else ""
+    recall = 100 * evaluation.balanced_accuracy
     return (
-        ("accuracy", f"{evaluation.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%})"),
-        ("balanced", f"{evaluation.balanced_accuracy:.2%}, the mean recall of a class{missing}"),
+        ("accuracy", f"{share:.2f} % (95 % interval {100 * low:.2f} to {100 * high:.2f} %)"),
+        ("balanced", f"{recall:.2f} %, the mean recall of the classes{missing}"),
     )
