@@ -16,6 +16,8 @@ import pytest
 
 from offshelf.cli import console
 from offshelf.cli.main import main
+from offshelf.cli.predict import _cells
+from offshelf.predict import Prediction
 from offshelf.progress import Silent
 
 TORCH = ("--engine", "torch")
@@ -136,7 +138,17 @@ def test_predict_as_text(capsys: pytest.CaptureFixture[str], model: Path, broken
     assert len(rows) == 4
     assert all(len(row.split()) == 5 for row in rows)
     assert f"left out: {broken}/test/checks/empty.png: empty, the file is empty\n" in run.out
-    assert "score: how far the image is on its class's side; no probability\n" in run.out
+    assert "score: decision value of the svm, no probability\n" in run.out
+
+
+@pytest.mark.parametrize(
+    ("score", "claiming", "label"), [(0.5, True, "cat"), (-0.5, True, "(cat)"), (-9, False, "cat")]
+)
+def test_a_label_that_no_class_claims_stands_in_brackets(
+    score: float, claiming: bool, label: str
+) -> None:
+    row = Prediction("a.png", "ok", "", "cat", {"cat": score, "dog": score - 1, "owl": score - 2})
+    assert _cells(row, 2, claiming) == ("a.png", label, f"{score:+.3f}", f"dog {score - 1:+.3f}")
 
 
 def test_predict_as_csv(capsys: pytest.CaptureFixture[str], model: Path, broken: Path) -> None:

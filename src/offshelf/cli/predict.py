@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from offshelf.jobs.predict import PredictResult
     from offshelf.predict import Prediction
 
+# Heads that ask of each class alone whether an image is of it: below zero means no.
+ONE_AGAINST_REST = ("svm", "ridge")
 SUMMARY = "label images with a model file"
 
 
@@ -81,23 +83,24 @@ def show(result: PredictResult, top: int) -> None:
     from offshelf.report.rows import Column, Table
     from offshelf.report.tables import render
 
+    claiming = result.model.head.kind in ONE_AGAINST_REST
     labelled = [row for row in result.predictions if row.label is not None]
     if labelled:
         columns = (Column("image"), Column("label"), Column("score"), Column("then"))
-        cells = tuple(_cells(row, top) for row in labelled)
+        cells = tuple(_cells(row, top, claiming) for row in labelled)
         console.say(render(Table("", columns, cells)))
         console.say()
     failures = [row.to_json() for row in result.predictions if row.label is None]
     for line in console.failure_lines(failures):
         console.say(line)
-    console.say("score: how far the image is on its class's side; no probability")
-    if any(row.scores[row.label] < 0 for row in labelled if row.label is not None):
+    console.say(f"score: decision value of the {result.model.head.kind}, no probability")
+    if claiming and any(max(row.scores.values()) < 0 for row in labelled):
         console.say("(label): no class claims the image, all scores are below zero")
     if not result.backbone.trained:
         console.say(figures.UNTRAINED)
 
 
-def _cells(row: Prediction, top: int) -> tuple[str, ...]:
+def _cells(row: Prediction, top: int, claiming: bool) -> tuple[str, ...]:
     (label, score), *others = list(row.scores.items())[:top]
     then = ", ".join(f"{name} {value:+.3f}" for name, value in others)
-    return row.path, label if score >= 0 else f"({label})", f"{score:+.3f}", then
+    return row.path, f"({label})" if claiming and score < 0 else label, f"{score:+.3f}", then
