@@ -15,7 +15,7 @@ from offshelf.features.extract import Extraction
 from offshelf.features.kind import FeatureKind
 from offshelf.features.parts import vectors
 
-ROWS_AT_A_TIME = 512
+MOST_ROWS, MOST_BYTES = 512, 32 * 2**20
 _MAGIC = b"PAR1"
 
 
@@ -86,8 +86,11 @@ def _unwritable(out: Path, error: OSError) -> DataError:
 def _batches(
     table: ImageTable, extraction: Extraction, kinds: Sequence[FeatureKind]
 ) -> Iterator[Any]:
-    for start in range(0, len(table), ROWS_AT_A_TIME):
-        rows = range(start, min(start + ROWS_AT_A_TIME, len(table)))
+    # Wide features (a flattened map) go in fewer rows, so that memory stays bounded.
+    width = 4 * sum(extraction.stores[kind].dimension for kind in kinds)
+    step = max(1, min(MOST_ROWS, MOST_BYTES // width))
+    for start in range(0, len(table), step):
+        rows = range(start, min(start + step, len(table)))
         yield _batch(rows, table, extraction, kinds)
 
 
