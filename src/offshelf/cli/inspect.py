@@ -136,5 +136,11 @@ def _forecast(arguments: argparse.Namespace) -> Forecast:
         table = list_images([arguments.data])
         for warning in table.warnings:
             progress.note(warning)
-        progress.note("timing a few images of the data")
-        return forecast(table.paths, features, arguments.layer, arguments.pooling, settings)
+        return forecast(
+            table.paths,
+            features,
+            arguments.layer,
+            arguments.pooling,
+            settings,
+            progress=progress,
+        )

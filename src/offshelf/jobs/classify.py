@@ -20,7 +20,7 @@ from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.imagenet import CLASSES
 from offshelf.backbones.preprocess import prepare
 from offshelf.data.decode import decode, read_bytes
-from offshelf.data.table import list_images
+from offshelf.data.table import ImageTable, list_images
 from offshelf.engine.base import choose
 from offshelf.errors import EngineError, ImageError, LayerError
 from offshelf.features import store as stores
@@ -102,12 +102,7 @@ def classify(
     """
     features, run = features or FeatureSettings(), run or RunSettings()
     progress = progress or Silent()
-    _check_precision(run)
-    table = list_images(sources)
-    for warning in table.warnings:
-        progress.note(warning)
-    if train_mode:
-        require_few(len(table))
+    table = _images(sources, run, train_mode, progress)
     features = dataclasses.replace(features, resize=features.resize or RESIZE)
     backbone = backbone_for(features, run, progress)
     kind = FeatureKind(LAYER, backbone.path_of(LAYER), "flatten")
@@ -125,14 +120,6 @@ def classify(
         for number, row in enumerate(extraction.rows)
     )
     return ClassifyResult(answers, backbone, extraction.engine, notes)
-
-
-def _check_precision(run: RunSettings) -> None:
-    if run.engine.precision in {"int8", "auto"}:
-        raise EngineError(
-            f"precision {run.engine.precision} is calibrated on training images, of which "
-            "classify has none: use fp32"
-        )
 
 
 def require_classifier(backbone: Backbone, kind: FeatureKind, run: RunSettings) -> None:
@@ -153,6 +140,22 @@ def require_classifier(backbone: Backbone, kind: FeatureKind, run: RunSettings) 
             f"{backbone.spec.name}: its output of {sides} values is no classifier of ImageNet's "
             f"1,000 classes; choose another --backbone"
         )
+
+
+def _images(
+    sources: Sequence[str | Path], run: RunSettings, train_mode: bool, progress: Progress
+) -> ImageTable:
+    if run.engine.precision in {"int8", "auto"}:
+        raise EngineError(
+            f"precision {run.engine.precision} is calibrated on training images, of which "
+            "classify has none: use fp32"
+        )
+    table = list_images(sources)
+    for warning in table.warnings:
+        progress.note(warning)
+    if train_mode:
+        require_few(len(table))
+    return table
 
 
 def without_normalisation(backbone: Backbone) -> Backbone:

@@ -23,11 +23,12 @@ from offshelf.jobs.sample import (
     take_sample,
 )
 from offshelf.jobs.settings import FeatureSettings, RunSettings
+from offshelf.progress import Progress, Silent
 from offshelf.report.rows import Column, Table
 from offshelf.report.tables import format_cell
 
 MOST_SAMPLED = 2000
-SEGMENTS = 5
+PARTS = 5
 # One row of a part: its features, the hash of its image, Parquet's own marks.
 ROW_BYTES = 32 + 6
 # Path, status and hash of an image in the ledger, and its place in the store.
@@ -47,8 +48,8 @@ class ForecastRow:
         images_per_second: measured, from file to features.
         start: seconds until the network is ready.
         seconds: of the whole extraction, start included.
-        low: the same at the speed of the fastest fifth of the sample.
-        high: the same at the speed of the slowest fifth.
+        low: the same at the speed of the fastest part of the sample, a fifth or more of it.
+        high: the same at the speed of the slowest part.
         memory: peak resident memory in bytes; None where it cannot be measured.
         disk: bytes of the feature store.
         sampled: images that were timed.
@@ -118,7 +119,7 @@ class Forecast:
         sampled = self.rows[0].sampled
         return (
             f"from {sampled} timed images of this set ({self.engine}); 'from' and 'to' are the "
-            "fastest and the slowest fifth of them: other work on this machine moves the time; "
+            "fastest and the slowest part of them: other work on this machine moves the time; "
             "disk is the store's, features.parquet takes as much again"
         )
 
@@ -136,6 +137,7 @@ def forecast(
     run: RunSettings | None = None,
     *,
     own_process: bool = True,
+    progress: Progress | None = None,
 ) -> Forecast:
     """Say what extracting features of *paths* will cost, from a sample of a few seconds.
 
@@ -147,12 +149,36 @@ def forecast(
         run: engine, limits, cache folder; precision fp32.
         own_process: take the sample in a process of its own, which makes the memory that
             of an extraction; otherwise it is this process's, with all it did before.
+        progress: is told which layer is timed.
 
     Raises:
         DataError: there are no images, or none of the sampled ones can be used.
         OffshelfError: the names or settings cannot be used.
     """
     features, run = features or FeatureSettings(), run or RunSettings()
+    _check(paths, run)
+    names = tuple(dict.fromkeys(layers or [features.layer]))
+    words = tuple(dict.fromkeys(poolings or [features.pooling]))
+    engine = dataclasses.replace(run.engine, images=len(paths))
+    run, picked = dataclasses.replace(run, engine=engine), _picked(paths)
+    take, progress = sample_apart if own_process else take_sample, progress or Silent()
+    rows = []
+    for layer in names:
+        progress.note(f"timing a few images: {layer}")
+        sample = take(SampleRequest(picked, features, (layer,), words, run))
+        for word in words:
+            sizes = [sample.dimensions[f"{layer}_{word}"]]
+            rows.append(_costs(layer, word, sizes, sample, len(paths)))
+    if len(names) > 1:
+        progress.note("timing a few images: all layers in one pass")
+        sample = take(SampleRequest(picked, features, names, words, run))
+    if len(rows) > 1:
+        sizes = list(sample.dimensions.values())
+        rows.append(_costs("all in one pass", "", sizes, sample, len(paths)))
+    return Forecast(features.backbone, sample.engine, tuple(rows))
+
+
+def _check(paths: Sequence[str], run: RunSettings) -> None:
     if not paths:
         raise DataError("no images to forecast an extraction for")
     if run.engine.precision not in UNCALIBRATED:
@@ -160,44 +186,29 @@ def forecast(
             f"a forecast needs a network that is not calibrated first: precision "
             f"{', '.join(UNCALIBRATED)}, not {run.engine.precision!r}"
         )
-    layers, poolings = layers or [features.layer], poolings or [features.pooling]
-    engine = dataclasses.replace(run.engine, images=len(paths))
-    run, picked = dataclasses.replace(run, engine=engine), _picked(paths)
-    take = sample_apart if own_process else take_sample
-    rows, passes = [], [(layer,) for layer in dict.fromkeys(layers)]
-    for one in passes:
-        sample = take(SampleRequest(picked, features, one, tuple(poolings), run))
-        for word in dict.fromkeys(poolings):
-            dimension = sample.dimensions[f"{one[0]}_{word}"]
-            rows.append(_costs(one[0], word, [dimension], sample, len(paths)))
-    if len(rows) > 1:
-        together = tuple(layer for (layer,) in passes)
-        if len(passes) > 1:
-            sample = take(SampleRequest(picked, features, together, tuple(poolings), run))
-        dimensions = tuple(sample.dimensions.values())
-        rows.append(_costs("all in one pass", "", dimensions, sample, len(paths)))
-    return Forecast(features.backbone, sample.engine, tuple(rows))
 
 
 def speed(steps: Sequence[tuple[float, int]]) -> tuple[float, float, float]:
-    """Return images per second: over the timed batches, in the slowest and fastest fifth.
+    """Return images per second: over the timed batches, and in the slowest and fastest part.
+
+    Batches finish in bursts, several at a time, so no part is shorter than three. A sample
+    too short for that is judged as a whole, with its warm-up: rather too slow than too fast.
 
     Args:
         steps: pairs (seconds, images so far); the first batches only warm up.
 
-    >>> speed([(1.0, 4), (2.0, 8), (3.0, 12), (4.0, 16), (5.0, 20)])
+    >>> speed([(1.0, 4), (2.0, 8), (3.0, 12), (4.0, 16), (5.0, 20), (6.0, 24)])
     (4.0, 4.0, 4.0)
     """
-    if len(steps) <= WARM_BATCHES:
-        seconds, images = steps[-1]
-        rate = images / max(seconds, 1e-9)
-        return rate, rate, rate
     timed = np.array(steps[WARM_BATCHES - 1 :], float)
-    edges = np.unique(np.linspace(0, len(timed) - 1, SEGMENTS + 1).round().astype(int))
+    parts = min(PARTS, (len(timed) - 1) // 3)
+    if parts < 1:
+        timed, parts = np.array([(0.0, 0), steps[-1]], float), 1
+    edges = np.linspace(0, len(timed) - 1, parts + 1).round().astype(int)
     passed = np.maximum(np.diff(timed[edges], axis=0), 1e-9)
     rates = passed[:, 1] / passed[:, 0]
-    whole = timed[-1] - timed[0]
-    return float(whole[1] / max(whole[0], 1e-9)), float(rates.min()), float(rates.max())
+    whole = passed.sum(0)
+    return float(whole[1] / whole[0]), float(rates.min()), float(rates.max())
 
 
 def _picked(paths: Sequence[str]) -> tuple[str, ...]:

@@ -36,8 +36,8 @@ from offshelf.progress import Silent
 WARM_BATCHES = 3
 BATCHES = 6
 SECONDS = 2.5
-# A slow network is judged by the batches it finished in this time.
-PATIENCE = 20.0
+# A slow network is judged by the batches it finished in about this time.
+PATIENCE = 60.0
 
 
 @dataclass(frozen=True)
