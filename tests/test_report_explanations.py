@@ -10,7 +10,7 @@ from PIL import Image
 
 from offshelf.report.canvas import MAX_SIDE, coloured
 from offshelf.report.explanations import Panel, explanation_picture, overlay
-from offshelf.report.pictures import Caption, Look
+from offshelf.report.pictures import HEAD, MARGIN, Caption, Look
 
 SEEN = np.random.default_rng(1).integers(0, 256, (56, 56, 3), np.uint8)
 
@@ -52,7 +52,17 @@ def test_cells_are_squares_unless_they_are_blended() -> None:
 def test_every_grid_gives_a_bounded_picture(side: int) -> None:
     width, height = size(explanation_picture(SEEN, panels(side), Caption("a", "b")))
     assert max(width, height) <= MAX_SIDE
-    assert (height > 700) == (side <= 10)
+    assert (height > 800) == (side <= 10)
+
+
+@pytest.mark.parametrize("side", [7, 14])
+def test_a_legend_says_what_dark_and_light_are(side: int) -> None:
+    content = explanation_picture(SEEN, panels(side), Caption("a", "b"))
+    with Image.open(io.BytesIO(content)) as picture:
+        pixels = np.asarray(picture)
+    panel = round(392 / side) * side
+    bar = pixels[HEAD + 42 + panel + 36 + 7, MARGIN : MARGIN + 392]
+    assert np.array_equal(bar[[0, -1]], coloured(np.array([0.0, 1.0])))
 
 
 def test_a_map_without_any_evidence_can_be_drawn() -> None:

@@ -60,7 +60,7 @@ def check_channels(wanted: Sequence[int], count: int, layer: str) -> None:
 
 
 def chosen(
-    strengths: NDArray[Any], wanted: Sequence[int] | None, sort: str, limit: int
+    strengths: Sequence[float] | NDArray[Any], wanted: Sequence[int] | None, sort: str, limit: int
 ) -> tuple[int, ...]:
     """Return the channels to show.
 
@@ -71,7 +71,7 @@ def chosen(
             strongest first.
         limit: at least 1.
 
-    >>> chosen(np.array([1.0, 5.0, 2.0]), None, "strength", 2)
+    >>> chosen([1.0, 5.0, 2.0], None, "strength", 2)
     (1, 2)
     """
     given = list(wanted) if wanted is not None else list(range(len(strengths)))

@@ -20,7 +20,7 @@ from offshelf.report.canvas import FAINT, INK, Canvas, coloured
 from offshelf.report.pictures import HEAD, MARGIN, Caption, Look
 
 PANEL, MOST_NUMBERS, BETWEEN = 392, 10, 16
-_LINES, _BAR_WIDTH, _BAR = 42, 392, 14
+_LINES, _LEGEND, _BAR_WIDTH, _BAR = 42, 72, 392, 14
 # Of a cell with the largest number, over the grey picture below it.
 _OPACITY = 0.85
 
@@ -65,13 +65,13 @@ def explanation_picture(
     side = max(1, round(PANEL / cells)) * cells
     numbered = cells <= MOST_NUMBERS
     width = (len(panels) + 1) * (side + BETWEEN) - BETWEEN
-    height = (side + _LINES) + (side + BETWEEN if numbered else 0)
+    height = side + _LINES + (side + BETWEEN if numbered else _LEGEND)
     canvas = Canvas(width + 2 * MARGIN, height + HEAD + MARGIN)
     canvas.write(caption.title, MARGIN, 12, size=19, bold=True)
     canvas.write(caption.text, MARGIN, 38, size=13, colour=FAINT)
     largest = max(float(np.abs(panel.cells).max()) for panel in panels) or 1.0
     _put_seen(canvas, seen, side)
-    _put_legend(canvas, HEAD + _LINES + side + 52, largest, look)
+    _put_legend(canvas, HEAD + _LINES + side + 36, largest, look)
     for number, panel in enumerate(panels, start=1):
         left = MARGIN + number * (side + BETWEEN)
         canvas.write(panel.title, left, HEAD, size=15, bold=True)
@@ -122,8 +122,6 @@ def _put_seen(canvas: Canvas, seen: NDArray[np.uint8], side: int) -> None:
 
 
 def _put_legend(canvas: Canvas, top: int, largest: float, look: Look) -> None:
-    if top + 60 > canvas.height:
-        return
     ramp = np.tile(np.linspace(0, 1, _BAR_WIDTH), (_BAR, 1))
     canvas.write("one scale for all panels", MARGIN, top - 20, size=12, colour=FAINT)
     canvas.put(coloured(ramp, look.colours), MARGIN, top)
