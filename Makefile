@@ -58,7 +58,7 @@ bench: develop ## all benchmarks, short, on made-up images; DATA=folder adds the
 	$(if $(DATA),$(BIN)/python benchmarks/against_plain_loop.py --data "$(DATA)")
 
 clean: ## remove caches and builds
-	rm -rf build dist demo src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist demo offshelf-demo src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## remove .venv too
