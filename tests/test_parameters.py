@@ -163,6 +163,13 @@ def test_shared_tied_free_direct_and_unused_parameters_are_counted_once():
     assert functions[""] == "matrix products of Tied"
 
 
+def test_a_block_around_an_attention_is_no_attention():
+    rows = layer_rows(get_spec("torchvision/maxvit_t"), 224)
+    assert len([row for row in rows if row.group == "attention"]) == 22
+    assert len([row for row in rows if row.group == "linear"]) > 40
+    assert sum(row.parameters for row in rows) == 30919624
+
+
 def test_multiply_accumulates_of_one_layer_of_each_kind():
     layers = nn.Sequential(
         nn.Conv2d(3, 8, (3, 5), stride=2, groups=1),

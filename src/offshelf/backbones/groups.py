@@ -27,7 +27,6 @@ GROUPS: tuple[Group, ...] = get_args(Group)
 SHOWN: frozenset[Group] = frozenset(GROUPS[:5])
 
 _WORDS: tuple[tuple[str, Group], ...] = (
-    ("attention", "attention"),
     ("drop", "dropout"),
     ("stochasticdepth", "dropout"),
     ("norm", "normalisation"),
@@ -48,13 +47,15 @@ def group_of(part: torch.nn.Module) -> Group:
     from torch import nn
 
     name, home = type(part).__name__.lower(), type(part).__module__
-    if isinstance(part, nn.modules.conv._ConvNd):
-        return "convolution"
-    if isinstance(part, nn.Linear):
-        return "linear"
-    for word, group in _WORDS:
-        if word in name:
-            return group
+    if isinstance(part, nn.modules.conv._ConvNd | nn.Linear):
+        return "linear" if isinstance(part, nn.Linear) else "convolution"
+    if "attention" in name:
+        # A block that holds an attention is none itself, whatever it is called.
+        inside = [type(one).__name__.lower() for one in part.modules() if one is not part]
+        return "other" if any("attention" in one for one in inside) else "attention"
+    named = next((group for word, group in _WORDS if word in name), None)
+    if named is not None:
+        return named
     if "pool" in name and not any(True for _ in part.children()):
         return "pooling"
     if home.rpartition(".")[2] in {"activation", "activations", "activations_me"}:
