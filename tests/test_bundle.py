@@ -22,6 +22,7 @@ from offshelf.backbones.catalog import get_spec, names
 from offshelf.backbones.spec import BackboneSpec, InputSpec, WeightsSpec
 from offshelf.backbones.weights import WeightsFile
 from offshelf.bundle import load_model, record, save_model, short_digest, specs
+from offshelf.engine.calibration import Calibration
 from offshelf.errors import ModelFileError
 from offshelf.features.kind import FeatureKind
 
@@ -144,6 +145,41 @@ def test_a_known_file_is_recorded_under_the_name_it_is_looked_for(tmp_path: Path
     file = WeightsFile(weights, tmp_path / "my own name.safetensors", weights.sha256, "file")
     kept = record(Backbone(spec, file, weights.input)).spec.weights[0]
     assert kept.file_name == "vgg16_features.safetensors"
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A model file of int8, with its network."""
+    chosen = Calibration("a" * 64, network=(b"<net/>", b"weights"))
+    real = record(open_backbone("efficientnet_lite0"), "int8", chosen)
+    kept = dataclasses.replace(made_model().backbone, calibrated=real.calibrated, precision="int8")
+    model = dataclasses.replace(made_model(), backbone=kept)
+    return save_model(model, tmp_path / "m.offshelf")
+
+
+def test_an_int8_model_keeps_its_network(tmp_path: Path, small: Path) -> None:
+    found = load_model(small)
+    assert found.backbone.precision == "int8"
+    assert found.backbone.calibrated is not None
+    assert found.backbone.calibrated.network == (b"<net/>", b"weights")
+    again = save_model(found, tmp_path / "again.offshelf")
+    assert again.read_bytes() == small.read_bytes()
+
+
+def test_a_model_file_cannot_choose_the_key_of_its_network(small: Path) -> None:
+    """Else a made-up network would pass for one that was calibrated on this machine."""
+    found = load_model(small).backbone.calibrated
+    assert found is not None
+    assert found.digest != "a" * 64
+    original = small.read_bytes()
+    tampered(small, lambda d: d["backbone"].update(calibration="a" * 64))
+    assert "the int8 network has another digest" in refusal(small)
+    small.write_bytes(original)
+    with_tensors(small, lambda t: t["network.bin"].__setitem__(0, 1))
+    assert "the int8 network has another digest" in refusal(small)
+    small.write_bytes(original)
+    with_tensors(small, lambda t: t.pop("network.xml"))
+    assert "KeyError: 'network.xml'" in refusal(small)
 
 
 def test_what_would_not_load_is_not_saved(tmp_path: Path) -> None:

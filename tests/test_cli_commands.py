@@ -265,8 +265,8 @@ WRONG = [
     ("fit {scenes} --engine opnvino", "no engine 'opnvino': auto, openvino, torch. Did you mean"),
     ("fit {scenes} --precision fp61", "no precision 'fp61': "),
     ("fit {scenes} --weights nope.pth", "nope.pth: no such file, and efficientnet_lite0 has no"),
-    ("fit {scenes} --C 0", "C must be a positive finite number, got 0.0: 1 is the default"),
-    ("fit {scenes} --C nan", "C must be a positive finite number, got nan: 1 is the default"),
+    ("fit {scenes} --C 0", "C must be a positive finite number or 'auto', got 0.0: 1 is the default"),
+    ("fit {scenes} --C nan", "C must be a positive finite number or 'auto', got nan: 1 is the default"),
     ("fit {scenes}/train --test-size 2", "test_size is a share between 0 and 1 such as 0.25"),
     ("fit {scenes} --out {root}", "is a folder; name a file such as my.offshelf"),
     ("fit {scenes} --out {root}/photo.jpg", "exists and is no model file, so it is not replaced"),
@@ -307,8 +307,12 @@ def test_wrong_input_is_one_line_and_code_2(
 def test_debug_shows_where_an_error_came_from(tmp_path: Path) -> None:
     from offshelf.errors import DataError
 
-    with pytest.raises(DataError, match="no such file or folder"):
-        main(["fit", str(tmp_path / "nowhere"), "--debug"])
+    for words in (
+        ["fit", str(tmp_path / "no"), "--debug"],
+        ["--debug", "fit", str(tmp_path / "no")],
+    ):
+        with pytest.raises(DataError, match="no such file or folder"):
+            main(words)
 
 
 def test_an_unexpected_error_of_the_system_is_one_line(

@@ -131,11 +131,28 @@ def open_model(
     model = load_model(path)
     backbone = backbone_of(model, weights=weights, cache_dir=options.cache_dir, progress=progress)
     note_untrained(backbone, progress)
-    if model.samples:
-        chosen = engine_of(model, options)
-        with contextlib.closing(open_engine(backbone, [model.kind.tap], chosen)) as engine:
+    if model.samples or model.backbone.calibrated:
+        with contextlib.closing(_engine(model, backbone, options, str(path))) as engine:
             self_test(model, engine, str(path))
     return model, backbone
+
+
+def _engine(model: Model, backbone: Backbone, options: EngineOptions, source: str) -> Engine:
+    """Open the engine for *model*; a network that the file brings may be anything."""
+    chosen = engine_of(model, options)
+    try:
+        engine = open_engine(backbone, [model.kind.tap], chosen)
+        dimension = int(np.prod(engine.shapes[model.kind.tap]))
+    except (RuntimeError, ValueError) as error:
+        if model.backbone.calibrated is None:
+            raise
+        raise ModelFileError(f"{shown(source)}: its int8 network cannot be run") from error
+    if dimension != model.head.dimension:
+        raise ModelFileError(
+            f"{shown(source)}: its network gives {dimension} features, its head takes "
+            f"{model.head.dimension}"
+        )
+    return engine
 
 
 def self_test(model: Model, engine: Engine, source: str) -> float:

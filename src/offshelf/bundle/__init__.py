@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,12 +34,12 @@ from offshelf.engine.base import PRECISIONS
 from offshelf.engine.calibration import Calibration
 from offshelf.errors import ModelFileError
 from offshelf.features.kind import FeatureKind
+from offshelf.files import sha256_bytes
 from offshelf.heads.head import FittedHead
 from offshelf.heads.save import pack_head, unpack_head
 
 SCHEMA = 1
 _NETWORK = ("network.xml", "network.bin")
-_DIGEST = re.compile(r"[0-9a-f]{64}")
 _TEXT = 300
 
 
@@ -122,7 +121,18 @@ def record(
         tag=storable_name(file.spec.tag) or "given",
     )
     spec = dataclasses.replace(backbone.spec, weights=(weights,))
+    if calibrated is not None and calibrated.network is not None:
+        calibrated = Calibration(network_digest(calibrated.network), network=calibrated.network)
     return BackboneRecord(spec, backbone.input, backbone.trained, precision, calibrated)
+
+
+def network_digest(network: tuple[bytes, bytes]) -> str:
+    """Return the sha256 over an int8 network, 64 hexadecimal digits.
+
+    It is the key of what the network computes. A key that a model file could choose would
+    let a made-up network pass for one that was calibrated here, in every later job.
+    """
+    return sha256_bytes("".join(map(sha256_bytes, network)).encode())
 
 
 def save_model(model: Model, path: str | Path) -> Path:
@@ -254,9 +264,10 @@ def _calibrated(digest: Any, tensors: dict[str, NDArray[Any]]) -> Calibration:
     parts = [tensors[name] for name in _NETWORK]
     if any(part.dtype != np.uint8 or part.ndim != 1 for part in parts):
         raise ValueError("the int8 network is no bytes")
-    if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
-        raise ValueError("the calibration has no digest")
-    return Calibration(digest, network=(parts[0].tobytes(), parts[1].tobytes()))
+    network = (parts[0].tobytes(), parts[1].tobytes())
+    if digest != network_digest(network):
+        raise ValueError("the int8 network has another digest")
+    return Calibration(digest, network=network)
 
 
 def _object(key: str, manifest: dict[str, Any]) -> dict[str, Any]:

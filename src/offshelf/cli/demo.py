@@ -41,7 +41,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def show(result: DemoResult) -> None:
     """Print what was made, and what to try next."""
-    console.say("1. Train on 1,000 handwritten digits, test on 797 others")
+    figures = result.fitted.to_json()
+    trained, tested = figures["n_train"], figures["n_test"]
+    console.say(f"1. Train on {trained:,} handwritten digits, test on {tested:,} others")
     console.say()
     fit_command.show(result.fitted)
     console.say()

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 the result is a failure, 2 wrong input, 130 interrupted.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 
@@ -59,6 +60,7 @@ def build_parser() -> Parser:
         epilog="Start with 'offshelf demo'. 'offshelf COMMAND --help' shows a command's options.",
     )
     parser.add_argument("--version", action="version", version=f"offshelf {__version__}")
+    parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     for module in COMMANDS:
         name = module.__name__.rpartition(".")[2]
