@@ -120,8 +120,12 @@ def test_warnings_reach_the_result_and_the_progress(tmp_path: Path, scenes: Path
 
 
 REFUSED_EARLY: list[tuple[Callable[[Path], dict[str, object]], type[OffshelfError], str]] = [
-    (lambda _: {"head": HeadSettings(c=0)}, HeadError, "C must be a positive finite number or 'auto', got 0"),
-    (lambda _: {"head": HeadSettings(c=float("nan"))}, HeadError, "finite number, got nan"),
+    (lambda _: {"head": HeadSettings(c=0)}, HeadError, "finite number or 'auto', got 0"),
+    (
+        lambda _: {"head": HeadSettings(c=float("nan"))},
+        HeadError,
+        "finite number or 'auto', got nan",
+    ),
     (lambda _: {"head": HeadSettings("smv")}, HeadError, "unknown head 'smv'"),
     (
         lambda _: {"head": HeadSettings(normalisation="l1")},
