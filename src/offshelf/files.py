@@ -20,7 +20,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
     moment leaves either the old file or the new one. On an exception the temporary
     file is removed and *target* is untouched.
 
-    >>> from pathlib import Path; import uuid
+    >>> import tempfile; from pathlib import Path
     >>> folder = Path(tempfile.mkdtemp())
     >>> with atomic_path(folder / "a.txt") as temporary:
     ...     _ = temporary.write_text("whole")

@@ -58,7 +58,7 @@ def check_settings(head: HeadSettings, run: RunSettings, out: str | Path | None 
     >>> check_settings(HeadSettings(c=0), RunSettings())
     Traceback (most recent call last):
     ...
-    offshelf.errors.HeadError: C must be a positive finite number, got 0: 1 is the default
+    offshelf.errors.HeadError: C must be a positive finite number or 'auto', got 0: 1 is the default
     """
     get_fitter(head.head)
     checked_options(head.c, run.seed)
