@@ -191,8 +191,8 @@ def test_no_images_give_no_scores():
 def test_a_solver_that_does_not_converge_is_a_note(monkeypatch, dimension):
     monkeypatch.setattr(newton, "MAX_ROUNDS", 1)
     features, targets = _generated(3, 90, dimension)
-    assert fit_head("svm", features, targets, _names(3)).notes == (
-        "svm: not converged at C=1; scores are approximate, a smaller C converges",
+    assert fit_head("svm", features, targets, _names(3), c=100).notes == (
+        "svm: not converged at C=100; scores are approximate, a smaller C converges",
     )
 
 

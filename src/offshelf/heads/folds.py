@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,13 +20,15 @@ def stratified_folds(targets: NDArray[np.int64], folds: int, seed: int) -> NDArr
         seed: of the order in which rows are dealt.
 
     Raises:
-        HeadError: fewer than two folds, or more than rows.
+        HeadError: fewer than two folds, or more than rows, or no whole number.
 
     >>> stratified_folds(np.array([0, 0, 0, 1, 1, 1]), 3, seed=0)
     array([1, 2, 0, 0, 2, 1])
     """
-    if isinstance(folds, bool) or not 2 <= folds <= len(targets):
-        raise HeadError(f"folds must be from 2 to the {len(targets)} rows, got {folds}")
+    if not isinstance(folds, Integral) or not 2 <= folds <= len(targets):
+        raise HeadError(
+            f"folds must be a whole number from 2 to the {len(targets)} rows, got {folds!r}"
+        )
     # Rows in random order, then by class: dealing one by one spreads each class.
     order = np.random.default_rng(seed).permutation(len(targets))
     order = order[np.argsort(targets[order], kind="stable")]

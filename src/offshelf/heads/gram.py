@@ -21,6 +21,8 @@ DENSE_ROWS_PER_DIMENSION = 4
 MAX_FLOAT32_CONDITION = 500.0
 # How many products with the Gram matrix one conjugate-gradient solution is taken to cost.
 _EXPECTED_PRODUCTS = 40
+# Rows of no more values are kept in the form that their systems need.
+_MAX_EXTENDED_VALUES = 2**20
 
 Matrix = NDArray[np.floating[Any]]
 
@@ -91,7 +93,11 @@ class FactoredGram:
         self.features, self.factors, self.largest = features, factors, 1 + radius**2
         self.dtype = features.dtype
         n, dimension = features.shape
-        self.direct_size = max(dimension, int((_EXPECTED_PRODUCTS * n * 4) ** (1 / 2)))
+        # Conjugate gradients cost so many products of 2 n D each way; a system m D (m + D).
+        cost = _EXPECTED_PRODUCTS * 4 * n
+        self.direct_size = int(max(cost ** (1 / 2) - dimension, cost / dimension - dimension, 1))
+        small = n * dimension <= _MAX_EXTENDED_VALUES
+        self._extended = self._extend(slice(None)) if small else None
 
     def times(self, coefficients: Matrix) -> Matrix:
         """Return ``coefficients @ gram`` in two products with the features."""
@@ -108,12 +114,18 @@ class FactoredGram:
 
     def solve(self, rows: NDArray[np.intp], targets: Matrix, ridge: float) -> Matrix:
         """Solve in as many unknowns as there are rows, or dimensions if those are fewer."""
-        inner = np.ones((len(rows), self.features.shape[1] + 1))
-        np.multiply(self.features[rows], self.factors[rows, None], out=inner[:, :-1])
+        inner = self._extend(rows) if self._extended is None else self._extended[rows]
         if len(rows) <= inner.shape[1]:
             return _solve_positive(inner @ inner.T, targets, ridge)
         weight = _solve_positive(inner.T @ inner, targets @ inner, ridge)
         return (targets - inner @ weight) / ridge
+
+    def _extend(self, rows: Any) -> NDArray[np.float64]:
+        """Return a scaled copy of some rows with the constant 1 at their ends."""
+        values = self.features[rows]
+        inner = np.ones((len(values), values.shape[1] + 1))
+        np.multiply(values, self.factors[rows, None], out=inner[:, :-1])
+        return inner
 
     def _parts(self, kind: np.dtype[np.floating[Any]]) -> list[slice]:
         n, dimension = self.features.shape

@@ -24,7 +24,7 @@ MAX_ROUNDS = 60
 FREE_ROUNDS = 4
 # A first set of active rows that is too large shrinks in one round, one too small overshoots.
 _FIRST_MARGIN = 0.02
-_BISECTIONS = 30
+_BISECTIONS = 20
 
 Mask = NDArray[np.bool_]
 
@@ -152,14 +152,15 @@ def _minimise(problems: Problems, point: Point, tolerance: float) -> tuple[Point
     found = np.zeros(len(live), dtype=bool)
     for turn in range(MAX_ROUNDS):
         part, old = problems.of(live), point.of(live)
-        active = part.active(old.scores, 0.0 if turn else _FIRST_MARGIN)
+        active = part.active(old.scores, 0.0 if turn else min(_FIRST_MARGIN, 2 * tolerance))
         # Systems are solved more nearly than rows are placed, and again so when that stalls.
         new = _piece(part, active, old, 0.2 * 0.1 ** (turn // FREE_ROUNDS) * tolerance)
         settled = part.misplaced(new.scores, active) <= tolerance
-        if turn >= FREE_ROUNDS:
-            new = _downhill(part, old, new, settled)
-        point.coefficients[live], point.scores[live] = new.coefficients, new.scores
         found[live] = settled
+        if turn >= FREE_ROUNDS:
+            new, moves = _downhill(part, old, new, settled)
+            settled |= ~moves
+        point.coefficients[live], point.scores[live] = new.coefficients, new.scores
         live = live[~settled]
         if not len(live):
             break
@@ -175,8 +176,8 @@ def _piece(problems: Problems, active: Mask, old: Point, nearness: float) -> Poi
     return Point(coefficients, problems.gram.times(coefficients) + problems.offset)
 
 
-def _downhill(problems: Problems, old: Point, new: Point, settled: Mask) -> Point:
-    """Stop steps that go uphill at the lowest point on their way."""
+def _downhill(problems: Problems, old: Point, new: Point, settled: Mask) -> tuple[Point, Mask]:
+    """Stop steps that go uphill at the lowest point on their way; say which steps are left."""
     rises = problems.objective(new) > problems.objective(old)
     unsure = np.flatnonzero(rises & ~settled)
     part, first, last = problems.of(unsure), old.of(unsure), new.of(unsure)
@@ -188,7 +189,9 @@ def _downhill(problems: Problems, old: Point, new: Point, settled: Mask) -> Poin
         low, high = np.where(beyond, low, middle), np.where(beyond, middle, high)
     best = first.towards(last, low)
     new.coefficients[unsure], new.scores[unsure] = best.coefficients, best.scores
-    return new
+    moves = np.ones(len(settled), dtype=bool)
+    moves[unsure] = low > 2 * 0.5**_BISECTIONS
+    return new, moves
 
 
 def _dot(left: Matrix, right: Matrix) -> Matrix:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from offshelf.heads.head import Learned, Options
 from offshelf.heads.linear import LinearHead, linear_arrays
 from offshelf.heads.scaling import ScaledRows, blocks
-from offshelf.heads.search import GRID
+from offshelf.heads.search import GRID, labels
 from offshelf.heads.spectrum import Array, Spectrum, decompose
 
 
@@ -63,18 +63,6 @@ def left_out_errors(
             scores = signs[part] - (signs[part] - fitted) / (1 - leverage)[:, None]
             wrong[place] += np.count_nonzero(labels(scores) != targets[part])
     return [int(count) / len(targets) for count in wrong]
-
-
-def labels(scores: Array) -> NDArray[np.intp]:
-    """Return the class index of each row of scores; one column is that of class 1 of two.
-
-    >>> labels(np.array([[0.5], [-0.5]])), labels(np.array([[0.1, 0.2, 0.0]]))
-    (array([1, 0]), array([1]))
-    """
-    if scores.shape[1] == 1:
-        return (scores[:, 0] > 0).astype(np.intp)
-    best: NDArray[np.intp] = scores.argmax(axis=1)
-    return best
 
 
 def _projected(spectrum: Spectrum, signs: Array) -> Array:

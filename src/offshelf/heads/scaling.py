@@ -15,9 +15,9 @@ from offshelf.heads.head import Normalisation
 from offshelf.heads.workers import share_out
 
 BLOCK_VALUES = 2**18
-# A part of all rows at once: wide enough that a product with it is worth its start.
-PART_VALUES = 2**21
-MIN_COLUMNS = 1024
+# Some columns of all rows at once: wide where n x n is updated with each, else small.
+WIDE_VALUES, WIDE_COLUMNS = 2**21, 1024
+PART_VALUES, PART_COLUMNS = 2**19, 64
 # Factors and norms between this and its inverse leave float32 room for squares and sums.
 _TINY = 1e-12
 
@@ -86,7 +86,7 @@ class ScaledRows:
 
     def columns(self, dtype: type[np.floating[Any]] = np.float64) -> Iterator[NDArray[Any]]:
         """Yield scaled copies of some columns of all rows, from left to right."""
-        for part in self._parts(self.shape[0]):
+        for part in self._parts(max(WIDE_COLUMNS, WIDE_VALUES // self.shape[0])):
             yield self._scaled(self.features[:, part], self.factors, dtype)
 
     def combine(self, coefficients: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -94,7 +94,7 @@ class ScaledRows:
         used = np.flatnonzero(coefficients.any(axis=0))
         kept = coefficients[:, used] * self.factors[used]
         total = np.empty((len(coefficients), self.shape[1]))
-        parts = list(self._parts(len(used)))
+        parts = list(self._parts(max(PART_COLUMNS, PART_VALUES // max(1, len(used)))))
 
         def work(chosen: NDArray[np.intp]) -> None:
             for part in (parts[i] for i in chosen):
@@ -105,7 +105,7 @@ class ScaledRows:
 
     def scores(self, weight: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``weight @ rows.T``, K x N float64, for weights K x D."""
-        parts = list(self._parts(self.shape[0]))
+        parts = list(self._parts(max(PART_COLUMNS, PART_VALUES // max(1, self.shape[0]))))
 
         def work(chosen: NDArray[np.intp]) -> NDArray[np.float64]:
             total = np.zeros((len(weight), self.shape[0]))
@@ -115,8 +115,7 @@ class ScaledRows:
 
         return self.factors * sum(share_out(work, len(parts), PART_VALUES))
 
-    def _parts(self, n: int) -> Iterator[slice]:
-        step = max(MIN_COLUMNS, PART_VALUES // max(1, n))
+    def _parts(self, step: int) -> Iterator[slice]:
         for start in range(0, self.shape[1], step):
             yield slice(start, min(start + step, self.shape[1]))
 

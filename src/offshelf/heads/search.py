@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,15 +60,22 @@ def search(training: Training, cs: Sequence[float], folds: int, seed: int) -> Se
         near = point.repeated(folds)
         held, _ = minimise(Problems(training.gram, within, c), near + shift, ROUGH)
         shift = held - near
-        labels = _labels(held.scores.reshape(folds, *signs.shape))[fold, np.arange(len(fold))]
-        accuracies.append(_shares(labels == training.targets, fold, folds))
+        guesses = labels(held.scores.reshape(folds, *signs.shape))[fold, np.arange(len(fold))]
+        accuracies.append(_shares(guesses == training.targets, fold, folds))
         solutions.append(point)
     return Search(cs, np.array(accuracies), tuple(solutions))
 
 
-def _labels(scores: NDArray[np.floating]) -> NDArray[np.intp]:
-    # One row of scores for two classes: positive for the second.
-    return (scores[:, 0] > 0).astype(np.intp) if scores.shape[1] == 1 else scores.argmax(axis=1)
+def labels(scores: NDArray[np.floating[Any]]) -> NDArray[np.intp]:
+    """Return the best class of each row, along the second axis of *scores*.
+
+    One score alone is that of class 1 of two.
+
+    >>> labels(np.array([[0.5], [-0.5]])), labels(np.array([[0.1, 0.2, 0.0]]))
+    (array([1, 0]), array([1]))
+    """
+    best: NDArray[np.intp] = scores.argmax(axis=1)
+    return (scores[:, 0] > 0).astype(np.intp) if scores.shape[1] == 1 else best
 
 
 def _shares(right: NDArray[np.bool_], fold: NDArray[np.int64], folds: int) -> NDArray[np.float64]:

@@ -14,10 +14,10 @@ from offshelf.heads.scaling import ScaledRows
 
 # How near scores are: on the way, where predictions are compared, and in the head itself.
 COARSE, ROUGH, FINE = 1e-1, 1e-2, 1e-6
-# Scores that the inner products give may be this far from those of the weights.
+# What the weights' own scores may leave of the conditions for the minimum.
 EXACT = 2e-5
-# A solution from nothing climbs to its C in steps of this factor.
-CLIMB = 10.0
+# A solution from nothing climbs to its C in steps of this factor, from here over R^2.
+CLIMB, _FIRST_STEP = 10.0, 0.2
 _REPAIRS = 4
 _PART_VALUES = 2**22
 
@@ -66,16 +66,17 @@ def solve(training: Training, c: float) -> tuple[NDArray[np.float64], NDArray[np
 
 
 def climb(training: Training, c: float) -> Point:
-    """Return the rough solution at *c*, by way of smaller C.
+    """Return a coarse solution at *c*, by way of smaller C where systems are solved in steps.
 
-    There the systems are easier, and a solution at one C tells most of the next.
+    There such systems are easier, and a solution at one C tells most of the next.
     """
     signs = training.signs()
-    point, step = start(signs), min(c, 0.2 / (1 + training.rows.radius**2))
+    easy = training.gram.direct_size >= signs.shape[1]
+    point, step = start(signs), c if easy else min(c, _FIRST_STEP / training.gram.largest)
     while step < c:
         point, _ = minimise(Problems(training.gram, signs, step), point, COARSE)
         step *= CLIMB
-    return minimise(Problems(training.gram, signs, c), point, ROUGH)[0]
+    return minimise(Problems(training.gram, signs, c), point, COARSE)[0]
 
 
 def finish(
@@ -84,19 +85,20 @@ def finish(
     """Return what :func:`solve` does, from a rough solution.
 
     Rounding inside the inner products is found by scoring the rows with the weights
-    themselves, and made good where it could show.
+    themselves, and made good where it shows: at the minimum the coefficient of a row is 2 C
+    times what it lacks to the margin, on its side.
     """
     signs = training.signs().astype(np.float64)
     point = Point(rough.coefficients.astype(np.float64), rough.scores.astype(np.float64))
-    offset = np.zeros_like(signs)
+    problems = Problems(training.gram, signs, c, np.zeros_like(signs))
     for _ in range(_REPAIRS):
-        point, found = minimise(Problems(training.gram, signs, c, offset), point, FINE)
+        point, found = minimise(problems, point, FINE)
         weight = training.rows.combine(np.asarray(point.coefficients, dtype=np.float64))
         bias = point.coefficients.sum(axis=1)
-        error = training.rows.scores(weight) + bias[:, None] - point.scores
-        found = found and bool(np.abs(error).max() <= EXACT)
-        if found:
-            break
-        offset += error
-        point = Point(point.coefficients, point.scores + error)
-    return weight, bias, found
+        scores = training.rows.scores(weight) + bias[:, None]
+        force = problems.ridge * point.coefficients
+        if np.abs(force - signs * problems.slack(scores)).max() <= EXACT:
+            return weight, bias, found
+        problems = replace(problems, offset=problems.offset + scores - point.scores)
+        point = Point(point.coefficients, scores)
+    return weight, bias, False

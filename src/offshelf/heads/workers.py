@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from threading import Lock
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,12 +17,21 @@ from numpy.typing import NDArray
 
 Result = TypeVar("Result")
 
+# Below this many values in a part, starting a thread costs more than it saves.
+MIN_VALUES = 4096
+
+# The number of threads belongs to the whole process, so one user at a time may change it.
+_ONE_USER = Lock()
+
 
 def share_out(work: Callable[[NDArray[np.intp]], Result], count: int, values: int) -> list[Result]:
     """Call *work* on disjoint parts of 0 .. count - 1, which together are all of it.
 
+    As many threads work as BLAS would use; meanwhile all of BLAS in this process has one, and
+    other calls wait for this one to end.
+
     Args:
-        work: takes the numbers of some of the problems; numpy in it runs beside others.
+        work: takes the numbers of some of the problems; it may not share out again.
         count: number of problems.
         values: size of one problem; small ones are done in one part.
 
@@ -30,19 +40,16 @@ def share_out(work: Callable[[NDArray[np.intp]], Result], count: int, values: in
     """
     controller, threads = _blas()
     parts = max(1, min(threads, count, count * values // MIN_VALUES))
-    with controller.limit(limits=1, user_api="blas"):
+    with _ONE_USER, controller.limit(limits=1, user_api="blas"):
         if parts == 1:
             return [work(np.arange(count))]
         with ThreadPoolExecutor(parts) as pool:
             return list(pool.map(work, [np.arange(first, count, parts) for first in range(parts)]))
 
 
-# Below this many values in a part, starting a thread costs more than it saves.
-MIN_VALUES = 4096
-
-
 @lru_cache(maxsize=1)
 def _blas() -> tuple[Any, int]:
+    """Return the controller of the BLAS libraries in this process and their number of threads."""
     import scipy.linalg.blas  # noqa: F401  (loaded before the controller looks for libraries)
     from threadpoolctl import ThreadpoolController
 

@@ -17,6 +17,7 @@ SCALES = ("channel", "common")
 # On a scale of its own, a map of many cells loses this share of them at either end.
 CUT, CUT_SIDE = 0.005, 32
 DEAD = 1e-4
+FILTER_ROOM = 900
 MARGIN, HEAD, SIDE_PANEL, BETWEEN = 20, 64, 256, 24
 _BAR = 14
 
@@ -115,12 +116,11 @@ def filter_picture(
         look: scale and form.
     """
     look = look or Look()
-    place = mosaic.layout(len(filters), 1, 900 if len(filters) <= 256 else MAX_SIDE - 2 * HEAD)
+    room = FILTER_ROOM if len(filters) <= 256 else MAX_SIDE - 2 * HEAD
+    place = mosaic.layout(len(filters), filters.shape[-1], room)
     largest = np.abs(filters).max(axis=(1, 2, 3)).astype(np.float64)
     if look.scale == "common":
         largest[:] = largest.max()
-    side = max(1, place.tile // filters.shape[-1]) * filters.shape[-1]
-    place = mosaic.Layout(place.columns, place.rows, min(side, place.tile))
     seen_as = np.maximum(largest, DEAD * largest.max())
     tiles = [_rgb_filter(one, high, place.tile) for one, high in zip(filters, seen_as, strict=True)]
     notes = [f"±{mosaic.number(high)}" for high in largest]

@@ -1,0 +1,185 @@
+"""The path over C: what GridSearchCV finds on the same folds, and what a head records of it."""
+
+from __future__ import annotations
+
+import json
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.datasets import load_digits, make_classification
+from sklearn.model_selection import GridSearchCV
+from sklearn.svm import LinearSVC
+
+from offshelf.errors import HeadError
+from offshelf.heads.fit import decision, fit_head
+from offshelf.heads.folds import stratified_folds
+from offshelf.heads.path import fit_path
+from offshelf.heads.save import pack_head, unpack_head
+from offshelf.heads.scaling import scaled_block
+from offshelf.heads.search import FOLDS, GRID, Search
+
+CS = (0.01, 0.1, 1.0, 10.0, 100.0)
+
+
+def _generated(k: int, n: int, dimension: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    features, targets = make_classification(
+        n,
+        dimension,
+        n_informative=min(12, dimension),
+        n_redundant=0,
+        n_classes=k,
+        n_clusters_per_class=1,
+        class_sep=0.8,
+        random_state=k,
+    )
+    return features.astype(np.float32), targets.astype(np.int64), [f"class {i}" for i in range(k)]
+
+
+def _digits() -> tuple[np.ndarray, np.ndarray, list[str]]:
+    features, targets = load_digits(return_X_y=True)
+    return features[:500].astype(np.float32), targets[:500], [str(i) for i in range(10)]
+
+
+DATA = {
+    "digits": _digits,
+    "wide": lambda: _generated(4, 150, 400),
+    "dense": lambda: _generated(5, 200, 90),
+    "two classes": lambda: _generated(2, 120, 200),
+    "long": lambda: _generated(3, 400, 20),
+}
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_accuracies_and_choice_are_those_of_a_grid_search(name):
+    features, targets, classes = DATA[name]()
+    path = fit_path(features, targets, classes, CS, folds=4, seed=1)
+    fold = stratified_folds(targets, 4, seed=1)
+    splits = [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(4)]
+    rows = scaled_block(features, "l2")
+    grid = GridSearchCV(LinearSVC(dual=False, tol=1e-8, max_iter=5000), {"C": CS}, cv=splits)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        grid.fit(rows, targets)
+    found = np.stack([grid.cv_results_[f"split{k}_test_score"] for k in range(4)], axis=1)
+    # In each fold one row more or less: scores of folds are near, not exact.
+    assert np.abs(path.accuracies - found).max() <= 1.01 / np.bincount(fold).min()
+    assert np.abs(path.means - grid.cv_results_["mean_test_score"]).max() < 0.005
+    regret = grid.best_score_ - found[path.cs.index(path.c)].mean()
+    assert regret <= 0.002
+    scores = decision(path.head, features)
+    reference = LinearSVC(C=path.c, dual=False, tol=1e-10, max_iter=5000).fit(rows, targets)
+    assert np.array_equal(scores.argmax(axis=1), reference.predict(rows))
+
+
+def test_the_head_is_that_of_a_fit_at_the_chosen_c():
+    features, targets, classes = _generated(4, 150, 400)
+    path = fit_path(features, targets, classes, CS)
+    alone = fit_head("svm", features, targets, classes, c=path.c)
+    np.testing.assert_allclose(decision(path.head, features), decision(alone, features), atol=1e-4)
+    assert path.head.parameters["C"] == path.c
+    assert (path.head.kind, path.head.classes, path.head.normalisation, path.head.notes) == (
+        "svm",
+        tuple(classes),
+        "l2",
+        (),
+    )
+
+
+def test_the_figures_are_of_the_folds():
+    features, targets, classes = _generated(3, 90, 30)
+    path = fit_path(features, targets, classes, [1, 0.1, 1.0], folds=3, normalisation="none")
+    assert path.cs == (0.1, 1.0)
+    assert path.accuracies.shape == (2, 3)
+    np.testing.assert_allclose(path.means, path.accuracies.mean(axis=1))
+    expected = path.accuracies.std(axis=1, ddof=1) / np.sqrt(3)
+    np.testing.assert_allclose(path.standard_errors, expected)
+    assert path.c == path.cs[int(path.means.argmax())]
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "best"),
+    [([[0.5, 0.5], [0.9, 0.7], [0.7, 0.9]], 1), ([[1, 1], [1, 1]], 0), ([[0, 0], [0, 0.1]], 1)],
+)
+def test_the_best_mean_wins_and_of_equals_the_smallest_c(accuracies, best):
+    values = np.array(accuracies, dtype=float)
+    assert Search(tuple(range(len(values))), values, ()).best == best
+
+
+def test_the_same_seed_gives_the_same_path_and_another_seed_other_folds():
+    features, targets, classes = _generated(4, 150, 100)
+    first, again, other = (
+        fit_path(features, targets, classes, (0.1, 10), seed=seed) for seed in (3, 3, 4)
+    )
+    assert np.array_equal(first.accuracies, again.accuracies)
+    assert first.head.arrays["weight"].tobytes() == again.head.arrays["weight"].tobytes()
+    assert not np.array_equal(first.accuracies, other.accuracies)
+
+
+def test_auto_chooses_c_and_records_how():
+    features, targets, classes = _generated(4, 150, 60)
+    head = fit_head("svm", features, targets, classes, c="auto", seed=7)
+    path = fit_path(features, targets, classes, GRID, seed=7)
+    assert head.parameters == {
+        "C": path.c,
+        "seed": 7,
+        "loss": "squared_hinge",
+        "tolerance": 2e-5,
+        "C_grid": list(GRID),
+        "fold_accuracies": path.accuracies.tolist(),
+    }
+    assert (len(GRID), GRID[0], GRID[-1], FOLDS) == (7, 0.01, 100.0, 5)
+    arrays, document = pack_head(head)
+    again = unpack_head(arrays, json.loads(json.dumps(document, allow_nan=False)))
+    assert again.parameters == head.parameters
+    assert decision(again, features).tobytes() == decision(head, features).tobytes()
+
+
+def test_a_class_with_fewer_rows_than_folds_is_a_note():
+    features, targets, classes = _generated(3, 60, 20)
+    kept = np.concatenate([np.flatnonzero(targets < 2), np.flatnonzero(targets == 2)[:1]])
+    head = fit_head("svm", features[kept], targets[kept], classes, c="auto")
+    assert head.notes == ("svm: a class has only 1 rows for the 5 folds that chose C",)
+
+
+REFUSED = {
+    "no C": ({"cs": []}, "the path needs at least one value of C, got none"),
+    "C zero": (
+        {"cs": [1, 0]},
+        "C must be a positive finite number or 'auto', got 0: 1 is the default",
+    ),
+    "one fold": ({"folds": 1}, "folds must be a whole number from 2 to the 30 rows, got 1"),
+    "more folds than rows": (
+        {"folds": 31},
+        "folds must be a whole number from 2 to the 30 rows, got 31",
+    ),
+    "half a fold": ({"folds": 2.5}, "folds must be a whole number from 2 to the 30 rows, got 2.5"),
+    "seed": ({"seed": -1}, "seed must be a whole number from 0 to 4294967295, got -1"),
+    "normalisation": ({"normalisation": "l1"}, "unknown normalisation 'l1': use 'l2' or 'none'"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_searched_is_refused_in_one_line(case):
+    changed, message = REFUSED[case]
+    features, targets, classes = _generated(3, 30, 12)
+    call = {"cs": CS} | changed
+    with pytest.raises(HeadError) as caught:
+        fit_path(features, targets, classes, call.pop("cs"), **call)
+    assert str(caught.value) == message
+
+
+@given(counts=st.lists(st.integers(1, 20), min_size=2, max_size=6), data=st.data())
+def test_folds_are_even_and_spread_every_class(counts, data):
+    targets = np.repeat(np.arange(len(counts)), counts)
+    targets = np.random.default_rng(0).permutation(targets)
+    folds = data.draw(st.integers(2, len(targets)))
+    fold = stratified_folds(targets, folds, seed=data.draw(st.integers(0, 100)))
+    sizes = np.bincount(fold, minlength=folds)
+    assert len(sizes) == folds
+    assert sizes.max() - sizes.min() <= 1
+    for k in range(len(counts)):
+        of_class = np.bincount(fold[targets == k], minlength=folds)
+        assert of_class.max() - of_class.min() <= 1

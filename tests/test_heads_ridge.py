@@ -1,0 +1,176 @@
+"""Ridge and LDA in closed form: scikit-learn's scores, and errors of really leaving rows out."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits, make_classification
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import RidgeClassifier
+
+from offshelf.heads import lda, ridge
+from offshelf.heads.fit import decision, fit_head
+from offshelf.heads.lda import Scatter
+from offshelf.heads.save import pack_head, unpack_head
+from offshelf.heads.scaling import scale_rows, scaled_block
+from offshelf.heads.search import GRID
+from offshelf.heads.spectrum import ByColumns, ByRows
+
+SHAPES = pytest.mark.parametrize(("n", "dimension"), [(70, 12), (40, 60)], ids=["long", "wide"])
+CLASSES = pytest.mark.parametrize("k", [2, 4])
+C = pytest.mark.parametrize("c", [0.01, 1.0, 100.0])
+
+
+def _generated(k: int, n: int, dimension: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    features, targets = make_classification(
+        n,
+        dimension,
+        n_informative=min(10, dimension),
+        n_redundant=0,
+        n_classes=k,
+        n_clusters_per_class=1,
+        weights=np.arange(1, k + 1) / np.arange(1, k + 1).sum(),
+        random_state=3,
+    )
+    return features.astype(np.float32), targets.astype(np.int64), [f"class {i}" for i in range(k)]
+
+
+def _wrong_without(model, rows: np.ndarray, targets: np.ndarray) -> float:
+    """The share of rows that *model*, trained without them, labels wrongly."""
+    wrong = 0
+    for row in range(len(targets)):
+        model.fit(np.delete(rows, row, axis=0), np.delete(targets, row))
+        wrong += model.predict(rows[row : row + 1])[0] != targets[row]
+    return wrong / len(targets)
+
+
+@SHAPES
+@CLASSES
+@C
+@pytest.mark.parametrize("normalisation", ["l2", "none"])
+def test_ridge_is_ridge_classifier_and_leaves_out_exactly(n, dimension, k, c, normalisation):
+    features, targets, classes = _generated(k, n, dimension)
+    head = fit_head("ridge", features, targets, classes, c=c, normalisation=normalisation)
+    rows = scaled_block(features, normalisation)
+    model = RidgeClassifier(alpha=1 / (2 * c)).fit(rows, targets)
+    expected = model.decision_function(rows)
+    if k == 2:
+        expected = np.stack([-expected, expected], axis=1)
+    np.testing.assert_allclose(decision(head, features), expected, atol=1e-5)
+    assert head.parameters == {
+        "C": c,
+        "alpha": 1 / (2 * c),
+        "left_out_error": _wrong_without(model, rows, targets),
+    }
+
+
+@SHAPES
+@CLASSES
+@C
+@pytest.mark.parametrize("normalisation", ["l2", "none"])
+def test_lda_has_the_posteriors_of_scikit_learn(n, dimension, k, c, normalisation):
+    features, targets, classes = _generated(k, n, dimension)
+    head = fit_head("lda", features, targets, classes, c=c, normalisation=normalisation)
+    rows = scaled_block(features, normalisation)
+    model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=1 / (1 + c)).fit(rows, targets)
+    scores = decision(head, features).astype(np.float64)
+    posteriors = np.exp(scores - scores.max(axis=1, keepdims=True))
+    posteriors /= posteriors.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(posteriors, model.predict_proba(rows), atol=2e-4)
+    if k == 2:
+        assert np.array_equal(scores[:, 0], -scores[:, 1])
+
+
+@pytest.mark.parametrize("solver", ["lsqr", "eigen"])
+def test_lda_labels_digits_as_scikit_learn_does(solver):
+    features, targets = load_digits(return_X_y=True)
+    features = features.astype(np.float32)
+    train, test = np.arange(1797) % 2 == 0, np.arange(1797) % 2 == 1
+    head = fit_head("lda", features[train], targets[train], [str(i) for i in range(10)], c=9.0)
+    model = LinearDiscriminantAnalysis(solver=solver, shrinkage=0.1)
+    model.fit(scaled_block(features[train], "l2"), targets[train])
+    expected = model.predict(scaled_block(features[test], "l2"))
+    assert np.array_equal(decision(head, features[test]).argmax(axis=1), expected)
+
+
+@SHAPES
+@CLASSES
+@C
+def test_lda_leaves_out_exactly_but_for_the_scale_of_the_target(n, dimension, k, c):
+    features, targets, _ = _generated(k, n, dimension)
+    rows = scaled_block(features, "l2")
+    shrinkage = 1 / (1 + c)
+    scatter = Scatter.of(scale_rows(features, "l2"), targets)
+    wrong = 0
+    for row in range(n):
+        kept = np.arange(n) != row
+        means = np.stack([rows[kept & (targets == j)].mean(axis=0) for j in range(k)])
+        centred = rows[kept] - means[targets[kept]]
+        whole = centred.T @ centred + scatter.ridge(shrinkage) * np.eye(dimension)
+        away = rows[row] - means
+        squares = np.einsum("kd,dk->k", away, np.linalg.solve(whole, away.T))
+        counts = np.bincount(targets[kept], minlength=k)
+        scores = np.log(counts) - squares * (n - 1) / (2 * (1 - shrinkage))
+        wrong += scores.argmax() != targets[row]
+    assert scatter.left_out_error(shrinkage) == wrong / n
+    model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage)
+    assert abs(_wrong_without(model, rows, targets) - wrong / n) <= 2 / n
+
+
+@pytest.mark.parametrize("kind", ["ridge", "lda"])
+def test_auto_takes_the_c_with_the_fewest_errors_and_records_all(kind):
+    features, targets, classes = _generated(4, 90, 40)
+    head = fit_head(kind, features, targets, classes, c="auto")
+    errors = [
+        fit_head(kind, features, targets, classes, c=c).parameters["left_out_error"] for c in GRID
+    ]
+    assert head.parameters["left_out_errors"] == errors
+    assert head.parameters["left_out_error"] == min(errors)
+    assert head.parameters["C_grid"] == list(GRID)
+    assert head.parameters["C"] == GRID[errors.index(min(errors))]
+    arrays, document = pack_head(head)
+    again = unpack_head(arrays, json.loads(json.dumps(document, allow_nan=False)))
+    assert decision(again, features).tobytes() == decision(head, features).tobytes()
+
+
+@pytest.mark.parametrize("kind", ["ridge", "lda"])
+def test_parts_of_the_rows_give_what_all_give(kind, monkeypatch):
+    features, targets, classes = _generated(4, 90, 40)
+    whole = fit_head(kind, features, targets, classes)
+    monkeypatch.setattr("offshelf.heads.scaling.BLOCK_VALUES", 300)
+    parts = fit_head(kind, features, targets, classes)
+    np.testing.assert_allclose(parts.arrays["weight"], whole.arrays["weight"], atol=1e-5)
+    assert parts.parameters == whole.parameters
+
+
+@pytest.mark.parametrize("kind", ["ridge", "lda"])
+@pytest.mark.parametrize("dimension", [2, 30])
+def test_classes_without_spread_and_with_one_row_are_no_trouble(kind, dimension):
+    features = np.zeros((5, dimension), dtype=np.float32)
+    features[:2, 0], features[2:, 1] = 1, 2
+    targets = np.array([0, 0, 1, 1, 1])
+    head = fit_head(kind, features, targets, ["a", "b"])
+    assert decision(head, features).argmax(axis=1).tolist() == targets.tolist()
+    assert head.parameters["left_out_error"] == 0
+    lonely = fit_head(kind, features[1:], targets[1:], ["a", "b"], normalisation="none")
+    assert np.isfinite(decision(lonely, features)).all()
+    assert lonely.parameters["left_out_error"] == 0.25
+
+
+def test_both_decompositions_see_the_same(monkeypatch):
+    features, targets, _ = _generated(3, 40, 40)
+    rows = scale_rows(features, "l2")
+    by_rows, by_columns = ByRows(rows, targets), ByColumns(rows, targets)
+    size = len(by_rows.spread)
+    np.testing.assert_allclose(by_rows.spread, by_columns.spread[-size:], rtol=1e-9)
+    np.testing.assert_allclose(by_rows.means, by_columns.means, atol=1e-12)
+    for module, kind in ((ridge, "ridge"), (lda, "lda")):
+        heads = []
+        for decomposition in (ByRows, ByColumns):
+            monkeypatch.setattr(module, "decompose", decomposition)
+            heads.append(fit_head(kind, features, targets, ["a", "b", "c"], c=3.0))
+        first, second = (decision(head, features) for head in heads)
+        np.testing.assert_allclose(first, second, atol=1e-4)
+        assert heads[0].parameters == heads[1].parameters

@@ -1,0 +1,70 @@
+"""Work shared out to threads: every problem once, BLAS as it was before."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import scipy.linalg.blas  # noqa: F401
+from threadpoolctl import threadpool_info
+
+from offshelf.heads import workers
+from offshelf.heads.workers import share_out
+
+
+def _threads() -> set[int]:
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+@pytest.fixture
+def two_threads(monkeypatch):
+    controller, _ = workers._blas()
+    monkeypatch.setattr(workers, "_blas", lambda: (controller, 2))
+
+
+@pytest.mark.parametrize(("count", "values", "parts"), [(7, 4096, 2), (1, 10**6, 1), (5, 10, 1)])
+@pytest.mark.usefixtures("two_threads")
+def test_every_problem_is_done_once(count, values, parts):
+    done = share_out(lambda chosen: chosen, count, values)
+    assert len(done) == parts
+    assert sorted(np.concatenate(done)) == list(range(count))
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_blas_has_one_thread_meanwhile_and_its_own_number_after():
+    before = _threads()
+    seen = share_out(lambda _: _threads(), 4, 10**6)
+    assert seen == [{1}, {1}]
+    assert _threads() == before
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_an_error_comes_through_and_lets_go_of_blas():
+    before = _threads()
+
+    def fail(chosen):
+        raise ZeroDivisionError("inside")
+
+    with pytest.raises(ZeroDivisionError, match="inside"):
+        share_out(fail, 4, 10**6)
+    assert _threads() == before
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_users_in_several_threads_take_turns():
+    before, inside, most = _threads(), [], []
+
+    def work(_):
+        inside.append(1)
+        time.sleep(0.01)
+        most.append(len(inside))
+        inside.pop()
+        return _threads()
+
+    with ThreadPoolExecutor(4) as pool:
+        seen = list(pool.map(lambda _: share_out(work, 1, 1), range(4)))
+    assert seen == [[{1}]] * 4
+    assert max(most) == 1
+    assert _threads() == before
