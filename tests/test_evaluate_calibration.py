@@ -17,20 +17,20 @@ from sklearn.metrics import log_loss as sklearn_log_loss
 from sklearn.metrics.pairwise import cosine_distances
 
 from offshelf.errors import DataError
-from offshelf.evaluate.calibration import (
-    Sigmoid,
-    Temperature,
-    calibration_from_json,
-    fit_sigmoid,
-    fit_temperature,
-)
 from offshelf.evaluate.reliability import (
     expected_calibration_error,
     log_loss,
     reliability,
     reliability_rows,
 )
-from offshelf.evaluate.unknown import (
+from offshelf.heads.calibration import (
+    Sigmoid,
+    Temperature,
+    calibration_from_json,
+    fit_sigmoid,
+    fit_temperature,
+)
+from offshelf.heads.unknown import (
     centroids,
     fit_threshold,
     nearest_distance,
@@ -330,7 +330,7 @@ def test_distances_do_not_depend_on_blocks(monkeypatch):
     draw = np.random.default_rng(0)
     features = draw.normal(size=(50, 5))
     expected = nearest_distance(features, features, same=True, neighbours=2)
-    monkeypatch.setattr("offshelf.evaluate.unknown._BLOCK_VALUES", 350)
+    monkeypatch.setattr("offshelf.heads.unknown._BLOCK_VALUES", 350)
     np.testing.assert_allclose(
         nearest_distance(features, features, same=True, neighbours=2), expected, rtol=1e-12
     )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.evaluate.check import json_number, numbers, same_length
+from offshelf.checks import json_number, numbers, same_length
 
 
 @dataclass(frozen=True)

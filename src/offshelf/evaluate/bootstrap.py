@@ -9,8 +9,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from offshelf.checks import class_indices, same_length, share, whole
 from offshelf.errors import DataError, did_you_mean
-from offshelf.evaluate.check import class_indices, same_length, share, whole
 
 Statistic = Literal["accuracy", "balanced_accuracy"]
 Method = Literal["bca", "percentile"]

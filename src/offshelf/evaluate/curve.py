@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from offshelf.checks import json_number, share, whole
 from offshelf.errors import DataError
-from offshelf.evaluate.check import json_number, share, whole
 from offshelf.evaluate.powerlaw import EXPONENTS, Law, fit_law, levels, predict_error, robust_means
 
 MAX_FACTOR = 4

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from offshelf.checks import same_length
 from offshelf.data.names import counted, listed, shown
 from offshelf.errors import DataError
-from offshelf.evaluate.check import same_length
 from offshelf.evaluate.names import hashed
 
 Rows = NDArray[np.int64]

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from offshelf.checks import json_number, numbers, same_length, share, whole
 from offshelf.errors import DataError
-from offshelf.evaluate.check import json_number, numbers, same_length, share, whole
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from offshelf.checks import whole
 from offshelf.data.names import TEST, TRAIN, counted, listed, shown
 from offshelf.data.table import ImageTable
 from offshelf.errors import DataError
-from offshelf.evaluate.check import whole
 from offshelf.evaluate.grouped import (
     check_groups,
     crossing_groups,

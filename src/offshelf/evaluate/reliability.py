@@ -8,8 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from offshelf.checks import class_indices, numbers, same_length, whole
 from offshelf.errors import DataError
-from offshelf.evaluate.check import class_indices, numbers, same_length, whole
 from offshelf.evaluate.metrics import wilson
 
 Binning = Literal["width", "mass"]

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from offshelf.checks import numbers, same_length, share
 from offshelf.errors import DataError
 from offshelf.evaluate.bootstrap import Interval, bootstrap_interval
-from offshelf.evaluate.check import numbers, same_length, share
 from offshelf.evaluate.correction import benjamini_hochberg, holm
 from offshelf.evaluate.paired import (
     CorrectedT,

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from offshelf.checks import class_indices, same_length
 from offshelf.errors import DataError
-from offshelf.evaluate.check import class_indices, same_length
 
 Matrix = NDArray[np.float64]
 _BLOCK_VALUES = 2**22

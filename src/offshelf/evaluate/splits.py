@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from offshelf import files
+from offshelf.checks import same_length
 from offshelf.data.names import TEST, TRAIN, counted, listed, shown
 from offshelf.data.table import ImageTable
 from offshelf.errors import DataError
-from offshelf.evaluate.check import same_length
 from offshelf.evaluate.matching import Listed, match_rows
 from offshelf.evaluate.names import image_names
 from offshelf.evaluate.protocol import Fold

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from offshelf.checks import class_indices, numbers, same_length
 from offshelf.errors import DataError
-from offshelf.evaluate.check import class_indices, numbers, same_length
 
 Matrix = NDArray[np.float64]
 # Inverse temperatures that are looked at, in units of the mean spread of a row's scores.

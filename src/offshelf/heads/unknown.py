@@ -14,8 +14,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from offshelf.checks import class_indices, numbers, same_length, share, whole
 from offshelf.errors import DataError, did_you_mean
-from offshelf.evaluate.check import class_indices, numbers, same_length, share, whole
 
 Measure = Literal["confidence", "centroid_distance", "nearest_distance"]
 Matrix = NDArray[np.float64]

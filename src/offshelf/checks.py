@@ -1,4 +1,4 @@
-"""What measuring refuses before any work: one line each, with numbers a person can look up."""
+"""What functions on arrays refuse before any work: one line each, with numbers to look up."""
 
 from __future__ import annotations
 
