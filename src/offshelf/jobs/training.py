@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -132,11 +132,22 @@ def train_head(
 ) -> FittedHead:
     """Train a head on the usable rows of the training split."""
     rows = usable_rows(table, extraction, "train")
+    return train_on(extraction.matrix(kind, rows), table.targets()[rows], table.classes, head, seed)
+
+
+def train_on(
+    features: NDArray[np.float32],
+    targets: NDArray[np.int64],
+    classes: Sequence[str],
+    head: HeadSettings,
+    seed: int,
+) -> FittedHead:
+    """Train a head on features N x D with the settings of a job."""
     return fit_head(
         head.head,
-        extraction.matrix(kind, rows),
-        table.targets()[rows],
-        table.classes,
+        features,
+        targets,
+        classes,
         c=head.c,
         normalisation=cast(Normalisation, head.normalisation),
         seed=seed,
