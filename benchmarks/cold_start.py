@@ -32,7 +32,7 @@ COLD, COMPILED = "fit, empty cache", "fit, compiled network kept"
 FIRST, AGAIN = "predict one image, empty cache", "predict one image again"
 
 
-def runs(data: Path, options: list[str], folder: Path) -> dict[str, Run]:
+def runs(data: Path, options: list[str], weights: list[str], folder: Path) -> dict[str, Run]:
     """Run the four commands in a new cache below *folder*."""
     model, cache = folder / "model.offshelf", folder / "cache"
     last = ["--json", "--quiet", "--cache-dir"]
@@ -41,7 +41,7 @@ def runs(data: Path, options: list[str], folder: Path) -> dict[str, Run]:
     shutil.rmtree(cache / "features")
     done[COMPILED] = run(fit)
     image = sorted(path for path, _, split in read_rows(data, 0) if split == "test")[0]
-    predict = offshelf("predict", model, image, *last, folder / "other")
+    predict = offshelf("predict", model, image, *weights, *last, folder / "other")
     return done | {FIRST: run(predict), AGAIN: run(predict)}
 
 
@@ -78,6 +78,7 @@ def main() -> None:
     asked = arguments()
     chosen = {name: getattr(asked, name) for name in PASSED_ON}
     options = [text for name, value in chosen.items() if value for text in (f"--{name}", value)]
+    weights = ["--weights", asked.weights] if asked.weights else []
     done: dict[tuple[str, str], list[Run]] = {}
     with tempfile.TemporaryDirectory() as made:
         data = asked.data or Path(made, "images")
@@ -85,7 +86,7 @@ def main() -> None:
             write_classes(data, asked.images)
         for precision in asked.precisions * asked.repeat:
             with tempfile.TemporaryDirectory() as folder:
-                found = runs(data, [*options, "--precision", precision], Path(folder))
+                found = runs(data, [*options, "--precision", precision], weights, Path(folder))
             for what, one in found.items():
                 done.setdefault((precision, what), []).append(one)
     print(heading(f"From cold to warm, {asked.backbone}"))

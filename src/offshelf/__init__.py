@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from offshelf.errors import OffshelfError
     from offshelf.estimator import FeatureExtractor, TransferClassifier
     from offshelf.jobs.classify import classify as classify_images
+    from offshelf.jobs.compare.axes import HeadAxes, NetworkAxes, ProtocolSettings
+    from offshelf.jobs.compare.job import CompareSettings, compare
     from offshelf.jobs.evaluate import evaluate_model
     from offshelf.jobs.explain import explain
     from offshelf.jobs.extract import extract_features
@@ -28,12 +30,17 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "CompareSettings",
     "FeatureExtractor",
+    "HeadAxes",
+    "NetworkAxes",
     "OffshelfError",
+    "ProtocolSettings",
     "TransferClassifier",
     "__version__",
     "activation_maps",
     "classify_images",
+    "compare",
     "evaluate_model",
     "explain",
     "extract_features",
@@ -48,11 +55,16 @@ __all__ = [
 
 # public name -> (module inside offshelf, its name there)
 _NAMES = {
+    "CompareSettings": ("jobs.compare.job", "CompareSettings"),
     "FeatureExtractor": ("estimator", "FeatureExtractor"),
+    "HeadAxes": ("jobs.compare.axes", "HeadAxes"),
+    "NetworkAxes": ("jobs.compare.axes", "NetworkAxes"),
+    "ProtocolSettings": ("jobs.compare.axes", "ProtocolSettings"),
     "OffshelfError": ("errors", "OffshelfError"),
     "TransferClassifier": ("estimator", "TransferClassifier"),
     "activation_maps": ("jobs.maps", "activation_maps"),
     "classify_images": ("jobs.classify", "classify"),
+    "compare": ("jobs.compare.job", "compare"),
     "evaluate_model": ("jobs.evaluate", "evaluate_model"),
     "explain": ("jobs.explain", "explain"),
     "extract_features": ("jobs.extract", "extract_features"),

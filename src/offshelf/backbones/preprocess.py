@@ -80,8 +80,9 @@ def prepare(rgb: NDArray[np.uint8], spec: InputSpec) -> Prepared:
         spec: the preprocessing of the weights.
 
     Returns:
-        The pixels (uint8, size x size x 3) and their geometry. With the channel policies
-        ``luma`` and ``summed`` the three channels are equal.
+        The pixels (uint8, size x size x 3) and their geometry, which is that before a
+        mirroring. With the channel policies ``luma`` and ``summed`` the three channels are
+        equal.
 
     >>> prepare(np.zeros((3, 5, 3), np.uint8), InputSpec(size=8)).pixels.shape
     (8, 8, 3)
@@ -104,6 +105,8 @@ def prepare(rgb: NDArray[np.uint8], spec: InputSpec) -> Prepared:
 
 
 def _with_channels(pixels: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
+    if spec.mirrored:
+        pixels = np.ascontiguousarray(pixels[:, ::-1])
     if spec.channels == "replicate":
         return pixels
     # Pillow's integer weights add up to one exactly, so grey pixels stay what they are.

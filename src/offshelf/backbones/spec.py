@@ -41,6 +41,7 @@ class InputSpec:
             the same network, with a third of the first layer's input.
         decode: ``full``, or ``reduced``: a large JPEG is decoded at a half, quarter or
             eighth of its scale, as long as both sides keep twice what the network sees.
+        mirrored: whether left and right of the square change places, for test-time flips.
 
     >>> InputSpec(size=224).resize
     'squash'
@@ -54,6 +55,7 @@ class InputSpec:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     channels: Channels = "replicate"
     decode: Decode = "full"
+    mirrored: bool = False
 
     @property
     def decoded_side(self) -> int:
@@ -70,13 +72,14 @@ class InputSpec:
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values.
 
-        ``channels`` and ``decode`` are left out where they are the usual: this document
-        is part of the key of every stored feature, and older features stay good.
+        ``channels``, ``decode`` and ``mirrored`` are left out where they are the usual: this
+        document is part of the key of every stored feature, and older features stay good.
         """
         return {
             key: list(value) if isinstance(value, tuple) else value
             for key, value in dataclasses.asdict(self).items()
-            if (key, value) not in {("channels", "replicate"), ("decode", "full")}
+            if (key, value)
+            not in {("channels", "replicate"), ("decode", "full"), ("mirrored", False)}
         }
 
     @classmethod

@@ -106,8 +106,11 @@ def add_model_weights(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_engine(parser: argparse.ArgumentParser) -> None:
-    """Add how the network runs and where results are kept."""
+def add_engine(parser: argparse.ArgumentParser, precision: bool = True) -> None:
+    """Add how the network runs and where results are kept.
+
+    Without *precision* the command has its own way to choose that.
+    """
     group = parser.add_argument_group("running")
     group.add_argument(
         "--engine", default="auto", metavar="NAME", help="auto, openvino or torch (%(default)s)"
@@ -118,13 +121,14 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="auto, cpu, cuda, cuda:1, mps (%(default)s)",
     )
-    group.add_argument(
-        "--precision",
-        default="fp32",
-        metavar="NAME",
-        help="fp32, int8 (calibrated on your training images), auto (int8 where a sample shows "
-        "that it costs nothing), bf16 or fp16 where the hardware has them (%(default)s)",
-    )
+    if precision:
+        group.add_argument(
+            "--precision",
+            default="fp32",
+            metavar="NAME",
+            help="fp32, int8 (calibrated on your training images), auto (int8 where a sample "
+            "shows that it costs nothing), bf16 or fp16 where the hardware has them (%(default)s)",
+        )
     group.add_argument(
         "--batch-size",
         type=whole_number(1, 4096),
@@ -214,7 +218,7 @@ def engine_options(options: argparse.Namespace) -> EngineOptions:
     return EngineOptions(
         engine=options.engine,
         device=options.device,
-        precision=options.precision,
+        precision=getattr(options, "precision", "fp32"),
         batch_size=options.batch_size,
         cache_dir=options.cache_dir,
     )

@@ -26,7 +26,7 @@ INK, FAINT = "#111111", "#555555"
 # A power of two, so that no side in inches is rounded to a pixel less.
 _DPI = 128
 _FONT = "DejaVu Sans"
-_DRAWING = threading.Lock()
+DRAWING = threading.Lock()
 
 
 class Canvas:
@@ -84,7 +84,7 @@ class Canvas:
             "verticalalignment": "center" if align == "center" else "top",
             "fontweight": "bold" if bold else "normal",
         }
-        self._lines.append((left, top, _printable(text), style))
+        self._lines.append((left, top, printable_text(text), style))
 
     def to_bytes(self, form: str = "png") -> bytes:
         """Return the sheet as a PNG or SVG file.
@@ -96,7 +96,7 @@ class Canvas:
 
         check_form(form)
         # matplotlib's settings are global: they are ours for the drawing, then as before.
-        with _DRAWING, matplotlib.rc_context(), warnings.catch_warnings():
+        with DRAWING, matplotlib.rc_context(), warnings.catch_warnings():
             matplotlib.rcdefaults()
             matplotlib.rcParams.update({"svg.hashsalt": "offshelf"})
             # A name in a script that the font lacks is drawn as boxes.
@@ -200,5 +200,10 @@ def form_of(path: Path) -> str:
     return form
 
 
-def _printable(text: str) -> str:
+def printable_text(text: str) -> str:
+    """Return *text* with a sign in place of each character that cannot be drawn.
+
+    >>> len(printable_text(chr(10)))
+    1
+    """
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

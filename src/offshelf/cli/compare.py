@@ -1,0 +1,235 @@
+"""``offshelf compare``: which backbone, layer and head, and whether the difference is real."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from offshelf.cli import console, options
+
+if TYPE_CHECKING:
+    from offshelf.jobs.compare.job import CompareSettings
+    from offshelf.jobs.compare.result import Comparison
+
+SUMMARY = "measure which backbone, layer and head do best, and whether it is real"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("data", metavar="DATA", help=options.DATA_HELP)
+    parser.add_argument(
+        "-o",
+        "--out",
+        metavar="FILE",
+        help="write the rows; the ending says how: .md .csv .txt .html .tex .json .parquet",
+    )
+    parser.add_argument(
+        "--pictures", metavar="FOLDER", help="write the pictures that the rows give, as PNG"
+    )
+    _add_networks(parser)
+    _add_heads(parser)
+    _add_protocol(parser)
+    options.add_engine(parser, precision=False)
+    options.add_output(parser)
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Return the words of a list with commas.
+
+    >>> words("svm, ridge")
+    ('svm', 'ridge')
+    """
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def strengths(text: str) -> tuple[float | str, ...]:
+    """Return values of C; ``auto`` is one.
+
+    >>> strengths("0.1,auto")
+    (0.1, 'auto')
+    """
+    return tuple(options.strength(word) for word in words(text))
+
+
+def _axis(group: argparse._ArgumentGroup, names: list[str], default: str, help_text: str) -> None:
+    group.add_argument(
+        *names,
+        type=words,
+        default=words(default),
+        metavar="LIST",
+        help=f"{help_text} ({default or 'none'})",
+    )
+
+
+def _add_networks(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("features: lists with commas, every combination is a row")
+    _axis(group, ["-b", "--backbones"], "efficientnet_lite0", "names of 'offshelf backbones'")
+    _axis(
+        group,
+        ["-l", "--layers"],
+        "deepest",
+        "names, 'all' (one of each stage) or 'deepest' (the last before the classifier that "
+        "the weights reach)",
+    )
+    _axis(group, ["--poolings"], "avg", "flatten, avg, max, gem")
+    _axis(group, ["--resizes"], "", "squash, crop, letterbox; none for the weights' own")
+    _axis(group, ["--weights"], "trained", "trained, random (no pretraining)")
+    _axis(
+        group,
+        ["--scaling"],
+        "weights",
+        "weights (ImageNet's mean and deviation), none (pixels in 0 to 1)",
+    )
+    _axis(group, ["--precisions"], "fp32", "fp32, int8, or what the hardware has")
+    _axis(group, ["--flips"], "no", "yes averages the scores of a test image and its mirror image")
+    group.add_argument(
+        "--concat",
+        action="append",
+        default=[],
+        metavar="PARTS",
+        help="also layers side by side: BACKBONE:LAYER+BACKBONE:LAYER, or 'all' for the deepest "
+        "of every backbone; may be given several times",
+    )
+    group.add_argument(
+        "--no-download", action="store_true", help="never fetch weights that are not here"
+    )
+
+
+def _add_heads(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("heads: lists with commas, every combination is a row")
+    _axis(group, ["--heads"], "svm", "svm, logistic, ridge, lda, knn, knn:5, centroid, fc, fc:256")
+    group.add_argument(
+        "--C",
+        dest="cs",
+        type=strengths,
+        default=(1.0,),
+        metavar="LIST",
+        help="values, or auto: chosen by cross-validation on the training images (1)",
+    )
+    _axis(group, ["--normalisations"], "l2", "l2, none, standard, sqrt")
+    _axis(group, ["--reductions"], "none", "none, pca:64, whiten:64, random:64")
+    _axis(group, ["--class-weights"], "none", "none, balanced")
+    group.add_argument(
+        "--transfer",
+        action="store_true",
+        help="also LogME, H-score and the leave-one-out error of ridge, and whether they would "
+        "have chosen",
+    )
+    group.add_argument("--yes", action="store_true", help="a very large grid is meant")
+
+
+def _add_protocol(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("protocol")
+    group.add_argument(
+        "--protocol",
+        default="given",
+        metavar="NAME",
+        help="given (the split of DATA), k-fold or repeats (%(default)s)",
+    )
+    counts = (
+        ("--folds", 5, "k of k-fold"),
+        ("--repeats", 10, "random splits of repeats"),
+        ("--per-class", 100, "training images of each class in repeats"),
+    )
+    for name, default, text in counts:
+        group.add_argument(
+            name,
+            type=options.whole_number(1, 10**6),
+            default=default,
+            metavar="N",
+            help=f"{text} (%(default)s)",
+        )
+    group.add_argument(
+        "--groups",
+        metavar="PATTERN",
+        help="images of a group stay on one side: a regular expression on file names, or "
+        "FILE:COLUMN",
+    )
+    group.add_argument("--splits", metavar="FILE", help="use the splits of this file")
+    group.add_argument("--write-splits", metavar="FILE", help="write the splits (.json or .csv)")
+    group.add_argument(
+        "--test-size",
+        type=float,
+        default=0.25,
+        metavar="SHARE",
+        help="share of images to test on where DATA has no split of its own (%(default)s)",
+    )
+    options.add_seed(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    from offshelf.jobs.compare.job import compare
+    from offshelf.jobs.compare.result import check_out, check_pictures
+
+    out = check_out(arguments.out) if arguments.out else None
+    folder = check_pictures(arguments.pictures) if arguments.pictures else None
+    with console.progress(arguments.quiet) as progress:
+        result = compare(
+            arguments.data,
+            _settings(arguments),
+            run=options.run_settings(arguments),
+            progress=progress,
+        )
+    written = [result.write(out)] if out else []
+    written += result.write_pictures(folder) if folder else []
+    if arguments.json:
+        console.print_json({**result.to_json(), "written": [str(path) for path in written]})
+    else:
+        show(result)
+        for path in written:
+            console.say(f"written: {path}")
+    return 0
+
+
+def show(result: Comparison) -> None:
+    """Print the result for a person."""
+    console.say(result.render())
+    console.say()
+    for line in result.findings:
+        console.say(line)
+    for line in console.failure_lines(list(result.failures)):
+        console.say(line)
+    console.say(f"time: {console.seconds_line(result.seconds)}")
+
+
+def _settings(arguments: argparse.Namespace) -> CompareSettings:
+    from offshelf.jobs.compare.axes import HeadAxes, NetworkAxes, ProtocolSettings
+    from offshelf.jobs.compare.job import CompareSettings
+
+    networks = NetworkAxes(
+        arguments.backbones,
+        arguments.layers,
+        arguments.poolings,
+        arguments.resizes or (None,),
+        arguments.weights,
+        arguments.scaling,
+        arguments.precisions,
+        arguments.flips,
+    )
+    weights: Any = tuple(None if word == "none" else word for word in arguments.class_weights)
+    heads = HeadAxes(
+        arguments.heads,
+        arguments.cs,
+        arguments.normalisations,
+        arguments.reductions,
+        weights,
+    )
+    protocol = ProtocolSettings(
+        arguments.protocol,
+        arguments.folds,
+        arguments.repeats,
+        arguments.per_class,
+        arguments.groups,
+        arguments.splits,
+        arguments.write_splits,
+    )
+    return CompareSettings(
+        networks,
+        heads,
+        tuple(arguments.concat),
+        protocol,
+        arguments.transfer,
+        arguments.yes,
+        not arguments.no_download,
+    )

@@ -1,0 +1,1 @@
+"""Which layer, which backbone, which head, and whether the difference is real."""

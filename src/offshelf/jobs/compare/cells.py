@@ -1,0 +1,162 @@
+"""One cell of the grid: a head trained on the rows of one fold, and what it says of the rest.
+
+A finished cell is a small JSON file under a name that its inputs decide. So a comparison
+that was killed goes on where it stood, and the same comparison again reads its results.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offshelf import files
+from offshelf.errors import HeadError
+from offshelf.evaluate.protocol import Fold
+from offshelf.features.store import FeatureStore
+from offshelf.heads.fit import decision, fit_prepared
+from offshelf.heads.head import FittedHead, Normalisation
+from offshelf.heads.prepare import prepare
+from offshelf.jobs.compare.plan import Plan, Recipe
+
+Matrix = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one head said of one fold.
+
+    Attributes:
+        predictions: class index of each test row.
+        fit_seconds: to train, preparation of the features included.
+        predict_seconds: to label all test rows from their features.
+        dimension: values of a row that the head itself sees.
+        c: the regularisation in force, None where the head has none.
+        notes: what was unusual while training.
+        problem: why there is no head; "" where there is.
+    """
+
+    predictions: tuple[int, ...]
+    fit_seconds: float
+    predict_seconds: float
+    dimension: int
+    c: float | None
+    notes: tuple[str, ...] = ()
+    problem: str = ""
+
+
+def read_cell(place: Path) -> Cell | None:
+    """Return the finished cell at *place*, None where there is none or it is damaged."""
+    try:
+        document = json.loads(place.read_text())
+        for name in ("predictions", "notes"):
+            document[name] = tuple(document[name])
+        return Cell(**document)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def run_unit(plan: Plan, view: int, fold: int) -> None:
+    """Work out what is missing of one view in one fold, and keep it.
+
+    Raises:
+        StoreError: the features cannot be read.
+    """
+    missing = [r for r in plan.recipes if read_cell(plan.place(view, fold, r)) is None]
+    if not missing:
+        return
+    rows = plan.folds[fold]
+    train, test = (_matrix(plan, view, side) for side in (rows.train, rows.test))
+    mirror = _matrix(plan, view, rows.test, mirrored=True) if plan.views[view].mirrors else None
+    for (normalisation, reduction), recipes in _grouped(missing).items():
+        began = time.perf_counter()
+        cs = tuple(recipe.c for recipe in recipes)
+        try:
+            prepared: Any = prepare(
+                train, normalisation=normalisation, reduction=reduction, seed=plan.seed, cs=cs
+            )
+        except HeadError as error:
+            prepared = error
+        # What several heads share is a cost of each.
+        shared = time.perf_counter() - began
+        for recipe in recipes:
+            cell = _fit(plan, recipe, prepared, rows, (test, mirror), shared)
+            files.write_json(plan.place(view, fold, recipe), asdict(cell))
+
+
+def training_matrix(plan: Plan, view: int, fold: int) -> Matrix:
+    """Return the features of the training rows of a fold, float32, N x D."""
+    return _matrix(plan, view, plan.folds[fold].train)
+
+
+def _grouped(recipes: list[Recipe]) -> Mapping[tuple[Normalisation, str], list[Recipe]]:
+    groups: dict[tuple[Normalisation, str], list[Recipe]] = {}
+    for recipe in recipes:
+        groups.setdefault((recipe.normalisation, recipe.reduction), []).append(recipe)
+    return groups
+
+
+def _fit(
+    plan: Plan,
+    recipe: Recipe,
+    prepared: Any,
+    rows: Fold,
+    tested: tuple[Matrix, Matrix | None],
+    shared: float,
+) -> Cell:
+    try:
+        if isinstance(prepared, HeadError):
+            raise prepared
+        began = time.perf_counter()
+        head = fit_prepared(
+            recipe.head,
+            prepared,
+            plan.targets[rows.train],
+            plan.classes,
+            c=recipe.c,
+            class_weight=recipe.class_weight,
+            seed=plan.seed,
+        )
+        fitted = time.perf_counter()
+    except HeadError as error:
+        return Cell((), 0.0, 0.0, 0, None, (), str(error))
+    scores = decision(head, tested[0])
+    if tested[1] is not None:
+        scores = scores + decision(head, tested[1])
+    labels = scores.argmax(axis=1)
+    seconds = time.perf_counter() - fitted
+    c = head.parameters.get("C")
+    return Cell(
+        tuple(labels.tolist()),
+        shared + fitted - began,
+        seconds,
+        _inner_dimension(head),
+        cast(float | None, c),
+        tuple(head.notes),
+    )
+
+
+def _inner_dimension(head: FittedHead) -> int:
+    return int(head.arrays["weight"].shape[1])
+
+
+def _matrix(plan: Plan, view: int, rows: NDArray[np.int64], mirrored: bool = False) -> Matrix:
+    """Return the features of *rows*; several parts side by side, each of norm 1."""
+    stored = plan.views[view]
+    digests = [plan.digests[row] for row in rows.tolist()]
+    identities = stored.mirrors if mirrored else stored.parts
+    parts = [FeatureStore(plan.root, dict(identity)).read(digests) for identity in identities]
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate([_unit(part) for part in parts], axis=1)
+
+
+def _unit(part: Matrix) -> Matrix:
+    norms = np.linalg.norm(part, axis=1, keepdims=True)
+    return np.asarray(part / np.where(norms == 0, 1, norms), np.float32)

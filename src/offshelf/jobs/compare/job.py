@@ -1,0 +1,149 @@
+"""Backbones x layers x heads x ...: one pass over the images for each network, then the grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from offshelf import home
+from offshelf.data.table import ImageTable, read_table
+from offshelf.evaluate.protocol import Fold
+from offshelf.jobs.clock import Clock
+from offshelf.jobs.compare.assembling import assemble
+from offshelf.jobs.compare.axes import HeadAxes, NetworkAxes, ProtocolSettings
+from offshelf.jobs.compare.costs import speed_of
+from offshelf.jobs.compare.extracting import Extracted, Networks, extract_all, usable
+from offshelf.jobs.compare.grid import check_size, recipes_of
+from offshelf.jobs.compare.plan import Plan, Recipe, Stored
+from offshelf.jobs.compare.protocols import described, folds_of, keep_splits
+from offshelf.jobs.compare.result import Comparison
+from offshelf.jobs.compare.running import run_plan
+from offshelf.jobs.compare.scoring import transfer_of
+from offshelf.jobs.compare.views import Source, View, views_of
+from offshelf.jobs.settings import RunSettings
+from offshelf.jobs.training import note_all
+from offshelf.progress import Progress, Silent
+
+
+@dataclass(frozen=True)
+class CompareSettings:
+    """What is compared, and how.
+
+    Attributes:
+        networks: where features come from.
+        heads: what is trained on them.
+        concat: layers or backbones side by side: ``all``, or ``A:layer+B:layer``.
+        protocol: how accuracy is measured.
+        transfer: whether cheap scores of transferability are computed, too.
+        yes: whether a very large grid is meant.
+        download: whether weights may be fetched.
+        processes: that train heads; None for what processors and memory allow.
+    """
+
+    networks: NetworkAxes = field(default_factory=NetworkAxes)
+    heads: HeadAxes = field(default_factory=HeadAxes)
+    concat: tuple[str, ...] = ()
+    protocol: ProtocolSettings = field(default_factory=ProtocolSettings)
+    transfer: bool = False
+    yes: bool = False
+    download: bool = True
+    processes: int | None = None
+
+
+def compare(
+    data: str | Path,
+    settings: CompareSettings | None = None,
+    *,
+    run: RunSettings | None = None,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Measure which features and heads do best on labelled images, and whether it is real.
+
+    Every network runs once over the images; the heads are trained on stored features, in
+    several processes. Whatever is finished is kept: the same comparison again, or one that
+    was stopped, only does what is missing. C and all else that is chosen is chosen on the
+    training images of each fold alone.
+
+    Args:
+        data: labelled images, as for ``fit``.
+        settings: the grid and the protocol.
+        run: engine, limits, cache folder, seed.
+        progress: is told how far the work is.
+
+    Raises:
+        OffshelfError: names, settings or data cannot be used; one line says why, and
+            nothing was extracted yet where it could be known before.
+
+    >>> compare("no/such/folder")
+    Traceback (most recent call last):
+    ...
+    offshelf.errors.DataError: no/such/folder: no such file or folder.
+    """
+    settings, run = settings or CompareSettings(), run or RunSettings()
+    progress, clock = progress or Silent(), Clock()
+    settings.networks.check()
+    settings.protocol.check()
+    recipes = recipes_of(settings.heads)
+    with clock.stage("read"):
+        table = read_table(data, test_size=run.test_size, seed=run.seed)
+        note_all(progress, table.warnings)
+        expected = folds_of(table, settings.protocol, run.seed)
+        networks = Networks(run, progress, settings.download)
+        views = views_of(settings.networks, settings.concat, networks.layers)
+        check_size(views, recipes, len(expected), settings.yes)
+    with clock.stage("extract"):
+        found = extract_all(table, views, networks, run, progress)
+    with clock.stage("speed"):
+        plain = [source for source in found if not source.mirrored]
+        speeds = {source: speed_of(source, found[source], table, run) for source in plain}
+    folds = folds_of(table, settings.protocol, run.seed, usable(found.values()))
+    keep_splits(table, folds, settings.protocol, run.seed)
+    plan = make_plan(table, folds, views, found, recipes, run)
+    with clock.stage("heads"):
+        run_plan(plan, progress, settings.processes)
+    with clock.stage("transfer"):
+        scores = transfer_of(plan, progress) if settings.transfer else {}
+    rows, test, agreement, findings = assemble(plan, views, (found, speeds), scores)
+    first = next(iter(found.values()))
+    return Comparison(
+        rows,
+        described(settings.protocol, folds),
+        test,
+        agreement,
+        tuple(row.to_json() for row in first.extraction.failures),
+        findings,
+        clock.total(),
+    )
+
+
+def make_plan(
+    table: ImageTable,
+    folds: Sequence[Fold],
+    views: Sequence[View],
+    found: dict[Source, Extracted],
+    recipes: Sequence[Recipe],
+    run: RunSettings,
+) -> Plan:
+    """Return the work on the extracted features."""
+    ledger = next(iter(found.values())).extraction
+    stored = tuple(
+        Stored(
+            tuple(found[part.source].identity(part) for part in view.parts),
+            tuple(found[part.source].identity(part) for part in view.needs[len(view.parts) :]),
+        )
+        for view in views
+    )
+    return Plan(
+        home.features_folder(run.engine.cache_dir),
+        home.cache_root(run.engine.cache_dir) / "compared",
+        tuple(row.digest for row in ledger.rows),
+        np.asarray(table.targets(), np.int64),
+        table.classes,
+        tuple(folds),
+        stored,
+        tuple(recipes),
+        run.seed,
+    )

@@ -1,0 +1,158 @@
+"""The work of a comparison as data: which heads are trained on which rows of which features.
+
+A plan is a JSON document, so that another process can be given it; a cell of the grid is
+known by a hash of everything that decides its numbers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offshelf import files
+from offshelf.evaluate.protocol import Fold
+from offshelf.heads.head import ClassWeight, Normalisation
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is trained on a view.
+
+    Attributes:
+        normalisation: of each row of features.
+        reduction: ``none``, ``pca:N``, ``whiten:N`` or ``random:N``.
+        head: name of the head.
+        c: inverse strength of the regularisation, or ``auto``.
+        class_weight: None or ``balanced``.
+    """
+
+    normalisation: Normalisation = "l2"
+    reduction: str = "none"
+    head: str = "svm"
+    c: float | Literal["auto"] = 1.0
+    class_weight: ClassWeight | None = None
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The features of a view, as stores.
+
+    Attributes:
+        parts: identity of each store; the parts stand side by side.
+        mirrors: the same of the mirror images; () where test images are not flipped.
+    """
+
+    parts: tuple[Mapping[str, Any], ...]
+    mirrors: tuple[Mapping[str, Any], ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return {"parts": list(self.parts), "mirrors": list(self.mirrors)}
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Everything a worker needs.
+
+    Attributes:
+        root: folder of the feature stores.
+        results: folder of finished cells.
+        digests: sha256 of each image of the table; empty for one without features.
+        targets: N class indices.
+        classes: K names.
+        folds: who trains and who is tested.
+        views: the features.
+        recipes: what is trained on each view in each fold.
+        seed: of every random choice.
+    """
+
+    root: Path
+    results: Path
+    digests: tuple[bytes, ...]
+    targets: NDArray[np.int64]
+    classes: tuple[str, ...]
+    folds: tuple[Fold, ...]
+    views: tuple[Stored, ...]
+    recipes: tuple[Recipe, ...]
+    seed: int
+
+    @property
+    def units(self) -> list[tuple[int, int]]:
+        """Pairs (view, fold): what a worker does at a time."""
+        return [(view, fold) for view in range(len(self.views)) for fold in range(len(self.folds))]
+
+    def place(self, view: int, fold: int, recipe: Recipe) -> Path:
+        """Return the file of a cell."""
+        key = {
+            "version": VERSION,
+            "libraries": _libraries(),
+            "view": self.views[view].to_json(),
+            "fold": self._fold_digests[fold],
+            "classes": list(self.classes),
+            "recipe": dataclasses.asdict(recipe),
+            "seed": self.seed,
+        }
+        name = files.sha256_json(key)[:40]
+        return self.results / name[:2] / f"{name}.json"
+
+    @functools.cached_property
+    def _fold_digests(self) -> tuple[str, ...]:
+        return tuple(self._digest(fold) for fold in self.folds)
+
+    def _digest(self, fold: Fold) -> str:
+        digest = hashlib.sha256()
+        for side in (fold.train, fold.test):
+            digest.update(f"{len(side)} rows".encode())
+            for row in side.tolist():
+                digest.update(self.digests[row] + b" %d," % self.targets[row])
+        return digest.hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as JSON values."""
+        return {
+            "root": str(self.root),
+            "results": str(self.results),
+            "digests": [digest.hex() for digest in self.digests],
+            "targets": self.targets.tolist(),
+            "classes": list(self.classes),
+            "folds": [{"train": f.train.tolist(), "test": f.test.tolist()} for f in self.folds],
+            "views": [view.to_json() for view in self.views],
+            "recipes": [dataclasses.asdict(recipe) for recipe in self.recipes],
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Plan:
+        """Build the plan that :meth:`to_json` wrote."""
+        return cls(
+            Path(document["root"]),
+            Path(document["results"]),
+            tuple(bytes.fromhex(digest) for digest in document["digests"]),
+            np.array(document["targets"], np.int64),
+            tuple(document["classes"]),
+            tuple(_fold(fold) for fold in document["folds"]),
+            tuple(Stored(tuple(v["parts"]), tuple(v["mirrors"])) for v in document["views"]),
+            tuple(Recipe(**recipe) for recipe in document["recipes"]),
+            document["seed"],
+        )
+
+
+def _fold(document: Mapping[str, Sequence[int]]) -> Fold:
+    return Fold(np.array(document["train"], np.int64), np.array(document["test"], np.int64))
+
+
+@functools.cache
+def _libraries() -> dict[str, str]:
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("numpy", "scipy", "scikit-learn")}
