@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import dataclasses
 import io
 import json
 import shutil
@@ -133,12 +134,16 @@ def test_extract_writes_to_a_stated_default(
 def test_predict_as_text(capsys: pytest.CaptureFixture[str], model: Path, broken: Path) -> None:
     run = Run(capsys, "predict", model, broken / "test" / "checks", "--top", "2")
     header, rule, *rows = run.out.split("\n\n")[0].splitlines()
-    assert header.split() == ["image", "label", "score", "then"]
+    assert header.split() == ["image", "label", "probability", "score", "then"]
     assert set(rule) <= {"-", " "}
     assert len(rows) == 4
-    assert all(len(row.split()) == 5 for row in rows)
+    assert all(len(row.split()) == 8 for row in rows)
     assert f"left out: {broken}/test/checks/empty.png: empty, the file is empty\n" in run.out
     assert "score: decision value of the svm, no probability\n" in run.out
+    assert (
+        "probability: of the label, if the image is of one of the classes (temperature scaling, "
+        "fitted on training images held out)\n"
+    ) in run.out
 
 
 @pytest.mark.parametrize(
@@ -149,6 +154,11 @@ def test_a_label_that_no_class_claims_stands_in_brackets(
 ) -> None:
     row = Prediction("a.png", "ok", "", "cat", {"cat": score, "dog": score - 1, "owl": score - 2})
     assert _cells(row, 2, claiming) == ("a.png", label, f"{score:+.3f}", f"dog {score - 1:+.3f}")
+    shares = {"cat": 0.9, "dog": 0.08, "owl": 0.02}
+    calibrated = dataclasses.replace(row, probabilities=shares)
+    assert _cells(calibrated, 2, claiming) == ("a.png", label, 0.9, f"{score:+.3f}", "dog 8.00 %")
+    strange = dataclasses.replace(calibrated, unknown=True)
+    assert _cells(strange, 1, claiming)[1] == "unknown (nearest: cat)"
 
 
 def test_predict_as_csv(capsys: pytest.CaptureFixture[str], model: Path, broken: Path) -> None:
@@ -156,7 +166,10 @@ def test_predict_as_csv(capsys: pytest.CaptureFixture[str], model: Path, broken:
     rows = list(csv.DictReader(io.StringIO(run.out)))
     assert len(rows) == 5
     names = ["path", "status", "reason", "label", "score:checks", "score:noise", "score:stripes"]
+    names += ["probability:checks", "probability:noise", "probability:stripes"]
     assert list(rows[0]) == names
+    shares = [float(rows[0][name]) for name in names[-3:]]
+    assert sum(shares) == pytest.approx(1)
     bad = next(row for row in rows if row["status"] != "ok")
     assert (bad["label"], bad["score:noise"]) == ("", "")
     assert float(rows[0]["score:checks"]) < 10
@@ -165,8 +178,9 @@ def test_predict_as_csv(capsys: pytest.CaptureFixture[str], model: Path, broken:
 def test_predict_as_json(capsys: pytest.CaptureFixture[str], model: Path, broken: Path) -> None:
     document = Run(capsys, "predict", model, broken / "test", "--json").document
     assert (document["n_ok"], document["n_failed"]) == (12, 1)
+    assert (document["n_unknown"], document["calibration"]) == (0, "temperature")
     assert [set(row) for row in document["predictions"]] == [
-        {"path", "status", "reason", "label", "scores"}
+        {"path", "status", "reason", "label", "scores", "probabilities", "unknown"}
     ] * 13
     assert document["classes"] == ["checks", "noise", "stripes"]
     run = Run(capsys, "predict", model, broken, "--json", "--csv")
@@ -260,7 +274,14 @@ WRONG = [
     ("fit {scenes} -l penultimat", "no layer 'penultimat'. Did you mean 'penultimate'?"),
     ("fit {scenes} --pooling agv", "no pooling 'agv': flatten, avg, max, gem. Did you mean 'avg'?"),
     ("fit {scenes} --head smv", "unknown head 'smv': the heads are "),
-    ("fit {scenes} --normalisation l1", "unknown normalisation 'l1': use 'l2' or 'none'"),
+    (
+        "fit {scenes} --normalisation l1",
+        "unknown normalisation 'l1': use 'l2', 'none', 'standard' or 'sqrt'",
+    ),
+    (
+        "fit {scenes} --reduction pca",
+        "reduction 'pca' needs a whole number of dimensions from 1, as in 'pca:64'",
+    ),
     ("fit {scenes} --resize squsah", "no resize mode 'squsah': squash, crop, letterbox."),
     ("fit {scenes} --engine opnvino", "no engine 'opnvino': auto, openvino, torch. Did you mean"),
     ("fit {scenes} --precision fp61", "no precision 'fp61': "),

@@ -25,6 +25,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from offshelf import FeatureExtractor, TransferClassifier
 from offshelf.errors import BackboneError, DataError, EngineError, HeadError, LayerError
+from offshelf.estimator import HeadChoice
 from offshelf.features import job
 
 ESTIMATORS = [FeatureExtractor(), TransferClassifier()]
@@ -129,7 +130,7 @@ def test_fit_returns_itself_and_leaves_its_input_alone(files: list[Path], labels
     assert classifier.fit(images, labels) is classifier
     assert images == before
     fitted = {name for name in vars(classifier) if name.endswith("_")}
-    assert fitted == {"classes_", "extractor_", "head_"}
+    assert fitted == {"classes_", "extractor_", "head_", "certainty_"}
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda estimator: type(estimator).__name__)
@@ -327,6 +328,54 @@ def test_grid_search_over_a_classifier(files: list[Path], labels: list[str]):
     assert search.score(files, labels) == 1.0
 
 
+def test_grid_search_reaches_the_head_s_own_choices(files: list[Path], labels: list[str]):
+    classifier = TransferClassifier(head=HeadChoice("centroid", class_weight="balanced"))
+    grid = {"head__reduction": ["none", "pca:2"]}
+    search = GridSearchCV(classifier, grid, cv=2, error_score="raise").fit(files, labels)
+    assert search.best_score_ == 1.0
+    head = clone(classifier).set_params(head__reduction="pca:2").fit(files, labels).head_
+    assert (head.kind, head.reduction) == ("centroid", "pca:2")
+    assert head.parameters["class_weight"] == "balanced"
+
+
+def test_two_classes_are_decided_by_the_sign_also_by_neighbours(
+    files: list[Path], labels: list[str]
+):
+    two = ["a" if label == labels[0] else "b" for label in labels]
+    classifier = TransferClassifier(head="knn:3").fit(files, two)
+    scores = classifier.decision_function(files)
+    assert np.array_equal(scores > 0, classifier.predict(files) == "b")
+
+
+def test_probabilities_where_the_head_is_calibrated(files: list[Path], labels: list[str]):
+    classifier = TransferClassifier(head=HeadChoice(calibrate="temperature")).fit(files, labels)
+    shares = classifier.predict_proba(files)
+    assert shares.shape == (len(files), 3)
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+    assert classifier.classes_[shares.argmax(axis=1)].tolist() == classifier.predict(files).tolist()
+    scores = cross_val_score(classifier, files, labels, cv=2, scoring="neg_log_loss")
+    assert (scores > -0.7).all()
+
+
+def test_no_probabilities_unless_asked_for(files: list[Path], labels: list[str]):
+    classifier = TransferClassifier().fit(files, labels)
+    assert not hasattr(classifier, "predict_proba")
+    with pytest.raises(AttributeError) as caught:
+        classifier.predict_proba(files)
+    assert str(caught.value.__cause__) == (
+        "the classifier has no probabilities: choose head=HeadChoice(calibrate='temperature')"
+    )
+
+
+def test_an_unknown_calibration(files: list[Path], labels: list[str]):
+    with pytest.raises(HeadError) as caught:
+        TransferClassifier(head=HeadChoice(calibrate="temprature")).fit(files, labels)
+    assert str(caught.value) == (
+        "unknown calibration 'temprature': use temperature, sigmoid, none. "
+        "Did you mean 'temperature'?"
+    )
+
+
 # --- what comes out -----------------------------------------------------------
 
 
@@ -423,7 +472,15 @@ def test_labels_that_cannot_be_learned(kind: str, files: list[Path]):
     [
         ({"head": "svn"}, "unknown head 'svn'"),
         ({"C": -1.0}, "C must be a positive finite number"),
-        ({"normalisation": "l1"}, "unknown normalisation 'l1': use 'l2' or 'none'"),
+        (
+            {"normalisation": "l1"},
+            "unknown normalisation 'l1': use 'l2', 'none', 'standard' or 'sqrt'",
+        ),
+        (
+            {"head": HeadChoice(reduction="pcb:2")},
+            "unknown reduction 'pcb:2': use 'none', 'pca:N', 'whiten:N' or 'random:N'. "
+            "Did you mean 'pca'?",
+        ),
     ],
 )
 def test_heads_that_do_not_exist(

@@ -206,13 +206,14 @@ TARGETS = np.array([0, 0, 1, 1])
 BROKEN = GOOD.copy()
 BROKEN[[1, 3], [0, 2]] = np.nan, np.inf
 AB = ("a", "b")
+KNOWN = "the heads are svm, logistic, ridge, lda, knn, centroid, fc."
 
 REFUSED = {
     "unknown head": (
         {"kind": "svn"},
-        "unknown head 'svn': the heads are svm, ridge, lda. Did you mean 'svm'?",
+        f"unknown head 'svn': {KNOWN} Did you mean 'svm'?",
     ),
-    "no head": ({"kind": ["svm"]}, "unknown head ['svm']: the heads are svm, ridge, lda."),
+    "no head": ({"kind": ["svm"]}, f"unknown head ['svm']: {KNOWN}"),
     "C zero": ({"c": 0}, "C must be a positive finite number or 'auto', got 0: 1 is the default"),
     "C negative": (
         {"c": -1.5},
@@ -233,7 +234,7 @@ REFUSED = {
     "seed": ({"seed": -1}, "seed must be a whole number from 0 to 4294967295, got -1"),
     "normalisation": (
         {"normalisation": "l1"},
-        "unknown normalisation 'l1': use 'l2' or 'none'",
+        "unknown normalisation 'l1': use 'l2', 'none', 'standard' or 'sqrt'",
     ),
     "one class": (
         {"targets": np.array([1, 1, 1, 1])},

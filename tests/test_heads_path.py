@@ -157,7 +157,10 @@ REFUSED = {
     ),
     "half a fold": ({"folds": 2.5}, "folds must be a whole number from 2 to the 30 rows, got 2.5"),
     "seed": ({"seed": -1}, "seed must be a whole number from 0 to 4294967295, got -1"),
-    "normalisation": ({"normalisation": "l1"}, "unknown normalisation 'l1': use 'l2' or 'none'"),
+    "normalisation": (
+        {"normalisation": "l1"},
+        "unknown normalisation 'l1': use 'l2', 'none', 'standard' or 'sqrt'",
+    ),
 }
 
 

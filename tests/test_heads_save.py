@@ -44,6 +44,7 @@ def _with_nan(array: np.ndarray) -> np.ndarray:
 
 
 ABSENT = object()
+KNOWN = "the heads are svm, logistic, ridge, lda, knn, centroid, fc."
 REFUSED_DOCUMENTS = {
     "no classes": ({"classes": ABSENT}, "head lacks 'classes'"),
     "unknown key": (
@@ -82,9 +83,9 @@ REFUSED_DOCUMENTS = {
     ),
     "kind": (
         {"kind": "svmm"},
-        "unknown head 'svmm': the heads are svm, ridge, lda. Did you mean 'svm'?",
+        f"unknown head 'svmm': {KNOWN} Did you mean 'svm'?",
     ),
-    "kind of another type": ({"kind": {}}, "unknown head {}: the heads are svm, ridge, lda."),
+    "kind of another type": ({"kind": {}}, f"unknown head {{}}: {KNOWN}"),
     "class count": (
         {"classes": ["a", "b"]},
         "head has weights of shape (3, 8) for 2 classes",

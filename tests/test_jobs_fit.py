@@ -130,7 +130,7 @@ REFUSED_EARLY: list[tuple[Callable[[Path], dict[str, object]], type[OffshelfErro
     (
         lambda _: {"head": HeadSettings(normalisation="l1")},
         HeadError,
-        "unknown normalisation 'l1': use 'l2' or 'none'",
+        "unknown normalisation 'l1': use 'l2', 'none', 'standard' or 'sqrt'",
     ),
     (lambda _: {"run": RunSettings(seed=-1)}, HeadError, "seed must be a whole number from 0"),
     (lambda _: {"run": RunSettings(test_size=2)}, DataError, "test_size is a share between 0"),

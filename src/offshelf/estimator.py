@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from offshelf.backbones.backbone import Backbone, open_backbone
@@ -20,7 +21,13 @@ from offshelf.engine.base import EngineOptions
 from offshelf.errors import DataError
 from offshelf.features.kind import DEFAULT_LAYER, DEFAULT_POOLING, FeatureKind, feature_kinds
 from offshelf.features.memory import extract_images
+from offshelf.heads.certainty_fit import (
+    ProbabilitySettings,
+    check_probability,
+    fit_certainty,
+)
 from offshelf.heads.fit import decision, fit_head
+from offshelf.heads.head import FittedHead
 
 DEFAULT_BACKBONE = "efficientnet_lite0"
 
@@ -112,6 +119,46 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return tags
 
 
+class HeadChoice(BaseEstimator):  # type: ignore[misc]
+    """A head with more choices, for :class:`TransferClassifier`.
+
+    It only holds parameters, so that a grid search reaches them, as ``head__reduction``.
+
+    Args:
+        kind: name of the head, for example ``svm``, ``knn:5`` or ``fc:256``.
+        reduction: ``none``, ``pca:N``, ``whiten:N`` or ``random:N``.
+        class_weight: ``balanced`` gives all classes the same weight, None all images.
+        calibrate: ``temperature`` or ``sigmoid`` gives the classifier ``predict_proba``; the
+            head is then trained five times more, each time with a fifth held out.
+
+    >>> TransferClassifier(head=HeadChoice(reduction="pca:8")).get_params()["head__reduction"]
+    'pca:8'
+    """
+
+    def __init__(
+        self,
+        kind: str = "svm",
+        reduction: str = "none",
+        class_weight: str | None = None,
+        calibrate: str = "none",
+    ) -> None:
+        self.kind = kind
+        self.reduction = reduction
+        self.class_weight = class_weight
+        self.calibrate = calibrate
+
+
+def _is_calibrated(classifier: TransferClassifier) -> bool:
+    check_is_fitted(classifier, "head_")
+    if classifier.certainty_.calibration is None:
+        reason = (
+            "; ".join(classifier.certainty_.notes)
+            or "choose head=HeadChoice(calibrate='temperature')"
+        )
+        raise AttributeError(f"the classifier has no probabilities: {reason}")
+    return True
+
+
 class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A frozen backbone and a head as one scikit-learn classifier of images.
 
@@ -119,9 +166,10 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         backbone: a name of the catalogue, ``timm/NAME`` or ``torchvision/NAME``.
         layer: a person's name of a layer, or a module path.
         pooling: ``flatten``, ``avg``, ``max`` or ``gem``.
-        head: the classifier on the features, for example ``svm``.
+        head: the classifier on the features, for example ``svm``, or a :class:`HeadChoice`
+            with a reduction, class weights or probabilities.
         C: inverse strength of the regularisation, > 0.
-        normalisation: of each feature row: ``l2`` or ``none``.
+        normalisation: of each feature row: ``l2``, ``none``, ``standard`` or ``sqrt``.
         weights: a file, the tag of a known weights file, ``random``, or None to search.
         random_state: seed of the head.
 
@@ -129,6 +177,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classes_: the labels, sorted.
         extractor_: the fitted :class:`FeatureExtractor`.
         head_: the fitted head.
+        certainty_: what makes probabilities of its scores, where the head is to be
+            calibrated.
 
     >>> import numpy as np
     >>> dark, light = np.zeros((2, 8, 8, 3), np.uint8), np.full((2, 8, 8, 3), 250, np.uint8)
@@ -142,7 +192,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         backbone: str = DEFAULT_BACKBONE,
         layer: str = DEFAULT_LAYER,
         pooling: str = DEFAULT_POOLING,
-        head: str = "svm",
+        head: str | HeadChoice = "svm",
         C: float = 1.0,  # noqa: N803
         normalisation: str = "l2",
         weights: str | None = None,
@@ -167,27 +217,51 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             OffshelfError: an image, label or setting cannot be used.
         """
+        choice = self.head if isinstance(self.head, HeadChoice) else HeadChoice(self.head)
+        check_probability(wish := ProbabilitySettings(choice.calibrate))
         items = _items(X)
         self.classes_, targets = _classes(y, len(items))
         self.extractor_ = FeatureExtractor(
             self.backbone, self.layer, self.pooling, self.weights
         ).fit()
-        self.head_ = fit_head(
-            self.head,
-            self.extractor_.transform(items),
+        features = self.extractor_.transform(items)
+        names = [str(label) for label in self.classes_]
+        self.head_ = self._train(choice, features, targets, self.C)
+        chosen = self.head_.parameters.get("C", self.C)
+        self.certainty_ = fit_certainty(
+            lambda some, theirs: self._train(choice, some, theirs, chosen),
+            features,
             targets,
-            [str(label) for label in self.classes_],
-            c=self.C,
-            normalisation=self.normalisation,  # type: ignore[arg-type]
+            names,
+            wish,
             seed=self.random_state,
         )
         return self
+
+    def _train(
+        self,
+        choice: HeadChoice,
+        features: NDArray[np.float32],
+        targets: NDArray[np.int64],
+        c: float,
+    ) -> FittedHead:
+        return fit_head(
+            choice.kind,
+            features,
+            targets,
+            [str(label) for label in self.classes_],
+            c=c,
+            normalisation=self.normalisation,  # type: ignore[arg-type]
+            reduction=choice.reduction,
+            class_weight=choice.class_weight,  # type: ignore[arg-type]
+            seed=self.random_state,
+        )
 
     def decision_function(self, X: Any) -> NDArray[np.float32]:  # noqa: N803
         """Return scores, N x K; for two classes N, positive for ``classes_[1]``."""
         check_is_fitted(self, "head_")
         scores = decision(self.head_, self.extractor_.transform(X))
-        return scores[:, 1] if len(self.classes_) == 2 else scores
+        return (scores[:, 1] - scores[:, 0]) / 2 if len(self.classes_) == 2 else scores
 
     def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
         """Return the label of every image."""
@@ -195,6 +269,16 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         scores = decision(self.head_, self.extractor_.transform(X))
         labels: NDArray[Any] = self.classes_[scores.argmax(axis=1)]
         return labels
+
+    @available_if(_is_calibrated)  # type: ignore[untyped-decorator]
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
+        """Return the probability of every class, N x K, each row with the sum 1.
+
+        There is no such method unless the :class:`HeadChoice` says ``calibrate``.
+        """
+        scores = decision(self.head_, self.extractor_.transform(X))
+        found = self.certainty_.probabilities(scores)
+        return np.empty(scores.shape) if found is None else found
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -5,28 +5,46 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.errors import HeadError
-from offshelf.heads.head import MAX_SEED, NORMALISATIONS, Normalisation, Options
-from offshelf.heads.scaling import ScaledRows, blocks, scale_rows
+from offshelf.heads.head import MAX_SEED, NORMALISATIONS, ClassWeight, Options
+from offshelf.heads.scaling import blocks
 
 
-def checked_options(c: float | Literal["auto"], seed: int) -> Options:
+def checked_options(
+    c: float | Literal["auto"], seed: int, class_weight: str | None = None
+) -> Options:
     """Return the options as plain numbers; *c* may also be the word ``auto``.
 
     Raises:
-        HeadError: C is not a positive finite number, or the seed is out of range.
+        HeadError: C is not a positive finite number, the seed is out of range, or the
+            class weight is none that is known.
 
     >>> checked_options(np.float32(0.5), 3)
-    Options(c=0.5, seed=3)
+    Options(c=0.5, seed=3, class_weight=None)
+    """
+    if class_weight not in (None, "balanced"):
+        raise HeadError(f"unknown class weight {class_weight!r}: use 'balanced' or None")
+    weight = cast(ClassWeight | None, class_weight)
+    return Options("auto" if c == "auto" else checked_c(c), checked_seed(seed), weight)
+
+
+def checked_seed(seed: Any) -> int:
+    """Return *seed* as a plain number.
+
+    Raises:
+        HeadError: it is no whole number in range.
+
+    >>> checked_seed(np.int64(7))
+    7
     """
     if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed <= MAX_SEED:
         raise HeadError(f"seed must be a whole number from 0 to {MAX_SEED}, got {seed!r}")
-    return Options("auto" if c == "auto" else checked_c(c), int(seed))
+    return int(seed)
 
 
 def checked_c(c: Any) -> float:
@@ -46,28 +64,29 @@ def checked_c(c: Any) -> float:
     return number
 
 
-def checked_training(
-    features: Any, targets: Any, classes: Sequence[str], normalisation: Normalisation
-) -> tuple[ScaledRows, NDArray[np.int64], tuple[str, ...]]:
-    """Return rows, targets and classes as the solvers take them.
+def checked_targets(
+    count: int, targets: Any, classes: Sequence[str]
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Return targets and classes of *count* rows as the solvers take them.
 
     Raises:
-        HeadError: they do not fit together, or the normalisation is unknown.
+        HeadError: they do not fit together.
 
-    >>> rows, targets, classes = checked_training(np.eye(2), [0, 1], ["a", "b"], "l2")
-    >>> rows.shape, targets.tolist(), classes
-    ((2, 2), [0, 1], ('a', 'b'))
+    >>> checked_targets(2, [0, 1], ["a", "b"])
+    (array([0, 1]), ('a', 'b'))
     """
-    check_normalisation(normalisation)
-    features, targets, classes = checked_features(features), np.asarray(targets), tuple(classes)
-    check_targets(features, targets, classes)
-    return scale_rows(features, normalisation), targets.astype(np.int64), classes
+    targets, classes = np.asarray(targets), tuple(classes)
+    check_targets(count, targets, classes)
+    return targets.astype(np.int64), classes
 
 
 def check_normalisation(normalisation: str) -> None:
     """Raise HeadError unless *normalisation* is one of the known words."""
     if normalisation not in NORMALISATIONS:
-        raise HeadError(f"unknown normalisation {normalisation!r}: use 'l2' or 'none'")
+        words = ", ".join(map(repr, NORMALISATIONS[:-1]))
+        raise HeadError(
+            f"unknown normalisation {normalisation!r}: use {words} or {NORMALISATIONS[-1]!r}"
+        )
 
 
 def checked_features(features: Any, dimension: int | None = None) -> NDArray[Any]:
@@ -95,8 +114,8 @@ def checked_features(features: Any, dimension: int | None = None) -> NDArray[Any
     return matrix
 
 
-def check_targets(features: NDArray[Any], targets: NDArray[Any], classes: Sequence[str]) -> None:
-    """Check that *targets* name, for each row of *features*, one of *classes*.
+def check_targets(count: int, targets: NDArray[Any], classes: Sequence[str]) -> None:
+    """Check that *targets* name, for each of *count* rows, one of *classes*.
 
     Raises:
         HeadError: another number of targets than rows, a target that is no class index,
@@ -106,10 +125,8 @@ def check_targets(features: NDArray[Any], targets: NDArray[Any], classes: Sequen
         raise HeadError(
             f"targets must be one class index per row, got shape {targets.shape} of {targets.dtype}"
         )
-    if len(features) != len(targets):
-        raise HeadError(
-            f"{len(features)} rows of features but {len(targets)} targets: need one each"
-        )
+    if count != len(targets):
+        raise HeadError(f"{count} rows of features but {len(targets)} targets: need one each")
     outside = np.flatnonzero((targets < 0) | (targets >= len(classes)))
     if len(outside):
         raise HeadError(

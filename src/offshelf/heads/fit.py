@@ -8,9 +8,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.heads.check import checked_features, checked_options, checked_training
-from offshelf.heads.head import FittedHead, Normalisation
-from offshelf.heads.scaling import blocks, scaled_block
+from offshelf.heads.check import checked_features, checked_options, checked_targets
+from offshelf.heads.head import ClassWeight, FittedHead, Normalisation
+from offshelf.heads.prepare import Prepared, block_parts, prepare, prepared_block
 from offshelf.heads.table import get_fitter
 
 
@@ -22,25 +22,29 @@ def fit_head(
     *,
     c: float | Literal["auto"] = 1.0,
     normalisation: Normalisation = "l2",
+    reduction: str = "none",
+    class_weight: ClassWeight | None = None,
     seed: int = 0,
 ) -> FittedHead:
     """Train the head *kind* on a feature matrix.
 
     Args:
-        kind: one of :func:`offshelf.heads.table.kinds`.
-        features: N x D, finite, float32 (other real types are taken too); left unchanged
-            and not copied as a whole where N <= D. Beside it ``svm`` keeps at most N x N
-            float32 (float64 where C times the squared norm of rows is large), ``ridge``
-            and ``lda`` three matrices of N x N or D x D float64, the smaller.
+        kind: one of :func:`offshelf.heads.table.kinds`; ``knn:5`` asks for five neighbours,
+            ``fc:256`` for a hidden layer of 256.
+        features: N x D, finite, float32 (other real types are taken too); left unchanged.
         targets: N class indices, 0 to K - 1.
         classes: K class names, K >= 2, each with at least one row.
         c: inverse strength of the regularisation, > 0. ``auto`` takes the best of seven
-            values from 0.01 to 100: for ``svm`` by cross-validation in five stratified
-            folds, for ``ridge`` and ``lda`` by leaving out each row. The head's
-            ``parameters`` hold the choice and the figures it rests on.
-        normalisation: ``l2`` divides each row by its Euclidean norm (a row of zeros stays
-            zeros), ``none`` takes rows as they are.
-        seed: of the folds that choose C, 0 to 2**32 - 1.
+            values from 0.01 to 100: for ``svm`` and ``logistic`` by cross-validation in
+            five stratified folds, for ``ridge`` and ``lda`` by leaving out each row. The
+            head's ``parameters`` hold the choice and the figures it rests on. ``knn`` and
+            ``centroid`` do not use it, ``fc`` takes 1 for ``auto``.
+        normalisation: ``l2``, ``none``, ``standard`` or ``sqrt``.
+        reduction: ``none``, ``pca:N``, ``whiten:N`` or ``random:N``; this and
+            *normalisation* as in :func:`offshelf.heads.prepare.prepare`.
+        class_weight: ``balanced`` gives all classes the same weight, whatever their number
+            of rows.
+        seed: of every random choice, 0 to 2**32 - 1.
 
     Returns:
         The head; its ``notes`` say when a solver did not converge.
@@ -54,12 +58,56 @@ def fit_head(
     >>> [head.classes[k] for k in decision(head, features).argmax(axis=1)]
     ['cat', 'cat', 'dog', 'dog']
     """
-    fitter = get_fitter(kind)
-    options = checked_options(c, seed)
-    rows, targets, classes = checked_training(features, targets, classes, normalisation)
-    learned = fitter.fit(rows, targets, len(classes), options)
+    get_fitter(kind)
+    checked_options(c, seed, class_weight)
+    matrix = checked_features(features)
+    checked_targets(len(matrix), targets, classes)
+    prepared = prepare(matrix, normalisation=normalisation, reduction=reduction, seed=seed)
+    return fit_prepared(kind, prepared, targets, classes, c=c, class_weight=class_weight, seed=seed)
+
+
+def fit_prepared(
+    kind: str,
+    prepared: Prepared,
+    targets: NDArray[np.int64],
+    classes: Sequence[str],
+    *,
+    c: float | Literal["auto"] = 1.0,
+    class_weight: ClassWeight | None = None,
+    seed: int = 0,
+) -> FittedHead:
+    """Train the head *kind* on rows that :func:`offshelf.heads.prepare.prepare` prepared.
+
+    Several heads and values of C share the preparation, and what they compute of the rows:
+    beside them ``svm`` keeps at most N x N values, ``ridge``, ``lda`` and ``logistic`` one
+    matrix of N x N or d x d float64, the smaller. Other arguments are those of
+    :func:`fit_head`.
+
+    Raises:
+        HeadError: as :func:`fit_head`.
+
+    >>> prepared = prepare(np.eye(4), normalisation="none", cs=[1, 10])
+    >>> heads = [fit_prepared("svm", prepared, [0, 0, 1, 1], "ab", c=c) for c in (1, 10)]
+    >>> [head.parameters["C"] for head in heads]
+    [1.0, 10.0]
+    """
+    fitter, options = get_fitter(kind), checked_options(c, seed, class_weight)
+    targets, classes = checked_targets(prepared.rows.shape[0], targets, classes)
+    learned = fitter.fit(prepared.rows, targets, len(classes), options)
+    parameters, way = dict(learned.parameters), prepared.preparation
+    if class_weight is not None:
+        parameters["class_weight"] = class_weight
+    if way.variance is not None:
+        parameters["variance_kept"] = way.variance
     return FittedHead(
-        kind, classes, learned.arrays, learned.parameters, normalisation, learned.notes
+        kind,
+        classes,
+        learned.arrays,
+        parameters,
+        way.normalisation,
+        learned.notes,
+        way.reduction,
+        way.arrays,
     )
 
 
@@ -67,8 +115,8 @@ def decision(head: FittedHead, features: NDArray[Any]) -> NDArray[np.float32]:
     """Return the score of every class for every row.
 
     A row's scores have the same bits alone, in any batch, at any place in it, and with
-    any number of threads (see :mod:`offshelf.heads.exact`). Normalisation is applied
-    inside, block by block, so memory does not grow by a copy of *features*.
+    any number of threads (see :mod:`offshelf.heads.exact`). Rows are prepared inside,
+    block by block, so memory does not grow by a copy of *features*.
 
     Args:
         head: what :func:`fit_head` returned.
@@ -76,7 +124,7 @@ def decision(head: FittedHead, features: NDArray[Any]) -> NDArray[np.float32]:
 
     Returns:
         N x K float32, column k for ``head.classes[k]``; the largest wins. For two classes
-        the columns are -f and f.
+        the columns are -f and f, except for ``knn``, whose scores are shares of votes.
 
     Raises:
         HeadError: *features* is no matrix, has another dimension than the head, or holds
@@ -92,6 +140,7 @@ def decision(head: FittedHead, features: NDArray[Any]) -> NDArray[np.float32]:
     fitter = get_fitter(head.kind)
     matrix = checked_features(features, head.dimension)
     scores = np.empty((len(matrix), len(head.classes)), dtype=np.float32)
-    for part in blocks(*matrix.shape):
-        scores[part] = fitter.decide(head, scaled_block(matrix[part], head.normalisation))
+    for part in block_parts(matrix.shape, head.arrays, head.preparation):
+        rows = prepared_block(matrix[part], head.normalisation, head.preparation)
+        scores[part] = fitter.decide(head, rows)
     return scores

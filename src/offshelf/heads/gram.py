@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.heads.scaling import ScaledRows
+from offshelf.heads.scaling import ScaledRows, SharedRows
 
 # Up to this many rows, and four rows for each dimension, the matrix is worth its n * n values.
 MAX_DENSE_ROWS = 16_384
@@ -25,6 +25,8 @@ _EXPECTED_PRODUCTS = 40
 _MAX_EXTENDED_VALUES = 2**20
 
 Matrix = NDArray[np.floating[Any]]
+# What is added to the diagonal of a system: one number > 0, or one for each row.
+Diagonal = float | Matrix
 
 
 class Gram(Protocol):
@@ -43,8 +45,8 @@ class Gram(Protocol):
     def times(self, coefficients: Matrix) -> Matrix:
         """Return ``coefficients @ gram``, P x n, computed in the type of *coefficients*."""
 
-    def solve(self, rows: NDArray[np.intp], targets: Matrix, ridge: float) -> Matrix:
-        """Return x with ``(gram[rows, rows] + ridge * identity) @ x = targets``, float64."""
+    def solve(self, rows: NDArray[np.intp], targets: Matrix, ridge: Diagonal) -> Matrix:
+        """Return x with ``(gram[rows, rows] + diag(ridge)) @ x = targets``, float64."""
 
 
 class DenseGram:
@@ -73,7 +75,7 @@ class DenseGram:
             total += coefficients[:, part] @ self.values[part].astype(coefficients.dtype)
         return total
 
-    def solve(self, rows: NDArray[np.intp], targets: Matrix, ridge: float) -> Matrix:
+    def solve(self, rows: NDArray[np.intp], targets: Matrix, ridge: Diagonal) -> Matrix:
         """Solve by Cholesky's decomposition of the rows' own part of the matrix."""
         system = self.values[rows].take(rows, axis=1).astype(np.float64)
         return _solve_positive(system, targets, ridge)
@@ -112,12 +114,18 @@ class FactoredGram:
         scores += coefficients.sum(axis=1, keepdims=True)
         return scores
 
-    def solve(self, rows: NDArray[np.intp], targets: Matrix, ridge: float) -> Matrix:
+    def solve(self, rows: NDArray[np.intp], targets: Matrix, ridge: Diagonal) -> Matrix:
         """Solve in as many unknowns as there are rows, or dimensions if those are fewer."""
         inner = self._extend(rows) if self._extended is None else self._extended[rows]
         if len(rows) <= inner.shape[1]:
             return _solve_positive(inner @ inner.T, targets, ridge)
-        weight = _solve_positive(inner.T @ inner, targets @ inner, ridge)
+        if isinstance(ridge, np.ndarray):
+            # Rows and targets over the roots of their own ridge have a common one of 1.
+            root = np.sqrt(ridge.astype(np.float64))
+            scaled = inner / root[:, None]
+            weight = _solve_positive(scaled.T @ scaled, (targets / root) @ scaled, 1.0)
+        else:
+            weight = _solve_positive(inner.T @ inner, targets @ inner, ridge)
         return (targets - inner @ weight) / ridge
 
     def _extend(self, rows: Any) -> NDArray[np.float64]:
@@ -140,7 +148,7 @@ def make_gram(rows: ScaledRows, c: float) -> Gram:
     """Return the inner products of *rows* in the form and type that suit them.
 
     Args:
-        rows: N x D.
+        rows: N x D; shared rows give the same products for every C that they were made for.
         c: the largest C they will be used with; it decides between float32 and float64.
 
     >>> from offshelf.heads.scaling import scale_rows
@@ -148,6 +156,12 @@ def make_gram(rows: ScaledRows, c: float) -> Gram:
     array([[2., 1.],
            [1., 2.]])
     """
+    if isinstance(rows, SharedRows) and c <= rows.largest_c:
+        return rows.once("gram", lambda: _make_gram(rows, rows.largest_c))
+    return _make_gram(rows, c)
+
+
+def _make_gram(rows: ScaledRows, c: float) -> Gram:
     n, dimension = rows.shape
     condition = c * (1 + rows.radius**2)
     kind = np.float32 if rows.moderate and condition <= MAX_FLOAT32_CONDITION else np.float64
@@ -189,8 +203,8 @@ def _mirror(lower: Matrix, step: int = 256) -> None:
         lower[start:stop, stop:] = lower[stop:, start:stop].T
 
 
-def _solve_positive(system: Matrix, targets: Matrix, ridge: float) -> Matrix:
-    """Return x with ``(system + ridge * identity) @ x = targets``; *system* is written over."""
+def _solve_positive(system: Matrix, targets: Matrix, ridge: Diagonal) -> Matrix:
+    """Return x with ``(system + diag(ridge)) @ x = targets``; *system* is written over."""
     from scipy.linalg import lapack
 
     diagonal = system.diagonal() + ridge

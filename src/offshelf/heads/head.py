@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import numpy as np
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from offshelf.heads.scaling import ScaledRows
 
-Normalisation = Literal["l2", "none"]
+Normalisation = Literal["l2", "none", "standard", "sqrt"]
 NORMALISATIONS: tuple[Normalisation, ...] = get_args(Normalisation)
+ClassWeight = Literal["balanced"]
 MAX_SEED = 2**32 - 1
 
 
@@ -22,14 +23,18 @@ class FittedHead:
     """A classifier that was trained on features.
 
     Attributes:
-        kind: name of the head in :mod:`offshelf.heads.table`, for example ``svm``.
+        kind: name of the head in :mod:`offshelf.heads.table`, for example ``svm`` or
+            ``fc:256``.
         classes: K class names; column k of a decision belongs to ``classes[k]``.
         arrays: what was learned, float32, finite, read-only. Every kind keeps its matrix
-            over the D feature dimensions under ``weight``. A linear head has ``weight``
-            K x D and ``bias`` K, also for two classes.
+            over the d values of a prepared row under ``weight``. A linear head has
+            ``weight`` K x d and ``bias`` K, also for two classes.
         parameters: what it was trained with, JSON values.
         normalisation: what :func:`offshelf.heads.fit.decision` does to each feature row.
         notes: one line each, for a person: what was unusual while training.
+        reduction: what it does next, for example ``pca:64``; with ``none`` d is D.
+        preparation: the arrays of both, see :mod:`offshelf.heads.prepare`; none for the
+            normalisations ``l2``, ``none`` and ``sqrt`` without a reduction.
 
     >>> weight = np.array([[-1.0, 0.0], [1.0, 0.0]], dtype=np.float32)
     >>> arrays = {"weight": weight, "bias": np.zeros(2, dtype=np.float32)}
@@ -43,11 +48,14 @@ class FittedHead:
     parameters: Mapping[str, Any]
     normalisation: Normalisation
     notes: tuple[str, ...] = ()
+    reduction: str = "none"
+    preparation: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     @property
     def dimension(self) -> int:
         """D, the number of values in one feature row."""
-        return int(self.arrays["weight"].shape[1])
+        widest = self.preparation.get("shift", self.preparation.get("projection"))
+        return int((self.arrays["weight"] if widest is None else widest).shape[-1])
 
 
 @dataclass(frozen=True)
@@ -58,10 +66,13 @@ class Options:
         c: inverse strength of the regularisation, > 0; ``auto`` chooses it by
             cross-validation.
         seed: of every random choice, 0 to 2**32 - 1.
+        class_weight: ``balanced`` gives every class the same weight in the loss, None
+            every row.
     """
 
     c: float | Literal["auto"] = 1.0
     seed: int = 0
+    class_weight: ClassWeight | None = None
 
 
 @dataclass(frozen=True, eq=False)

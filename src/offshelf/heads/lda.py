@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from offshelf.heads.balance import row_weights
 from offshelf.heads.head import Learned, Options
-from offshelf.heads.linear import LinearHead, linear_arrays
+from offshelf.heads.linear import LinearHead, halved, linear_arrays
 from offshelf.heads.scaling import ScaledRows, blocks
 from offshelf.heads.search import GRID
 from offshelf.heads.spectrum import Array, Spectrum, decompose
@@ -25,20 +26,21 @@ class Lda(LinearHead):
     ``s = 1 / (1 + C)``, so that, as everywhere, a small C regularises more. Scores are those
     of scikit-learn's ``LinearDiscriminantAnalysis(solver="lsqr", shrinkage=s)`` up to one
     constant for each row, so a softmax of them is the posterior. ``auto`` takes the C with
-    the fewest errors in leaving out each row.
+    the fewest errors in leaving out each row. Balanced classes have equal priors and count the
+    same in the covariance, as with scikit-learn's ``priors``.
     """
 
     def fit(
         self, rows: ScaledRows, targets: NDArray[np.int64], n_classes: int, options: Options
     ) -> Learned:
         """Learn ``weight`` K x D and ``bias`` K."""
-        scatter = Scatter.of(rows, targets)
+        weights = row_weights(targets, n_classes, options.class_weight)
+        scatter = Scatter.of(rows, targets, weights)
         cs = GRID if options.c == "auto" else (options.c,)
         errors = [scatter.left_out_error(1 / (1 + c)) for c in cs]
         c = cs[int(np.argmin(errors))]
         weight, bias = scatter.solve(1 / (1 + c))
-        if n_classes == 2:
-            weight, bias = (weight[1:] - weight[:1]) / 2, (bias[1:] - bias[:1]) / 2
+        weight, bias = halved(weight, bias)
         parameters: dict[str, Any] = {
             "C": c,
             "shrinkage": 1 / (1 + c),
@@ -59,6 +61,7 @@ class Scatter:
         mean: D, of all rows.
         inside: K x r, the class means around *mean*, along the directions of the spread.
         products: K x K, inner products of the class means around *mean*.
+        weights: N, of the rows; of mean 1.
     """
 
     spectrum: Spectrum
@@ -66,14 +69,19 @@ class Scatter:
     mean: Array
     inside: Array
     products: Array
+    weights: Array
 
     @classmethod
-    def of(cls, rows: ScaledRows, targets: NDArray[np.int64]) -> Scatter:
+    def of(
+        cls, rows: ScaledRows, targets: NDArray[np.int64], weights: Array | None = None
+    ) -> Scatter:
         """Decompose *rows* N x D within their classes."""
-        spectrum = decompose(rows, targets)
+        spectrum = decompose(rows, targets, weights)
+        weights = np.ones(len(targets)) if weights is None else weights
         mean = np.bincount(targets) / len(targets) @ spectrum.means
         means = spectrum.means - mean
-        return cls(spectrum, targets, mean, spectrum.along(means), means @ means.T)
+        inside = spectrum.along(means)
+        return cls(spectrum, targets, mean, inside, means @ means.T, weights)
 
     @property
     def counts(self) -> NDArray[np.intp]:
@@ -93,7 +101,8 @@ class Scatter:
         means = self.spectrum.means - self.mean
         within = self.spectrum.combine(self.inside * _correction(self.spectrum, t))
         weight = n / (1 - shrinkage) * (within + means / t)
-        bias = np.log(self.counts / n) - np.einsum("kd,kd->k", weight, means) / 2
+        priors = np.bincount(self.targets, self.weights) / n
+        bias = np.log(priors) - np.einsum("kd,kd->k", weight, means) / 2
         return weight, bias - weight @ self.mean
 
     def left_out_error(self, shrinkage: float) -> float:
@@ -109,8 +118,8 @@ class Scatter:
 
     def _wrong(self, part: slice, shrinkage: float, t: float) -> int:
         own, n = self.targets[part], len(self.targets)
-        each = np.arange(len(own))
-        coordinates = self.spectrum.coordinates(part)
+        each, weights = np.arange(len(own)), self.weights[part]
+        coordinates = self.spectrum.coordinates(part) / np.sqrt(weights)[:, None]
         weighted = coordinates / (self.spectrum.spread + t)
         between = self.products / t + self.inside * _correction(self.spectrum, t) @ self.inside.T
         # Squared lengths by the inverse: of rows around their mean, and to the other means.
@@ -121,13 +130,20 @@ class Scatter:
         squares = 2 * across - length[:, None] + apart
         count = self.counts[own]
         grown = count / np.maximum(count - 1, 1)
-        squares += (grown / (1 - grown * length))[:, None] * across**2
-        squares[each, own] = grown**2 * length / (1 - grown * length)
-        left = np.maximum(self.counts - (np.arange(len(self.counts)) == own[:, None]), 1)
-        scores = np.log(left) - squares * (n - 1) / (2 * (1 - shrinkage))
+        kept = 1 - weights * grown * length
+        squares += (weights * grown / kept)[:, None] * across**2
+        squares[each, own] = grown**2 * length / kept
+        scores = self._left_priors(own) - squares * (n - 1) / (2 * (1 - shrinkage))
         # The only row of a class cannot be known without it.
         scores[count == 1, own[count == 1]] = -np.inf
         return int(np.count_nonzero(scores.argmax(axis=1) != own))
+
+    def _left_priors(self, own: NDArray[np.int64]) -> Array:
+        """Return the logarithms of the priors when a row of *own* is left out, n x K."""
+        left = np.maximum(self.counts - (np.arange(len(self.counts)) == own[:, None]), 1)
+        # Classes that were balanced have equal priors, however many rows are left.
+        logs: Array = np.log(left) * (np.ptp(self.weights) == 0)
+        return logs
 
 
 def _correction(spectrum: Spectrum, t: float) -> Array:

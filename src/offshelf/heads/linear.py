@@ -52,13 +52,29 @@ def linear_arrays(
     }
 
 
+def halved(
+    weight: NDArray[np.float64], bias: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return half the difference of the second of two classes to the first, else the same.
+
+    Mirrored, it scores both classes as far apart as before, so a softmax is the same.
+
+    >>> halved(np.array([[1.0], [5.0]]), np.array([0.0, 2.0]))
+    (array([[2.]]), array([1.]))
+    """
+    if len(weight) != 2:
+        return weight, bias
+    return (weight[1:] - weight[:1]) / 2, (bias[1:] - bias[:1]) / 2
+
+
 class LinearSvm(LinearHead):
     """One-vs-rest linear support vector machine with squared hinge loss.
 
     Minimises, for each class, ``|w|^2 / 2 + C * sum(max(0, 1 - y * (w.x + b))^2)`` as
     scikit-learn's ``LinearSVC`` does (the bias is regularised with the weights). Scores are
     within 1e-4 of the minimum's, see :mod:`.newton`. ``auto`` takes the C in ``GRID`` with
-    the best accuracy in five-fold cross-validation, see :mod:`.path`.
+    the best accuracy in five-fold cross-validation, see :mod:`.path`. Balanced classes are
+    those of ``LinearSVC(class_weight="balanced")``.
     """
 
     def fit(
@@ -66,9 +82,9 @@ class LinearSvm(LinearHead):
     ) -> Learned:
         """Learn ``weight`` K x D and ``bias`` K; two classes get mirrored rows."""
         if options.c == "auto":
-            training = make_training(rows, targets, n_classes, max(GRID))
+            training = make_training(rows, targets, n_classes, max(GRID), options.class_weight)
             return learn_best(training, search(training, GRID, FOLDS, options.seed), options.seed)
-        training = make_training(rows, targets, n_classes, options.c)
+        training = make_training(rows, targets, n_classes, options.c, options.class_weight)
         return _learned(solve(training, options.c), options.c, options.seed)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.heads.gram import Gram, Matrix
+from offshelf.heads.gram import Diagonal, Gram, Matrix
 from offshelf.heads.systems import solve_systems
 from offshelf.heads.workers import share_out
 
@@ -65,22 +65,25 @@ class Problems:
         targets: P x n, 1 or -1, and 0 for rows that a problem leaves out.
         c: weight of the loss, > 0.
         offset: what to add to ``coefficients @ gram``, P x n or 0.
+        costs: what C is multiplied by, > 0, for each row of each problem, P x n or 1.
     """
 
     gram: Gram
     targets: Matrix
     c: float
     offset: Matrix | float = 0.0
+    costs: Matrix | float = 1.0
 
     @property
-    def ridge(self) -> float:
+    def ridge(self) -> Diagonal:
         """What C adds to the diagonal of the active rows' system."""
-        return 1 / (2 * self.c)
+        return 1 / (2 * self.c * self.costs)
 
     def of(self, chosen: NDArray[np.intp]) -> Problems:
         """Return some of the problems."""
         offset = self.offset if isinstance(self.offset, float) else self.offset[chosen]
-        return Problems(self.gram, self.targets[chosen], self.c, offset)
+        costs = self.costs if isinstance(self.costs, float) else self.costs[chosen]
+        return Problems(self.gram, self.targets[chosen], self.c, offset, costs)
 
     def active(self, scores: Matrix, margin: float = 0.0) -> Mask:
         """Return which rows are less than 1 + margin on the side of their target."""
@@ -95,7 +98,8 @@ class Problems:
         """
         wrong = self.active(scores) != active
         distance = np.abs(1 - self.targets * scores) * wrong
-        distance *= np.where(active, max(1.0, 2 * self.c * self.gram.largest), 1.0)
+        force = np.maximum(1.0, 2 * self.c * self.costs * self.gram.largest)
+        distance *= np.where(active, force, 1.0)
         furthest: Matrix = distance.max(axis=1, initial=0)
         return furthest
 
@@ -105,13 +109,13 @@ class Problems:
         return slack
 
     def objective(self, point: Point) -> Matrix:
-        """Return ``|w|^2 / 2 + C * sum(slack^2)`` of each problem, float64."""
+        """Return ``|w|^2 / 2 + C * sum(costs * slack^2)`` of each problem, float64."""
         slack = self.slack(point.scores)
-        return _dot(point.coefficients, point.scores) / 2 + self.c * _dot(slack, slack)
+        return _dot(point.coefficients, point.scores) / 2 + self.c * _dot(self.costs * slack, slack)
 
     def slope(self, point: Point, change: Point) -> Matrix:
         """Return the derivative of the objective at *point* along *change*."""
-        pull = self.targets * self.slack(point.scores)
+        pull = self.targets * self.slack(point.scores) * self.costs
         return _dot(point.coefficients - 2 * self.c * pull, change.scores)
 
 

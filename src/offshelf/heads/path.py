@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.errors import HeadError
-from offshelf.heads.check import checked_c, checked_options, checked_training
+from offshelf.heads.check import checked_c, checked_features, checked_options, checked_targets
 from offshelf.heads.head import FittedHead, Normalisation
 from offshelf.heads.linear import learn_best
+from offshelf.heads.prepare import prepare
 from offshelf.heads.search import FOLDS, search
 from offshelf.heads.svm import make_training
 
@@ -71,7 +72,7 @@ def fit_path(
         cs: values of C, each > 0, in any order.
         folds: number of stratified folds, 2 to N.
         seed: of the folds, 0 to 2**32 - 1.
-        normalisation: ``l2`` divides each row by its Euclidean norm, ``none`` does not.
+        normalisation: ``l2``, ``none``, ``standard`` or ``sqrt``, as in :func:`.prepare`.
 
     Raises:
         HeadError: an argument is out of range, features and targets do not fit together,
@@ -86,11 +87,19 @@ def fit_path(
         raise HeadError("the path needs at least one value of C, got none")
     values = [checked_c(c) for c in cs]
     options = checked_options(values[0], seed)
-    rows, targets, classes = checked_training(features, targets, classes, normalisation)
-    training = make_training(rows, targets, len(classes), max(values))
+    features = checked_features(features)
+    targets, classes = checked_targets(len(features), targets, classes)
+    prepared = prepare(features, normalisation=normalisation)
+    training = make_training(prepared.rows, targets, len(classes), max(values))
     found = search(training, values, folds, options.seed)
     learned = learn_best(training, found, options.seed)
     head = FittedHead(
-        "svm", classes, learned.arrays, learned.parameters, normalisation, learned.notes
+        "svm",
+        classes,
+        learned.arrays,
+        learned.parameters,
+        normalisation,
+        learned.notes,
+        preparation=prepared.preparation.arrays,
     )
     return PathResult(found.cs, found.accuracies, found.cs[found.best], head)

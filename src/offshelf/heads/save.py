@@ -11,9 +11,13 @@ from numpy.typing import NDArray
 
 from offshelf.errors import HeadError, ModelFileError
 from offshelf.heads.head import NORMALISATIONS, FittedHead, Normalisation, freeze
+from offshelf.heads.prepare import Preparation, preparation_problem
+from offshelf.heads.reduction import parse_reduction
 from offshelf.heads.table import get_fitter
 
 _KEYS = ("kind", "classes", "normalisation", "parameters", "notes")
+_OPTIONAL_KEYS = ("reduction",)
+_PREPARATION = "preparation."
 
 
 def pack_head(head: FittedHead) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
@@ -28,10 +32,12 @@ def pack_head(head: FittedHead) -> tuple[dict[str, NDArray[np.float32]], dict[st
         "kind": head.kind,
         "classes": list(head.classes),
         "normalisation": head.normalisation,
+        "reduction": head.reduction,
         "parameters": dict(head.parameters),
         "notes": list(head.notes),
     }
-    return dict(head.arrays), document
+    preparation = {f"{_PREPARATION}{name}": array for name, array in head.preparation.items()}
+    return {**head.arrays, **preparation}, document
 
 
 def unpack_head(
@@ -59,14 +65,30 @@ def unpack_head(
         _refuse(source, f"has unknown normalisation {document['normalisation']!r}")
     _check_parameters(document["parameters"], source)
     _check_texts("notes", document["notes"], source)
-    _check_arrays(arrays, document["kind"], len(classes), source)
+    reduction = _checked_reduction(document.get("reduction", "none"), source)
+    _check_values(arrays, source)
+    preparation = {
+        name.removeprefix(_PREPARATION): _owned(array)
+        for name, array in arrays.items()
+        if name.startswith(_PREPARATION)
+    }
+    learned = {name: a for name, a in arrays.items() if not name.startswith(_PREPARATION)}
+    _check_arrays(learned, document["kind"], len(classes), source)
+    normalisation = cast(Normalisation, document["normalisation"])
+    problem = preparation_problem(
+        Preparation(normalisation, reduction, preparation), learned["weight"].shape[1]
+    )
+    if problem:
+        _refuse(source, problem)
     return FittedHead(
         kind=document["kind"],
         classes=classes,
-        arrays={name: _owned(array) for name, array in arrays.items()},
+        arrays={name: _owned(array) for name, array in learned.items()},
         parameters=dict(document["parameters"]),
-        normalisation=cast(Normalisation, document["normalisation"]),
+        normalisation=normalisation,
         notes=tuple(document["notes"]),
+        reduction=reduction,
+        preparation=preparation,
     )
 
 
@@ -80,7 +102,7 @@ def _check_keys(document: Any, source: str) -> None:
     for key in _KEYS:
         if key not in document:
             _refuse(source, f"lacks {key!r}")
-    unknown = sorted(str(key) for key in set(document) - set(_KEYS))
+    unknown = sorted(str(key) for key in set(document) - {*_KEYS, *_OPTIONAL_KEYS})
     if unknown:
         _refuse(source, f"holds unknown {unknown[0]!r}: written by a newer version?")
 
@@ -123,14 +145,25 @@ def _check_arrays(
         fitter = get_fitter(kind)
     except HeadError as error:
         raise ModelFileError(f"{source}: {error}") from None
+    problem = fitter.problem(arrays, n_classes)
+    if problem:
+        _refuse(source, problem)
+
+
+def _check_values(arrays: Mapping[str, NDArray[Any]], source: str) -> None:
     for name, array in sorted(arrays.items()):
         if array.dtype != np.float32:
             _refuse(source, f"array {name!r} is {array.dtype} instead of float32")
         if not np.isfinite(array).all():
             _refuse(source, f"array {name!r} holds NaN or infinity")
-    problem = fitter.problem(arrays, n_classes)
-    if problem:
-        _refuse(source, problem)
+
+
+def _checked_reduction(value: Any, source: str) -> str:
+    try:
+        parse_reduction(value)
+    except HeadError as error:
+        raise ModelFileError(f"{source}: head has {error}") from None
+    return str(value)
 
 
 def _owned(array: NDArray[Any]) -> NDArray[np.float32]:

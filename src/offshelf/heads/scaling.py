@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from threading import RLock
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from offshelf.heads.exact import row_norms
 from offshelf.heads.head import Normalisation
 from offshelf.heads.workers import share_out
+
+Made = TypeVar("Made")
 
 BLOCK_VALUES = 2**18
 # Some columns of all rows at once: wide where n x n is updated with each, else small.
@@ -22,13 +25,13 @@ PART_VALUES, PART_COLUMNS = 2**19, 64
 _TINY = 1e-12
 
 
-def blocks(n: int, dimension: int) -> Iterator[slice]:
-    """Yield slices that cover n rows, each of about two megabytes as float64.
+def blocks(n: int, dimension: int, values: int = BLOCK_VALUES) -> Iterator[slice]:
+    """Yield slices that cover n rows, each of about two megabytes as float64, or *values*.
 
     >>> [(part.start, part.stop) for part in blocks(5, 2**17)]
     [(0, 2), (2, 4), (4, 5)]
     """
-    step = max(1, BLOCK_VALUES // max(1, dimension))
+    step = max(1, values // max(1, dimension))
     for start in range(0, n, step):
         yield slice(start, min(start + step, n))
 
@@ -37,14 +40,17 @@ def scaled_block(rows: NDArray[Any], normalisation: Normalisation) -> NDArray[np
     """Return a float64 copy of *rows*, each divided by its Euclidean norm for ``l2``.
 
     For decisions: a row's values have the same bits whatever rows are beside it. A row of
-    zeros stays zeros.
+    zeros stays zeros. ``sqrt`` takes the root of every value first and keeps its sign;
+    what ``standard`` does needs arrays, see :mod:`offshelf.heads.prepare`.
 
     >>> scaled_block(np.array([[3, 4], [0, 0]], dtype=np.float32), "l2")
     array([[0.6, 0.8],
            [0. , 0. ]])
     """
     scaled: NDArray[np.float64] = np.array(rows, dtype=np.float64, order="C")
-    if normalisation == "l2":
+    if normalisation == "sqrt":
+        scaled = np.copysign(np.sqrt(np.abs(scaled)), scaled)
+    if normalisation in ("l2", "sqrt"):
         norms = row_norms(scaled)
         scaled /= np.where(norms == 0.0, 1.0, norms)[:, None]
     return scaled
@@ -129,10 +135,36 @@ class ScaledRows:
         return (values.astype(np.float64) * factors[:, None]).astype(dtype)
 
 
+@dataclass(frozen=True, eq=False)
+class SharedRows(ScaledRows):
+    """Rows that several heads learn from: what one computes of them is there for the next.
+
+    Attributes:
+        largest_c: inner products are shared by all C up to this.
+    """
+
+    largest_c: float = 0.0
+    _made: dict[Hashable, Any] = field(default_factory=dict)
+    _lock: Any = field(default_factory=RLock)
+
+    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """Return what *make* returned when it was first asked for under *key*.
+
+        >>> rows = SharedRows(np.eye(2), np.ones(2), 1.0)
+        >>> rows.once("sum", lambda: 2.0), rows.once("sum", lambda: 3.0)
+        (2.0, 2.0)
+        """
+        with self._lock:
+            if key not in self._made:
+                self._made[key] = make()
+            made: Made = self._made[key]
+        return made
+
+
 def scale_rows(features: NDArray[Any], normalisation: Normalisation) -> ScaledRows:
     """Return *features* N x D as rows of Euclidean norm 1 for ``l2``, else as they are.
 
-    Rows of zeros stay zeros.
+    Rows of zeros stay zeros. Other normalisations change single values and so need a copy.
 
     >>> scale_rows(np.array([[0, 2], [0, 0]], dtype=np.float32), "l2").factors
     array([0.5, 1. ])

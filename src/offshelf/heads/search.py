@@ -51,14 +51,17 @@ def search(training: Training, cs: Sequence[float], folds: int, seed: int) -> Se
     signs = training.signs()
     trains = np.arange(folds)[:, None] != fold
     within = (trains[:, None] * signs).reshape(-1, len(fold))
+    costs = training.costs()
+    inner = costs if isinstance(costs, float) else np.tile(costs, (folds, 1))
     point, shift = start(signs), start(within)
     solutions, accuracies = [], []
     cs = tuple(sorted(set(cs)))
     for c in cs:
-        point, _ = minimise(Problems(training.gram, signs, c), point, COARSE)
+        point, _ = minimise(Problems(training.gram, signs, c, costs=costs), point, COARSE)
         # A fold differs from all rows much as it did at the C before.
         near = point.repeated(folds)
-        held, _ = minimise(Problems(training.gram, within, c), near + shift, ROUGH)
+        parts = Problems(training.gram, within, c, costs=inner)
+        held, _ = minimise(parts, near + shift, ROUGH)
         shift = held - near
         guesses = labels(held.scores.reshape(folds, *signs.shape))[fold, np.arange(len(fold))]
         accuracies.append(_shares(guesses == training.targets, fold, folds))

@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from offshelf.heads.balance import class_weights
 from offshelf.heads.gram import Gram, Matrix, make_gram
+from offshelf.heads.head import ClassWeight
 from offshelf.heads.newton import Point, Problems, minimise, start
 from offshelf.heads.scaling import ScaledRows
 
@@ -31,17 +33,31 @@ class Training:
         gram: of these rows.
         targets: N class indices.
         positives: P class indices, one for each problem.
+        weights: K, what C is multiplied by for the rows of a class; None for 1.
     """
 
     rows: ScaledRows
     gram: Gram
     targets: NDArray[np.int64]
     positives: NDArray[np.int64]
+    weights: NDArray[np.float64] | None = None
 
     def signs(self) -> Matrix:
         """Return P x N, 1 for a row of the class and -1 for others, in the type of the gram."""
         own = self.targets == self.positives[:, None]
         return np.where(own, 1, -1).astype(self.gram.dtype)
+
+    def costs(self) -> Matrix | float:
+        """Return P x N, what C is multiplied by for each row, or 1 for all.
+
+        As in liblinear: one class against many others weighs its own rows only, one class
+        against one other the rows of both.
+        """
+        if self.weights is None:
+            return 1.0
+        own = self.targets == self.positives[:, None]
+        others = self.weights[self.targets] if len(self.weights) == 2 else 1.0
+        return np.where(own, self.weights[self.positives][:, None], others).astype(self.gram.dtype)
 
     def parts(self) -> Iterator[Training]:
         """Yield the same training for some classes at a time, so that memory is bounded."""
@@ -51,11 +67,19 @@ class Training:
 
 
 def make_training(
-    rows: ScaledRows, targets: NDArray[np.int64], n_classes: int, c: float
+    rows: ScaledRows,
+    targets: NDArray[np.int64],
+    n_classes: int,
+    c: float,
+    class_weight: ClassWeight | None = None,
 ) -> Training:
     """Prepare training with no C larger than *c*; two classes need only one problem."""
     positives = np.arange(n_classes) if n_classes > 2 else np.array([1])
-    return Training(rows, make_gram(rows, c), targets, positives)
+    if class_weight is None:
+        return Training(rows, make_gram(rows, c), targets, positives)
+    weights = class_weights(targets, n_classes, class_weight)
+    gram = make_gram(rows, c * max(1.0, float(weights.max())))
+    return Training(rows, gram, targets, positives, weights)
 
 
 def solve(training: Training, c: float) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
@@ -70,13 +94,13 @@ def climb(training: Training, c: float) -> Point:
 
     There such systems are easier, and a solution at one C tells most of the next.
     """
-    signs = training.signs()
+    signs, costs = training.signs(), training.costs()
     easy = training.gram.direct_size >= signs.shape[1]
     point, step = start(signs), c if easy else min(c, _FIRST_STEP / training.gram.largest)
     while step < c:
-        point, _ = minimise(Problems(training.gram, signs, step), point, COARSE)
+        point, _ = minimise(Problems(training.gram, signs, step, costs=costs), point, COARSE)
         step *= CLIMB
-    return minimise(Problems(training.gram, signs, c), point, COARSE)[0]
+    return minimise(Problems(training.gram, signs, c, costs=costs), point, COARSE)[0]
 
 
 def finish(
@@ -88,9 +112,10 @@ def finish(
     themselves, and made good where it shows: at the minimum the coefficient of a row is 2 C
     times what it lacks to the margin, on its side.
     """
-    signs = training.signs().astype(np.float64)
+    signs, costs = training.signs().astype(np.float64), training.costs()
+    costs = costs if isinstance(costs, float) else costs.astype(np.float64)
     point = Point(rough.coefficients.astype(np.float64), rough.scores.astype(np.float64))
-    problems = Problems(training.gram, signs, c, np.zeros_like(signs))
+    problems = Problems(training.gram, signs, c, np.zeros_like(signs), costs)
     for _ in range(_REPAIRS):
         point, found = minimise(problems, point, FINE)
         weight = training.rows.combine(np.asarray(point.coefficients, dtype=np.float64))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.heads.gram import Gram, Matrix
+from offshelf.heads.gram import Diagonal, Gram, Matrix
 
 MAX_PRODUCTS = 150
 
@@ -13,7 +15,7 @@ Mask = NDArray[np.bool_]
 
 
 def solve_systems(
-    gram: Gram, active: Mask, wanted: Matrix, ridge: float, start: Matrix, tolerance: float
+    gram: Gram, active: Mask, wanted: Matrix, ridge: Diagonal, start: Matrix, tolerance: float
 ) -> Matrix:
     """Return x, P x n: zero off the active rows, ``x @ gram + ridge * x = wanted`` on them.
 
@@ -21,7 +23,7 @@ def solve_systems(
         gram: inner products of n rows.
         active: P x n, the rows of each problem.
         wanted: P x n.
-        ridge: what is added to the diagonal, > 0.
+        ridge: what is added to the diagonal, > 0: one number, or P x n.
         start: P x n, a guess for the systems that are solved step by step.
         tolerance: root mean square of what those may leave unsolved.
 
@@ -34,7 +36,7 @@ def solve_systems(
     large = np.flatnonzero(active.sum(axis=1) > gram.direct_size)
     if len(large):
         solution[large], done = _together(
-            gram, active[large], wanted[large], ridge, start[large], tolerance
+            gram, active[large], wanted[large], _of(ridge, large), start[large], tolerance
         )
         large = large[done]
     rest = np.setdiff1d(np.arange(len(active)), large)
@@ -46,7 +48,7 @@ def _one_by_one(
     gram: Gram,
     active: Mask,
     wanted: Matrix,
-    ridge: float,
+    ridge: Diagonal,
     problems: NDArray[np.intp],
     solution: Matrix,
 ) -> None:
@@ -54,20 +56,22 @@ def _one_by_one(
         rows = np.flatnonzero(active[problem])
         solution[problem] = 0
         if len(rows):
-            solution[problem, rows] = gram.solve(rows, wanted[problem, rows], ridge)
+            diagonal = _of(ridge, (problem, rows))
+            solution[problem, rows] = gram.solve(rows, wanted[problem, rows], diagonal)
 
 
 def _together(
-    gram: Gram, active: Mask, wanted: Matrix, ridge: float, start: Matrix, tolerance: float
+    gram: Gram, active: Mask, wanted: Matrix, ridge: Diagonal, start: Matrix, tolerance: float
 ) -> tuple[Matrix, Mask]:
     """Conjugate gradients on all systems, each product one matrix product for all of them.
 
     Hestenes and Stiefel, "Methods of conjugate gradients for solving linear systems", Journal
     of Research of the National Bureau of Standards 49 (1952), 409-436.
     """
-    kind = start.dtype.type
+    kind = start.dtype
+    diagonal = np.asarray(ridge, dtype=kind)
     solution = start * active
-    left = (wanted - gram.times(solution) - kind(ridge) * solution) * active
+    left = (wanted - gram.times(solution) - diagonal * solution) * active
     way = left.copy()
     size = _square(left)
     enough = tolerance**2 * active.sum(axis=1)
@@ -75,7 +79,7 @@ def _together(
         going = size > enough
         if not going.any():
             break
-        image = gram.times(way) * active + kind(ridge) * way
+        image = gram.times(way) * active + diagonal * way
         length = np.where(going, size / _positive(np.einsum("ij,ij->i", way, image)), 0)
         solution += length[:, None].astype(kind) * way
         left -= length[:, None].astype(kind) * image
@@ -83,6 +87,10 @@ def _together(
         way *= (size / _positive(before))[:, None].astype(kind)
         way += left
     return solution, size <= enough
+
+
+def _of(ridge: Diagonal, chosen: Any) -> Diagonal:
+    return ridge[chosen] if isinstance(ridge, np.ndarray) else ridge
 
 
 def _square(matrix: Matrix) -> NDArray[np.float64]:

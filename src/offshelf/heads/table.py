@@ -2,40 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from offshelf.errors import HeadError, did_you_mean
+from offshelf.heads.centroid import Centroid
+from offshelf.heads.connected import Connected
 from offshelf.heads.head import Fitter
 from offshelf.heads.lda import Lda
 from offshelf.heads.linear import LinearSvm
+from offshelf.heads.logistic import Logistic
+from offshelf.heads.neighbours import Neighbours
 from offshelf.heads.ridge import Ridge
 
-_FITTERS: Mapping[str, Fitter] = {"svm": LinearSvm(), "ridge": Ridge(), "lda": Lda()}
+_FITTERS: Mapping[str, Callable[[], Fitter]] = {
+    "svm": LinearSvm,
+    "logistic": Logistic,
+    "ridge": Ridge,
+    "lda": Lda,
+    "knn": Neighbours,
+    "centroid": Centroid,
+    "fc": Connected,
+}
+# What a number after the name and a colon means.
+_SIZED: Mapping[str, tuple[Callable[[int], Fitter], str]] = {
+    "knn": (Neighbours, "neighbours"),
+    "fc": (Connected, "hidden units"),
+}
+MAX_SIZE = 65_536
 
 
 def kinds() -> tuple[str, ...]:
     """Return the names of all heads, the default first.
 
     >>> kinds()
-    ('svm', 'ridge', 'lda')
+    ('svm', 'logistic', 'ridge', 'lda', 'knn', 'centroid', 'fc')
     """
     return tuple(_FITTERS)
 
 
 def get_fitter(kind: str) -> Fitter:
-    """Return the fitter named *kind*.
+    """Return the fitter named *kind*, for example ``svm``, ``knn:5`` or ``fc:256``.
 
     Raises:
-        HeadError: no head has that name.
+        HeadError: no head has that name, or it takes no such number.
 
     >>> get_fitter("rigde")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
     offshelf.errors.HeadError: unknown head 'rigde': ... Did you mean 'ridge'?
     """
-    try:
-        return _FITTERS[kind]
-    except (KeyError, TypeError):
-        hint = did_you_mean(kind, _FITTERS) if isinstance(kind, str) else ""
-        message = f"unknown head {kind!r}: the heads are {', '.join(_FITTERS)}.{hint}"
-        raise HeadError(message) from None
+    name, colon, size = kind.partition(":") if isinstance(kind, str) else (kind, "", "")
+    if not isinstance(name, str) or name not in _FITTERS:
+        hint = did_you_mean(name, _FITTERS) if isinstance(name, str) else ""
+        raise HeadError(f"unknown head {kind!r}: the heads are {', '.join(_FITTERS)}.{hint}")
+    if not colon:
+        return _FITTERS[name]()
+    if name not in _SIZED:
+        raise HeadError(f"head {kind!r}: {name} takes no number, use {name!r}")
+    make, what = _SIZED[name]
+    if not (size.isascii() and size.isdigit() and 1 <= int(size[:9]) <= MAX_SIZE):
+        raise HeadError(
+            f"head {kind!r}: {name} takes a whole number of {what} from 1 to {MAX_SIZE}, "
+            f"as in '{name}:5'"
+        )
+    return make(int(size))

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from offshelf.errors import HeadError
+from offshelf.heads.flatten import linear_weights
 from offshelf.heads.head import FittedHead
 
-LINEAR_ARRAYS = {"weight", "bias"}
 SUMMED = ("avg", "flatten", "max")
 
 
@@ -60,9 +61,12 @@ class ClassMap:
 
 
 def is_linear(head: FittedHead) -> bool:
-    """Return whether a score is ``weight . features + bias`` of the normalised features."""
-    shape = head.arrays["weight"].shape if set(head.arrays) == LINEAR_ARRAYS else ()
-    return len(shape) == 2 and shape[0] == len(head.classes)
+    """Return whether a score is ``weight . features + bias``, up to the features' length."""
+    try:
+        linear_weights(head)
+    except HeadError:
+        return False
+    return True
 
 
 def feature_length(head: FittedHead, features: NDArray[Any]) -> float:

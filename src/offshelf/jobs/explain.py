@@ -19,6 +19,7 @@ from offshelf.bundle import Model
 from offshelf.engine.gradients import Probe
 from offshelf.errors import OffshelfError, did_you_mean
 from offshelf.heads.fit import decision
+from offshelf.heads.flatten import linear_weights
 from offshelf.jobs import attribution
 from offshelf.jobs.attribution import ClassMap
 from offshelf.jobs.explanation import Explanation
@@ -79,14 +80,13 @@ def explain_seen(
     model: Model, backbone: Backbone, seen: Seen, label: str | None = None, method: str = "auto"
 ) -> Explanation:
     """Explain an open model's decision on a prepared image; see :func:`explain`."""
-    if not attribution.is_linear(model.head):
-        raise OffshelfError(f"the head {model.head.kind} is not linear: it cannot be explained")
+    weights = linear_weights(model.head)
     candidates = maps_before(backbone, model.kind.path, PLACES)
     if not candidates:
         raise OffshelfError(f"{model.kind.layer} of {backbone.spec.name} follows no map")
     probe = Probe(backbone, model.kind.tap, [row.path for row, _ in candidates], seen.pixels)
     passed = [pair for pair in candidates if pair[0].path in probe.activations]
-    work = _Work(model, backbone, probe, seen)
+    work = _Work(model, backbone, probe, seen, weights)
     chosen = work.classes(label)
     found = work.exact(passed, chosen) if method != "gradcam" else None
     if found is None and method == "exact":
@@ -100,7 +100,15 @@ def explain_seen(
 class _Work:
     """One image's features and scores, and the two ways to a map."""
 
-    def __init__(self, model: Model, backbone: Backbone, probe: Probe, seen: Seen) -> None:
+    def __init__(
+        self,
+        model: Model,
+        backbone: Backbone,
+        probe: Probe,
+        seen: Seen,
+        weights: tuple[NDArray[np.float64], NDArray[np.float64]],
+    ) -> None:
+        self.weight, self.bias = weights
         self.model, self.probe, self.seen = model, probe, seen
         self.spec = backbone.spec
         self.head = model.head
@@ -134,7 +142,7 @@ class _Work:
         """Return Grad-CAM at the deepest place whose cells reach the features."""
         directions = [
             attribution.score_gradient(
-                self.probe.features, self.head.arrays["weight"][k], self.head.normalisation == "l2"
+                self.probe.features, self.weight[k], self.head.normalisation == "l2"
             )
             for k in chosen
         ]
@@ -162,15 +170,14 @@ class _Work:
     def _summed(
         self, number: int, values: NDArray[np.float32], grid: Grid, pooling: str
     ) -> ClassMap:
-        weight = self.head.arrays["weight"][number]
-        parts = attribution.summands(values, weight, pooling, self.length)
+        parts = attribution.summands(values, self.weight[number], pooling, self.length)
         cells = parts[grid.extra :].reshape(grid.side, grid.side)
         return self._class_map(number, cells, float(parts[: grid.extra].sum()))
 
     def _class_map(
         self, number: int, cells: NDArray[np.float64], elsewhere: float = 0.0
     ) -> ClassMap:
-        name, bias = self.model.classes[number], float(self.head.arrays["bias"][number])
+        name, bias = self.model.classes[number], float(self.bias[number])
         return ClassMap(name, float(self.scores[number]), bias, cells, elsewhere)
 
     def _named(self, row: Any, places: list[tuple[Any, Grid]]) -> str:

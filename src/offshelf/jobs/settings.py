@@ -45,15 +45,20 @@ class HeadSettings:
     """Which classifier on the features.
 
     Attributes:
-        head: ``svm``, ``ridge`` or ``lda``.
+        head: ``svm``, ``logistic``, ``ridge``, ``lda``, ``knn`` or ``knn:NEIGHBOURS``,
+            ``centroid``, ``fc`` or ``fc:HIDDEN_UNITS``.
         c: inverse strength of the regularisation, > 0; ``auto`` chooses it by
             cross-validation on the training images.
-        normalisation: of each feature row: ``l2`` or ``none``.
+        normalisation: of each feature row: ``l2``, ``none``, ``standard`` or ``sqrt``.
+        reduction: of the dimensions: ``none``, ``pca:N``, ``whiten:N`` or ``random:N``.
+        class_weight: ``balanced`` gives every class the same weight, None every image.
     """
 
     head: str = "svm"
     c: float | Literal["auto"] = 1.0
     normalisation: str = "l2"
+    reduction: str = "none"
+    class_weight: str | None = None
 
 
 @dataclass(frozen=True)
