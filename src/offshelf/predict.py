@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,11 @@ class Prediction:
         label: the class with the largest score; None without features.
         scores: class name -> decision value of the head, the largest first. These are
             distances, not probabilities: below zero a one-vs-rest head says "not this".
+        probabilities: class name -> probability, in the order of the scores, with the sum
+            1; {} where the model is not calibrated. Of an image that is of no class of the
+            model they say nothing.
+        unknown: whether the model calls the image one of no known class; ``label`` then
+            names the nearest.
     """
 
     path: str
@@ -53,6 +58,8 @@ class Prediction:
     reason: str
     label: str | None
     scores: dict[str, float]
+    probabilities: dict[str, float] = field(default_factory=dict)
+    unknown: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
@@ -62,6 +69,8 @@ class Prediction:
             "reason": self.reason,
             "label": self.label,
             "scores": self.scores,
+            "probabilities": self.probabilities,
+            "unknown": self.unknown,
         }
 
 
@@ -213,30 +222,58 @@ def predict_paths(
     """
     chosen = engine_of(model, options or EngineOptions())
     extraction = extract(paths, backbone, [model.kind], chosen, reading, progress)
-    by_row = _scores(model, extraction)
+    answers = _answers(model, extraction)
     predictions = []
     for number, row in enumerate(extraction.rows):
-        ranked = _ranked(model.classes, by_row[number]) if number in by_row else {}
-        label = next(iter(ranked), None)
-        predictions.append(Prediction(row.path, row.status, row.reason, label, ranked))
+        ledger = Prediction(row.path, row.status, row.reason, None, {})
+        predictions.append(dataclasses.replace(ledger, **answers.get(number, {})))
     return predictions, extraction
 
 
-def _scores(model: Model, extraction: Extraction) -> dict[int, NDArray[np.float32]]:
-    """Score the rows that have features, a bounded number of feature rows at a time."""
+def _answers(model: Model, extraction: Extraction) -> dict[int, dict[str, Any]]:
+    """Answer for the rows that have features, a bounded number of feature rows at a time."""
     rows = extraction.ok
-    by_row: dict[int, NDArray[np.float32]] = {}
+    answers: dict[int, dict[str, Any]] = {}
     for start in range(0, len(rows), ROWS_AT_A_TIME):
         chunk = rows[start : start + ROWS_AT_A_TIME]
-        scores = decision(model.head, extraction.matrix(model.kind, chunk))
-        by_row.update(zip(chunk.tolist(), scores, strict=True))
-    return by_row
+        found = answer(model, extraction.matrix(model.kind, chunk))
+        answers.update(zip(chunk.tolist(), found, strict=True))
+    return answers
 
 
-def _ranked(classes: tuple[str, ...], scores: NDArray[np.float32]) -> dict[str, float]:
-    # A stable sort keeps the order of the classes among equal scores, as argmax does.
-    order = np.argsort(-scores, kind="stable")
-    return {classes[k]: float(scores[k]) for k in order}
+def answer(model: Model, features: NDArray[np.float32]) -> list[dict[str, Any]]:
+    """Return ``label``, ``scores``, ``probabilities`` and ``unknown`` of each feature row.
+
+    Args:
+        model: the model.
+        features: N x D float32.
+    """
+    scores = decision(model.head, features)
+    probabilities = model.certainty.probabilities(scores)
+    unknown = model.certainty.unknown(probabilities, features)
+    answers = []
+    for row, values in enumerate(scores):
+        # A stable sort keeps the order of the classes among equal scores, as argmax does.
+        order = np.argsort(-values, kind="stable")
+        answers.append(
+            {
+                "label": model.classes[order[0]],
+                "scores": _named(model.classes, order, values),
+                "probabilities": (
+                    {}
+                    if probabilities is None
+                    else _named(model.classes, order, probabilities[row])
+                ),
+                "unknown": unknown is not None and bool(unknown[row]),
+            }
+        )
+    return answers
+
+
+def _named(
+    classes: tuple[str, ...], order: NDArray[np.intp], values: NDArray[np.floating[Any]]
+) -> dict[str, float]:
+    return {classes[k]: float(values[k]) for k in order}
 
 
 def _features(model: Model, engine: Engine, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +32,17 @@ from offshelf.bundle.specs import (
 from offshelf.data.names import shown
 from offshelf.engine.base import PRECISIONS
 from offshelf.engine.calibration import Calibration
-from offshelf.errors import ModelFileError
+from offshelf.errors import DataError, ModelFileError
 from offshelf.features.kind import FeatureKind
 from offshelf.files import sha256_bytes
+from offshelf.heads.certainty import Certainty, certainty_from_json
 from offshelf.heads.head import FittedHead
 from offshelf.heads.save import pack_head, unpack_head
 
 SCHEMA = 1
 _NETWORK = ("network.xml", "network.bin")
+_CENTROIDS = "certainty.centroids"
+_OTHER_ARRAYS = {"data.seen", "samples.scores", _CENTROIDS, *_NETWORK}
 _TEXT = 300
 
 
@@ -92,6 +95,8 @@ class Model:
         seen: first 8 bytes of the sha256 of every training image, uint64, sorted: an
             evaluation can tell which images the model was trained on.
         samples: the self-test.
+        certainty: probabilities of the scores and the threshold for unknown images; of a
+            file from before there were any, none.
     """
 
     backbone: BackboneRecord
@@ -102,6 +107,7 @@ class Model:
     versions: Mapping[str, str]
     seen: NDArray[np.uint64]
     samples: tuple[Sample, ...]
+    certainty: Certainty = field(default_factory=Certainty)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -154,6 +160,7 @@ def save_model(model: Model, path: str | Path) -> Path:
         },
         "features": dataclasses.asdict(model.kind) | {"dimension": model.head.dimension},
         "head": head,
+        "certainty": model.certainty.to_json(),
         "metrics": dict(model.metrics),
         "data": dict(model.data),
         "versions": dict(model.versions),
@@ -161,6 +168,8 @@ def save_model(model: Model, path: str | Path) -> Path:
     }
     tensors: dict[str, NDArray[Any]] = {f"head.{name}": one for name, one in arrays.items()}
     tensors["data.seen"] = model.seen
+    if model.certainty.centroids is not None:
+        tensors[_CENTROIDS] = model.certainty.centroids
     if calibrated and calibrated.network:
         for part, content in zip(_NETWORK, calibrated.network, strict=True):
             tensors[part] = np.frombuffer(content, np.uint8)
@@ -228,7 +237,7 @@ def _build(
         for name, array in tensors.items()
         if name.startswith("head.")
     }
-    known = {f"head.{name}" for name in arrays} | {"data.seen", "samples.scores", *_NETWORK}
+    known = {f"head.{name}" for name in arrays} | _OTHER_ARRAYS
     strangers = set(tensors) - known
     if strangers:
         raise ModelFileError(f"holds {len(strangers)} arrays that no model has")
@@ -246,6 +255,7 @@ def _build(
         _object("versions", manifest),
         _seen(tensors),
         _samples(manifest["samples"], tensors, pictures, head, backbone.input),
+        _certainty(manifest.get("certainty"), tensors, head),
     )
 
 
@@ -283,6 +293,15 @@ def short_digest(digest: bytes) -> int:
     1
     """
     return int.from_bytes(digest[:8], "big")
+
+
+def _certainty(document: Any, tensors: dict[str, NDArray[Any]], head: FittedHead) -> Certainty:
+    try:
+        return certainty_from_json(
+            document, tensors.get(_CENTROIDS), len(head.classes), head.dimension
+        )
+    except DataError as error:
+        raise ModelFileError(str(error)) from error
 
 
 def _seen(tensors: dict[str, NDArray[Any]]) -> NDArray[np.uint64]:

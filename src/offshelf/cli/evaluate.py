@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from offshelf.cli import console, figures, options
+from offshelf.cli.pictures import check_picture, say_written
 
 if TYPE_CHECKING:
     from offshelf.jobs.evaluate import EvaluateResult
@@ -24,6 +25,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="test, train or all (%(default)s); of data without a split of its own, test takes the "
         "images that the model was not trained on",
     )
+    parser.add_argument(
+        "--reliability",
+        metavar="FILE",
+        help="write a reliability diagram, .png or .svg: are nine of ten labels right where the "
+        "probability is 90 %%",
+    )
     options.add_model_weights(parser)
     parser.add_argument(
         "--strict", action="store_true", help="exit with 1 when an image could not be used"
@@ -35,7 +42,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     from offshelf.jobs.evaluate import evaluate_model
+    from offshelf.jobs.reliability import write_reliability
 
+    if arguments.reliability is not None:
+        check_picture(arguments.reliability)
     with console.progress(arguments.quiet) as progress:
         result = evaluate_model(
             arguments.model,
@@ -45,10 +55,14 @@ def run(arguments: argparse.Namespace) -> int:
             run=options.run_settings(arguments),
             progress=progress,
         )
+    picture = None
+    if arguments.reliability is not None:
+        picture = write_reliability(result, arguments.reliability)
     if arguments.json:
-        console.print_json(result.to_json())
+        console.print_json({**result.to_json(), "picture": str(picture) if picture else None})
     else:
         show(result)
+        say_written([picture] if picture else [])
     return 1 if arguments.strict and result.failures else 0
 
 
@@ -59,6 +73,7 @@ def show(result: EvaluateResult) -> None:
     console.facts(
         [
             *figures.accuracy(result.evaluation),
+            *figures.trust(result.trust),
             (
                 "images",
                 f"{document['n_test']:,} ({result.split}), {document['n_failed']:,} left out",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from offshelf.cli import console
 
 if TYPE_CHECKING:
     from offshelf.evaluate.metrics import Evaluation
+    from offshelf.evaluate.trust import Trust
 
 MAX_CLASSES = 20
 WORST = 10
@@ -48,3 +50,24 @@ def accuracy(evaluation: Evaluation) -> tuple[tuple[str, str], ...]:
         ("accuracy", f"{share:.2f} % (95 % interval {100 * low:.2f} to {100 * high:.2f} %)"),
         ("balanced", f"{recall:.2f} %, the mean recall of the classes{missing}"),
     )
+
+
+def trust(found: Trust) -> Iterator[tuple[str, str]]:
+    """Yield what there is to say of probabilities and rejections, for :func:`console.facts`."""
+    if found.reliability:
+        measured = found.reliability
+        off = measured.confidence - measured.accuracy
+        sure = "too sure" if off > 0 else "too unsure"
+        yield (
+            "log loss",
+            f"{measured.log_loss:.3f}; expected calibration error {100 * measured.ece:.2f} % "
+            f"(on average {100 * abs(off):.2f} points {sure})",
+        )
+    if found.rejection:
+        rejection = found.rejection
+        rest = rejection.accuracy
+        yield (
+            "unknown",
+            f"{100 * rejection.share:.2f} % of these images of known classes rejected; "
+            + (f"accuracy on the others {100 * rest:.2f} %" if rest is not None else "no others"),
+        )

@@ -6,9 +6,10 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from offshelf.cli import console, figures, options
+from offshelf.cli import console, figures, heads, options, probabilities
 
 if TYPE_CHECKING:
+    from offshelf.heads.head import FittedHead
     from offshelf.jobs.fit import FitResult
 
 SUMMARY = "train a classifier on your images, and measure it"
@@ -31,7 +32,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pooling", default="avg", metavar="NAME", help="flatten, avg, max or gem (%(default)s)"
     )
-    _add_head(parser)
+    heads.add_head(parser)
+    probabilities.add_probabilities(parser)
     options.add_seed(parser)
     parser.add_argument(
         "--test-size",
@@ -57,39 +59,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     options.add_output(parser)
 
 
-def _add_head(parser: argparse.ArgumentParser) -> None:
-    head = parser.add_argument_group("classifier")
-    head.add_argument(
-        "--head", default="svm", metavar="NAME", help="svm, ridge or lda (%(default)s)"
-    )
-    head.add_argument(
-        "--C",
-        dest="c",
-        type=options.strength,
-        default=1.0,
-        metavar="X",
-        help="inverse strength of the regularisation, or auto: the best of seven by "
-        "cross-validation on the training images (%(default)s)",
-    )
-    head.add_argument(
-        "--normalisation",
-        default="l2",
-        metavar="NAME",
-        help="of the features: l2 or none (%(default)s)",
-    )
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     from offshelf.jobs.fit import fit
-    from offshelf.jobs.settings import HeadSettings
 
     with console.progress(arguments.quiet) as progress:
         result = fit(
             arguments.data,
             arguments.out,
             features=options.feature_settings(arguments, arguments.layer, arguments.pooling),
-            head=HeadSettings(arguments.head, arguments.c, arguments.normalisation),
+            head=heads.head_settings(arguments),
+            probability=probabilities.probability_settings(arguments),
             run=options.run_settings(arguments),
             progress=progress,
         )
@@ -107,7 +87,8 @@ def show(result: FitResult) -> None:
     document = result.to_json()
     figures.show_classes(result.evaluation)
     measured = figures.accuracy(result.evaluation)
-    console.facts([*measured, *_leaks(result), *_work(document), _model(result)])
+    trust = figures.trust(result.trust)
+    console.facts([*measured, *trust, *_leaks(result), *_work(result, document), _model(result)])
     for line in console.failure_lines(document["failures"]):
         console.say(line)
     if not result.backbone.trained:
@@ -119,7 +100,18 @@ def _leaks(result: FitResult) -> Iterator[tuple[str, str]]:
         yield "leaks", result.leaks.sentence()
 
 
-def _work(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _classifier(head: FittedHead) -> Iterator[str]:
+    yield head.kind
+    for key, text in (("C", "C"), ("k", "neighbours")):
+        if key in head.parameters:
+            yield f"{text} = {head.parameters[key]:g}"
+    if head.reduction != "none":
+        yield head.reduction
+    if "class_weight" in head.parameters:
+        yield "classes balanced"
+
+
+def _work(result: FitResult, document: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield (
         "images",
         f"{document['n_train']:,} to train, {document['n_test']:,} to test, "
@@ -130,7 +122,7 @@ def _work(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
         f"{document['backbone']} {document['layer']}, {document['pooling']}: "
         f"{document['dimension']:,} of an image",
     )
-    yield "classifier", f"{document['head']}, C = {document['C']:g}"
+    yield "classifier", ", ".join(_classifier(result.model.head))
     yield "time", f"{console.seconds_line(document['seconds'])}, {document['engine']}"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from offshelf.cli import console, options
+from offshelf.data.names import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -91,6 +92,22 @@ def check_out(arguments: argparse.Namespace) -> None:
 
     if arguments.out is not None and not Path(arguments.out).is_dir():
         form_of(Path(arguments.out))
+
+
+def check_picture(name: str) -> None:
+    """Refuse the name of one picture before any work is done for it.
+
+    Raises:
+        OffshelfError: it ends neither in .png nor in .svg, or nothing can be written there.
+    """
+    from offshelf.archive import obstacle
+    from offshelf.errors import OffshelfError
+    from offshelf.report.canvas import form_of
+
+    form_of(Path(name))
+    reason = "it is a folder" if Path(name).is_dir() else obstacle(Path(name))
+    if reason:
+        raise OffshelfError(f"{shown(name)}: cannot be written ({reason})")
 
 
 def say_written(paths: Iterable[Path]) -> None:

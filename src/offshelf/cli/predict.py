@@ -1,16 +1,18 @@
-"""``offshelf predict``: labels for images, with the score of every class."""
+"""``offshelf predict``: labels for images, with probability and score of every class."""
 
 from __future__ import annotations
 
 import argparse
 import csv
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from offshelf.cli import console, figures, options
 from offshelf.errors import OffshelfError
 
 if TYPE_CHECKING:
+    from offshelf.heads.certainty import Certainty
     from offshelf.jobs.predict import PredictResult
     from offshelf.predict import Prediction
 
@@ -36,7 +38,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--csv",
         action="store_true",
-        help="print CSV: path, status, reason, label and the score of every class",
+        help="print CSV: path, status, reason, label, the score of every class and, of a "
+        "calibrated model, its probability",
     )
     parser.add_argument(
         "--strict", action="store_true", help="exit with 1 when an image could not be used"
@@ -69,13 +72,26 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def write_csv(result: PredictResult) -> None:
-    """Print one CSV row per image, a column for each class's score."""
+    """Print one CSV row per image, a column for each class's score and probability.
+
+    ``label`` is the nearest class also where ``unknown`` says yes; that column is there for
+    models that reject, those of probabilities for models that are calibrated.
+    """
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    classes = result.model.classes
-    writer.writerow(["path", "status", "reason", "label", *(f"score:{name}" for name in classes)])
+    classes, certainty = result.model.classes, result.model.certainty
+    rejects = ["unknown"] if certainty.threshold else []
+    sure = classes if certainty.calibration else ()
+    header = ["path", "status", "reason", "label", *rejects]
+    writer.writerow(
+        [*header, *(f"score:{name}" for name in classes), *(f"probability:{n}" for n in sure)]
+    )
     for row in result.predictions:
         scores = [row.scores.get(name, "") for name in classes]
-        writer.writerow([row.path, row.status, row.reason, row.label or "", *scores])
+        shares = [row.probabilities.get(name, "") for name in sure]
+        # An image without a label is neither known nor unknown.
+        word = ("yes" if row.unknown else "no") if row.label is not None else ""
+        line = [row.path, row.status, row.reason, row.label or "", *(word for _ in rejects)]
+        writer.writerow([*line, *scores, *shares])
 
 
 def show(result: PredictResult, top: int) -> None:
@@ -86,21 +102,47 @@ def show(result: PredictResult, top: int) -> None:
     claiming = result.model.head.kind in ONE_AGAINST_REST
     labelled = [row for row in result.predictions if row.label is not None]
     if labelled:
-        columns = (Column("image"), Column("label"), Column("score"), Column("then"))
+        sure = (Column("probability", "percent"),) if result.model.certainty.calibration else ()
+        columns = (Column("image"), Column("label"), *sure, Column("score"), Column("then"))
         cells = tuple(_cells(row, top, claiming) for row in labelled)
         console.say(render(Table("", columns, cells)))
         console.say()
     failures = [row.to_json() for row in result.predictions if row.label is None]
-    for line in console.failure_lines(failures):
+    for line in (*console.failure_lines(failures), *_legend(result, labelled)):
         console.say(line)
-    console.say(f"score: decision value of the {result.model.head.kind}, no probability")
-    if claiming and any(max(row.scores.values()) < 0 for row in labelled):
-        console.say("(label): no class claims the image, all scores are below zero")
     if not result.backbone.trained:
         console.say(figures.UNTRAINED)
 
 
-def _cells(row: Prediction, top: int, claiming: bool) -> tuple[str, ...]:
+def _legend(result: PredictResult, labelled: list[Prediction]) -> Iterator[str]:
+    certainty, kind = result.model.certainty, result.model.head.kind
+    if certainty.calibration:
+        yield (
+            f"probability: of the label, if the image is of one of the classes ({certainty.kind} "
+            "scaling, fitted on training images held out)"
+        )
+    yield f"score: decision value of the {kind}, no probability"
+    if certainty.threshold:
+        share = 100 * certainty.threshold.false_reject
+        yield f"unknown: stranger than all but {share:.3g} % of training images, {_what(certainty)}"
+    claiming = kind in ONE_AGAINST_REST
+    if claiming and any(max(row.scores.values()) < 0 and not row.unknown for row in labelled):
+        yield "(label): no class claims the image, all scores are below zero"
+
+
+def _what(certainty: Certainty) -> str:
+    if certainty.centroids is None:
+        return "by the largest probability"
+    return "by the distance to the nearest class"
+
+
+def _cells(row: Prediction, top: int, claiming: bool) -> tuple[str | float, ...]:
     (label, score), *others = list(row.scores.items())[:top]
-    then = ", ".join(f"{name} {value:+.3f}" for name, value in others)
-    return row.path, f"({label})" if claiming and score < 0 else label, f"{score:+.3f}", then
+    shown = f"({label})" if claiming and score < 0 else label
+    shown = f"unknown (nearest: {label})" if row.unknown else shown
+    if not row.probabilities:
+        then = ", ".join(f"{name} {value:+.3f}" for name, value in others)
+        return row.path, shown, f"{score:+.3f}", then
+    shares = row.probabilities
+    then = ", ".join(f"{name} {100 * shares[name]:.2f} %" for name, _ in others)
+    return row.path, shown, shares[label], f"{score:+.3f}", then

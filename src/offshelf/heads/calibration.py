@@ -21,6 +21,8 @@ Matrix = NDArray[np.float64]
 # Inverse temperatures that are looked at, in units of the mean spread of a row's scores.
 _LOW, _HIGH = 1e-3, 1e3
 _STEPS, _HALVINGS, _TOLERANCE = 100, 30, 1e-10
+# Of the numbers in a file.
+_LARGEST = 1e100
 
 
 @dataclass(frozen=True)
@@ -178,7 +180,7 @@ def calibration_from_json(document: Any, n_classes: int) -> Calibration:
     if isinstance(notes, list) and all(isinstance(note, str) for note in notes):
         if values.get("kind") == "temperature":
             temperature = _plain(values.get("temperature"))
-            if temperature is not None and temperature > 0:
+            if temperature is not None and temperature >= 1 / _LARGEST:
                 return Temperature(temperature, tuple(notes))
         if values.get("kind") == "sigmoid":
             slopes, offsets = _list(values.get("slopes")), _list(values.get("offsets"))
@@ -277,7 +279,8 @@ def _platt_loss(slope: float, offset: float, x: Matrix, wanted: Matrix) -> float
 def _plain(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if math.isfinite(value) else None
+    # So that no product or quotient with a float32 score overflows; NaN fails, too.
+    return float(value) if abs(value) <= _LARGEST else None
 
 
 def _list(values: Any) -> tuple[float, ...]:

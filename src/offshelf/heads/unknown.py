@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from offshelf.checks import class_indices, numbers, same_length, share, whole
 from offshelf.errors import DataError, did_you_mean
+from offshelf.heads.scaling import blocks
 
 Measure = Literal["confidence", "centroid_distance", "nearest_distance"]
 Matrix = NDArray[np.float64]
@@ -114,7 +115,7 @@ def threshold_from_json(document: Any) -> Threshold:
         )
     except KeyError as error:
         raise DataError(f"damaged threshold: {error.args[0]} is missing") from None
-    except (DataError, TypeError) as error:
+    except (DataError, TypeError, OverflowError) as error:
         raise DataError(f"damaged threshold: {error}") from None
 
 
@@ -133,11 +134,12 @@ def centroids(features: NDArray[Any], targets: NDArray[np.int64], k: int) -> NDA
     array([[1., 0.],
            [0., 1.]], dtype=float32)
     """
-    rows = _directions("features", features)
+    matrix = np.asarray(features)
     targets = class_indices("targets", targets, whole("k", k, 1))
-    same_length("rows of features", len(rows), "targets", len(targets))
-    sums = np.zeros((k, rows.shape[1]))
-    np.add.at(sums, targets, rows)
+    same_length("rows of features", len(matrix), "targets", len(targets))
+    sums = np.zeros((k, matrix.shape[-1]))
+    for part in blocks(len(matrix), matrix.shape[-1]):
+        np.add.at(sums, targets[part], _directions("features", matrix[part]))
     return _directions("centroids", sums).astype(np.float32)
 
 

@@ -16,7 +16,9 @@ from offshelf.data.names import TRAIN, counted, listed, same_class_key, shown
 from offshelf.data.table import ImageTable, read_labelled
 from offshelf.errors import DataError, did_you_mean
 from offshelf.evaluate.metrics import Evaluation, evaluate
+from offshelf.evaluate.trust import Trust
 from offshelf.features.extract import Extraction
+from offshelf.jobs.certainty import trust_of
 from offshelf.jobs.clock import Clock
 from offshelf.jobs.settings import RunSettings
 from offshelf.jobs.training import describe, note_all
@@ -24,6 +26,7 @@ from offshelf.predict import Prediction, open_model, predict_paths
 from offshelf.progress import Progress, Silent
 
 SPLITS = ("test", "train", "all")
+_LEDGER = ("status", "reason")
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +35,7 @@ class EvaluateResult:
 
     Attributes:
         evaluation: the figures.
+        trust: how far probabilities and rejections hold on these images.
         predictions: one per image of the split, in order, failures included.
         labels: the true class of each prediction.
         model: the model.
@@ -44,6 +48,7 @@ class EvaluateResult:
     """
 
     evaluation: Evaluation
+    trust: Trust
     predictions: tuple[Prediction, ...]
     labels: tuple[str, ...]
     model: Model
@@ -63,6 +68,7 @@ class EvaluateResult:
         """Return the result as one JSON document."""
         return {
             **self.evaluation.to_json(),
+            **self.trust.to_json(),
             "n_test": self.evaluation.n,
             "n_failed": len(self.failures),
             "failures": [
@@ -77,7 +83,8 @@ class EvaluateResult:
             "warnings": list(self.warnings),
             "seconds": self.seconds,
             "predictions": [
-                {"path": p.path, "true": label, "label": p.label, "scores": p.scores}
+                {key: value for key, value in p.to_json().items() if key not in _LEDGER}
+                | {"true": label}
                 for p, label in zip(self.predictions, self.labels, strict=True)
                 if p.label is not None
             ],
@@ -121,7 +128,7 @@ def evaluate_model(
     note_all(progress, notes)
     predictions, truth = tuple(found[i] for i in chosen), tuple(labels[i] for i in chosen)
     return EvaluateResult(
-        _figures(predictions, truth, model, data),
+        *_figures(predictions, truth, model, data),
         predictions,
         truth,
         model,
@@ -176,10 +183,10 @@ def _figures(
     truth: tuple[str, ...],
     model: Model,
     data: str | Path,
-) -> Evaluation:
+) -> tuple[Evaluation, Trust]:
     position = {name: index for index, name in enumerate(model.classes)}
     pairs = [
-        (position[label], position[row.label])
+        (position[label], position[row.label], row)
         for row, label in zip(predictions, truth, strict=True)
         if row.label is not None
     ]
@@ -189,8 +196,10 @@ def _figures(
             f"{shown(data)}: none of the {counted(len(predictions), 'image')} can be used; the "
             f"first: {shown(first.path)}: {first.status}, {first.reason}"
         )
-    targets, labels = np.array(pairs, np.int64).T
-    return evaluate(targets, labels, model.classes)
+    targets, labels, rows = zip(*pairs, strict=True)
+    truth_of, said = np.array(targets, np.int64), np.array(labels, np.int64)
+    trust = trust_of(rows, model.certainty, model.classes, said, truth_of)
+    return evaluate(truth_of, said, model.classes), trust
 
 
 def _labels(labels: Sequence[str], model: Model, data: str | Path) -> tuple[str, ...]:

@@ -9,21 +9,25 @@ from typing import Any
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.bundle import Model, save_model
-from offshelf.data.table import ImageTable, read_table
+from offshelf.data.table import ImageTable
 from offshelf.evaluate.metrics import Evaluation, evaluate
+from offshelf.evaluate.trust import Trust
 from offshelf.features.extract import Extraction, extract
-from offshelf.features.kind import FeatureKind, feature_kinds
+from offshelf.features.kind import FeatureKind
+from offshelf.heads.certainty import Certainty
+from offshelf.heads.certainty_fit import ProbabilitySettings, check_probability
 from offshelf.heads.fit import decision
 from offshelf.heads.head import FittedHead
+from offshelf.jobs.certainty import calibrated, trusted
 from offshelf.jobs.clock import Clock
 from offshelf.jobs.leaks import Leaks, find_leaks
 from offshelf.jobs.precision import settled
 from offshelf.jobs.settings import FeatureSettings, HeadSettings, RunSettings
 from offshelf.jobs.training import (
     Scored,
-    backbone_for,
     check_settings,
     describe,
+    images_and_network,
     make_model,
     note_all,
     train_head,
@@ -43,9 +47,10 @@ class FitResult:
         backbone: network and weights in use.
         extraction: the ledger of the images, with the store of their features.
         table: the images.
-        seconds: by stage: ``read``, ``calibrate``, ``start``, ``extract``, ``fit``, ``evaluate``,
-            ``save``, ``total``.
+        seconds: by stage: ``read``, ``calibrate``, ``start``, ``extract``, ``fit``,
+            ``probabilities``, ``evaluate``, ``save``, ``total``.
         leaks: test images that also stand in the training split, and figures without them.
+        trust: how far probabilities and rejections hold on the test split.
     """
 
     model: Model
@@ -56,11 +61,13 @@ class FitResult:
     table: ImageTable
     seconds: dict[str, float]
     leaks: Leaks
+    trust: Trust
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a person should know about the data and the training."""
-        return (*self.table.warnings, *self.model.head.notes)
+        model = self.model
+        return (*self.table.warnings, *model.head.notes, *model.certainty.notes)
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as one JSON document."""
@@ -68,6 +75,8 @@ class FitResult:
         return {
             **self.evaluation.to_json(),
             **self.leaks.to_json(),
+            **self.trust.to_json(),
+            "certainty": self.model.certainty.to_json(),
             "n_train": len(self.extraction.ok) - self.evaluation.n,
             "n_test": self.evaluation.n,
             "n_failed": len(failures),
@@ -95,6 +104,7 @@ def fit(
     *,
     features: FeatureSettings | None = None,
     head: HeadSettings | None = None,
+    probability: ProbabilitySettings | None = None,
     run: RunSettings | None = None,
     progress: Progress | None = None,
 ) -> FitResult:
@@ -106,6 +116,7 @@ def fit(
         out: where to write the model file; None writes none.
         features: backbone, layer, pooling.
         head: the classifier.
+        probability: how its scores become probabilities, and which images it rejects.
         run: engine, seed, split, limits.
         progress: is told how far the work is.
 
@@ -117,34 +128,54 @@ def fit(
     ...
     offshelf.errors.DataError: no/such/folder: no such file or folder.
     """
-    features, head = features or FeatureSettings(), head or HeadSettings()
-    run, progress, clock = run or RunSettings(), progress or Silent(), Clock()
+    head, run = head or HeadSettings(), run or RunSettings()
+    probability = probability or ProbabilitySettings()
     check_settings(head, run, out)
+    check_probability(probability)
+    features, progress = features or FeatureSettings(), progress or Silent()
+    return _fit(data, out, features, head, probability, run, progress)
+
+
+def _fit(
+    data: str | Path,
+    out: str | Path | None,
+    features: FeatureSettings,
+    head: HeadSettings,
+    probability: ProbabilitySettings,
+    run: RunSettings,
+    progress: Progress,
+) -> FitResult:
+    clock = Clock()
     with clock.stage("read"):
-        table = read_table(data, test_size=run.test_size, seed=run.seed)
-        note_all(progress, table.warnings)
-        backbone = backbone_for(features, run, progress)
-        kind = feature_kinds(backbone, [features.layer], [features.pooling])[0]
+        table, backbone, kind = images_and_network(data, features, run, progress)
     with clock.stage("calibrate"):
         run = dataclasses.replace(run, engine=settled(table, backbone, kind, run, progress))
     extraction = extract(table.paths, backbone, [kind], run.engine, run.reading, progress)
     clock.add(extraction.seconds)
     with clock.stage("fit"):
         fitted = train_head(table, extraction, kind, head, run.seed)
+    with clock.stage("probabilities"):
+        sure = calibrated(fitted, table, extraction, kind, head, probability, run.seed)
+        note_all(progress, sure.notes)
     with clock.stage("evaluate"):
-        scored = _score(table, extraction, kind, fitted)
+        scored = _score(table, extraction, kind, fitted, sure)
         leaks = find_leaks(table, extraction, scored)
     with clock.stage("save"):
-        model = make_model(table, extraction, backbone, kind, fitted, scored, run)
+        model = make_model(table, extraction, backbone, kind, fitted, scored, run, sure)
         path = save_model(model, out) if out is not None else None
-    figures = scored.evaluation
-    return FitResult(model, figures, path, backbone, extraction, table, clock.total(), leaks)
+    found = (model, scored.evaluation, path, backbone, extraction, table, clock.total(), leaks)
+    return FitResult(*found, trust=scored.trust)
 
 
 def _score(
-    table: ImageTable, extraction: Extraction, kind: FeatureKind, head: FittedHead
+    table: ImageTable,
+    extraction: Extraction,
+    kind: FeatureKind,
+    head: FittedHead,
+    certainty: Certainty,
 ) -> Scored:
     rows = usable_rows(table, extraction, "test")
-    scores = decision(head, extraction.matrix(kind, rows))
-    figures = evaluate(table.targets()[rows], scores.argmax(axis=1), table.classes)
-    return Scored(rows, scores, figures)
+    features, targets = extraction.matrix(kind, rows), table.targets()[rows]
+    scores = decision(head, features)
+    figures = evaluate(targets, scores.argmax(axis=1), table.classes)
+    return Scored(rows, scores, figures, trusted(certainty, scores, features, targets))

@@ -53,6 +53,8 @@ class PredictResult:
             "classes": list(self.model.classes),
             "n_ok": len(self.predictions) - self.n_failed,
             "n_failed": self.n_failed,
+            "n_unknown": sum(row.unknown for row in self.predictions),
+            "calibration": self.model.certainty.kind,
             "predictions": [row.to_json() for row in self.predictions],
             "warnings": list(self.warnings),
             "seconds": self.seconds,

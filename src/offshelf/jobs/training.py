@@ -16,15 +16,18 @@ from offshelf.backbones.backbone import Backbone, open_backbone
 from offshelf.backbones.preprocess import prepare
 from offshelf.bundle import BackboneRecord, Model, Sample, record, short_digest
 from offshelf.data.decode import Limits, decode_compact, read_bytes
-from offshelf.data.table import ImageTable
+from offshelf.data.table import ImageTable, read_table
 from offshelf.engine.base import EngineOptions
 from offshelf.errors import DataError, ImageError
 from offshelf.evaluate.metrics import Evaluation
+from offshelf.evaluate.trust import Trust
 from offshelf.features.extract import Extraction
-from offshelf.features.kind import FeatureKind
+from offshelf.features.kind import FeatureKind, feature_kinds
+from offshelf.heads.certainty import Certainty
 from offshelf.heads.check import check_normalisation, checked_options
 from offshelf.heads.fit import fit_head
-from offshelf.heads.head import FittedHead, Normalisation
+from offshelf.heads.head import ClassWeight, FittedHead, Normalisation
+from offshelf.heads.reduction import parse_reduction
 from offshelf.heads.table import get_fitter
 from offshelf.jobs.settings import FeatureSettings, HeadSettings, RunSettings
 from offshelf.jobs.versions import library_versions
@@ -40,18 +43,21 @@ class Scored:
         rows: rows of the image table.
         scores: float32, one line per row, one column per class.
         evaluation: the figures.
+        trust: what they say of probabilities and of the threshold for unknown images.
     """
 
     rows: NDArray[np.int64]
     scores: NDArray[np.float32]
     evaluation: Evaluation
+    trust: Trust
 
 
 def check_settings(head: HeadSettings, run: RunSettings, out: str | Path | None = None) -> None:
     """Refuse what would only fail after the network has run over every image.
 
     Raises:
-        HeadError: an unknown head or normalisation, or C or the seed out of range.
+        HeadError: an unknown head, normalisation, reduction or class weight, or C or the
+            seed out of range.
         DataError: the number of samples is out of range.
         ModelFileError: no model file can or should be written at *out*.
 
@@ -61,8 +67,9 @@ def check_settings(head: HeadSettings, run: RunSettings, out: str | Path | None 
     offshelf.errors.HeadError: C must be a positive finite number or 'auto', got 0: 1 is the default
     """
     get_fitter(head.head)
-    checked_options(head.c, run.seed)
+    checked_options(head.c, run.seed, head.class_weight)
     check_normalisation(head.normalisation)
+    parse_reduction(head.reduction)
     if isinstance(run.samples, bool) or run.samples not in range(MAX_PICTURES + 1):
         raise DataError(f"samples is a whole number from 0 to {MAX_PICTURES}, not {run.samples!r}")
     if out is not None:
@@ -83,6 +90,16 @@ def backbone_for(settings: FeatureSettings, run: RunSettings, progress: Progress
     )
     note_untrained(backbone, progress)
     return backbone
+
+
+def images_and_network(
+    data: str | Path, features: FeatureSettings, run: RunSettings, progress: Progress
+) -> tuple[ImageTable, Backbone, FeatureKind]:
+    """Read labelled images and open the network; say what a person should know of both."""
+    table = read_table(data, test_size=run.test_size, seed=run.seed)
+    note_all(progress, table.warnings)
+    backbone = backbone_for(features, run, progress)
+    return table, backbone, feature_kinds(backbone, [features.layer], [features.pooling])[0]
 
 
 def note_all(progress: Progress, lines: Iterable[str]) -> None:
@@ -150,6 +167,8 @@ def train_on(
         classes,
         c=head.c,
         normalisation=cast(Normalisation, head.normalisation),
+        reduction=head.reduction,
+        class_weight=cast(ClassWeight | None, head.class_weight),
         seed=seed,
     )
 
@@ -162,10 +181,11 @@ def make_model(
     head: FittedHead,
     scored: Scored,
     run: RunSettings,
+    certainty: Certainty,
 ) -> Model:
     """Put together what a model file holds."""
-    figures = scored.evaluation.to_json()
-    del figures["confusion"]
+    figures = scored.evaluation.to_json() | scored.trust.to_json()
+    del figures["confusion"], figures["reliability"]
     return Model(
         _record(backbone, kind, run.engine),
         kind,
@@ -175,6 +195,7 @@ def make_model(
         library_versions(),
         _seen(table, extraction),
         _samples(table, extraction, scored, backbone, run),
+        certainty,
     )
 
 

@@ -1,0 +1,63 @@
+"""Options of the classifier, and the settings they become."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from offshelf.cli import options
+
+if TYPE_CHECKING:
+    from offshelf.jobs.settings import HeadSettings
+
+
+def add_head(parser: argparse.ArgumentParser) -> None:
+    """Add which classifier."""
+    head = parser.add_argument_group("classifier")
+    head.add_argument(
+        "--head",
+        default="svm",
+        metavar="NAME",
+        help="svm, logistic, ridge, lda, knn or knn:NEIGHBOURS, centroid, fc or "
+        "fc:HIDDEN_UNITS (%(default)s)",
+    )
+    head.add_argument(
+        "--C",
+        dest="c",
+        type=options.strength,
+        default=1.0,
+        metavar="X",
+        help="inverse strength of the regularisation, or auto: the best of seven by "
+        "cross-validation on the training images (%(default)s)",
+    )
+    head.add_argument(
+        "--normalisation",
+        default="l2",
+        metavar="NAME",
+        help="of the features: l2, none, standard or sqrt (%(default)s)",
+    )
+    head.add_argument(
+        "--reduction",
+        default="none",
+        metavar="NAME",
+        help="of the features' dimensions: none, pca:N, whiten:N or random:N (%(default)s)",
+    )
+    head.add_argument(
+        "--class-weight",
+        choices=("none", "balanced"),
+        default="none",
+        help="balanced gives classes of few images the weight of the others (%(default)s)",
+    )
+
+
+def head_settings(arguments: argparse.Namespace) -> HeadSettings:
+    """Return the classifier that the options ask for."""
+    from offshelf.jobs.settings import HeadSettings
+
+    return HeadSettings(
+        arguments.head,
+        arguments.c,
+        arguments.normalisation,
+        arguments.reduction,
+        None if arguments.class_weight == "none" else arguments.class_weight,
+    )

@@ -1,0 +1,93 @@
+"""How sure a trained head is: calibrated on its training images, measured on the test images."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offshelf.data.table import ImageTable
+from offshelf.evaluate.trust import Trust, trust
+from offshelf.features.extract import Extraction
+from offshelf.features.kind import FeatureKind
+from offshelf.heads.certainty import Certainty
+from offshelf.heads.certainty_fit import ProbabilitySettings, fit_certainty
+from offshelf.heads.head import FittedHead
+from offshelf.jobs.settings import HeadSettings
+from offshelf.jobs.training import train_on, usable_rows
+from offshelf.predict import Prediction
+
+
+def calibrated(
+    fitted: FittedHead,
+    table: ImageTable,
+    extraction: Extraction,
+    kind: FeatureKind,
+    head: HeadSettings,
+    probability: ProbabilitySettings,
+    seed: int,
+) -> Certainty:
+    """Fit probabilities and the threshold for unknown images on the training split.
+
+    C is the one of *fitted*, so it is not chosen again in every fold.
+
+    Raises:
+        OffshelfError: images are to be rejected, and the training split is too small.
+    """
+    chosen = fitted.parameters.get("C")
+    fixed = dataclasses.replace(head, c=chosen) if isinstance(chosen, float) else head
+    rows = usable_rows(table, extraction, "train")
+    return fit_certainty(
+        lambda features, targets: train_on(features, targets, table.classes, fixed, seed),
+        extraction.matrix(kind, rows),
+        table.targets()[rows],
+        table.classes,
+        probability,
+        seed=seed,
+    )
+
+
+def trusted(
+    certainty: Certainty,
+    scores: NDArray[np.float32],
+    features: NDArray[np.float32],
+    targets: NDArray[np.int64],
+) -> Trust:
+    """Measure probabilities and rejections on test images.
+
+    Args:
+        certainty: of the model.
+        scores: N x K.
+        features: N x D.
+        targets: N true class indices.
+    """
+    probabilities = certainty.probabilities(scores)
+    unknown = certainty.unknown(probabilities, features)
+    return trust(probabilities, unknown, scores.argmax(axis=1).astype(np.int64), targets)
+
+
+def trust_of(
+    predictions: Sequence[Prediction],
+    certainty: Certainty,
+    classes: Sequence[str],
+    labels: NDArray[np.int64],
+    targets: NDArray[np.int64],
+) -> Trust:
+    """Measure the same on predictions, all of them with a label.
+
+    Args:
+        predictions: N.
+        certainty: of the model that made them.
+        classes: of the model.
+        labels: N predicted class indices.
+        targets: N true class indices.
+    """
+    probabilities, unknown = None, None
+    if certainty.calibration is not None:
+        rows = [[row.probabilities[name] for name in classes] for row in predictions]
+        probabilities = np.array(rows, np.float64)
+    if certainty.threshold is not None:
+        unknown = np.array([row.unknown for row in predictions], bool)
+    return trust(probabilities, unknown, labels, targets)
