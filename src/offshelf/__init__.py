@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from offshelf.jobs.classify import classify as classify_images
     from offshelf.jobs.compare.axes import HeadAxes, NetworkAxes, ProtocolSettings
     from offshelf.jobs.compare.job import CompareSettings, compare
+    from offshelf.jobs.curve import learning_curve
     from offshelf.jobs.evaluate import evaluate_model
     from offshelf.jobs.explain import explain
     from offshelf.jobs.extract import extract_features
@@ -47,6 +48,7 @@ __all__ = [
     "first_filters",
     "fit",
     "inspect",
+    "learning_curve",
     "list_backbones",
     "load_model",
     "predict_images",
@@ -71,6 +73,7 @@ _NAMES = {
     "first_filters": ("jobs.filters", "first_filters"),
     "fit": ("jobs.fit", "fit"),
     "inspect": ("jobs.inspect", "inspect"),
+    "learning_curve": ("jobs.curve", "learning_curve"),
     "list_backbones": ("backbones.catalog", "names"),
     "load_model": ("bundle", "load_model"),
     "predict_images": ("jobs.predict", "predict"),

@@ -1,0 +1,154 @@
+"""``offshelf curve``: accuracy against training images, and how many more would help."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from offshelf.cli import console, figures, heads, options
+from offshelf.cli.pictures import check_picture, say_written
+
+if TYPE_CHECKING:
+    from offshelf.jobs.curve import CurveResult
+
+SUMMARY = "measure how accuracy grows with images, and how many more would help"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("data", metavar="DATA", help=options.DATA_HELP)
+    parser.add_argument(
+        "--sizes",
+        type=_sizes,
+        metavar="LIST",
+        help="training images per class, for example 5,10,20,40 (default: doubling from about 5 to "
+        "the smallest class)",
+    )
+    parser.add_argument(
+        "--repeats",
+        type=options.whole_number(1, 1000),
+        default=5,
+        metavar="N",
+        help="draws of training images at every size (%(default)s)",
+    )
+    parser.add_argument(
+        "--target",
+        type=float,
+        metavar="SHARE",
+        help="accuracy whose price in images is told, for example 0.95 (default: the next whole "
+        "per cent)",
+    )
+    parser.add_argument("-o", "--out", metavar="FILE", help="draw the curve, .png or .svg")
+    options.add_backbone(parser)
+    parser.add_argument(
+        "-l",
+        "--layer",
+        default="penultimate",
+        metavar="NAME",
+        help="see 'offshelf layers' (%(default)s)",
+    )
+    parser.add_argument(
+        "--pooling", default="avg", metavar="NAME", help="flatten, avg, max or gem (%(default)s)"
+    )
+    heads.add_head(parser)
+    options.add_seed(parser)
+    parser.add_argument(
+        "--test-size",
+        type=float,
+        default=0.25,
+        metavar="SHARE",
+        help="share of images to test on where DATA has no split of its own (%(default)s)",
+    )
+    options.add_engine(parser)
+    options.add_output(parser)
+
+
+def _sizes(text: str) -> list[int]:
+    try:
+        sizes = [int(word) for word in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list such as 5,10,20") from None
+    if min(sizes) < 1:
+        raise argparse.ArgumentTypeError(f"{min(sizes)} images per class: one is the least")
+    return sizes
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    from offshelf.jobs.curve import CurveSettings, learning_curve
+
+    if arguments.out is not None:
+        check_picture(arguments.out)
+    with console.progress(arguments.quiet) as progress:
+        result = learning_curve(
+            arguments.data,
+            settings=CurveSettings(arguments.sizes, arguments.repeats, arguments.target),
+            features=options.feature_settings(arguments, arguments.layer, arguments.pooling),
+            head=heads.head_settings(arguments),
+            run=options.run_settings(arguments),
+            progress=progress,
+        )
+    picture = _draw(result, Path(arguments.out)) if arguments.out is not None else None
+    if arguments.json:
+        document = result.to_json() | {"sentences": list(_sentences(result))}
+        console.print_json(document | {"picture": str(picture) if picture else None})
+    else:
+        show(result)
+        say_written([picture] if picture else [])
+    return 0
+
+
+def show(result: CurveResult) -> None:
+    """Print the result for a person."""
+    from offshelf.report.learning import curve_table
+    from offshelf.report.tables import render
+
+    console.say(render(curve_table(result.curve, result.intervals)))
+    console.say()
+    console.facts(_facts(result))
+    for line in console.failure_lines([row.to_json() for row in result.extraction.failures]):
+        console.say(line)
+    if not result.backbone.trained:
+        console.say(figures.UNTRAINED)
+
+
+def _facts(result: CurveResult) -> Iterator[tuple[str, str]]:
+    for sentence in _sentences(result):
+        yield "more", sentence
+    curve = result.curve
+    repeats = curve.points[0].repeats
+    draws = "1 draw" if repeats == 1 else f"{repeats} draws"
+    yield (
+        "measured",
+        f"on the same {result.n_test:,} test images, {draws} of training images at every size; "
+        "intervals (95 %) are over draws",
+    )
+    if 1 in result.draws and repeats > 1:
+        n = curve.points[result.draws.index(1)].n
+        yield "", f"no interval at {n:,}: there, all draws hold the same images"
+    if curve.backtest is not None:
+        yield (
+            "backtest",
+            f"the smaller sizes foretell the largest to {100 * curve.backtest:.2f} points",
+        )
+    yield "time", f"{console.seconds_line(result.seconds)}, {result.extraction.engine}"
+
+
+def _sentences(result: CurveResult) -> Iterator[str]:
+    from offshelf.report.learning import curve_sentences
+
+    yield from curve_sentences(result.curve, result.needed)
+
+
+def _draw(result: CurveResult, path: Path) -> Path:
+    from offshelf.jobs.seen import write_picture
+    from offshelf.report.canvas import form_of
+    from offshelf.report.learning import curve_chart
+
+    head, kind = result.head.head, result.kind
+    title = f"{result.backbone.spec.name} {kind.column}, {head}: {result.n_test:,} test images"
+    return write_picture(
+        path, curve_chart(result.curve, result.intervals, title, form=form_of(path))
+    )

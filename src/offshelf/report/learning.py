@@ -1,0 +1,135 @@
+"""A learning curve as a table, as sentences and as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from offshelf.evaluate.curve import LearningCurve
+from offshelf.evaluate.lookahead import Needed
+from offshelf.report.charts import Axis, Dot, Series, chart
+from offshelf.report.rows import Column, Table
+
+Intervals = Sequence[tuple[float, float] | None]
+AHEAD = (2, 4)
+_STEPS = 60
+
+
+def curve_table(curve: LearningCurve, intervals: Intervals) -> Table:
+    """Return what was measured, and below it what the curve foretells.
+
+    Args:
+        curve: what :func:`offshelf.evaluate.curve.fit_curve` returned.
+        intervals: one per measured size; None where repeats do not differ.
+    """
+    columns = (
+        Column("images per class", "integer"),
+        Column("accuracy", "percent"),
+        Column("sd", "percent"),
+        Column("from", "percent"),
+        Column("to", "percent"),
+        Column(""),
+    )
+    measured = tuple(
+        (point.n, point.mean, point.sd if ends else None, *(ends or (None, None)), "measured")
+        for point, ends in zip(curve.points, intervals, strict=True)
+    )
+    foretold = tuple(
+        (e.n, e.accuracy, None, e.low, e.high, "foretold") for e in map(curve.at, _ahead(curve))
+    )
+    return Table("Learning curve", columns, measured + foretold)
+
+
+def curve_sentences(curve: LearningCurve, needed: Needed | None) -> Iterator[str]:
+    """Yield what the curve says of more images, and what forbids to say it."""
+    last = curve.points[-1]
+    if not curve.identified:
+        yield f"no look ahead beyond {last.n:,} images per class: {'; '.join(curve.doubts)}"
+    if needed is None:
+        yield "there is no room above this accuracy"
+        return
+    target = f"{100 * needed.accuracy:g} %"
+    if needed.n is None:
+        yield (
+            f"{target} is not reached with up to {needed.furthest:,} images per class"
+            f"{_chance(needed)}"
+        )
+    elif needed.n <= last.n:
+        yield f"{target} is reached with about {needed.n:,} images per class"
+    else:
+        yield (
+            f"{target} would take about {needed.n:,} images per class, {needed.n - last.n:,} more "
+            f"than the {last.n:,} measured{_range(needed)}"
+        )
+
+
+def curve_chart(
+    curve: LearningCurve, intervals: Intervals, title: str, *, form: str = "png"
+) -> bytes:
+    """Return a picture: points with intervals, the fitted curve, dashed where it looks ahead.
+
+    Args:
+        curve: what :func:`offshelf.evaluate.curve.fit_curve` returned.
+        intervals: one per measured size.
+        title: above the picture.
+        form: ``png`` or ``svg``.
+
+    Raises:
+        OffshelfError: another form.
+
+    >>> from offshelf.evaluate.curve import fit_curve
+    >>> curve_chart(fit_curve([5, 10], [[0.8], [0.9]]), [None, None], "scenes")[1:4]
+    b'PNG'
+    """
+    first, last = curve.points[0].n, curve.points[-1].n
+    dots = tuple(
+        Dot(point.n, point.mean, ends, f"{100 * point.mean:.2f} %")
+        for point, ends in zip(curve.points, intervals, strict=True)
+    )
+    # The chart draws its first series solid and puts the labels of every second one below.
+    series = [
+        Series("fitted: error = a + b n^-c", _line(curve, first, last), markers=False),
+        Series("measured: mean over draws, with its 95 % interval", dots, line=False),
+    ]
+    ahead = [curve.at(n) for n in _ahead(curve)]
+    if ahead:
+        ends = tuple(
+            Dot(e.n, e.accuracy, _pair(e.low, e.high), f"{100 * e.accuracy:.2f} %") for e in ahead
+        )
+        dashed = _line(curve, last, curve.furthest)
+        series.append(Series("", dashed, markers=False, dashed=True))
+        series.append(Series("foretold, with its 95 % interval", ends, line=False))
+    return chart(
+        title,
+        Axis("training images per class", logarithmic=True),
+        Axis("accuracy", percent=True),
+        series,
+        form,
+    )
+
+
+def _ahead(curve: LearningCurve) -> list[int]:
+    sizes = [curve.points[-1].n * factor for factor in AHEAD]
+    return [n for n in sizes if n <= curve.furthest]
+
+
+def _line(curve: LearningCurve, low: int, high: int) -> tuple[Dot, ...]:
+    sizes = np.unique(np.geomspace(low, high, _STEPS).round().astype(int))
+    return tuple(Dot(n, curve.at(n).accuracy) for n in sizes.tolist())
+
+
+def _pair(low: float | None, high: float | None) -> tuple[float, float] | None:
+    return None if low is None or high is None else (low, high)
+
+
+def _range(needed: Needed) -> str:
+    """Return the interval in words."""
+    if needed.early is None:
+        return ""
+    end = f"{needed.late:,}" if needed.late else f"more than {needed.furthest:,}"
+    return f" (interval: {needed.early:,} to {end})"
+
+
+def _chance(needed: Needed) -> str:
+    return f" (at the upper end of the interval with {needed.early:,})" if needed.early else ""
