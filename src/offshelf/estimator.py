@@ -261,7 +261,9 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Return scores, N x K; for two classes N, positive for ``classes_[1]``."""
         check_is_fitted(self, "head_")
         scores = decision(self.head_, self.extractor_.transform(X))
-        return (scores[:, 1] - scores[:, 0]) / 2 if len(self.classes_) == 2 else scores
+        if len(self.classes_) == 2:
+            scores = ((scores[:, 1] - scores[:, 0]) / 2).astype(np.float32)
+        return scores
 
     def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
         """Return the label of every image."""

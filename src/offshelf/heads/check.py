@@ -33,7 +33,7 @@ def checked_options(
     return Options("auto" if c == "auto" else checked_c(c), checked_seed(seed), weight)
 
 
-def checked_seed(seed: Any) -> int:
+def checked_seed(seed: int) -> int:
     """Return *seed* as a plain number.
 
     Raises:

@@ -23,11 +23,14 @@ from offshelf.heads.scaling import ScaledRows, blocks
 if TYPE_CHECKING:
     import torch
 
-MAX_EPOCHS, PATIENCE = 200, 15
-LEARNING_RATE, WEIGHT_DECAY = 1e-3, 1e-2
+MAX_EPOCHS, PATIENCE = 150, 10
+WEIGHT_DECAY = 1e-2
+# A step changes every weight by up to the learning rate, and a score by that times the number
+# of inputs.
+_SCORE_STEP, _LARGEST_RATE = 4.0, 1e-2
 # One row in so many is held back to stop on.
 _HELD_BACK = 8
-_MIN_BATCH, _MAX_BATCH, _STEPS_PER_EPOCH = 16, 256, 24
+_MIN_BATCH, _MAX_BATCH, _STEPS_PER_EPOCH = 16, 256, 16
 _LARGEST_DECAY = 10.0
 
 Array = NDArray[np.float64]
@@ -72,7 +75,7 @@ class Connected(LinearHead):
         parameters = {
             "C": c,
             "weight_decay": decay,
-            "learning_rate": LEARNING_RATE,
+            "learning_rate": learning_rate(rows.shape[1]),
             "hidden": self.hidden,
             "epochs": run.epochs,
             "best_epoch": run.best_epoch,
@@ -150,7 +153,8 @@ class _Training:
         generator = torch.Generator().manual_seed(seed)
         layers = [_layer(*pair, generator) for pair in pairwise(sizes)]
         flat = [part for layer in layers for part in layer]
-        optimiser = torch.optim.AdamW(flat, lr=LEARNING_RATE, weight_decay=decay)
+        rate = learning_rate(sizes[0])
+        optimiser = torch.optim.AdamW(flat, lr=rate, weight_decay=decay)
         best, best_epoch, epoch = self._loss(layers, self.held), 0, 0
         copies = [part.detach().clone() for part in flat]
         for epoch in range(1, MAX_EPOCHS + 1):
@@ -174,7 +178,8 @@ class _Training:
         order = self.kept[torch.randperm(len(self.kept), generator=generator).numpy()]
         for first in range(0, len(order), size):
             optimiser.zero_grad()
-            self._cross_entropy(layers, order[first : first + size], "mean").backward()
+            loss = self._cross_entropy(layers, order[first : first + size], "mean")
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
 
     def _loss(self, layers: list[Any], rows: NDArray[np.intp]) -> float:
@@ -201,6 +206,15 @@ class _Training:
             torch.from_numpy(self.weights.astype(np.float32)),
             reduction=reduction,
         )
+
+
+def learning_rate(dimension: int) -> float:
+    """Return the learning rate for rows of so many values.
+
+    >>> learning_rate(4000), learning_rate(10)
+    (0.001, 0.01)
+    """
+    return min(_LARGEST_RATE, _SCORE_STEP / dimension)
 
 
 def _layer(

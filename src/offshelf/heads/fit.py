@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from offshelf.heads.check import checked_features, checked_options, checked_targets
 from offshelf.heads.head import ClassWeight, FittedHead, Normalisation
-from offshelf.heads.prepare import Prepared, block_parts, prepare, prepared_block
+from offshelf.heads.prepare import Prepared, block_parts, fitted, prepare, prepared_block
 from offshelf.heads.table import get_fitter
 
 
@@ -94,21 +95,10 @@ def fit_prepared(
     fitter, options = get_fitter(kind), checked_options(c, seed, class_weight)
     targets, classes = checked_targets(prepared.rows.shape[0], targets, classes)
     learned = fitter.fit(prepared.rows, targets, len(classes), options)
-    parameters, way = dict(learned.parameters), prepared.preparation
     if class_weight is not None:
-        parameters["class_weight"] = class_weight
-    if way.variance is not None:
-        parameters["variance_kept"] = way.variance
-    return FittedHead(
-        kind,
-        classes,
-        learned.arrays,
-        parameters,
-        way.normalisation,
-        learned.notes,
-        way.reduction,
-        way.arrays,
-    )
+        weighted = {**learned.parameters, "class_weight": class_weight}
+        learned = replace(learned, parameters=weighted)
+    return fitted(kind, classes, learned, prepared.preparation)
 
 
 def decision(head: FittedHead, features: NDArray[Any]) -> NDArray[np.float32]:

@@ -15,6 +15,7 @@ from offshelf.heads.linear import LinearHead, linear_arrays
 from offshelf.heads.scaling import ScaledRows
 from offshelf.heads.search import FOLDS, GRID
 from offshelf.heads.spectrum import Array, decompose
+from offshelf.heads.workers import share_out
 
 MAX_STEPS = 2000
 # How near scores are in the head, and on the way to C, where only labels matter.
@@ -43,7 +44,8 @@ class Logistic(LinearHead):
         inner = spectrum.coordinates(slice(None)) if spectrum else rows.take(slice(None))
         weights = row_weights(targets, n_classes, options.class_weight)
         losses = Losses(inner, targets, n_classes, np.ones(n) if weights is None else weights)
-        c, record, begin = options.c, {}, losses.start()
+        record: dict[str, Any] = {}
+        c, begin = options.c, losses.start()
         if c == "auto":
             c, begin, record = _choose(losses, options.seed)
         solution = losses.minimise(c, begin, _FINE)
@@ -128,6 +130,18 @@ class Losses:
         return Solution(found.x.reshape(begin.shape), int(found.nit), found.nit < MAX_STEPS)
 
 
+def _solved(parts: list[Losses], points: list[Array], c: float) -> list[Array]:
+    """Return the minimum of each part at *c*, from *points*; parts share the processors."""
+    found = list(points)
+
+    def work(chosen: NDArray[np.intp]) -> None:
+        for place in chosen:
+            found[place] = parts[place].minimise(c, points[place], _ROUGH).point
+
+    share_out(work, len(parts), parts[0].rows.size)
+    return found
+
+
 def _choose(losses: Losses, seed: int) -> tuple[float, Array, dict[str, Any]]:
     """Return the best C, of equals the smallest; where to start there; and the figures."""
     n = len(losses.targets)
@@ -139,8 +153,7 @@ def _choose(losses: Losses, seed: int) -> tuple[float, Array, dict[str, Any]]:
     ]
     points, accuracies, starts = [losses.start()] * folds, [], []
     for c in GRID:
-        solved = [part.minimise(c, at, _ROUGH) for part, at in zip(parts, points, strict=True)]
-        points = [solution.point for solution in solved]
+        points = _solved(parts, points, c)
         starts.append(points[0])
         right = [
             np.mean(part.scores(point)[fold == held].argmax(axis=1) == losses.targets[fold == held])

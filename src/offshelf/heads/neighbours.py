@@ -116,7 +116,8 @@ def _shares(distances: Array, targets: Places, votes: Array) -> Array:
     total = np.zeros((len(distances), len(votes)))
     for place, column in enumerate(targets.T):
         total[np.arange(len(total)), column] += weights[:, place] * votes[column]
-    return total / total.sum(axis=1, keepdims=True)
+    shares: Array = total / total.sum(axis=1, keepdims=True)
+    return shares
 
 
 def _left_out_errors(

@@ -13,7 +13,7 @@ from offshelf.errors import HeadError
 from offshelf.heads.check import checked_c, checked_features, checked_options, checked_targets
 from offshelf.heads.head import FittedHead, Normalisation
 from offshelf.heads.linear import learn_best
-from offshelf.heads.prepare import prepare
+from offshelf.heads.prepare import fitted, prepare
 from offshelf.heads.search import FOLDS, search
 from offshelf.heads.svm import make_training
 
@@ -87,19 +87,9 @@ def fit_path(
         raise HeadError("the path needs at least one value of C, got none")
     values = [checked_c(c) for c in cs]
     options = checked_options(values[0], seed)
-    features = checked_features(features)
-    targets, classes = checked_targets(len(features), targets, classes)
+    targets, classes = checked_targets(len(checked_features(features)), targets, classes)
     prepared = prepare(features, normalisation=normalisation)
     training = make_training(prepared.rows, targets, len(classes), max(values))
     found = search(training, values, folds, options.seed)
-    learned = learn_best(training, found, options.seed)
-    head = FittedHead(
-        "svm",
-        classes,
-        learned.arrays,
-        learned.parameters,
-        normalisation,
-        learned.notes,
-        preparation=prepared.preparation.arrays,
-    )
+    head = fitted("svm", classes, learn_best(training, found, options.seed), prepared.preparation)
     return PathResult(found.cs, found.accuracies, found.cs[found.best], head)

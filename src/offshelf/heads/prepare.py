@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from offshelf.heads.check import check_normalisation, checked_c, checked_features, checked_seed
 from offshelf.heads.exact import exact_product
-from offshelf.heads.head import Normalisation, freeze
+from offshelf.heads.head import FittedHead, Learned, Normalisation, freeze
 from offshelf.heads.reduction import fit_reduction, parse_reduction
 from offshelf.heads.scaling import SharedRows, blocks, scale_rows, scaled_block
 from offshelf.heads.search import GRID
@@ -149,6 +149,25 @@ def _applied(preparation: Preparation, matrix: NDArray[Any]) -> NDArray[np.float
     for part in block_parts(matrix.shape, arrays):
         prepared[part] = prepared_block(matrix[part], preparation.normalisation, arrays)
     return prepared
+
+
+def fitted(
+    kind: str, classes: tuple[str, ...], learned: Learned, preparation: Preparation
+) -> FittedHead:
+    """Return the head of what was learned from rows that were prepared so."""
+    parameters = dict(learned.parameters)
+    if preparation.variance is not None:
+        parameters["variance_kept"] = preparation.variance
+    return FittedHead(
+        kind,
+        classes,
+        learned.arrays,
+        parameters,
+        preparation.normalisation,
+        learned.notes,
+        preparation.reduction,
+        preparation.arrays,
+    )
 
 
 def prepared_block(
