@@ -175,8 +175,8 @@ def prepared_block(
 ) -> NDArray[np.float64]:
     """Return some rows n x D as a head takes them, n x d; no row depends on another.
 
-    >>> prepared_block(np.array([[3.0, 4.0]]), "l2", {"projection": np.float32([[1, 0]])})
-    array([[0.6]])
+    >>> prepared_block(np.array([[3.0, 4.0]]), "none", {"projection": np.float32([[1, 0]])})
+    array([[3.]])
     """
     block = scaled_block(rows, normalisation)
     if "shift" in arrays:
