@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from offshelf.jobs.evaluate import evaluate_model
 from offshelf.jobs.fit import FitResult, fit
 from offshelf.jobs.predict import predict
 from offshelf.jobs.reliability import write_reliability
+from offshelf.progress import Silent
 
 
 def made(root: Path, scenes: Path, **settings: Any) -> tuple[FitResult, Path]:
@@ -53,6 +55,26 @@ def test_fit_says_how_good_its_probabilities_are(tmp_path: Path, scenes: Path) -
     assert model.certainty.to_json() == result.model.certainty.to_json()
     assert model.metrics["log_loss"] == document["log_loss"]
     assert "reliability" not in model.metrics
+
+
+def test_a_class_of_one_image_is_told_and_kept(tmp_path: Path, scenes: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(scenes, data)
+    for number in range(1, 6):
+        (data / "train" / "noise" / f"{number}.png").unlink()
+    told = Silent()
+    result = fit(data, tmp_path / "m.offshelf", progress=told)
+    note = "a class has a single training image, which cannot say how sure to be: 'noise'"
+    assert note in told.notes
+    assert note in result.to_json()["warnings"]
+    assert load_model(tmp_path / "m.offshelf").certainty.notes == (note,)
+
+
+def test_too_few_images_to_reject(scenes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", str(scenes), "--reject", "0.05"]) == 2
+    assert capsys.readouterr().err == (
+        "error: a false-reject rate of 0.05 needs at least 19 held-out images, there are 18\n"
+    )
 
 
 def test_labels_are_the_same_with_and_without(tmp_path: Path, scenes: Path, bare: Path) -> None:

@@ -15,9 +15,11 @@ from offshelf.features.kind import FeatureKind
 from offshelf.heads.certainty import Certainty
 from offshelf.heads.certainty_fit import ProbabilitySettings, fit_certainty
 from offshelf.heads.head import FittedHead
+from offshelf.heads.held_out import FOLDS
 from offshelf.jobs.settings import HeadSettings
-from offshelf.jobs.training import train_on, usable_rows
+from offshelf.jobs.training import note_all, train_on, usable_rows
 from offshelf.predict import Prediction
+from offshelf.progress import Progress
 
 
 def calibrated(
@@ -28,10 +30,12 @@ def calibrated(
     head: HeadSettings,
     probability: ProbabilitySettings,
     seed: int,
+    progress: Progress,
 ) -> Certainty:
     """Fit probabilities and the threshold for unknown images on the training split.
 
-    C is the one of *fitted*, so it is not chosen again in every fold.
+    C is the one of *fitted*, so it is not chosen again in every fold. What a person should
+    know is told to *progress*.
 
     Raises:
         OffshelfError: images are to be rejected, and the training split is too small.
@@ -39,14 +43,24 @@ def calibrated(
     chosen = fitted.parameters.get("C")
     fixed = dataclasses.replace(head, c=chosen) if isinstance(chosen, float) else head
     rows = usable_rows(table, extraction, "train")
-    return fit_certainty(
-        lambda features, targets: train_on(features, targets, table.classes, fixed, seed),
+
+    def train(features: NDArray[np.float32], targets: NDArray[np.int64]) -> FittedHead:
+        trained = train_on(features, targets, table.classes, fixed, seed)
+        progress.advance()
+        return trained
+
+    progress.start("heads", None if probability.calibrate == "none" else FOLDS)
+    found = fit_certainty(
+        train,
         extraction.matrix(kind, rows),
         table.targets()[rows],
         table.classes,
         probability,
         seed=seed,
     )
+    progress.finish()
+    note_all(progress, found.notes)
+    return found
 
 
 def trusted(

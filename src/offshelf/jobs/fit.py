@@ -18,6 +18,7 @@ from offshelf.heads.certainty import Certainty
 from offshelf.heads.certainty_fit import ProbabilitySettings, check_probability
 from offshelf.heads.fit import decision
 from offshelf.heads.head import FittedHead
+from offshelf.jobs.announce import Announcing
 from offshelf.jobs.certainty import calibrated, trusted
 from offshelf.jobs.clock import Clock
 from offshelf.jobs.leaks import Leaks, find_leaks
@@ -29,7 +30,6 @@ from offshelf.jobs.training import (
     describe,
     images_and_network,
     make_model,
-    note_all,
     train_head,
     usable_rows,
 )
@@ -150,13 +150,13 @@ def _fit(
         table, backbone, kind = images_and_network(data, features, run, progress)
     with clock.stage("calibrate"):
         run = dataclasses.replace(run, engine=settled(table, backbone, kind, run, progress))
-    extraction = extract(table.paths, backbone, [kind], run.engine, run.reading, progress)
+    announcing = Announcing(progress, backbone, [kind], run.engine)
+    extraction = extract(table.paths, backbone, [kind], run.engine, run.reading, announcing)
     clock.add(extraction.seconds)
     with clock.stage("fit"):
         fitted = train_head(table, extraction, kind, head, run.seed)
     with clock.stage("probabilities"):
-        sure = calibrated(fitted, table, extraction, kind, head, probability, run.seed)
-        note_all(progress, sure.notes)
+        sure = calibrated(fitted, table, extraction, kind, head, probability, run.seed, progress)
     with clock.stage("evaluate"):
         scored = _score(table, extraction, kind, fitted, sure)
         leaks = find_leaks(table, extraction, scored)
