@@ -172,6 +172,7 @@ _INPUT_CHECKS: Mapping[str, Check] = {
     "std": _channels(1e-6),
     "channels": _like(_WORD),
     "decode": _like(_WORD),
+    "mirrored": _flag,
 }
 _WEIGHTS_CHECKS: Mapping[str, Check] = {
     "tag": _words,
