@@ -5,7 +5,8 @@ torch is there for training only; scores are exact products, as with every other
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from offshelf.heads.scaling import ScaledRows, blocks
 if TYPE_CHECKING:
     import torch
 
-MAX_EPOCHS, PATIENCE = 150, 10
+MAX_EPOCHS, PATIENCE = 100, 10
 WEIGHT_DECAY = 1e-2
 # A step changes every weight by up to the learning rate, and a score by that times the number
 # of inputs.
@@ -66,7 +67,8 @@ class Connected(LinearHead):
         weights = class_weights(targets, n_classes, options.class_weight)
         training = _Training(inputs, targets, weights, kept, held)
         sizes = [rows.shape[1], *([self.hidden] if self.hidden else []), n_classes]
-        run = training.run(sizes, decay, options.seed)
+        with one_thread():
+            run = training.run(sizes, decay, options.seed)
         layers = [
             (weight.astype(np.float64), bias.astype(np.float64)) for weight, bias in run.layers
         ]
@@ -206,6 +208,23 @@ class _Training:
             torch.from_numpy(self.weights.astype(np.float32)),
             reduction=reduction,
         )
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute in one thread for a while.
+
+    Batches are so small that threads mostly wait for each other, and sums whose order no
+    number of threads decides come out the same on any machine of a kind.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def learning_rate(dimension: int) -> float:

@@ -20,6 +20,8 @@ from offshelf.heads.workers import share_out
 MAX_STEPS = 2000
 # How near scores are in the head, and on the way to C, where only labels matter.
 _FINE, _ROUGH = 1e-5, 1e-3
+# Rows of no more values are worked on by one thread for each problem.
+_SMALL = 2**24
 
 
 class Logistic(LinearHead):
@@ -48,7 +50,7 @@ class Logistic(LinearHead):
         c, begin = options.c, losses.start()
         if c == "auto":
             c, begin, record = _choose(losses, options.seed)
-        solution = losses.minimise(c, begin, _FINE)
+        solution = _alone(losses, c, begin)
         weight, bias = solution.point[:, :-1], solution.point[:, -1]
         if spectrum:
             weight = spectrum.combine(np.ascontiguousarray(weight))
@@ -128,6 +130,13 @@ class Losses:
         )
         # A step that rounding does not let go downhill is an end, too.
         return Solution(found.x.reshape(begin.shape), int(found.nit), found.nit < MAX_STEPS)
+
+
+def _alone(losses: Losses, c: float, begin: Array) -> Solution:
+    if losses.rows.size > _SMALL:
+        return losses.minimise(c, begin, _FINE)
+    # Products of few rows are so quick that threads mostly wait for each other.
+    return share_out(lambda _: losses.minimise(c, begin, _FINE), 1, losses.rows.size)[0]
 
 
 def _solved(parts: list[Losses], points: list[Array], c: float) -> list[Array]:
