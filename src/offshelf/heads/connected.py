@@ -28,7 +28,7 @@ MAX_EPOCHS, PATIENCE = 100, 10
 WEIGHT_DECAY = 1e-2
 # A step changes every weight by up to the learning rate, and a score by that times the number
 # of inputs.
-_SCORE_STEP, _LARGEST_RATE = 4.0, 1e-2
+_SCORE_STEP, _HIDDEN_SCORE_STEP, _LARGEST_RATE = 4.0, 0.5, 1e-2
 # One row in so many is held back to stop on.
 _HELD_BACK = 8
 _MIN_BATCH, _MAX_BATCH, _STEPS_PER_EPOCH = 16, 256, 16
@@ -77,7 +77,7 @@ class Connected(LinearHead):
         parameters = {
             "C": c,
             "weight_decay": decay,
-            "learning_rate": learning_rate(rows.shape[1]),
+            "learning_rate": learning_rate(rows.shape[1], self.hidden),
             "hidden": self.hidden,
             "epochs": run.epochs,
             "best_epoch": run.best_epoch,
@@ -155,7 +155,7 @@ class _Training:
         generator = torch.Generator().manual_seed(seed)
         layers = [_layer(*pair, generator) for pair in pairwise(sizes)]
         flat = [part for layer in layers for part in layer]
-        rate = learning_rate(sizes[0])
+        rate = learning_rate(sizes[0], sum(sizes[1:-1]))
         optimiser = torch.optim.AdamW(flat, lr=rate, weight_decay=decay)
         best, best_epoch, epoch = self._loss(layers, self.held), 0, 0
         copies = [part.detach().clone() for part in flat]
@@ -227,13 +227,15 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def learning_rate(dimension: int) -> float:
-    """Return the learning rate for rows of so many values.
+def learning_rate(dimension: int, hidden: int) -> float:
+    """Return the learning rate for rows of so many values and so many hidden units.
 
-    >>> learning_rate(4000), learning_rate(10)
-    (0.001, 0.01)
+    >>> learning_rate(4000, 0), learning_rate(10, 0), learning_rate(1000, 64)
+    (0.001, 0.01, 0.0005)
     """
-    return min(_LARGEST_RATE, _SCORE_STEP / dimension)
+    # A hidden layer passes on what every one of its units changed.
+    step = _HIDDEN_SCORE_STEP if hidden else _SCORE_STEP
+    return min(_LARGEST_RATE, step / dimension)
 
 
 def _layer(
