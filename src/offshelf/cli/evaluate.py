@@ -35,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--strict", action="store_true", help="exit with 1 when an image could not be used"
     )
-    options.add_engine(parser)
+    options.add_engine(parser, precision=False)
     options.add_output(parser)
 
 

@@ -39,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     pictures.add_colours(parser)
     options.add_model_weights(parser)
-    options.add_engine(parser)
+    options.add_engine(parser, precision=False)
     options.add_output(parser)
 
 

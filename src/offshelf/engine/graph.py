@@ -67,8 +67,9 @@ def load_graph(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions
         model = quantised(backbone, taps, options)
     else:
         model = convert(backbone, taps)
-    keep_graph(model, folder, _key(backbone, taps, options))
-    return model
+    # What is read back owns its numbers, where a converted graph borrows those of torch; so
+    # the first run computes with the same memory as every later one.
+    return keep_graph(model, folder, _key(backbone, taps, options)) or model
 
 
 def convert(backbone: Backbone, taps: tuple[Tap, ...]) -> Any:
@@ -102,8 +103,11 @@ def read_graph(folder: Path) -> Any:
     return import_openvino().Core().read_model(folder / _PARTS[0])
 
 
-def keep_graph(model: Any, folder: Path, key: dict[str, Any]) -> None:
-    """Write the graph to *folder*, whole or not at all; a full disk is no error."""
+def keep_graph(model: Any, folder: Path, key: dict[str, Any]) -> Any:
+    """Write the graph to *folder*, whole or not at all, and return it as it stands there.
+
+    None where it cannot be kept: a full disk is no error.
+    """
     temporary = folder.with_name(f".{uuid.uuid4().hex}")
     try:
         temporary.mkdir(parents=True)
@@ -113,9 +117,11 @@ def keep_graph(model: Any, folder: Path, key: dict[str, Any]) -> None:
         if folder.exists():
             shutil.rmtree(folder)
         temporary.rename(folder)
+        return import_openvino().Core().read_model(folder / _PARTS[0])
     except (OSError, RuntimeError):
         # Another process was first, or the disk is full: the graph in memory serves.
         shutil.rmtree(temporary, ignore_errors=True)
+        return None
 
 
 def graph_bytes(model: Any) -> tuple[bytes, bytes]:

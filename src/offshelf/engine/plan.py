@@ -7,6 +7,7 @@ not influence each other, so every plan gives the same bits (tested).
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -24,6 +25,10 @@ from offshelf.engine.graph import import_openvino, with_rows
 WORTH_A_TRIAL = 500
 TRIAL_SECONDS = 0.25
 ROUNDS = 2
+# A trial may cost this share of the work that it is to speed up.
+TRIAL_SHARE = 0.05
+# A trial that was cut short is good for work up to this many times as large.
+STILL_GOOD = 2
 
 
 @dataclass(frozen=True)
@@ -92,31 +97,54 @@ def chosen_plan(
     """
     path = folder / f"plan-{_processor(settings, threads)}.json"
     kept = _read(path)
-    if kept is not None:
-        return kept
+    if kept is not None and (kept[1] is None or (images or 0) <= STILL_GOOD * kept[1]):
+        return kept[0]
     if images is None or images < WORTH_A_TRIAL:
         return default_plan(threads)
-    best = trial(model, candidates(threads), settings)
-    try:
+    best, finished = trial(model, candidates(threads), settings, images)
+    document = dataclasses.asdict(best) | {"images": None if finished else images}
+    # Not being able to remember only costs the next run a trial.
+    with contextlib.suppress(OSError):
         if folder.is_dir():
-            files.write_json(path, dataclasses.asdict(best))
-    except OSError:
-        # Not being able to remember only costs the next run a trial.
-        pass
+            files.write_json(path, document)
     return best
 
 
-def trial(model: Any, plans: tuple[Plan, ...], settings: dict[str, Any]) -> Plan:
-    """Time every plan in turn, twice, and return the fastest by the median."""
+def trial(
+    model: Any, plans: tuple[Plan, ...], settings: dict[str, Any], images: int
+) -> tuple[Plan, bool]:
+    """Time the plans in turn, twice, while that is a small share of the work.
+
+    Args:
+        model: the graph.
+        plans: the first is the one to beat.
+        settings: OpenVINO's settings apart from the plan's.
+        images: size of the work.
+
+    Returns:
+        The fastest by the median, and whether all were timed in every round.
+    """
     speeds: dict[Plan, list[float]] = {}
     compiled: dict[Plan, Any] = {}
+    began, allowed = time.perf_counter(), float("inf")
     for _ in range(ROUNDS):
         for plan in plans:
+            if time.perf_counter() - began > allowed:
+                return _fastest(speeds), False
             if plan not in compiled:
                 compiled[plan] = _try_compile(model, plan, settings)
             if compiled[plan] is not None:
                 speeds.setdefault(plan, []).append(_speed(compiled[plan], plan))
+                allowed = TRIAL_SHARE * images / _median(speeds)
+    return _fastest(speeds), True
+
+
+def _fastest(speeds: dict[Plan, list[float]]) -> Plan:
     return max(speeds, key=lambda plan: statistics.median(speeds[plan]))
+
+
+def _median(speeds: dict[Plan, list[float]]) -> float:
+    return statistics.median(speed for found in speeds.values() for speed in found)
 
 
 def compile_plan(model: Any, plan: Plan, settings: dict[str, Any]) -> Any:
@@ -153,10 +181,14 @@ def _processor(settings: dict[str, Any], threads: int) -> str:
     return files.sha256_json([str(name), os.cpu_count(), threads, settings])[:16]
 
 
-def _read(path: Path) -> Plan | None:
+def _read(path: Path) -> tuple[Plan, int | None] | None:
+    """Return the plan at *path*, and the work that a trial cut short was for."""
     try:
-        plan = Plan(**json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):
+        document = json.loads(path.read_text())
+        images = document.pop("images", None)
+        plan = Plan(**document)
+    except (OSError, ValueError, TypeError, AttributeError):
         return None
-    valid = all(isinstance(n, int) and 0 < n <= 4096 for n in dataclasses.astuple(plan))
-    return plan if valid else None
+    numbers = (*dataclasses.astuple(plan), *([] if images is None else [min(images, 1)]))
+    valid = all(isinstance(n, int) and 0 < n <= 4096 for n in numbers)
+    return (plan, images) if valid else None

@@ -16,6 +16,7 @@ from offshelf.data.table import ImageTable, list_images, read_labelled, read_tab
 from offshelf.data.walk import LeftOut, subfolders
 from offshelf.features.extract import Extraction, extract
 from offshelf.features.kind import FeatureKind, feature_kinds
+from offshelf.jobs.announce import Announcing
 from offshelf.jobs.parquet import check_target, write_features
 from offshelf.jobs.precision import settled
 from offshelf.jobs.settings import FeatureSettings, RunSettings
@@ -106,7 +107,8 @@ def extract_features(
     backbone = backbone_for(features, run, progress)
     kinds = feature_kinds(backbone, layers or [features.layer], poolings or [features.pooling])
     engine = settled(table, backbone, kinds[0], run, progress)
-    extraction = extract(table.paths, backbone, kinds, engine, run.reading, progress)
+    announcing = Announcing(progress, backbone, kinds, engine)
+    extraction = extract(table.paths, backbone, kinds, engine, run.reading, announcing)
     if target is not None:
         write_features(target, table, extraction, kinds)
     return ExtractResult(table, extraction, backbone, kinds, target)

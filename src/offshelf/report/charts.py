@@ -141,7 +141,7 @@ def _draw(axes: Any, series: Series, number: int, labelled: bool) -> None:
 
 
 def _finish(axes: Any, title: str, x: Axis, y: Axis) -> None:
-    from matplotlib.ticker import FuncFormatter, PercentFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
     axes.set_title(printable_text(title), loc="left", fontsize=12)
     for axis, shown, set_scale, set_limits in (
@@ -151,9 +151,9 @@ def _finish(axes: Any, title: str, x: Axis, y: Axis) -> None:
         shown.set_label_text(printable_text(axis.name))
         if axis.logarithmic:
             set_scale("log")
-            plain = FuncFormatter(lambda value, _: f"{value:,.6g}")
-            shown.set_major_formatter(plain)
-            shown.set_minor_formatter(FuncFormatter(lambda _, __: ""))
+            shown.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            shown.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+            shown.set_minor_formatter(NullFormatter())
         if axis.percent:
             shown.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
         if axis.limits is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from offshelf.engine.base import check_pooling
 from offshelf.errors import OffshelfError, did_you_mean
 from offshelf.heads.head import ClassWeight, Normalisation
 from offshelf.jobs.settings import DEFAULT_BACKBONE
@@ -45,6 +46,8 @@ class NetworkAxes:
 
     def check(self) -> None:
         """Raise OffshelfError for a word that no axis has; names are checked where used."""
+        for pooling in self.poolings:
+            check_pooling(pooling)
         _check_words("weights", self.weights, get_args(Weights))
         _check_words("scaling", self.scalings, get_args(Scaling))
         _check_words("flips", self.flips, get_args(Flips))

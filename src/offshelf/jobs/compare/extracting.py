@@ -157,6 +157,7 @@ def _extract(
     options = settled(table, backbone, first, dataclasses.replace(run, engine=engine), progress)
     unique = tuple(dict.fromkeys(kinds.values()))
     announcing = Announcing(progress, backbone, unique, options)
-    progress.note(f"{source.backbone}: {len(unique)} kinds of features in one pass")
+    if len(unique) > 1:
+        progress.note(f"{source.backbone}: {len(unique)} kinds of features in one pass")
     extraction = extract(table.paths, backbone, unique, options, run.reading, announcing)
     return Extracted(backbone, extraction, kinds, options)

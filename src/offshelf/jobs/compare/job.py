@@ -84,48 +84,54 @@ def compare(
     """
     settings, run = settings or CompareSettings(), run or RunSettings()
     progress, clock = progress or Silent(), Clock()
-    settings.networks.check()
-    settings.protocol.check()
-    recipes = recipes_of(settings.heads)
     with clock.stage("read"):
-        table = read_table(data, test_size=run.test_size, seed=run.seed)
-        note_all(progress, table.warnings)
-        expected = folds_of(table, settings.protocol, run.seed)
-        networks = Networks(run, progress, settings.download)
-        views = views_of(settings.networks, settings.concat, networks.layers)
-        check_size(views, recipes, len(expected), settings.yes)
+        work = _prepare(data, settings, run, progress)
     with clock.stage("extract"):
-        found = extract_all(table, views, networks, run, progress)
+        found = extract_all(work.table, work.views, work.networks, run, progress)
     with clock.stage("speed"):
         plain = [source for source in found if not source.mirrored]
-        speeds = {source: speed_of(source, found[source], table, run) for source in plain}
-    folds = folds_of(table, settings.protocol, run.seed, usable(found.values()))
-    keep_splits(table, folds, settings.protocol, run.seed)
-    plan = make_plan(table, folds, views, found, recipes, run)
+        speeds = {source: speed_of(source, found[source], work.table, run) for source in plain}
+    folds = folds_of(work.table, settings.protocol, run.seed, usable(found.values()))
+    keep_splits(work.table, folds, settings.protocol, run.seed)
+    plan = make_plan(work, folds, found, run)
     with clock.stage("heads"):
         run_plan(plan, progress, settings.processes)
     with clock.stage("transfer"):
         scores = transfer_of(plan, progress) if settings.transfer else {}
-    rows, test, agreement, findings = assemble(plan, views, (found, speeds), scores)
-    first = next(iter(found.values()))
-    return Comparison(
-        rows,
-        described(settings.protocol, folds),
-        test,
-        agreement,
-        tuple(row.to_json() for row in first.extraction.failures),
-        findings,
-        clock.total(),
-    )
+    rows, test, agreement, findings = assemble(plan, work.views, (found, speeds), scores)
+    failures = next(iter(found.values())).extraction.failures
+    protocol, left_out = described(settings.protocol, folds), tuple(f.to_json() for f in failures)
+    return Comparison(rows, protocol, test, agreement, left_out, findings, clock.total())
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """What is known to be possible before any image is run."""
+
+    table: ImageTable
+    networks: Networks
+    views: tuple[View, ...]
+    recipes: tuple[Recipe, ...]
+
+
+def _prepare(
+    data: str | Path, settings: CompareSettings, run: RunSettings, progress: Progress
+) -> _Work:
+    """Find every mistake that can be found without running a network."""
+    settings.networks.check()
+    settings.protocol.check()
+    recipes = recipes_of(settings.heads)
+    table = read_table(data, test_size=run.test_size, seed=run.seed)
+    note_all(progress, table.warnings)
+    folds = folds_of(table, settings.protocol, run.seed)
+    networks = Networks(run, progress, settings.download)
+    views = views_of(settings.networks, settings.concat, networks.layers)
+    check_size(views, recipes, len(folds), settings.yes)
+    return _Work(table, networks, views, recipes)
 
 
 def make_plan(
-    table: ImageTable,
-    folds: Sequence[Fold],
-    views: Sequence[View],
-    found: dict[Source, Extracted],
-    recipes: Sequence[Recipe],
-    run: RunSettings,
+    work: _Work, folds: Sequence[Fold], found: dict[Source, Extracted], run: RunSettings
 ) -> Plan:
     """Return the work on the extracted features."""
     ledger = next(iter(found.values())).extraction
@@ -134,16 +140,16 @@ def make_plan(
             tuple(found[part.source].identity(part) for part in view.parts),
             tuple(found[part.source].identity(part) for part in view.needs[len(view.parts) :]),
         )
-        for view in views
+        for view in work.views
     )
     return Plan(
         home.features_folder(run.engine.cache_dir),
         home.cache_root(run.engine.cache_dir) / "compared",
         tuple(row.digest for row in ledger.rows),
-        np.asarray(table.targets(), np.int64),
-        table.classes,
+        np.asarray(work.table.targets(), np.int64),
+        work.table.classes,
         tuple(folds),
         stored,
-        tuple(recipes),
+        work.recipes,
         run.seed,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from offshelf.errors import OffshelfError, did_you_mean
@@ -32,7 +33,7 @@ def picture(rows: Sequence[Row], kind: str = "depth", form: str = "png") -> byte
         return _depth(scored, form)
     if kind == "cost":
         return _cost(scored, form)
-    return _dimension(scored, form, reduced=kind == "reduction")
+    return _dimension(scored, form) if kind == "dimension" else _reduction(scored, form)
 
 
 def available(rows: Sequence[Row]) -> tuple[str, ...]:
@@ -96,25 +97,37 @@ def _cost(rows: Sequence[Row], form: str) -> bytes:
     return chart("Accuracy against cost", x, Axis("accuracy", percent=True), series, form)
 
 
-def _dimension(rows: Sequence[Row], form: str, reduced: bool) -> bytes:
+def _dimension(rows: Sequence[Row], form: str) -> bytes:
     groups: dict[str, list[Dot]] = {}
     for row in rows:
-        kind = row.recipe.reduction.partition(":")[0]
-        name = kind if reduced else row.view.backbone
-        dimension = row.cost.dimension if row.cost else 0
-        label = "" if reduced else row.view.layer
-        groups.setdefault("no reduction" if name == "none" else name, []).append(
-            _dot(row, dimension, label)
-        )
-    if reduced and set(groups) == {"no reduction"}:
-        raise OffshelfError("the picture 'reduction' needs reductions, for example pca:64")
-    series = [
-        Series(name, tuple(sorted(dots, key=lambda dot: dot.x)), line=reduced)
-        for name, dots in groups.items()
-    ]
-    title = "Accuracy against dimensions left" if reduced else "Accuracy against dimension"
+        groups.setdefault(row.view.backbone, []).append(_dot(row, _width(row), row.view.layer))
+    series = [Series(name, tuple(dots), line=False) for name, dots in groups.items()]
     x = Axis("dimensions that the head sees", logarithmic=True)
+    return chart("Accuracy against dimension", x, Axis("accuracy", percent=True), series, form)
+
+
+def _reduction(rows: Sequence[Row], form: str) -> bytes:
+    """Draw the reductions of the best features that were reduced, under their best head."""
+    reduced = [row for row in rows if row.recipe.reduction != "none"]
+    if not reduced:
+        raise OffshelfError("the picture 'reduction' needs reductions, for example pca:64")
+    best = reduced[0]
+    plain = dataclasses.replace(best.recipe, reduction="none")
+    groups: dict[str, list[Dot]] = {}
+    for row in rows:
+        same = dataclasses.replace(row.recipe, reduction="none") == plain
+        if row.view == best.view and same:
+            kind = row.recipe.reduction.partition(":")[0]
+            name = "no reduction" if kind == "none" else kind
+            groups.setdefault(name, []).append(_dot(row, _width(row)))
+    series = [Series(n, tuple(sorted(d, key=lambda dot: dot.x))) for n, d in groups.items()]
+    x = Axis("dimensions that are left", logarithmic=True)
+    title = f"Accuracy against dimensions left: {best.view.layer}, {best.recipe.head}"
     return chart(title, x, Axis("accuracy", percent=True), series, form)
+
+
+def _width(row: Row) -> int:
+    return row.cost.dimension if row.cost else 0
 
 
 def _ms(row: Row) -> float:

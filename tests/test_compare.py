@@ -1,0 +1,416 @@
+"""The whole comparison on a small data set: figures, statistics, resuming, files, refusals."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+
+import offshelf
+from offshelf.cli.main import main
+from offshelf.engine.base import EngineOptions
+from offshelf.errors import DataError, LayerError, OffshelfError
+from offshelf.evaluate.metrics import wilson
+from offshelf.evaluate.significance import holm, mcnemar
+from offshelf.jobs.compare import cells, running
+from offshelf.jobs.compare.axes import HeadAxes, NetworkAxes, ProtocolSettings
+from offshelf.jobs.compare.job import CompareSettings, compare
+from offshelf.jobs.compare.result import Comparison
+from offshelf.jobs.fit import fit
+from offshelf.jobs.settings import FeatureSettings, HeadSettings, RunSettings
+from offshelf.progress import Silent
+
+GRID = CompareSettings(
+    NetworkAxes(layers=("stem", "stage3", "penultimate")),
+    HeadAxes(("svm", "ridge"), reductions=("none", "pca:4")),
+    transfer=True,
+)
+REPEATS = ProtocolSettings("repeats", repeats=4, per_class=4)
+
+
+@pytest.fixture(scope="module")
+def result(scenes: Path) -> Comparison:
+    return compare(scenes, GRID)
+
+
+def figures(result: Comparison) -> list[tuple[object, ...]]:
+    return [
+        (row.view.layer, row.recipe, row.score.accuracies if row.score else None)
+        for row in result.rows
+    ]
+
+
+def test_the_grid_is_complete_and_sorted(result: Comparison) -> None:
+    assert len(result.rows) == 12
+    accuracies = [row.score.accuracy for row in result.rows if row.score]
+    assert accuracies == sorted(accuracies, reverse=True)
+    assert result.best is result.rows[0]
+    assert len({(row.view.layer, row.recipe) for row in result.rows}) == 12
+
+
+@pytest.mark.parametrize("head", ["svm", "ridge"])
+def test_a_row_says_what_fit_says(result: Comparison, scenes: Path, head: str) -> None:
+    for layer in ("stem", "penultimate"):
+        alone = fit(
+            scenes, features=FeatureSettings(layer=layer), head=HeadSettings(head)
+        ).evaluation
+        row = next(
+            row
+            for row in result.rows
+            if (row.view.layer, row.recipe.head, row.recipe.reduction) == (layer, head, "none")
+        )
+        assert row.score is not None
+        assert row.score.accuracy == alone.accuracy
+        assert row.score.balanced_accuracy == alone.balanced_accuracy
+        assert row.score.interval == wilson(alone.correct, alone.n)
+
+
+def test_costs(result: Comparison) -> None:
+    for row in result.rows:
+        assert row.cost is not None
+        reduced = row.recipe.reduction == "pca:4"
+        widths = {"stem": 32, "stage3": 40, "penultimate": 1280}
+        assert row.cost.dimension == (4 if reduced else widths[row.view.layer])
+        assert row.cost.stored_bytes == 30 * 4 * row.cost.dimension
+        assert row.cost.fit_seconds > 0
+        assert row.cost.ms_per_image is not None
+    ms = {row.view.layer: row.cost.ms_per_image for row in result.rows if row.cost}
+    assert (ms["stem"] or 0) < (ms["stage3"] or 0) < (ms["penultimate"] or 0)
+
+
+def test_verdicts_are_mcnemars_with_holms_correction(result: Comparison) -> None:
+    best, *others = result.rows
+    assert best.verdict is not None
+    assert best.score is not None
+    assert best.verdict.p == 1.0
+    assert best.verdict.same
+    expected = [mcnemar(best.score.right, row.score.right).p for row in others if row.score]
+    assert [row.verdict.p for row in others if row.verdict] == pytest.approx(expected)
+    assert [r.verdict.adjusted for r in others if r.verdict] == pytest.approx(holm(expected))
+    assert all(r.verdict.same == (r.verdict.adjusted > 0.05) for r in others if r.verdict)
+    assert best in result.not_distinguishable
+
+
+def test_the_same_again_trains_nothing_and_says_the_same(
+    result: Comparison, scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("a head was trained again")
+
+    monkeypatch.setattr(running, "run_unit", never)
+    again = compare(scenes, GRID)
+    assert again.render() == result.render()
+    assert again.to_json()["rows"] == result.to_json()["rows"]
+
+
+def test_moved_images_cost_nothing(result: Comparison, scenes: Path, tmp_path: Path) -> None:
+    shutil.copytree(scenes, tmp_path / "moved")
+    again = compare(tmp_path / "moved", GRID)
+    assert figures(again) == figures(result)
+
+
+def apart(folder: Path) -> RunSettings:
+    return RunSettings(engine=EngineOptions(cache_dir=folder))
+
+
+def test_what_was_stopped_goes_on(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = dataclasses.replace(GRID, heads=HeadAxes(("svm",), (0.3, 3.0)), transfer=False)
+    kept, calls = cells.run_unit, []
+
+    def stop(*arguments: object) -> None:
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        kept(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(running, "run_unit", stop)
+    with pytest.raises(KeyboardInterrupt):
+        compare(scenes, settings)
+    monkeypatch.setattr(running, "run_unit", kept)
+    resumed = compare(scenes, settings, run=RunSettings())
+    unbroken = compare(scenes, settings, run=apart(tmp_path))
+    assert figures(resumed) == figures(unbroken)
+    assert len(resumed.rows) == 6
+
+
+def test_repeats_are_random_splits_with_a_spread(scenes: Path) -> None:
+    settings = CompareSettings(
+        NetworkAxes(layers=("stem", "penultimate")), HeadAxes(), protocol=REPEATS
+    )
+    first, again = compare(scenes, settings), compare(scenes, settings)
+    other = compare(scenes, settings, run=RunSettings(seed=1))
+    assert figures(first) == figures(again)
+    assert figures(first) != figures(other)
+    assert first.test == "corrected_t"
+    assert "4 repeats of 4 training images per class: 12 images to train, 18 to test" in str(first)
+    score = first.rows[-1].score
+    assert score is not None
+    assert len(score.accuracies) == 4
+    assert score.accuracy == pytest.approx(np.mean(score.accuracies))
+    assert score.sd == pytest.approx(np.std(score.accuracies, ddof=1))
+    low, high = score.interval
+    assert 0 <= low <= score.accuracy <= high <= 1
+
+
+def test_k_fold_tests_every_image_once(scenes: Path) -> None:
+    settings = CompareSettings(protocol=ProtocolSettings("k-fold", folds=5))
+    found = compare(scenes, settings)
+    assert found.protocol == "5-fold cross-validation: 24 images to train, 6 to test"
+
+
+def test_splits_written_and_read_give_the_same(scenes: Path, tmp_path: Path) -> None:
+    place = tmp_path / "splits.json"
+    write = dataclasses.replace(REPEATS, splits_to=place)
+    first = compare(scenes, CompareSettings(protocol=write))
+    read = ProtocolSettings(splits_from=place)
+    assert figures(compare(scenes, CompareSettings(protocol=read))) == figures(first)
+
+
+def test_every_way_to_run_a_network_is_a_row(scenes: Path) -> None:
+    axes = NetworkAxes(weights=("trained", "random"), scalings=("weights", "none"))
+    found = compare(scenes, CompareSettings(axes))
+    assert {(row.view.weights, row.view.scaling) for row in found.rows} == {
+        (weights, scaling) for weights in ("trained", "random") for scaling in ("weights", "none")
+    }
+    table = found.table()
+    assert [column.name for column in table.columns][:4] == [
+        "backbone",
+        "layer",
+        "weights",
+        "scaling",
+    ]
+
+
+def test_random_weights_are_said_to_be_random(scenes: Path) -> None:
+    progress = Silent()
+    compare(scenes, CompareSettings(NetworkAxes(weights=("random",))), progress=progress)
+    assert any("random" in note for note in progress.notes)
+
+
+def test_flips_and_concatenations(scenes: Path) -> None:
+    settings = CompareSettings(
+        NetworkAxes(layers=("stage3", "penultimate"), flips=("no", "yes")),
+        concat=("efficientnet_lite0:stage3+efficientnet_lite0:penultimate",),
+    )
+    found = compare(scenes, settings)
+    assert len(found.rows) == 6
+    both = [row for row in found.rows if row.view.layer == "stage3 + penultimate"]
+    assert [row.cost.dimension for row in both if row.cost] == [1320, 1320]
+    plain, flipped = (
+        next(row for row in found.rows if row.view.layer == "penultimate" and row.view.flips is f)
+        for f in (False, True)
+    )
+    assert plain.cost is not None
+    assert flipped.cost is not None
+    assert flipped.cost.ms_per_image == pytest.approx(2 * (plain.cost.ms_per_image or 0))
+    assert any(line.startswith("concatenation ") for line in found.findings)
+
+
+def test_a_reduction_that_cannot_be_costs_a_row(scenes: Path) -> None:
+    settings = CompareSettings(heads=HeadAxes(reductions=("none", "pca:1000")))
+    found = compare(scenes, settings)
+    *_, last = found.rows
+    assert last.score is None
+    assert "pca:1000" in last.problem or "1000" in last.problem
+    assert last.problem in found.render()
+    assert found.to_json()["rows"][-1]["accuracy"] is None
+
+
+def test_leaks_are_said(scenes: Path, tmp_path: Path) -> None:
+    shutil.copytree(scenes, tmp_path / "leak")
+    source = next((tmp_path / "leak" / "train" / "checks").iterdir())
+    shutil.copy(source, tmp_path / "leak" / "test" / "checks" / "copy.png")
+    found = compare(tmp_path / "leak")
+    assert found.best.score is not None
+    assert found.best.score.leaks == 1
+    assert found.best.score.without_leaks is not None
+    assert any(line.startswith("1 test image also") for line in found.findings)
+
+
+def test_an_unreadable_image_is_listed_and_nothing_moves(scenes: Path, tmp_path: Path) -> None:
+    shutil.copytree(scenes, tmp_path / "broken")
+    bad = tmp_path / "broken" / "test" / "noise" / "0.png"
+    bad.write_bytes(b"not an image")
+    found = compare(tmp_path / "broken")
+    assert [failure["path"] for failure in found.failures] == [str(bad)]
+    assert "11 to test" in found.protocol
+
+
+def test_cheap_scores_stand_beside_the_accuracy(result: Comparison) -> None:
+    assert set(result.agreement) == {"LogME", "H-score", "ridge leave-one-out"}
+    assert all(found.n == 3 for found in result.agreement.values())
+    by_layer = {row.view.layer: row.transfer for row in result.rows}
+    assert by_layer["penultimate"] is not None
+    assert by_layer["stem"] is not None
+    assert "LogME" in result.render()
+
+
+def test_files(result: Comparison, tmp_path: Path) -> None:
+    for suffix in (".md", ".csv", ".txt", ".html", ".tex", ".json", ".parquet"):
+        assert result.write(tmp_path / f"rows{suffix}").stat().st_size > 100
+    table = pyarrow.parquet.read_table(tmp_path / "rows.parquet")
+    assert table.num_rows == 12
+    accuracies = [row.score.accuracy for row in result.rows if row.score]
+    assert table.column("accuracy").to_pylist() == accuracies
+    assert json.loads((tmp_path / "rows.json").read_text())["rows"][0]["accuracy"] == accuracies[0]
+    assert (tmp_path / "rows.csv").read_text().count("\n") == 13
+
+
+def test_frames(result: Comparison) -> None:
+    frame = result.to_frame()
+    assert len(frame) == 12
+    assert frame["accuracy"].iloc[0] == result.rows[0].score.accuracy  # type: ignore[union-attr]
+    assert {"accuracy_low", "accuracy_high", "transfer_logme", "C"} <= set(frame.columns)
+
+
+def test_pictures(result: Comparison, tmp_path: Path) -> None:
+    written = result.write_pictures(tmp_path / "pictures")
+    assert [path.stem for path in written] == ["depth", "cost", "dimension", "reduction"]
+    for path in written:
+        assert path.read_bytes()[1:4] == b"PNG"
+    assert result.plot("depth") == result.plot("depth")
+    assert b"<svg" in result.plot("cost", "svg")
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (
+            "dept",
+            "unknown picture 'dept': use depth, cost, dimension, reduction. Did you mean 'depth'?",
+        ),
+        ("depth", "the picture 'depth' needs two layers of a backbone: --layers all"),
+        ("reduction", "the picture 'reduction' needs reductions, for example pca:64"),
+    ],
+)
+def test_pictures_that_cannot_be(scenes: Path, kind: str, text: str) -> None:
+    with pytest.raises(OffshelfError) as caught:
+        compare(scenes).plot(kind)
+    assert str(caught.value) == text
+
+
+def test_the_public_name() -> None:
+    assert offshelf.compare is compare
+    assert offshelf.CompareSettings is CompareSettings
+
+
+def never_extracts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("images were extracted before the mistake was found")
+
+    monkeypatch.setattr("offshelf.jobs.compare.job.extract_all", never)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "text"),
+    [
+        (
+            CompareSettings(
+                NetworkAxes(
+                    ("efficientnet_lite0", "alexnet"), weights=("random",), layers=("stage3",)
+                )
+            ),
+            LayerError,
+            "alexnet: no layer 'stage3'.",
+        ),
+        (
+            CompareSettings(protocol=ProtocolSettings("repeats", per_class=50)),
+            DataError,
+            "50 training images per class and one to test cannot be taken from 'checks', "
+            "which has 10: choose at most 9",
+        ),
+        (
+            CompareSettings(protocol=ProtocolSettings("k-fold", folds=11)),
+            DataError,
+            "11 folds are more than the 10 images of the smallest class 'checks': "
+            "choose at most 10",
+        ),
+        (
+            CompareSettings(heads=HeadAxes(cs=tuple(n + 1.0 for n in range(100_000)))),
+            OffshelfError,
+            "the grid has 100,000 rows in 1 fold: 100,000 heads, about 11.1 hours beside the "
+            "extraction; make it smaller, or say --yes",
+        ),
+        (
+            CompareSettings(NetworkAxes(precisions=("auto",))),
+            OffshelfError,
+            "a comparison needs a stated precision: give fp32 and int8 as two rows, not auto",
+        ),
+        (
+            CompareSettings(NetworkAxes(poolings=("mean",))),
+            LayerError,
+            "mean",
+        ),
+    ],
+)
+def test_mistakes_are_found_before_the_work(
+    scenes: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: CompareSettings,
+    error: type[OffshelfError],
+    text: str,
+) -> None:
+    never_extracts(monkeypatch)
+    with pytest.raises(error) as caught:
+        compare(scenes, settings)
+    assert text in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_command(scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "rows.csv"
+    code = main(
+        [
+            *("compare", str(scenes), "--layers", "stem,penultimate", "--heads", "svm,knn:3"),
+            *("--out", str(out), "--pictures", str(tmp_path / "pictures"), "--quiet"),
+        ]
+    )
+    said = capsys.readouterr().out
+    assert code == 0
+    assert "= best" in said
+    assert "best: efficientnet_lite0" in said
+    assert f"written: {out}" in said
+    assert out.is_file()
+
+
+def test_the_command_prints_one_document(scenes: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", str(scenes), "--C", "0.1,auto", "--json", "--quiet"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [row["C"] for row in document["rows"]] in ([0.1, "auto"], ["auto", 0.1])
+    assert document["best"] == document["rows"][0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--out", "rows.doc"], "rows.doc: the ending says the form: use .md, .csv"),
+        (["--out", "no/such/rows.csv"], "no/such/rows.csv: the folder no/such does not exist"),
+        (["--pictures", "no/such/place"], "no/such/place: the folder no/such does not exist"),
+        (["--C", "much"], "'much' is no number and not 'auto'"),
+        (["--heads", "svn"], "unknown head 'svn'"),
+        (["--protocol", "fold"], "unknown protocol 'fold': use given, k-fold, repeats."),
+        (["--splits", "no.json"], "no.json"),
+        (["--groups", "("], "is not a regular expression for groups"),
+    ],
+)
+def test_wrong_options_are_one_line(
+    scenes: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    text: str,
+) -> None:
+    try:
+        code = main(["compare", str(scenes), "--quiet", *arguments])
+    except SystemExit as stopped:
+        code = int(str(stopped.code))
+    said = capsys.readouterr().err
+    assert code == 2
+    assert text in said
+    assert "Traceback" not in said

@@ -1,0 +1,326 @@
+"""The parts of a comparison: views, recipes, the plan and its keys, costs, pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from offshelf.backbones.backbone import open_backbone
+from offshelf.errors import HeadError, LayerError, OffshelfError
+from offshelf.evaluate.protocol import Fold
+from offshelf.features.store import FeatureStore
+from offshelf.heads.fit import fit_head
+from offshelf.jobs.compare.axes import HeadAxes, NetworkAxes, ProtocolSettings
+from offshelf.jobs.compare.cells import Cell, read_cell, run_unit
+from offshelf.jobs.compare.costs import Speed, macs_up_to
+from offshelf.jobs.compare.grid import check_size, recipes_of
+from offshelf.jobs.compare.plan import Plan, Recipe, Stored
+from offshelf.jobs.compare.running import run_plan
+from offshelf.jobs.compare.stages import chosen_layers, stage_layers
+from offshelf.jobs.compare.views import Part, Source, View, views_of
+from offshelf.progress import Silent
+
+LAYERS = {"deepest": ("last",), "all": ("first", "last")}
+
+
+def layers(source: Source, words: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for word in words for name in LAYERS.get(word, (word,)))
+
+
+def named(views: tuple[View, ...]) -> list[tuple[str, str, str]]:
+    return [(view.backbone, view.layer, view.pooling) for view in views]
+
+
+def test_views_are_all_combinations_by_backbone_and_depth() -> None:
+    axes = NetworkAxes(("a", "b"), ("all",), ("avg", "max"))
+    assert named(views_of(axes, (), layers)) == [
+        (backbone, layer, pooling)
+        for backbone in ("a", "b")
+        for layer in ("first", "last")
+        for pooling in ("avg", "max")
+    ]
+
+
+def test_the_same_twice_is_one_view() -> None:
+    assert len(views_of(NetworkAxes(("a", "a"), ("x", "x"), ("avg", "avg")), (), layers)) == 1
+
+
+def test_every_setting_of_a_network_is_a_source() -> None:
+    axes = NetworkAxes(("a",), weights=("trained", "random"), scalings=("weights", "none"))
+    found = views_of(axes, (), layers)
+    assert {(view.weights, view.scaling) for view in found} == {
+        (weights, scaling) for weights in ("trained", "random") for scaling in ("weights", "none")
+    }
+
+
+def test_concatenations() -> None:
+    axes = NetworkAxes(("a", "b"))
+    views = views_of(axes, ("all", "a:first+a:last"), layers)
+    assert named(views[2:]) == [
+        ("a + b", "a:last + b:last", "avg"),
+        ("a", "first + last", "avg"),
+    ]
+
+
+def test_flips_need_the_mirror_images_too() -> None:
+    plain, flipped = views_of(NetworkAxes(("a",), flips=("no", "yes")), (), layers)
+    assert not plain.flips
+    assert len(plain.needs) == 1
+    assert flipped.flips
+    assert [part.source.mirrored for part in flipped.needs] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("concat", "text"),
+    [
+        ("a:", "the concatenation 'a:' has one part only: name several backbones or layers"),
+        (
+            "a:x++b",
+            "cannot read the concatenation 'a:x++b': write BACKBONE:LAYER+BACKBONE:LAYER, or all",
+        ),
+        ("a:x+a:x", "the concatenation 'a:x+a:x' names a layer twice"),
+        ("+".join(f"a:{n}" for n in range(17)), "has 17 parts: at most 16"),
+    ],
+)
+def test_concatenations_that_cannot_be(concat: str, text: str) -> None:
+    with pytest.raises(OffshelfError) as caught:
+        views_of(NetworkAxes(("a",)), (concat,), layers)
+    assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("axes", "text"),
+    [
+        (
+            NetworkAxes(weights=("trianed",)),
+            "unknown weights 'trianed': use trained, random. Did you mean 'trained' or 'random'?",
+        ),
+        (NetworkAxes(scalings=("imagenet",)), "unknown scaling 'imagenet': use weights, none."),
+        (NetworkAxes(flips=("maybe",)), "unknown flips 'maybe': use no, yes."),
+        (NetworkAxes(layers=()), "nothing to compare: layers is empty"),
+        (HeadAxes(class_weights=()), "nothing to compare: class weights is empty"),
+        (
+            ProtocolSettings("repeat"),
+            "unknown protocol 'repeat': use given, k-fold, repeats. Did you mean 'repeats'?",
+        ),
+    ],
+)
+def test_axes_that_hold_no_such_word(axes: NetworkAxes, text: str) -> None:
+    with pytest.raises(OffshelfError) as caught:
+        axes.check()
+    assert str(caught.value) == text
+
+
+def test_all_is_one_layer_of_each_stage_that_the_weights_reach() -> None:
+    vgg = open_backbone("vgg16", weights="random")
+    pools = tuple(f"pool{n}" for n in range(1, 6))
+    assert stage_layers(vgg) == (*pools, "relu6", "penultimate")
+    half = dataclasses.replace(vgg.file.spec, covers=("features",))
+    part = dataclasses.replace(vgg, file=dataclasses.replace(vgg.file, spec=half))
+    assert chosen_layers(part, ("all",)) == pools
+    assert chosen_layers(part, ("deepest",)) == ("pool5",)
+    with pytest.raises(LayerError, match="relu7 needs tensors"):
+        chosen_layers(part, ("penultimate",))
+
+
+def test_a_layer_under_two_names_is_one() -> None:
+    vgg = open_backbone("vgg16", weights="random")
+    assert chosen_layers(vgg, ("relu7", "penultimate", "pool1")) == ("relu7", "pool1")
+
+
+def test_a_network_without_named_stages_gives_one_layer_of_each_resolution() -> None:
+    tiny = open_backbone("timm/test_resnet", weights="random")
+    found = stage_layers(tiny)
+    assert found[-1] == "penultimate"
+    shapes = [tiny.require(name).shape for name in found[:-1]]
+    sides = [shape[-1] for shape in shapes]
+    assert sides == sorted(set(sides), reverse=True)
+
+
+def test_recipes() -> None:
+    found = recipes_of(HeadAxes(("svm", "knn:5", "centroid"), (1.0, "auto"), reductions=("none",)))
+    assert [(one.head, one.c) for one in found] == [
+        ("svm", 1.0),
+        ("svm", "auto"),
+        ("knn:5", 1.0),
+        ("centroid", 1.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    "axes",
+    [
+        HeadAxes(("svn",)),
+        HeadAxes(cs=(0.0,)),
+        HeadAxes(normalisations=("l3",)),  # type: ignore[arg-type]
+        HeadAxes(reductions=("pca",)),
+        HeadAxes(class_weights=("equal",)),  # type: ignore[arg-type]
+    ],
+)
+def test_recipes_that_no_head_knows(axes: HeadAxes) -> None:
+    with pytest.raises(HeadError):
+        recipes_of(axes)
+
+
+def test_a_large_grid_asks_first() -> None:
+    with pytest.raises(OffshelfError) as caught:
+        check_size(range(1000), range(100), 10, sure=False)
+    assert str(caught.value) == (
+        "the grid has 100,000 rows in 10 folds: 1,000,000 heads, about 111.1 hours beside the "
+        "extraction; make it smaller, or say --yes"
+    )
+    check_size(range(1000), range(100), 10, sure=True)
+
+
+def test_multiply_accumulates_grow_with_depth() -> None:
+    backbone = open_backbone("efficientnet_lite0")
+    paths = [backbone.path_of(name) for name in stage_layers(backbone)]
+    counts = [macs_up_to(backbone, path) for path in paths]
+    assert counts == sorted(counts)
+    assert counts[0] > 0
+    speed = Speed(10.0, dict(zip(paths, counts, strict=True)))
+    assert speed.of(paths[-1]) == 10.0
+    assert 0 < speed.of(paths[0]) < 1
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    draw = np.random.default_rng(0)
+    targets = np.arange(60) % 3
+    features = draw.normal(size=(60, 8)).astype(np.float32) + 2 * np.eye(3, 8)[targets]
+    identity = {"made": "for a test"}
+    store = FeatureStore(tmp_path / "features", identity, 8)
+    digests = tuple(bytes([number]) * 32 for number in range(60))
+    for digest, row in zip(digests, features.astype(np.float32), strict=True):
+        store.append(digest, row)
+    store.flush()
+    fold = Fold(np.arange(40), np.arange(40, 60))
+    return Plan(
+        tmp_path / "features",
+        tmp_path / "compared",
+        digests,
+        targets.astype(np.int64),
+        ("a", "b", "c"),
+        (fold,),
+        (Stored((identity,)),),
+        (Recipe(), Recipe(c=0.01), Recipe(head="centroid")),
+        0,
+    )
+
+
+def cells(plan: Plan) -> list[Cell | None]:
+    return [read_cell(plan.place(0, 0, recipe)) for recipe in plan.recipes]
+
+
+def test_a_cell_holds_what_the_head_says(plan: Plan) -> None:
+    run_unit(plan, 0, 0)
+    store = FeatureStore(plan.root, dict(plan.views[0].parts[0]))
+    matrix = store.read(plan.digests)
+    for recipe, cell in zip(plan.recipes, cells(plan), strict=True):
+        head = fit_head(recipe.head, matrix[:40], plan.targets[:40], plan.classes, c=recipe.c)
+        from offshelf.heads.fit import decision
+
+        assert cell is not None
+        assert cell.predictions == tuple(decision(head, matrix[40:]).argmax(axis=1).tolist())
+        assert cell.dimension == 8
+
+
+def test_a_plan_survives_json(plan: Plan) -> None:
+    again = Plan.from_json(json.loads(json.dumps(plan.to_json())))
+    assert again.to_json() == plan.to_json()
+    assert again.place(0, 0, Recipe()) == plan.place(0, 0, Recipe())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"classes": ("a", "b", "d")},
+        {"views": (Stored(({"made": "otherwise"},)),)},
+        {"views": (Stored(({"made": "for a test"},), ({"made": "for a test"},)),)},
+        {"folds": (Fold(np.arange(39), np.arange(40, 60)),)},
+        {"targets": np.zeros(60, np.int64)},
+        {"digests": tuple(bytes([60 - number]) * 32 for number in range(60))},
+    ],
+)
+def test_what_decides_the_numbers_decides_the_name(plan: Plan, change: dict[str, object]) -> None:
+    other = dataclasses.replace(plan, **change)  # type: ignore[arg-type]
+    assert other.place(0, 0, Recipe()) != plan.place(0, 0, Recipe())
+
+
+@pytest.mark.parametrize("recipe", [Recipe("none"), Recipe(reduction="pca:2"), Recipe(c=2.0)])
+def test_another_recipe_has_another_name(plan: Plan, recipe: Recipe) -> None:
+    assert plan.place(0, 0, recipe) != plan.place(0, 0, Recipe())
+
+
+@pytest.mark.parametrize("damage", ["", "[]", "{}", '{"predictions": 3}'])
+def test_a_damaged_cell_is_made_again(plan: Plan, damage: str) -> None:
+    run_unit(plan, 0, 0)
+    before = cells(plan)
+    place = plan.place(0, 0, plan.recipes[0])
+    place.write_text(damage)
+    assert read_cell(place) is None
+    run_unit(plan, 0, 0)
+    after = cells(plan)
+    assert after[0] is not None
+    assert before[0] is not None
+    assert after[0].predictions == before[0].predictions
+    assert after[1:] == before[1:]
+
+
+def test_processes_say_what_this_process_says(plan: Plan, tmp_path: Path) -> None:
+    many = dataclasses.replace(
+        plan,
+        folds=tuple(Fold(np.arange(n, n + 40), np.arange(50, 60)) for n in range(6)),
+        recipes=(Recipe(), Recipe(c=0.1), Recipe(head="ridge")),
+    )
+    here = dataclasses.replace(many, results=tmp_path / "here")
+    run_plan(here, Silent(), workers=1)
+    run_plan(many, Silent(), workers=2)
+    for unit in many.units:
+        for recipe in many.recipes:
+            one, other = (read_cell(p.place(*unit, recipe)) for p in (here, many))
+            assert one is not None
+            assert other is not None
+            assert one.predictions == other.predictions
+
+
+def test_a_working_process_that_fails_says_why(plan: Plan) -> None:
+    many = dataclasses.replace(
+        plan,
+        digests=(b"\x99" * 32, *plan.digests[1:]),
+        folds=tuple(Fold(np.arange(n, n + 40), np.arange(50, 60)) for n in range(3)),
+        recipes=tuple(Recipe(c=c) for c in (0.1, 0.2, 0.3, 0.4, 0.5)),
+    )
+    with pytest.raises(OffshelfError) as caught:
+        run_plan(many, Silent(), workers=2)
+    assert "working process" not in str(caught.value)
+
+
+def test_a_reduction_beyond_the_rank_is_a_row_with_a_reason(plan: Plan) -> None:
+    recipe = Recipe(reduction="pca:200")
+    run_unit(dataclasses.replace(plan, recipes=(recipe,)), 0, 0)
+    cell = read_cell(plan.place(0, 0, recipe))
+    assert cell is not None
+    assert cell.predictions == ()
+    assert "200" in cell.problem
+
+
+def test_parts_side_by_side_have_norm_one(plan: Plan) -> None:
+    from offshelf.jobs.compare.cells import training_matrix
+
+    part = plan.views[0].parts[0]
+    several = dataclasses.replace(plan, views=(Stored((part, part)),))
+    matrix = training_matrix(several, 0, 0)
+    assert matrix.shape == (40, 16)
+    assert np.allclose(np.linalg.norm(matrix[:, :8], axis=1), 1, atol=1e-6)
+
+
+def test_a_mirror_image_is_another_source() -> None:
+    part = Part(Source("vgg16"), "pool5", "avg")
+    assert part.mirror.source.mirrored
+    assert not part.source.mirrored

@@ -1,0 +1,77 @@
+"""The plan of requests: tried within a share of the work, remembered for work of that size."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from offshelf.engine import plan as plans
+from offshelf.engine.plan import Plan, candidates, chosen_plan, default_plan, trial
+
+
+@pytest.fixture
+def timed(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
+    """Plans in the order in which they are timed; a clock that each timing moves by a second."""
+    seen: list[Plan] = []
+    monkeypatch.setattr(plans, "_try_compile", lambda _, plan, __: plan)
+
+    def speed(compiled: Plan, plan: Plan) -> float:
+        seen.append(plan)
+        return 100.0 + plan.rows
+
+    monkeypatch.setattr(plans, "_speed", speed)
+    monkeypatch.setattr(plans.time, "perf_counter", lambda: float(len(seen)))
+    monkeypatch.setattr(plans, "_processor", lambda *_: "here")
+    return seen
+
+
+def choose(folder: Path, images: int | None) -> Plan:
+    model: Any = object()
+    return chosen_plan(model, folder, {}, 2, images)
+
+
+def test_little_work_gets_the_default(tmp_path: Path, timed: list[Plan]) -> None:
+    assert choose(tmp_path, 499) == choose(tmp_path, None) == default_plan(2)
+    assert timed == []
+
+
+def test_much_work_times_all_twice_and_remembers(tmp_path: Path, timed: list[Plan]) -> None:
+    best = choose(tmp_path, 10**6)
+    assert timed == [*candidates(2)] * 2
+    assert best.rows == 8
+    assert choose(tmp_path, 10**9) == best
+    assert len(timed) == 8
+
+
+def test_a_trial_ends_when_it_costs_its_share(tmp_path: Path, timed: list[Plan]) -> None:
+    # 3,000 images at 100 a second are 30 s, of which a trial may take 1.5.
+    assert choose(tmp_path, 3000) in candidates(2)[:2]
+    assert timed == [*candidates(2)[:2]]
+    choose(tmp_path, 6000)
+    assert len(timed) == 2
+    choose(tmp_path, 6001)
+    assert len(timed) > 2
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"rows": 0}', '{"rows":4,"streams":2,"threads":2,"images":-1}']
+)
+def test_a_damaged_plan_is_found_again(tmp_path: Path, timed: list[Plan], text: str) -> None:
+    (tmp_path / "plan-here.json").write_text(text)
+    choose(tmp_path, 10**6)
+    assert timed
+    assert json.loads((tmp_path / "plan-here.json").read_text())["images"] is None
+
+
+def test_a_plan_that_cannot_be_compiled_is_left_out(
+    timed: list[Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, *_ = candidates(2)
+    monkeypatch.setattr(plans, "_try_compile", lambda _, plan, __: plan if plan != first else None)
+    best, finished = trial(object(), candidates(2), {}, 10**6)
+    assert finished
+    assert first not in timed
+    assert best in candidates(2)
