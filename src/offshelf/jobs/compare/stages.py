@@ -32,8 +32,10 @@ def chosen_layers(backbone: Backbone, words: tuple[str, ...]) -> tuple[str, ...]
             found += stage_layers(backbone)
         elif word == DEEPEST:
             found.append(deepest_layer(backbone))
-        else:
+        elif backbone.file.spec.covers or word not in dict(backbone.spec.layers):
             backbone.require(word)
+            found.append(word)
+        else:
             found.append(word)
     by_path: dict[str, str] = {}
     for name in found:
@@ -48,6 +50,9 @@ def deepest_layer(backbone: Backbone) -> str:
     >>> deepest_layer(open_backbone("alexnet", weights="random"))
     'penultimate'
     """
+    if not backbone.file.spec.covers and PENULTIMATE in dict(backbone.spec.layers):
+        # Known without building the network, which costs seconds.
+        return PENULTIMATE
     names = [row.name for row in _reached(backbone)]
     return PENULTIMATE if PENULTIMATE in names else names[-1]
 
