@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from offshelf.engine import plan as plans
-from offshelf.engine.plan import Plan, candidates, chosen_plan, default_plan, trial
+from offshelf.engine.plan import Plan, Work, candidates, chosen_plan, default_plan, trial
 
 
 @pytest.fixture
@@ -30,10 +30,24 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
 
 def choose(folder: Path, images: int | None) -> Plan:
     model: Any = object()
-    return chosen_plan(model, folder, {}, 2, images)
+    return chosen_plan(model, folder, {}, 2, Work(images))
 
 
-def test_little_work_gets_the_default(tmp_path: Path, timed: list[Plan]) -> None:
+def test_a_graph_that_cannot_be_reshaped_keeps_its_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> None:
+        raise RuntimeError("fixed")
+
+    monkeypatch.setattr(plans, "with_rows", never)
+    monkeypatch.setattr(plans, "_processor", lambda *_: "here")
+    assert choose(tmp_path, 10) == Plan(4, 2, 2)
+
+
+def test_little_work_gets_the_default(
+    tmp_path: Path, timed: list[Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plans, "with_rows", lambda model, _: model)
     assert choose(tmp_path, 499) == choose(tmp_path, None) == default_plan(2)
     assert timed == []
 
@@ -43,16 +57,16 @@ def test_much_work_times_all_twice_and_remembers(tmp_path: Path, timed: list[Pla
     assert timed == [*candidates(2)] * 2
     assert best.rows == 8
     assert choose(tmp_path, 10**9) == best
-    assert len(timed) == 8
+    assert len(timed) == 2 * len(candidates(2))
 
 
 def test_a_trial_ends_when_it_costs_its_share(tmp_path: Path, timed: list[Plan]) -> None:
-    # 3,000 images at 100 a second are 30 s, of which a trial may take 1.5.
-    assert choose(tmp_path, 3000) in candidates(2)[:2]
+    # 7,000 images at 100 a second are 70 s, of which a trial may take 1.4.
+    assert choose(tmp_path, 7000) in candidates(2)[:2]
     assert timed == [*candidates(2)[:2]]
-    choose(tmp_path, 6000)
+    choose(tmp_path, 14_000)
     assert len(timed) == 2
-    choose(tmp_path, 6001)
+    choose(tmp_path, 14_001)
     assert len(timed) > 2
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from offshelf.backbones.backbone import Backbone
 from offshelf.engine.base import EngineOptions, Tap, Ticket, pad
 from offshelf.engine.graph import graph_folder, load_graph
-from offshelf.engine.plan import Plan, asked_plan, chosen_plan, compile_plan
+from offshelf.engine.plan import Plan, Work, asked_plan, chosen_plan, compile_plan
 from offshelf.errors import EngineError
 
 HINTS = {"fp32": "f32", "int8": "f32", "bf16": "bf16"}
@@ -99,7 +99,8 @@ def _plan(model: Any, folder: Path, settings: dict[str, Any], options: EngineOpt
     threads = options.threads or os.cpu_count() or 1
     if options.batch_size:
         return asked_plan(model, options.batch_size, threads)
-    return chosen_plan(model, folder, settings, threads, options.images)
+    work = Work(options.images, options.precision)
+    return chosen_plan(model, folder, settings, threads, work)
 
 
 def _check_precision(options: EngineOptions) -> None:

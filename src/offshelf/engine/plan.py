@@ -20,15 +20,28 @@ from typing import Any
 import numpy as np
 
 from offshelf import files
-from offshelf.engine.graph import import_openvino, with_rows
+from offshelf.engine.graph import ROWS, import_openvino, with_rows
 
 WORTH_A_TRIAL = 500
 TRIAL_SECONDS = 0.25
 ROUNDS = 2
 # A trial may cost this share of the work that it is to speed up.
-TRIAL_SHARE = 0.05
+TRIAL_SHARE = 0.02
 # A trial that was cut short is good for work up to this many times as large.
 STILL_GOOD = 2
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a plan is for.
+
+    Attributes:
+        images: how many are expected, None where that is not known.
+        precision: of the network.
+    """
+
+    images: int | None
+    precision: str = "fp32"
 
 
 @dataclass(frozen=True)
@@ -46,13 +59,16 @@ class Plan:
     threads: int
 
 
-def default_plan(threads: int) -> Plan:
-    """Return the plan without a trial: two streams of four rows on a small machine.
+def default_plan(threads: int, precision: str = "fp32") -> Plan:
+    """Return the plan without a trial: two streams of few rows on a small machine.
 
-    >>> default_plan(2)
-    Plan(rows=4, streams=2, threads=2)
+    Fewer rows stay in the processor's cache; quick ones of int8 come four at a time.
+
+    >>> default_plan(2), default_plan(2, "int8")
+    (Plan(rows=2, streams=2, threads=2), Plan(rows=4, streams=2, threads=2))
     """
-    return Plan(4, min(threads, max(2, threads // 2)), threads)
+    rows = ROWS if precision == "int8" else 2
+    return Plan(rows, min(threads, max(2, threads // 2)), threads)
 
 
 def asked_plan(model: Any, rows: int, threads: int) -> Plan:
@@ -61,30 +77,34 @@ def asked_plan(model: Any, rows: int, threads: int) -> Plan:
     Most transformers' graphs are fixed to the rows they were converted with, which only
     costs speed: then that is the plan.
     """
-    plan = default_plan(threads)
+    return possible_plan(model, dataclasses.replace(default_plan(threads), rows=rows))
+
+
+def possible_plan(model: Any, plan: Plan) -> Plan:
+    """Return *plan*, with the graph's own rows where it can take no others."""
     try:
-        with_rows(model, rows)
+        with_rows(model, plan.rows)
     except RuntimeError:
-        return plan
-    return dataclasses.replace(plan, rows=rows)
+        return dataclasses.replace(plan, rows=ROWS)
+    return plan
 
 
-def candidates(threads: int) -> tuple[Plan, ...]:
+def candidates(threads: int, precision: str = "fp32") -> tuple[Plan, ...]:
     """Return the plans that a trial compares, the default first.
 
     >>> [(plan.rows, plan.streams) for plan in candidates(2)]
-    [(4, 2), (1, 2), (8, 2), (8, 1)]
+    [(2, 2), (1, 2), (4, 2), (8, 2), (8, 1)]
     """
-    start = default_plan(threads)
+    start = default_plan(threads, precision)
     half = max(1, start.streams // 2)
-    plans = [start, *(Plan(r, start.streams, threads) for r in (1, 8)), Plan(8, half, threads)]
+    plans = [start, *(Plan(r, start.streams, threads) for r in (1, 4, 8)), Plan(8, half, threads)]
     if threads > 2:
         plans += [Plan(1, threads, threads), Plan(4, threads, threads)]
     return tuple(dict.fromkeys(plans))
 
 
 def chosen_plan(
-    model: Any, folder: Path, settings: dict[str, Any], threads: int, images: int | None
+    model: Any, folder: Path, settings: dict[str, Any], threads: int, work: Work
 ) -> Plan:
     """Return the remembered plan for this processor, or find it when that pays.
 
@@ -93,15 +113,16 @@ def chosen_plan(
         folder: where the graph is kept.
         settings: OpenVINO's settings apart from the plan's.
         threads: processor threads to use.
-        images: how many images are expected; a trial is made for 500 and more.
+        work: precision and number of images; a trial is made for 500 and more.
     """
+    images = work.images
     path = folder / f"plan-{_processor(settings, threads)}.json"
     kept = _read(path)
     if kept is not None and (kept[1] is None or (images or 0) <= STILL_GOOD * kept[1]):
         return kept[0]
     if images is None or images < WORTH_A_TRIAL:
-        return default_plan(threads)
-    best, finished = trial(model, candidates(threads), settings, images)
+        return possible_plan(model, default_plan(threads, work.precision))
+    best, finished = trial(model, candidates(threads, work.precision), settings, images)
     document = dataclasses.asdict(best) | {"images": None if finished else images}
     # Not being able to remember only costs the next run a trial.
     with contextlib.suppress(OSError):
