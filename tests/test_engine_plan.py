@@ -16,6 +16,7 @@ from offshelf.engine.plan import Plan, Work, candidates, chosen_plan, default_pl
 def timed(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
     """Plans in the order in which they are timed; a clock that each timing moves by a second."""
     seen: list[Plan] = []
+    monkeypatch.setattr(plans, "with_rows", lambda model, _: model)
     monkeypatch.setattr(plans, "_try_compile", lambda _, plan, __: plan)
 
     def speed(compiled: Plan, plan: Plan) -> float:
@@ -28,8 +29,26 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
     return seen
 
 
-def choose(folder: Path, images: int | None) -> Plan:
-    model: Any = object()
+class Operation:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def get_type_name(self) -> str:
+        return self.name
+
+
+class Graph:
+    """As much of a graph as a plan looks at."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+    def get_ops(self) -> list[Operation]:
+        return [Operation(name) for name in self.names]
+
+
+def choose(folder: Path, images: int | None, *operations: str) -> Plan:
+    model: Any = Graph("Convolution", *operations)
     return chosen_plan(model, folder, {}, 2, Work(images))
 
 
@@ -44,10 +63,19 @@ def test_a_graph_that_cannot_be_reshaped_keeps_its_rows(
     assert choose(tmp_path, 10) == Plan(4, 2, 2)
 
 
-def test_little_work_gets_the_default(
-    tmp_path: Path, timed: list[Plan], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("operation", sorted(plans.ATTENTION))
+def test_attention_never_runs_beside_itself(
+    tmp_path: Path, timed: list[Plan], operation: str
 ) -> None:
-    monkeypatch.setattr(plans, "with_rows", lambda model, _: model)
+    assert choose(tmp_path, 10, operation) == Plan(2, 1, 2)
+    (tmp_path / "plan-here.json").write_text('{"rows": 8, "streams": 2, "threads": 2}')
+    assert choose(tmp_path, 10, operation) == Plan(8, 1, 2)
+    (tmp_path / "plan-here.json").unlink()
+    choose(tmp_path, 10**6, operation)
+    assert {plan.streams for plan in timed} == {1}
+
+
+def test_little_work_gets_the_default(tmp_path: Path, timed: list[Plan]) -> None:
     assert choose(tmp_path, 499) == choose(tmp_path, None) == default_plan(2)
     assert timed == []
 
