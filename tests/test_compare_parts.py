@@ -15,10 +15,11 @@ from offshelf.evaluate.protocol import Fold
 from offshelf.features.store import FeatureStore
 from offshelf.heads.fit import fit_head
 from offshelf.jobs.compare.axes import HeadAxes, NetworkAxes, ProtocolSettings
-from offshelf.jobs.compare.cells import Cell, read_cell, run_unit
+from offshelf.jobs.compare.cells import Cell, read_cell, run_unit, training_matrix
 from offshelf.jobs.compare.costs import Speed, macs_up_to
 from offshelf.jobs.compare.grid import check_size, recipes_of
 from offshelf.jobs.compare.plan import Plan, Recipe, Stored
+from offshelf.jobs.compare.product import product_of
 from offshelf.jobs.compare.running import run_plan
 from offshelf.jobs.compare.stages import chosen_layers, stage_layers
 from offshelf.jobs.compare.views import Part, Source, View, views_of
@@ -80,7 +81,8 @@ def test_flips_need_the_mirror_images_too() -> None:
         ("a:", "the concatenation 'a:' has one part only: name several backbones or layers"),
         (
             "a:x++b",
-            "cannot read the concatenation 'a:x++b': write BACKBONE:LAYER+BACKBONE:LAYER, or all",
+            "cannot read the concatenation 'a:x++b': write BACKBONE:LAYER+BACKBONE:LAYER, "
+            "the same with * for their product, or all",
         ),
         ("a:x+a:x", "the concatenation 'a:x+a:x' names a layer twice"),
         ("+".join(f"a:{n}" for n in range(17)), "has 17 parts: at most 16"),
@@ -311,8 +313,6 @@ def test_a_reduction_beyond_the_rank_is_a_row_with_a_reason(plan: Plan) -> None:
 
 
 def test_parts_side_by_side_have_norm_one(plan: Plan) -> None:
-    from offshelf.jobs.compare.cells import training_matrix
-
     part = plan.views[0].parts[0]
     several = dataclasses.replace(plan, views=(Stored((part, part)),))
     matrix = training_matrix(several, 0, 0)
@@ -324,3 +324,37 @@ def test_a_mirror_image_is_another_source() -> None:
     part = Part(Source("vgg16"), "pool5", "avg")
     assert part.mirror.source.mirrored
     assert not part.source.mirrored
+
+
+def test_a_product_keeps_products_of_inner_products() -> None:
+    draw = np.random.default_rng(0)
+    one, other = (
+        (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+        for rows in (draw.normal(size=(40, 50)) + 1, draw.normal(size=(40, 5000)) + 1)
+    )
+    sketch = product_of([one, other], seed=0)
+    assert sketch.shape == (40, 2048)
+    expected = (one @ one.T) * (other @ other.T)
+    # An entry is a mean over 2,048 signs, so it is off by about 1 / sqrt(2048) and a little.
+    assert np.abs(sketch @ sketch.T - expected).mean() < 2 / np.sqrt(2048)
+    assert np.array_equal(sketch, product_of([one, other], seed=0))
+    assert not np.array_equal(sketch, product_of([one, other], seed=1))
+
+
+def test_a_product_is_another_view(plan: Plan) -> None:
+    part = plan.views[0].parts[0]
+    both = [dataclasses.replace(plan, views=(Stored((part, part), (), p),)) for p in (False, True)]
+    side_by_side, product = (training_matrix(one, 0, 0) for one in both)
+    assert side_by_side.shape == (40, 16)
+    assert product.shape == (40, 2048)
+    assert both[0].place(0, 0, Recipe()) != both[1].place(0, 0, Recipe())
+    again = Plan.from_json(json.loads(json.dumps(both[1].to_json())))
+    assert again.views == both[1].views
+
+
+def test_products_are_named_by_their_sign() -> None:
+    views = views_of(NetworkAxes(("a",)), ("a:first*a:last",), layers)
+    assert views[-1].product
+    assert views[-1].layer == "first * last"
+    with pytest.raises(OffshelfError, match="cannot read the concatenation"):
+        views_of(NetworkAxes(("a",)), ("a:x+a:y*a:z",), layers)

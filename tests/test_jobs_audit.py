@@ -386,5 +386,3 @@ def test_every_pair_of_the_scenes(shared: Path) -> None:
     assert counts.pairs == len(expected) == 18
     assert counts.pairs_across_splits == sum(a[0] != b[0] for a, b in expected) == 11
     assert counts.pairs_with_two_labels == sum(a[1] != b[1] for a, b in expected) == 1
-    stages = ("fingerprints", "duplicates", "labels")
-    assert sum(result.seconds[stage] for stage in stages) < 60

@@ -87,8 +87,9 @@ def _add_networks(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="PARTS",
-        help="also layers side by side: BACKBONE:LAYER+BACKBONE:LAYER, or 'all' for the deepest "
-        "of every backbone; may be given several times",
+        help="also layers side by side: BACKBONE:LAYER+BACKBONE:LAYER (with * their product, "
+        "sketched in 2,048 dimensions), or 'all' for the deepest of every backbone; may be given "
+        "several times",
     )
     group.add_argument(
         "--no-download", action="store_true", help="never fetch weights that are not here"

@@ -24,6 +24,7 @@ from offshelf.heads.fit import decision, fit_prepared
 from offshelf.heads.head import FittedHead, Normalisation
 from offshelf.heads.prepare import prepare
 from offshelf.jobs.compare.plan import Plan, Recipe
+from offshelf.jobs.compare.product import product_of
 
 Matrix = NDArray[np.float32]
 
@@ -154,7 +155,8 @@ def _matrix(plan: Plan, view: int, rows: NDArray[np.int64], mirrored: bool = Fal
     parts = [FeatureStore(plan.root, dict(identity)).read(digests) for identity in identities]
     if len(parts) == 1:
         return parts[0]
-    return np.concatenate([_unit(part) for part in parts], axis=1)
+    units = [_unit(part) for part in parts]
+    return product_of(units, plan.seed) if stored.product else np.concatenate(units, axis=1)
 
 
 def _unit(part: Matrix) -> Matrix:

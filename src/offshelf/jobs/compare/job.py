@@ -139,6 +139,7 @@ def make_plan(
         Stored(
             tuple(found[part.source].identity(part) for part in view.parts),
             tuple(found[part.source].identity(part) for part in view.needs[len(view.parts) :]),
+            view.product,
         )
         for view in work.views
     )

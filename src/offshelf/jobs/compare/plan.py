@@ -50,14 +50,18 @@ class Stored:
     Attributes:
         parts: identity of each store; the parts stand side by side.
         mirrors: the same of the mirror images; () where test images are not flipped.
+        product: whether the parts are multiplied instead.
     """
 
     parts: tuple[Mapping[str, Any], ...]
     mirrors: tuple[Mapping[str, Any], ...] = ()
+    product: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
-        return {"parts": list(self.parts), "mirrors": list(self.mirrors)}
+        document = {"parts": list(self.parts), "mirrors": list(self.mirrors)}
+        # Results that are older than products keep their names.
+        return document | ({"product": True} if self.product else {})
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +145,10 @@ class Plan:
             np.array(document["targets"], np.int64),
             tuple(document["classes"]),
             tuple(_fold(fold) for fold in document["folds"]),
-            tuple(Stored(tuple(v["parts"]), tuple(v["mirrors"])) for v in document["views"]),
+            tuple(
+                Stored(tuple(v["parts"]), tuple(v["mirrors"]), v.get("product", False))
+                for v in document["views"]
+            ),
             tuple(Recipe(**recipe) for recipe in document["recipes"]),
             document["seed"],
         )

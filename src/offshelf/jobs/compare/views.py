@@ -1,4 +1,4 @@
-"""Views: what a head is trained on. A layer of a backbone, or several side by side."""
+"""Views: what a head is trained on. A layer of a backbone, or several of them together."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from offshelf.errors import LayerError, OffshelfError
 from offshelf.jobs.compare.axes import ALL, DEEPEST, NetworkAxes
 
 MAX_PARTS = 16
+PRODUCT = "*"
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,12 @@ class Part:
 
 @dataclass(frozen=True)
 class View:
-    """Parts side by side, each of Euclidean norm 1 where there are several.
+    """Parts side by side or multiplied, each of Euclidean norm 1 where there are several.
 
     Attributes:
         parts: at least one.
         flips: whether the scores of a test image and its mirror image are averaged.
+        product: whether the parts are multiplied, see :mod:`.product`.
 
     >>> part = Part(Source("vgg16"), "pool5", "avg")
     >>> View((part, dataclasses.replace(part, layer="pool4"))).layer
@@ -63,6 +65,7 @@ class View:
 
     parts: tuple[Part, ...]
     flips: bool = False
+    product: bool = False
 
     @property
     def backbone(self) -> str:
@@ -74,7 +77,7 @@ class View:
         """The layers; of several backbones with their names."""
         several = len({part.source.backbone for part in self.parts}) > 1
         names = [f"{p.source.backbone}:{p.layer}" if several else p.layer for p in self.parts]
-        return " + ".join(names)
+        return (" * " if self.product else " + ").join(names)
 
     @property
     def pooling(self) -> str:
@@ -116,8 +119,8 @@ def views_of(axes: NetworkAxes, concat: Sequence[str], layers: Layers) -> tuple[
 
     Args:
         axes: what varies.
-        concat: ``all`` (the deepest layer of every backbone), or parts joined by ``+``,
-            each a backbone and perhaps ``:layer``.
+        concat: ``all`` (the deepest layer of every backbone), or parts joined by ``+`` (side
+            by side) or ``*`` (their product), each a backbone and perhaps ``:layer``.
         layers: says which layers some words stand for in a source.
 
     Raises:
@@ -140,7 +143,7 @@ def views_of(axes: NetworkAxes, concat: Sequence[str], layers: Layers) -> tuple[
                 for name in layers(one, (layer,))
             )
             _check_parts(text, parts)
-            views += [View(parts, flip) for flip in flips]
+            views += [View(parts, flip, PRODUCT in text) for flip in flips]
     return tuple(dict.fromkeys(views))
 
 
@@ -169,10 +172,12 @@ def _sources(axes: NetworkAxes) -> list[Source]:
 def _read(text: str, axes: NetworkAxes) -> list[tuple[str, str]]:
     if text == ALL:
         return [(name, DEEPEST) for name in dict.fromkeys(axes.backbones)]
-    pairs = [part.strip().partition(":") for part in text.split("+")]
-    if not all(name for name, _, _ in pairs):
+    sign = PRODUCT if PRODUCT in text else "+"
+    pairs = [part.strip().partition(":") for part in text.split(sign)]
+    if not all(name for name, _, _ in pairs) or (sign == PRODUCT and "+" in text):
         raise OffshelfError(
-            f"cannot read the concatenation {text!r}: write BACKBONE:LAYER+BACKBONE:LAYER, or all"
+            f"cannot read the concatenation {text!r}: write BACKBONE:LAYER+BACKBONE:LAYER, "
+            "the same with * for their product, or all"
         )
     return [(name, layer or DEEPEST) for name, _, layer in pairs]
 
