@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from offshelf.jobs.compare.job import CompareSettings
     from offshelf.jobs.compare.result import Comparison
 
-SUMMARY = "measure which backbone, layer and head do best, and whether it is real"
+SUMMARY = "measure which backbone, layer and head do best, beyond chance"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

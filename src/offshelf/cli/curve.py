@@ -13,7 +13,7 @@ from offshelf.cli.pictures import check_picture, say_written
 if TYPE_CHECKING:
     from offshelf.jobs.curve import CurveResult
 
-SUMMARY = "measure how accuracy grows with images, and how many more would help"
+SUMMARY = "measure how many more images would help, and how much"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
