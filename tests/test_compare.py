@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,14 @@ import pytest
 import offshelf
 from offshelf.cli.main import main
 from offshelf.engine.base import EngineOptions
-from offshelf.errors import DataError, LayerError, OffshelfError
+from offshelf.errors import DataError, HeadError, LayerError, MissingExtraError, OffshelfError
 from offshelf.evaluate.metrics import wilson
 from offshelf.evaluate.significance import holm, mcnemar
-from offshelf.jobs.compare import cells, running
+from offshelf.jobs.compare import cells, costs, running
 from offshelf.jobs.compare.axes import HeadAxes, NetworkAxes, ProtocolSettings
 from offshelf.jobs.compare.job import CompareSettings, compare
-from offshelf.jobs.compare.result import Comparison
+from offshelf.jobs.compare.pictures import available, picture
+from offshelf.jobs.compare.result import Comparison, check_pictures
 from offshelf.jobs.fit import fit
 from offshelf.jobs.settings import FeatureSettings, HeadSettings, RunSettings
 from offshelf.progress import Silent
@@ -414,3 +416,94 @@ def test_wrong_options_are_one_line(
     assert code == 2
     assert text in said
     assert "Traceback" not in said
+
+
+def test_a_damaged_record_of_speed_is_made_again(scenes: Path, tmp_path: Path) -> None:
+    before = compare(scenes, run=apart(tmp_path))
+    (place,) = (tmp_path / "compiled").glob("speed-*.json")
+    for text in ("", "{}", "[]"):
+        place.write_text(text)
+        again = compare(scenes, run=apart(tmp_path))
+        assert again.best.cost is not None
+        assert again.best.cost.ms_per_image is not None
+        assert again.best.cost.ms_per_image > 0
+        assert figures(again) == figures(before)
+        assert json.loads(place.read_text())["ms"] > 0
+
+
+def test_copies_are_no_reason_to_time_again(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("the network was timed once more")
+
+    monkeypatch.setattr(costs, "take_sample", never)
+    data = tmp_path / "copies"
+    shutil.copytree(scenes, data)
+    source = data / "train" / "checks" / "0.png"
+    shutil.copy(source, source.with_name("copy.png"))
+    found = compare(data, run=apart(tmp_path / "cache"))
+    assert found.best.cost is not None
+    assert found.best.cost.ms_per_image is not None
+
+
+def test_groups_stay_on_one_side(scenes: Path) -> None:
+    by_number = ProtocolSettings("k-fold", folds=3, groups=r"(\d)\.png$")
+    found = compare(scenes, CompareSettings(protocol=by_number))
+    assert found.best.score is not None
+    assert len(found.best.score.accuracies) == 3
+    with pytest.raises(DataError) as caught:
+        compare(scenes, CompareSettings(protocol=ProtocolSettings(groups=r"(\d)\.png$")))
+    assert "on both sides" in str(caught.value)
+
+
+def test_no_usable_image_is_one_line(scenes: Path, tmp_path: Path) -> None:
+    for name, split, text in (
+        ("all", "*", "none of the images can be used; 'offshelf audit' says why"),
+        ("test", "test", "none of the test images can be used; 'offshelf audit' says why"),
+        ("train", "train", "none of the training images can be used; 'offshelf audit' says why"),
+    ):
+        data = tmp_path / name
+        shutil.copytree(scenes, data)
+        for path in data.glob(f"{split}/*/*.png"):
+            path.write_bytes(b"no image")
+        with pytest.raises(DataError) as caught:
+            compare(data)
+        assert str(caught.value) == text
+
+
+def test_pictures_go_into_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OffshelfError) as caught:
+        check_pictures(tmp_path / "file")
+    assert str(caught.value) == f"{tmp_path / 'file'}: is a file; name a folder for the pictures"
+
+
+def test_costs_that_are_not_known_cannot_be_drawn(result: Comparison) -> None:
+    rows = [
+        dataclasses.replace(row, cost=dataclasses.replace(row.cost, ms_per_image=None))
+        for row in result.rows
+        if row.cost
+    ]
+    with pytest.raises(OffshelfError) as caught:
+        picture(rows, "cost")
+    assert str(caught.value) == "the picture 'cost' needs the speed of the networks"
+    assert "cost" not in available(rows)
+
+
+def test_frames_say_what_they_need(result: Comparison, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(MissingExtraError) as caught:
+        result.to_frame()
+    assert str(caught.value) == (
+        "to_frame (pandas) needs an optional part: pip install 'offshelf[frames]'"
+    )
+
+
+def test_results_that_vanish_are_said(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("offshelf.jobs.compare.job.run_plan", lambda *_: None)
+    with pytest.raises(HeadError) as caught:
+        compare(scenes, CompareSettings(heads=HeadAxes(cs=(0.123,))))
+    assert str(caught.value) == (
+        "a result vanished while it was needed: run the same command again"
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from offshelf.errors import HeadError, LayerError, OffshelfError
 from offshelf.evaluate.protocol import Fold
 from offshelf.features.store import FeatureStore
 from offshelf.heads.fit import fit_head
+from offshelf.jobs.compare import running
 from offshelf.jobs.compare.axes import HeadAxes, NetworkAxes, ProtocolSettings
 from offshelf.jobs.compare.cells import Cell, read_cell, run_unit, training_matrix
 from offshelf.jobs.compare.costs import Speed, macs_up_to
@@ -300,7 +302,21 @@ def test_a_working_process_that_fails_says_why(plan: Plan) -> None:
     )
     with pytest.raises(OffshelfError) as caught:
         run_plan(many, Silent(), workers=2)
-    assert "working process" not in str(caught.value)
+    assert str(caught.value).endswith("1 rows are not in the store")
+
+
+def test_a_working_process_that_is_killed_is_said(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = dataclasses.replace(
+        plan,
+        folds=tuple(Fold(np.arange(n, n + 40), np.arange(50, 60)) for n in range(3)),
+        recipes=tuple(Recipe(c=c) for c in (0.1, 0.2, 0.3, 0.4, 0.5)),
+    )
+    monkeypatch.setattr(running.sys, "executable", shutil.which("false"))
+    with pytest.raises(OffshelfError) as caught:
+        run_plan(many, Silent(), workers=2)
+    assert str(caught.value) == "a working process ended: killed"
 
 
 def test_a_reduction_beyond_the_rank_is_a_row_with_a_reason(plan: Plan) -> None:

@@ -31,25 +31,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "both splits or under two labels",
     )
     options.add_backbone(parser)
-    parser.add_argument(
-        "-l",
-        "--layer",
-        default="penultimate",
-        metavar="NAME",
-        help="see 'offshelf layers' (%(default)s)",
-    )
-    parser.add_argument(
-        "--pooling", default="avg", metavar="NAME", help="flatten, avg, max or gem (%(default)s)"
-    )
+    options.add_layer(parser)
     _add_bounds(parser)
     options.add_seed(parser)
-    parser.add_argument(
-        "--test-size",
-        type=float,
-        default=0.25,
-        metavar="SHARE",
-        help="share of images to test on where DATA has no split of its own (%(default)s)",
-    )
+    options.add_test_size(parser)
     options.add_engine(parser)
     options.add_output(parser)
 

@@ -148,13 +148,7 @@ def _add_protocol(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--splits", metavar="FILE", help="use the splits of this file")
     group.add_argument("--write-splits", metavar="FILE", help="write the splits (.json or .csv)")
-    group.add_argument(
-        "--test-size",
-        type=float,
-        default=0.25,
-        metavar="SHARE",
-        help="share of images to test on where DATA has no split of its own (%(default)s)",
-    )
+    options.add_test_size(group)
     options.add_seed(parser)
 
 

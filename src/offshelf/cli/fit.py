@@ -22,26 +22,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "-o", "--out", metavar="MODEL", help="write the model to this .offshelf file"
     )
     options.add_backbone(parser)
-    parser.add_argument(
-        "-l",
-        "--layer",
-        default="penultimate",
-        metavar="NAME",
-        help="see 'offshelf layers' (%(default)s)",
-    )
-    parser.add_argument(
-        "--pooling", default="avg", metavar="NAME", help="flatten, avg, max or gem (%(default)s)"
-    )
+    options.add_layer(parser)
     heads.add_head(parser)
     probabilities.add_probabilities(parser)
     options.add_seed(parser)
-    parser.add_argument(
-        "--test-size",
-        type=float,
-        default=0.25,
-        metavar="SHARE",
-        help="share of images to test on where DATA has no split of its own (%(default)s)",
-    )
+    options.add_test_size(parser)
     parser.add_argument(
         "--samples",
         type=options.whole_number(0, 16),

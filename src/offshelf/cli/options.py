@@ -83,6 +83,31 @@ def add_backbone(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_layer(parser: argparse.ArgumentParser) -> None:
+    """Add which features of the network."""
+    parser.add_argument(
+        "-l",
+        "--layer",
+        default="penultimate",
+        metavar="NAME",
+        help="see 'offshelf layers' (%(default)s)",
+    )
+    parser.add_argument(
+        "--pooling", default="avg", metavar="NAME", help="flatten, avg, max or gem (%(default)s)"
+    )
+
+
+def add_test_size(parser: argparse._ActionsContainer) -> None:
+    """Add how much is held out of data without a split."""
+    parser.add_argument(
+        "--test-size",
+        type=float,
+        default=0.25,
+        metavar="SHARE",
+        help="share of images to test on where DATA has no split of its own (%(default)s)",
+    )
+
+
 def add_weights(parser: argparse._ActionsContainer) -> None:
     """Add where the weights come from."""
     parser.add_argument(

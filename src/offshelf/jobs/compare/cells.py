@@ -22,7 +22,7 @@ from offshelf.evaluate.protocol import Fold
 from offshelf.features.store import FeatureStore
 from offshelf.heads.fit import decision, fit_prepared
 from offshelf.heads.head import FittedHead, Normalisation
-from offshelf.heads.prepare import prepare
+from offshelf.heads.prepare import Preparation, apply, prepare
 from offshelf.jobs.compare.plan import Plan, Recipe
 from offshelf.jobs.compare.product import product_of
 
@@ -155,10 +155,5 @@ def _matrix(plan: Plan, view: int, rows: NDArray[np.int64], mirrored: bool = Fal
     parts = [FeatureStore(plan.root, dict(identity)).read(digests) for identity in identities]
     if len(parts) == 1:
         return parts[0]
-    units = [_unit(part) for part in parts]
+    units = [apply(Preparation("l2", "none", {}), part) for part in parts]
     return product_of(units, plan.seed) if stored.product else np.concatenate(units, axis=1)
-
-
-def _unit(part: Matrix) -> Matrix:
-    norms = np.linalg.norm(part, axis=1, keepdims=True)
-    return np.asarray(part / np.where(norms == 0, 1, norms), np.float32)

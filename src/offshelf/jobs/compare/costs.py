@@ -6,6 +6,7 @@ gets the share that its multiply-accumulates have.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -23,8 +24,6 @@ from offshelf.jobs.forecast import speed
 from offshelf.jobs.sample import SampleRequest, take_sample
 from offshelf.jobs.settings import FeatureSettings, RunSettings
 
-# A pass over fewer images than this says little about speed.
-ENOUGH = 200
 SAMPLED = 512
 
 
@@ -50,17 +49,32 @@ def speed_of(source: Source, extracted: Extracted, table: ImageTable, run: RunSe
     paths = [kind.path for kind in extracted.kinds.values()]
     macs = {path: macs_up_to(extracted.backbone, path) for path in paths}
     place = _record(extracted, max(macs, key=lambda path: macs[path]), run)
-    done, ms = extracted.extraction.computed, None
-    if done >= min(ENOUGH, len(table)) and done == len(extracted.extraction.ok):
-        ms = 1000 * extracted.extraction.seconds["extract"] / done
-    elif place.is_file():
-        ms = float(json.loads(place.read_text())["ms"])
-    else:
-        ms = _sampled(source, extracted, table, run)
+    ms = _seen(extracted) or _recorded(place) or _sampled(source, extracted, table, run)
     if ms is None:
         return Speed(0.0, macs)
-    files.write_json(place, {"ms": ms})
+    # Not being able to remember only costs the next comparison a sample.
+    with contextlib.suppress(OSError):
+        files.write_json(place, {"ms": ms})
     return Speed(ms, macs)
+
+
+def _seen(extracted: Extracted) -> float | None:
+    """Return what the extraction took, if all of its images went through the network.
+
+    Of images with the same bytes only one does.
+    """
+    extraction = extracted.extraction
+    new = len({row.digest for row in extraction.rows if row.status == "ok"})
+    if not new or extraction.computed < new:
+        return None
+    return 1000 * extraction.seconds["extract"] / extraction.computed
+
+
+def _recorded(place: Path) -> float | None:
+    try:
+        return float(json.loads(place.read_text())["ms"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def milliseconds(

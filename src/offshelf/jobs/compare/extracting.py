@@ -15,17 +15,14 @@ from offshelf.engine.base import EngineOptions
 from offshelf.errors import BackboneError, DataError
 from offshelf.features.extract import Extraction, extract
 from offshelf.features.kind import FeatureKind, feature_kinds
-from offshelf.features.store import FeatureStore
 from offshelf.jobs.announce import Announcing
 from offshelf.jobs.classify import without_normalisation
 from offshelf.jobs.compare.stages import chosen_layers
 from offshelf.jobs.compare.views import Part, Source, View
-from offshelf.jobs.precision import settled
+from offshelf.jobs.precision import AUTO, settled
 from offshelf.jobs.settings import RunSettings
 from offshelf.predict import note_untrained
 from offshelf.progress import Progress
-
-AUTO = "auto"
 
 
 class Networks:
@@ -99,10 +96,6 @@ class Extracted:
         """Return what decides the numbers of *part*, the key of its store."""
         engine = self.extraction.engine.split()[0]
         return self.kinds[part].identity(self.backbone, engine, self.options.precision_key)
-
-    def store(self, part: Part) -> FeatureStore:
-        """Return the store of *part*."""
-        return self.extraction.stores[self.kinds[part]]
 
 
 def extract_all(

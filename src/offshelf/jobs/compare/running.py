@@ -89,8 +89,8 @@ def _apart(plan: Plan, units: Sequence[Unit], count: int, progress: Progress) ->
         place = Path(folder) / "plan.json"
         files.write_json(place, plan.to_json())
         threads = [
-            threading.Thread(target=_feed, args=(place, waiting, done, failures))
-            for _ in range(count)
+            threading.Thread(target=_feed, args=(place, number, waiting, done, failures))
+            for number in range(count)
         ]
         for thread in threads:
             thread.start()
@@ -106,6 +106,7 @@ def _apart(plan: Plan, units: Sequence[Unit], count: int, progress: Progress) ->
 
 def _feed(
     place: Path,
+    number: int,
     waiting: queue.SimpleQueue[Unit],
     done: Callable[[Unit], None],
     failures: list[str],
@@ -113,18 +114,23 @@ def _feed(
     """Give units to one process until none is left or something failed anywhere."""
     command = [sys.executable, "-m", "offshelf.jobs.compare.worker", str(place)]
     environment = os.environ | _ONE_THREAD | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    with subprocess.Popen(  # noqa: S603 - our own module, our own file
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-    ) as process:
+    # A file: a pipe that nobody reads would stop a process that says much.
+    said = place.with_name(f"said-{number}.txt")
+    with (
+        said.open("w") as complaints,
+        subprocess.Popen(  # noqa: S603 - our own module, our own file
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            text=True,
+            env=environment,
+        ) as process,
+    ):
         try:
             while not failures:
                 unit = waiting.get_nowait()
-                answer = _ask(process, unit)
+                answer = _ask(process, unit, said)
                 if "error" in answer:
                     failures.append(answer["error"])
                 else:
@@ -135,10 +141,10 @@ def _feed(
             process.communicate()
 
 
-def _ask(process: subprocess.Popen[str], unit: Unit) -> dict[str, str]:
-    given, answers, complaints = process.stdin, process.stdout, process.stderr
-    if given is None or answers is None or complaints is None:
-        raise RuntimeError("a working process needs its three streams")
+def _ask(process: subprocess.Popen[str], unit: Unit, said: Path) -> dict[str, str]:
+    given, answers = process.stdin, process.stdout
+    if given is None or answers is None:
+        raise RuntimeError("a working process needs its streams")
     try:
         given.write(json.dumps(unit) + "\n")
         given.flush()
@@ -148,8 +154,9 @@ def _ask(process: subprocess.Popen[str], unit: Unit) -> dict[str, str]:
     if line:
         answer: dict[str, str] = json.loads(line)
         return answer
-    said = (complaints.read() or "").strip().splitlines()
-    return {"error": f"a working process ended: {said[-1] if said else 'killed'}"}
+    process.wait()
+    lines = said.read_text(errors="replace").strip().splitlines()
+    return {"error": f"a working process ended: {lines[-1] if lines else 'killed'}"}
 
 
 def _processes(plan: Plan) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from offshelf import files
 from offshelf.evaluate.transfer import Transfer, transfer_scores
-from offshelf.heads.prepare import apply, fit_preparation
+from offshelf.heads.prepare import Preparation, apply
 from offshelf.jobs.compare.cells import training_matrix
 from offshelf.jobs.compare.plan import Plan, Recipe
 from offshelf.progress import Progress
@@ -37,7 +37,7 @@ def transfer_of(plan: Plan, progress: Progress) -> dict[int, Transfer]:
 
 def _scores(plan: Plan, view: int) -> Transfer:
     rows = training_matrix(plan, view, 0)
-    scaled = apply(fit_preparation(rows, "l2"), rows)
+    scaled = apply(Preparation("l2", "none", {}), rows)
     return transfer_scores(scaled, plan.targets[plan.folds[0].train])
 
 
