@@ -48,7 +48,7 @@ class Graph:
 
 
 def choose(folder: Path, images: int | None, *operations: str) -> Plan:
-    model: Any = Graph("Convolution", *operations)
+    model: Any = Graph("Relu", *operations)
     return chosen_plan(model, folder, {}, 2, Work(images))
 
 

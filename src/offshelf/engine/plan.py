@@ -21,6 +21,7 @@ import numpy as np
 
 from offshelf import files
 from offshelf.engine.graph import ROWS, import_openvino, with_rows
+from offshelf.engine.winograd.rewrite import rewritten, suits
 
 # Two attentions at once now and then give wrong numbers in OpenVINO 2026.4 (about one process
 # in ten with vit_b_16); one after the other never did.
@@ -87,6 +88,9 @@ def possible_plan(model: Any, plan: Plan) -> Plan:
     """Return *plan* as the graph can take it: perhaps with its own rows, or in one stream."""
     if any(op.get_type_name() in ATTENTION for op in model.get_ops()):
         plan = dataclasses.replace(plan, streams=1)
+    elif suits(model):
+        # A chain of convolutions runs in the thread of its stream.
+        plan = dataclasses.replace(plan, streams=plan.threads)
     try:
         with_rows(model, plan.rows)
     except RuntimeError:
@@ -178,7 +182,10 @@ def compile_plan(model: Any, plan: Plan, settings: dict[str, Any]) -> Any:
     """Return *model* compiled for the processor under *plan*."""
     own = {"NUM_STREAMS": plan.streams, "INFERENCE_NUM_THREADS": plan.threads}
     core = import_openvino().Core()
-    return core.compile_model(with_rows(model, plan.rows), "CPU", settings | own)
+    sized = with_rows(model, plan.rows)
+    if settings.get("INFERENCE_PRECISION_HINT") == "f32" and suits(sized):
+        sized = rewritten(sized)
+    return core.compile_model(sized, "CPU", settings | own)
 
 
 def _try_compile(model: Any, plan: Plan, settings: dict[str, Any]) -> Any:

@@ -1,0 +1,148 @@
+"""Convolutions one after the other, with room to work in that is used again."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offshelf.engine.winograd import compiled
+from offshelf.engine.winograd.layout import OUT, POINTS
+from offshelf.engine.winograd.weights import aligned, aligned_empty, packed
+
+Floats = NDArray[np.float32]
+# Transformed weights above this do not stay in the cache: then many tiles share a pass.
+CACHED = 12_000_000
+MANY_TILES, FEW_TILES = 196, 14
+
+
+@dataclasses.dataclass(frozen=True)
+class Convolution:
+    """A 3 x 3 convolution with stride 1 and a border of one zero, and what follows it.
+
+    Attributes:
+        weights: float32, K x C x 3 x 3; C and K multiples of what :func:`fits` says.
+        bias: float32, K.
+        relu: negative results become 0.
+        pool: the largest of each 2 x 2 is taken; an odd last row or column is left out.
+    """
+
+    weights: Floats
+    bias: Floats
+    relu: bool = True
+    pool: bool = False
+
+
+def fits(channels: int, depth: int) -> bool:
+    """Return whether this processor can convolve *depth* into *channels* channels."""
+    found = compiled.registers()
+    return found is not None and not (channels % found.panel or depth % found.width)
+
+
+class _Step:
+    """A convolution at one size of images."""
+
+    def __init__(self, convolution: Convolution, height: int, width: int) -> None:
+        self.channels, self.depth = convolution.weights.shape[:2]
+        self.rows, self.columns = -(-height // OUT), -(-width // OUT)
+        share = 2 if convolution.pool else 1
+        self.height, self.width = height // share, width // share
+        # What the tiles write, which may be more than the image.
+        self.written = (OUT * self.rows // share, OUT * self.columns // share)
+        self._weights, self._bias = packed(convolution.weights), aligned(convolution.bias)
+        self._function = compiled.function(convolution.pool)
+        self._floor = 0.0 if convolution.relu else float("-inf")
+        self._block = MANY_TILES if self._weights.nbytes > CACHED else FEW_TILES
+
+    def run(self, frame: Floats, result: Floats, room: _Room) -> None:
+        transformed = room.take("transformed", (POINTS, self._block, self.depth))
+        multiplied = room.take("multiplied", (POINTS, self._block, self.channels))
+        arrays = (frame, self._weights, self._bias, result, transformed, multiplied)
+        self._function(
+            *(array.ctypes.data for array in arrays),
+            self._floor,
+            *(len(frame), self.rows, self.columns, self.depth, self.channels),
+            *(*frame.shape[1:3], *result.shape[1:3], self._block),
+        )
+        _clear_border(result, self.height, self.width)
+
+
+class Chain:
+    """Runs convolutions on images, channels last.
+
+    Args:
+        convolutions: in order; each takes the channels that the one before gives.
+        height: of the input, pixels.
+        width: of the input, pixels.
+
+    >>> one = Convolution(np.ones((32, 32, 3, 3), np.float32), np.zeros(32, np.float32))
+    >>> out = np.empty((1, 5, 5, 32), np.float32)
+    >>> Chain([one], 5, 5).run(np.ones((1, 5, 5, 32), np.float32), out)
+    >>> float(out[0, 2, 2, 0].round(3)), float(out[0, 0, 0, 0].round(3))
+    (288.0, 128.0)
+    """
+
+    def __init__(self, convolutions: Sequence[Convolution], height: int, width: int) -> None:
+        self._height, self._width = height, width
+        self._steps: list[_Step] = []
+        for convolution in convolutions:
+            self._steps.append(_Step(convolution, height, width))
+            height, width = self._steps[-1].height, self._steps[-1].width
+        self.shape = (height, width, self._steps[-1].channels)
+        self._frames = self._sizes()
+        self._rooms: list[_Room] = []
+
+    def run(self, images: Floats, out: Floats) -> None:
+        """Write the result for *images* to *out*; several threads may run at once.
+
+        Args:
+            images: float32, N x height x width x C.
+            out: float32, N x ``shape``.
+        """
+        try:
+            room = self._rooms.pop()
+        except IndexError:
+            room = _Room()
+        frame = room.take("frame 0", (len(images), *self._frames[0]))
+        frame[:, 1 : self._height + 1, 1 : self._width + 1] = images
+        _clear_border(frame, self._height, self._width)
+        for i, step in enumerate(self._steps, 1):
+            result = room.take(f"frame {i % 2}", (len(images), *self._frames[i]))
+            step.run(frame, result, room)
+            frame = result
+        height, width, _ = self.shape
+        out[:] = frame[:, 1 : height + 1, 1 : width + 1]
+        self._rooms.append(room)
+
+    def _sizes(self) -> list[tuple[int, int, int]]:
+        """Return height, width and channels of the frames: for what is written and read."""
+        written = [(self._height, self._width), *(step.written for step in self._steps)]
+        read = [(OUT * step.rows, OUT * step.columns) for step in self._steps] + [(0, 0)]
+        channels = [self._steps[0].depth, *(step.channels for step in self._steps)]
+        return [
+            (max(w[0], r[0]) + 2, max(w[1], r[1]) + 2, c)
+            for w, r, c in zip(written, read, channels, strict=True)
+        ]
+
+
+class _Room:
+    """Memory by name, as large as was ever needed."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, Floats] = {}
+
+    def take(self, name: str, shape: tuple[int, ...]) -> Floats:
+        size = int(np.prod(shape))
+        if name not in self._parts or self._parts[name].size < size:
+            self._parts[name] = aligned_empty(size)
+        return self._parts[name][:size].reshape(shape)
+
+
+def _clear_border(frame: Floats, height: int, width: int) -> None:
+    """Set what lies around the image to 0, the convolution's border among it."""
+    frame[:, 0] = 0
+    frame[:, height + 1 :] = 0
+    frame[:, :, 0] = 0
+    frame[:, :, width + 1 :] = 0

@@ -1,0 +1,167 @@
+"""The convolution as an LLVM function: tiles in, 36 matrix products, tiles out.
+
+Every output is one fixed sequence of operations, whatever is computed beside it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+
+from offshelf.engine.winograd.emit import FLOAT, INDEX, Emitter, Tile
+from offshelf.engine.winograd.layout import (
+    BACK,
+    INTO,
+    NUMBERS,
+    OUT,
+    POINTERS,
+    POINTS,
+    SIDE,
+    VECTORS,
+    Registers,
+)
+
+
+def convolution(module: Any, name: str, pool: bool, registers: Registers) -> None:
+    """Add the function *name* to *module*; its arguments are ``POINTERS``, floor, ``NUMBERS``.
+
+    It convolves *images* frames x, writes the larger of the result and floor, and with
+    *pool* the largest of each 2 x 2. Frames are channels last, with a border of one pixel;
+    of x they hold 4 rows + 2 by 4 columns + 2 pixels or more. At a time *block* tiles are
+    computed, in room for 36 x block x depth and 36 x block x channels numbers.
+    """
+    pointer = FLOAT.as_pointer()
+    kinds = [pointer] * len(POINTERS) + [FLOAT] + [INDEX] * len(NUMBERS)
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), name)
+    _Writer(Emitter(function, registers.width), function.args, pool, registers).write()
+
+
+class _Writer:
+    def __init__(self, emit: Emitter, args: Any, pool: bool, registers: Registers) -> None:
+        self.emit, self.pool, self.registers = emit, pool, registers
+        named = dict(zip((*POINTERS, "floor", *NUMBERS), args, strict=True))
+        self.p = {name: named[name] for name in POINTERS}
+        self.n = {name: named[name] for name in NUMBERS}
+        self.floor = emit.everywhere(named["floor"])
+
+    def write(self) -> None:
+        emit, n = self.emit, self.n
+        count = emit.product(n["images"], n["rows"], n["columns"])
+        with emit.loop(count, n["block"]) as start:
+            number = emit.smaller(n["block"], emit.builder.sub(count, start))
+            odd = emit.divide(number, 2)[1]
+            padded = emit.sum(number, odd)
+            with emit.loop(number) as t:
+                self._tile_into(start, t, padded)
+            with emit.loop(POINTS) as point:
+                self._multiply(point, padded)
+            with emit.loop(number) as t:
+                self._tile_out(start, t, padded)
+        emit.builder.ret_void()
+
+    def _place(self, tile: Any) -> tuple[Any, Any, Any]:
+        """Return image, row and column of a tile."""
+        image, place = self.emit.divide(tile, self.emit.product(self.n["rows"], self.n["columns"]))
+        return image, *self.emit.divide(place, self.n["columns"])
+
+    def _tile_into(self, start: Any, t: Any, padded: Any) -> None:
+        emit, depth = self.emit, self.n["depth"]
+        image, row, column = self._place(emit.sum(start, t))
+        line = emit.product(self.n["x_width"], depth)
+        above = emit.sum(emit.product(image, self.n["x_height"]), emit.product(OUT, row))
+        source = emit.at(self.p["x"], emit.product(above, line), emit.product(OUT, column, depth))
+        target = emit.at(self.p["transformed"], emit.product(t, depth))
+        plane = emit.product(padded, depth)
+        with emit.loop(depth, emit.width) as c:
+            pixels = self._load(emit.at(source, c), line, depth)
+            points = emit.two_sided(INTO, pixels)
+            self._store(points, emit.at(target, c), emit.product(SIDE, plane), plane)
+
+    def _multiply(self, point: Any, padded: Any) -> None:
+        emit, depth, channels = self.emit, self.n["depth"], self.n["channels"]
+        panel = self.registers.panel
+        left = emit.at(self.p["transformed"], emit.product(point, padded, depth))
+        right = emit.at(self.p["weights"], emit.product(point, depth, channels))
+        out = emit.at(self.p["multiplied"], emit.product(point, padded, channels))
+        with emit.loop(channels, panel) as column:
+            columns = emit.at(right, emit.product(column, depth))
+            done: Any = INDEX(0)
+            for rows in self.registers.rows:
+                blocks = emit.divide(emit.builder.sub(padded, done), rows)[0]
+                with emit.loop(emit.product(blocks, rows), rows) as t:
+                    row = emit.sum(done, t)
+                    lines = emit.at(left, emit.product(row, depth))
+                    place = emit.at(out, emit.product(row, channels), column)
+                    self._block(rows, lines, columns, place)
+                done = emit.sum(done, emit.product(blocks, rows))
+
+    def _block(self, rows: int, left: Any, right: Any, out: Any) -> None:
+        """Write the product of *rows* rows with a panel: sums stay in registers."""
+        emit, builder, depth = self.emit, self.emit.builder, self.n["depth"]
+        lines = [emit.at(left, emit.product(r, depth)) for r in range(rows)]
+        before, body = builder.block, builder.append_basic_block("depth")
+        after = builder.append_basic_block("product")
+        builder.branch(body)
+        builder.position_at_end(body)
+        k = builder.phi(INDEX)
+        sums = [[builder.phi(emit.vector) for _ in range(VECTORS)] for _ in lines]
+        panel = emit.at(right, emit.product(self.registers.panel, k))
+        columns = [emit.load(emit.at(panel, v * emit.width)) for v in range(VECTORS)]
+        following = emit.sum(k, 1)
+        k.add_incoming(INDEX(0), before)
+        k.add_incoming(following, body)
+        for r, line in enumerate(lines):
+            factor = emit.everywhere(builder.load(emit.at(line, k), align=4))
+            for v in range(VECTORS):
+                sums[r][v].add_incoming(emit.constant(0.0), before)
+                sums[r][v].add_incoming(emit.fma(factor, columns[v], sums[r][v]), body)
+        builder.cbranch(builder.icmp_signed("<", following, depth), body, after)
+        builder.position_at_end(after)
+        for r, carried in enumerate(sums):
+            for v, phi in enumerate(carried):
+                place = emit.at(out, emit.product(r, self.n["channels"]), v * emit.width)
+                emit.store(phi.incomings[1][0], place)
+
+    def _tile_out(self, start: Any, t: Any, padded: Any) -> None:
+        emit, channels = self.emit, self.n["channels"]
+        image, row, column = self._place(emit.sum(start, t))
+        line = emit.product(self.n["y_width"], channels)
+        size = OUT // 2 if self.pool else OUT
+        above = emit.sum(emit.product(image, self.n["y_height"]), emit.product(size, row), 1)
+        beside = emit.sum(emit.product(size, column), 1)
+        target = emit.at(self.p["y"], emit.product(above, line), emit.product(beside, channels))
+        source = emit.at(self.p["multiplied"], emit.product(t, channels))
+        plane = emit.product(padded, channels)
+        with emit.loop(channels, emit.width) as c:
+            points = self._load(emit.at(source, c), emit.product(SIDE, plane), plane)
+            outputs: Tile = emit.two_sided(BACK, points)
+            outputs = self._pooled(outputs) if self.pool else outputs
+            bias = emit.load(emit.at(self.p["bias"], c))
+            finished = [
+                [emit.larger(emit.builder.fadd(value, bias), self.floor) for value in values]
+                for values in outputs
+            ]
+            self._store(finished, emit.at(target, c), line, channels)
+
+    def _pooled(self, tile: Tile) -> Tile:
+        largest = self.emit.larger
+        pairs = zip(tile[::2], tile[1::2], strict=True)
+        halves = [[largest(a, b) for a, b in zip(*pair, strict=True)] for pair in pairs]
+        return [[largest(a, b) for a, b in zip(row[::2], row[1::2], strict=True)] for row in halves]
+
+    def _load(self, start: Any, line: Any, pixel: Any) -> Tile:
+        emit = self.emit
+        return [
+            [
+                emit.load(emit.at(start, emit.product(i, line), emit.product(j, pixel)))
+                for j in range(SIDE)
+            ]
+            for i in range(SIDE)
+        ]
+
+    def _store(self, tile: Tile, start: Any, line: Any, pixel: Any) -> None:
+        emit = self.emit
+        for i, row in enumerate(tile):
+            for j, value in enumerate(row):
+                emit.store(value, emit.at(start, emit.product(i, line), emit.product(j, pixel)))

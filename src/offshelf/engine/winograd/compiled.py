@@ -1,0 +1,82 @@
+"""The convolution compiled for this processor, once in a process."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import platform
+from collections.abc import Callable
+from typing import Any
+
+from offshelf.engine.winograd.layout import NUMBERS, POINTERS, Registers
+
+Function = Callable[..., None]
+# Set to 0, this variable keeps to direct convolutions.
+SWITCH = "OFFSHELF_WINOGRAD"
+_X86 = {"x86_64", "amd64"}
+
+
+@functools.cache
+def registers() -> Registers | None:
+    """Return what the processor offers; None where the code was never measured.
+
+    >>> found = registers()
+    >>> found is None or found.panel == 2 * found.width
+    True
+    """
+    if platform.machine().lower() not in _X86 or os.environ.get(SWITCH) == "0":
+        return None
+    try:
+        import llvmlite.binding as llvm
+    except (ImportError, OSError):
+        # Too new a Python, perhaps: the direct convolution serves.
+        return None
+    features = llvm.get_host_cpu_features()
+    if features.get("avx512f"):
+        return Registers(16, (14, 8, 2))
+    return Registers(8, (6, 4, 2)) if features.get("avx2") and features.get("fma") else None
+
+
+@functools.cache
+def function(pool: bool) -> Function:
+    """Return the compiled function; see :func:`offshelf.engine.winograd.code.convolution`.
+
+    It holds no lock of Python's while it runs. Pointers are addresses.
+    """
+    address = _engine().get_function_address(_name(pool))
+    floats = [ctypes.c_void_p] * len(POINTERS)
+    kind = ctypes.CFUNCTYPE(None, *floats, ctypes.c_float, *[ctypes.c_int64] * len(NUMBERS))
+    return kind(address)
+
+
+@functools.cache
+def _engine() -> Any:
+    found = registers()
+    if found is None:
+        raise RuntimeError("this processor is not supported")
+    import llvmlite.binding as llvm
+    from llvmlite import ir
+
+    from offshelf.engine.winograd.code import convolution
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    machine = llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=3
+    )
+    module = ir.Module("winograd")
+    module.triple = machine.triple
+    for pool in (False, True):
+        convolution(module, _name(pool), pool, found)
+    parsed = llvm.parse_assembly(str(module))
+    parsed.verify()
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(2))
+    builder.getModulePassManager().run(parsed, builder)
+    engine = llvm.create_mcjit_compiler(parsed, machine)
+    engine.finalize_object()
+    return engine
+
+
+def _name(pool: bool) -> str:
+    return "convolve_pool" if pool else "convolve"

@@ -1,0 +1,149 @@
+"""Finds the convolutions of an OpenVINO graph that Winograd's filtering can do."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from offshelf.engine.winograd.chain import Convolution, fits
+
+_CONVOLUTION: Mapping[str, Any] = {
+    "strides": [1, 1],
+    "dilations": [1, 1],
+    "pads_begin": [1, 1],
+    "pads_end": [1, 1],
+    "auto_pad": "explicit",
+}
+_POOLING: Mapping[str, Any] = {
+    "kernel": [2, 2],
+    "strides": [2, 2],
+    "dilations": [1, 1],
+    "pads_begin": [0, 0],
+    "pads_end": [0, 0],
+    "rounding_type": "floor",
+    "auto_pad": "explicit",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """A 3 x 3 convolution of a graph, with what follows it and nothing else reads.
+
+    Attributes:
+        node: the convolution.
+        bias: the sum with a constant for each channel, if one follows.
+        relu: the ReLU, if one follows.
+        pool: the pooling of 2 x 2, if one follows.
+    """
+
+    node: Any
+    bias: Any
+    relu: Any
+    pool: Any
+
+    @property
+    def last(self) -> Any:
+        """The node that gives the result."""
+        return self.pool or self.relu or self.bias or self.node
+
+    def convolution(self) -> Convolution:
+        """Return what is computed, with a copy of the weights."""
+        weights = np.array(_source(self.node, 1).get_data(), np.float32)
+        bias = np.zeros(len(weights), np.float32)
+        if self.bias is not None:
+            bias = np.array(_per_channel(self.bias).get_data(), np.float32).ravel()
+        return Convolution(weights, bias, self.relu is not None, self.pool is not None)
+
+
+def find(model: Any) -> list[Found]:
+    """Return the convolutions of *model* in the order of computation."""
+    return [_follow(op) for op in model.get_ordered_ops() if can_replace(op)]
+
+
+def in_runs(found: list[Found]) -> list[list[Found]]:
+    """Return the convolutions in runs: in a run, each feeds the next one and nothing else."""
+    by_name = {one.node.get_name(): one for one in found}
+    following = {name: _reader(one.last, "Convolution") for name, one in by_name.items()}
+    next_of = {
+        name: by_name[node.get_name()]
+        for name, node in following.items()
+        if node is not None and node.get_name() in by_name
+    }
+    inner = {one.node.get_name() for one in next_of.values()}
+    runs = [[one] for name, one in by_name.items() if name not in inner]
+    for run in runs:
+        while (more := next_of.get(run[-1].node.get_name())) is not None:
+            run.append(more)
+    return runs
+
+
+def macs(op: Any) -> int:
+    """Return the multiply-accumulates of a convolution or matrix product, else 0."""
+    kind = op.get_type_name()
+    if kind not in {"Convolution", "GroupConvolution", "MatMul"}:
+        return 0
+    outputs = int(np.prod(op.output(0).get_shape()))
+    if kind == "MatMul":
+        summed = -2 if op.get_attributes()["transpose_a"] else -1
+        return outputs * int(op.input(0).get_shape()[summed])
+    # Of a weight's axes all but the outputs' (and before them the groups') are summed over.
+    leading = 1 if kind == "Convolution" else 2
+    return outputs * int(np.prod(op.input(1).get_shape()[leading:]))
+
+
+def can_replace(op: Any) -> bool:
+    """Return whether *op* is a convolution that the compiled code can do."""
+    if op.get_type_name() != "Convolution" or not _has(op, _CONVOLUTION):
+        return False
+    weights = _source(op, 1)
+    if weights.get_type_name() != "Constant" or weights.get_element_type().to_string() != "f32":
+        return False
+    channels, depth, *kernel = weights.get_shape()
+    return kernel == [3, 3] and fits(channels, depth)
+
+
+def _follow(node: Any) -> Found:
+    last, bias = node, _reader(node, "Add")
+    if bias is not None and _per_channel(bias) is None:
+        return Found(node, None, None, None)
+    last = bias or last
+    relu = _reader(last, "Relu")
+    last = relu or last
+    pool = _reader(last, "MaxPool")
+    if pool is not None and not (_has(pool, _POOLING) and _one_output(pool)):
+        pool = None
+    return Found(node, bias, relu, pool)
+
+
+def _reader(op: Any, kind: str) -> Any:
+    """Return the node that reads *op*, if it is of that kind and the only one."""
+    readers = [reader.get_node() for reader in op.output(0).get_target_inputs()]
+    return readers[0] if len(readers) == 1 and readers[0].get_type_name() == kind else None
+
+
+def _per_channel(add: Any) -> Any:
+    """Return the constant that *add* adds to each channel, None if there is no such."""
+    wanted = [1, int(add.output(0).get_shape()[1]), 1, 1]
+    for side in (0, 1):
+        node = _source(add, side)
+        if node.get_type_name() == "Constant" and list(node.get_output_shape(0)) == wanted:
+            return node
+    return None
+
+
+def _one_output(op: Any) -> bool:
+    return sum(bool(output.get_target_inputs()) for output in op.outputs()) == 1
+
+
+def _source(op: Any, place: int) -> Any:
+    return op.input(place).get_source_output().get_node()
+
+
+def _has(op: Any, wanted: Mapping[str, Any]) -> bool:
+    attributes = op.get_attributes()
+    found = {name: attributes.get(name) for name in wanted}
+    plain = {n: v if isinstance(v, str | None) else list(v) for n, v in found.items()}
+    return plain == dict(wanted)

@@ -1,0 +1,77 @@
+"""Replaces the convolutions of an OpenVINO graph by ones that need fewer multiplications."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from offshelf.engine.winograd.chain import Chain
+from offshelf.engine.winograd.find import Found, can_replace, find, in_runs, macs
+
+# Of a network's multiplications. With less the changes of layout eat up what is won: on two
+# cores VGG (0.99) runs 2.8, ResNet-18 (0.83) 1.4 and ResNet-50 (0.37) 1.0 times as fast.
+SHARE = 0.75
+
+
+def suits(model: Any) -> bool:
+    """Return whether the network consists mostly of convolutions that can be replaced.
+
+    The graph and the processor alone decide, so that every run takes the same way.
+    """
+    ops = model.get_ops()
+    replaced = sum(macs(op) for op in ops if can_replace(op))
+    return replaced >= max(1, SHARE * sum(macs(op) for op in ops))
+
+
+def rewritten(model: Any) -> Any:
+    """Return a copy of *model* whose 3 x 3 convolutions are computed by chains."""
+    copy = model.clone()
+    for run in in_runs(find(copy)):
+        _replace(run)
+    copy.validate_nodes_and_infer_types()
+    return copy
+
+
+def _replace(run: list[Found]) -> None:
+    from openvino import opset13
+
+    source = run[0].node.input(0).get_source_output()
+    _, _, height, width = source.get_shape()
+    chain = Chain([found.convolution() for found in run], height, width)
+    channels_last = opset13.transpose(source, np.array([0, 2, 3, 1]))
+    computed = _node_type()(chain, channels_last.output(0))
+    result = opset13.transpose(computed, np.array([0, 3, 1, 2]))
+    replaced = run[-1].last
+    result.set_friendly_name(replaced.get_friendly_name())
+    replaced.output(0).replace(result.output(0))
+
+
+@functools.cache
+def _node_type() -> Any:
+    """Return the class of nodes that run a chain; it needs OpenVINO to be defined."""
+    import openvino
+
+    class WinogradChain(openvino.Op):  # type: ignore[misc]
+        def __init__(self, chain: Chain, source: Any) -> None:
+            super().__init__(self)
+            self.chain = chain
+            self.set_arguments([source])
+            self.constructor_validate_and_infer_types()
+
+        def validate_and_infer_types(self) -> None:
+            shape = [self.get_input_partial_shape(0)[0], *self.chain.shape]
+            self.set_output_type(0, openvino.Type.f32, openvino.PartialShape(shape))
+
+        def clone_with_new_inputs(self, new_inputs: Any) -> Any:
+            return WinogradChain(self.chain, new_inputs[0])
+
+        def evaluate(self, outputs: Any, inputs: Any) -> bool:
+            self.chain.run(inputs[0].data, outputs[0].data)
+            return True
+
+        def has_evaluate(self) -> bool:
+            return True
+
+    return WinogradChain

@@ -1,0 +1,224 @@
+"""Convolutions with fewer multiplications: the numbers of the direct ones, to rounding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from offshelf.engine.winograd import compiled, rewrite
+from offshelf.engine.winograd.chain import Chain, Convolution, fits
+from offshelf.engine.winograd.layout import Registers
+
+pytestmark = pytest.mark.skipif(
+    compiled.registers() is None, reason="direct convolutions only: no AVX2, or switched off"
+)
+NARROW = Registers(8, (6, 4, 2))
+
+
+@pytest.fixture(params=["own", "narrow"])
+def processor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Run with the registers of this processor, and with those of AVX2."""
+    if request.param == "narrow":
+        monkeypatch.setattr(compiled, "registers", lambda: NARROW)
+    forget()
+    yield
+    forget()
+
+
+def forget() -> None:
+    compiled.function.cache_clear()
+    compiled._engine.cache_clear()
+
+
+def made(channels: int, depth: int, relu: bool = True, pool: bool = False) -> Convolution:
+    draw = np.random.default_rng(channels * depth)
+    scale = np.sqrt(2 / (9 * depth))
+    weights = draw.normal(size=(channels, depth, 3, 3)).astype(np.float32) * np.float32(scale)
+    return Convolution(weights, draw.normal(size=channels).astype(np.float32), relu, pool)
+
+
+def images(count: int, height: int, width: int, channels: int) -> np.ndarray:
+    draw = np.random.default_rng(0)
+    return draw.normal(size=(count, height, width, channels)).astype(np.float32)
+
+
+def run(steps: list[Convolution], x: np.ndarray) -> np.ndarray:
+    chain = Chain(steps, *x.shape[1:3])
+    out = np.full((len(x), *chain.shape), np.nan, np.float32)
+    chain.run(x, out)
+    return out
+
+
+def reference(steps: list[Convolution], x: np.ndarray) -> np.ndarray:
+    values = torch.from_numpy(x).permute(0, 3, 1, 2).double()
+    for step in steps:
+        weights, bias = (torch.from_numpy(a).double() for a in (step.weights, step.bias))
+        values = nn.functional.conv2d(values, weights, bias, padding=1)
+        values = values.relu() if step.relu else values
+        values = nn.functional.max_pool2d(values, 2) if step.pool else values
+    return values.permute(0, 2, 3, 1).numpy()
+
+
+@pytest.mark.parametrize("relu", [True, False])
+@pytest.mark.parametrize("pool", [True, False])
+@pytest.mark.parametrize(
+    ("height", "width"), [(1, 2), (2, 2), (3, 5), (4, 4), (7, 7), (9, 14), (17, 6), (30, 31)]
+)
+def test_a_convolution_is_that_of_torch(
+    processor: None, height: int, width: int, pool: bool, relu: bool
+) -> None:
+    if pool and height == 1:
+        height = 2
+    step, x = made(64, 32, relu, pool), images(3, height, width, 32)
+    expected = reference([step], x)
+    assert np.abs(run([step], x) - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+def test_a_chain_is_that_of_torch(processor: None) -> None:
+    steps = [made(64, 32, pool=True), made(32, 64), made(96, 32, False, True), made(32, 96)]
+    for height, width in [(37, 18), (8, 9), (50, 50)]:
+        x = images(2, height, width, 32)
+        expected = reference(steps, x)
+        assert np.abs(run(steps, x) - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+def test_many_weights_take_another_block(processor: None) -> None:
+    steps, x = [made(512, 320), made(320, 512)], images(5, 23, 29, 320)
+    expected = reference(steps, x)
+    assert np.abs(run(steps, x) - expected).max() <= 5e-5 * np.abs(expected).max()
+
+
+def test_an_image_alone_gives_the_same_bits(processor: None) -> None:
+    steps = [made(64, 32, pool=True), made(64, 64)]
+    chain, x = Chain(steps, 27, 22), images(7, 27, 22, 32)
+    together = np.empty((7, *chain.shape), np.float32)
+    chain.run(x, together)
+    for i in (0, 3, 6):
+        alone = np.empty((1, *chain.shape), np.float32)
+        chain.run(x[i : i + 1], alone)
+        assert np.array_equal(alone[0], together[i])
+
+
+def test_threads_do_not_meet(processor: None) -> None:
+    chain = Chain([made(64, 32), made(32, 64, pool=True)], 33, 33)
+    parts = [images(4, 33, 33, 32) * np.float32(i + 1) for i in range(6)]
+
+    def one(x: np.ndarray) -> np.ndarray:
+        out = np.empty((4, *chain.shape), np.float32)
+        chain.run(x, out)
+        return out
+
+    with ThreadPoolExecutor(3) as pool:
+        together = list(pool.map(one, parts * 3))
+    alone = [one(x) for x in parts] * 3
+    assert all(np.array_equal(a, b) for a, b in zip(together, alone, strict=True))
+
+
+def test_what_does_not_fit_is_left_alone(processor: None) -> None:
+    assert fits(64, 32)
+    assert not fits(64, 3)
+    assert not fits(40, 32)
+
+
+@pytest.mark.parametrize("machine", ["aarch64", "riscv64"])
+def test_an_unmeasured_processor_convolves_directly(
+    monkeypatch: pytest.MonkeyPatch, machine: str
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    assert compiled.registers.__wrapped__() is None
+    monkeypatch.setattr(compiled, "registers", lambda: None)
+    assert not fits(64, 64)
+    with pytest.raises(RuntimeError, match="this processor is not supported"):
+        Chain([made(64, 64)], 8, 8)
+
+
+def test_the_switch_turns_it_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(compiled.SWITCH, "0")
+    assert compiled.registers.__wrapped__() is None
+
+
+# --- in a graph ---------------------------------------------------------------
+
+
+def graph(network: nn.Module, channels: int = 32, size: int = 20) -> object:
+    import openvino
+
+    example = torch.zeros((2, channels, size, size))
+    with torch.inference_mode():
+        shape = openvino.PartialShape(list(example.shape))
+        return openvino.convert_model(network.eval(), example_input=example, input=[shape])
+
+
+def replaced(model: object) -> int:
+    """Return how many chains the rewritten graph has, after comparing what it computes."""
+    import openvino
+
+    after = rewrite.rewritten(model)
+    x = images(2, 20, 20, 32).transpose(0, 3, 1, 2)
+    hint = {"INFERENCE_PRECISION_HINT": "f32"}
+    core = openvino.Core()
+    expected = core.compile_model(model, "CPU", hint)(np.ascontiguousarray(x))
+    found = core.compile_model(after, "CPU", hint)(np.ascontiguousarray(x))
+    for a, b in zip(expected.values(), found.values(), strict=True):
+        assert np.abs(a - b).max() <= 1e-5 * np.abs(a).max()
+    return sum(op.get_type_name() == "WinogradChain" for op in after.get_ops())
+
+
+def conv(stride: int = 1, padding: int = 1, **options: object) -> nn.Conv2d:
+    torch.manual_seed(0)
+    return nn.Conv2d(32, 32, 3, stride, padding, **options)  # type: ignore[arg-type]
+
+
+class Residual(nn.Module):
+    """Two convolutions around which the input goes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = conv(), conv()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x + self.second(self.first(x).relu())).relu()
+
+
+class Forked(nn.Module):
+    """A map in the middle is an output, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = conv(), conv()
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        middle = self.first(x).relu()
+        return nn.functional.max_pool2d(middle, 2), self.second(middle)
+
+
+@pytest.mark.parametrize(
+    ("network", "chains"),
+    [
+        (nn.Sequential(conv(), nn.ReLU(), nn.MaxPool2d(2), conv()), 1),
+        (nn.Sequential(conv(bias=False), nn.BatchNorm2d(32), nn.ReLU(), conv(bias=False)), 1),
+        (nn.Sequential(conv(), nn.MaxPool2d(2), nn.ReLU(), conv()), 2),
+        (nn.Sequential(conv(), nn.MaxPool2d(3, 2), conv(), nn.MaxPool2d(2, ceil_mode=True)), 2),
+        (nn.Sequential(conv(), nn.Sigmoid(), conv()), 2),
+        (nn.Sequential(conv(), conv(2), conv()), 2),
+        (nn.Sequential(conv(padding=0), conv(dilation=2)), 0),
+        (nn.Sequential(conv(groups=2), nn.Conv2d(32, 30, 3, 1, 1), nn.Conv2d(30, 32, 3, 1, 1)), 0),
+        (nn.Sequential(Residual(), Residual()), 2),
+        (Forked(), 2),
+    ],
+)
+def test_a_graph_computes_the_same(network: nn.Module, chains: int) -> None:
+    assert replaced(graph(network)) == chains
+
+
+def test_only_networks_of_such_convolutions_are_rewritten() -> None:
+    many = nn.Sequential(conv(), nn.ReLU(), conv(), nn.ReLU(), conv(), conv(), conv(2))
+    few = nn.Sequential(conv(), *(nn.Conv2d(32, 32, 5, 1, 2) for _ in range(3)))
+    assert rewrite.suits(graph(many))
+    assert not rewrite.suits(graph(few))
+    assert not rewrite.suits(graph(nn.Sequential(nn.ReLU(), nn.Flatten())))
