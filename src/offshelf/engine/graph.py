@@ -85,10 +85,14 @@ def convert(backbone: Backbone, taps: tuple[Tap, ...]) -> Any:
     with torch.inference_mode(), warnings.catch_warnings():
         # OpenVINO traces by torch.jit, which torch calls deprecated.
         warnings.simplefilter("ignore", DeprecationWarning)
-        shape = openvino.PartialShape(list(example.shape))
-        return openvino.convert_model(
-            network, example_input=example, input=[(shape, openvino.Type.u8)]
+        from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+        # Tracing would run the network three more times to check itself.
+        decoder = TorchScriptPythonDecoder(
+            network, example_input=example, trace_kwargs={"check_trace": False}
         )
+        shape = openvino.PartialShape(list(example.shape))
+        return openvino.convert_model(decoder, input=[(shape, openvino.Type.u8)])
 
 
 def read_graph(folder: Path) -> Any:

@@ -129,7 +129,8 @@ def chosen_plan(
     kept = _read(path)
     if kept is not None and (kept[1] is None or (images or 0) <= STILL_GOOD * kept[1]):
         return possible_plan(model, kept[0])
-    if images is None or images < WORTH_A_TRIAL:
+    if images is None or images < WORTH_A_TRIAL or suits(model):
+        # Chains of convolutions hardly care how many rows come at once.
         return possible_plan(model, default_plan(threads, work.precision))
     tried = (possible_plan(model, plan) for plan in candidates(threads, work.precision))
     best, finished = trial(model, tuple(dict.fromkeys(tried)), settings, images)
