@@ -13,9 +13,13 @@ from torch import nn
 from offshelf.engine.winograd import compiled, rewrite
 from offshelf.engine.winograd.chain import Chain, Convolution, fits
 from offshelf.engine.winograd.layout import Registers
+from offshelf.engine.winograd.weights import packed
 
 pytestmark = pytest.mark.skipif(
     compiled.registers() is None, reason="direct convolutions only: no AVX2, or switched off"
+)
+needs_halves = pytest.mark.skipif(
+    not compiled.multiplies_halves(), reason="no AVX512_BF16, or AMX, which is faster"
 )
 NARROW = Registers(8, (6, 4, 2))
 
@@ -117,6 +121,31 @@ def test_threads_do_not_meet(processor: None) -> None:
         together = list(pool.map(one, parts * 3))
     alone = [one(x) for x in parts] * 3
     assert all(np.array_equal(a, b) for a, b in zip(together, alone, strict=True))
+
+
+def test_weights_round_to_the_nearest_bfloat16() -> None:
+    weights = made(64, 32).weights
+    whole, half = packed(weights), packed(weights, half=True)
+    panel = compiled.registers().panel  # type: ignore[union-attr]
+    pairs = whole.reshape(-1, 16, 2, panel).transpose(0, 1, 3, 2).ravel()
+    expected = torch.from_numpy(np.ascontiguousarray(pairs)).bfloat16().view(torch.uint16)
+    assert np.array_equal(half, expected.numpy())
+
+
+@needs_halves
+@pytest.mark.parametrize(("height", "width"), [(8, 12), (13, 9)])
+def test_halves_are_near(height: int, width: int) -> None:
+    steps = [made(64, 32, pool=True), made(96, 64), made(64, 96, relu=False)]
+    x = images(3, height, width, 32)
+    chain = Chain(steps, height, width, half=True)
+    out = np.empty((3, *chain.shape), np.float32)
+    chain.run(x, out)
+    expected = reference(steps, x)
+    cosine = (out * expected).sum() / np.linalg.norm(out) / np.linalg.norm(expected)
+    assert 0.9995 < cosine < 1
+    alone = np.empty((1, *chain.shape), np.float32)
+    chain.run(x[1:2], alone)
+    assert np.array_equal(alone[0], out[1])
 
 
 def test_what_does_not_fit_is_left_alone(processor: None) -> None:

@@ -1,8 +1,8 @@
 """The CPU engine: the tapped network as one OpenVINO graph with fixed shapes.
 
 Several requests are under way at once. fp32 is computed in fp32, also on processors that
-would silently take bfloat16; bf16 is offered only where the processor has matrix units
-for it (AMX), because emulated it is slower than fp32.
+would silently take bfloat16; bf16 is offered only where the processor has instructions for it
+(AVX512_BF16 or AMX), because emulated it is slower than fp32.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from offshelf.backbones.backbone import Backbone
 from offshelf.engine.base import EngineOptions, Tap, Ticket, pad
 from offshelf.engine.graph import graph_folder, load_graph
-from offshelf.engine.plan import Plan, Work, asked_plan, chosen_plan, compile_plan
+from offshelf.engine.plan import HINT, Plan, Work, asked_plan, chosen_plan, compile_plan
 from offshelf.errors import EngineError
 
 HINTS = {"fp32": "f32", "int8": "f32", "bf16": "bf16"}
@@ -36,7 +36,7 @@ class OpenvinoEngine:
         self._taps = taps
         settings = {
             "PERFORMANCE_HINT": "THROUGHPUT",
-            "INFERENCE_PRECISION_HINT": HINTS[options.precision],
+            HINT: HINTS[options.precision],
         }
         model = load_graph(backbone, taps, options)
         folder = graph_folder(backbone, taps, options)
@@ -98,7 +98,7 @@ class OpenvinoEngine:
 def _plan(model: Any, folder: Path, settings: dict[str, Any], options: EngineOptions) -> Plan:
     threads = options.threads or os.cpu_count() or 1
     if options.batch_size:
-        return asked_plan(model, options.batch_size, threads)
+        return asked_plan(model, options.batch_size, threads, settings)
     work = Work(options.images, options.precision)
     return chosen_plan(model, folder, settings, threads, work)
 
@@ -106,15 +106,15 @@ def _plan(model: Any, folder: Path, settings: dict[str, Any], options: EngineOpt
 def _check_precision(options: EngineOptions) -> None:
     if options.precision == "fp16":
         raise EngineError("precision fp16 needs a CUDA or Apple device; use int8 or fp32 on a cpu")
-    if options.precision == "bf16" and not _has_amx():
+    if options.precision == "bf16" and not _has_bfloat16():
         raise EngineError(
-            "precision bf16 is emulated on this processor (no AMX) and slower than fp32: "
-            "use int8 or fp32"
+            "precision bf16 is emulated on this processor and slower than fp32: use int8 or fp32"
         )
 
 
-def _has_amx() -> bool:
+def _has_bfloat16() -> bool:
     try:
-        return " amx_bf16" in Path("/proc/cpuinfo").read_text()
+        flags = Path("/proc/cpuinfo").read_text()
+        return " amx_bf16" in flags or " avx512_bf16" in flags
     except OSError:
         return False

@@ -13,6 +13,7 @@ import json
 import os
 import statistics
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,14 @@ import numpy as np
 
 from offshelf import files
 from offshelf.engine.graph import ROWS, import_openvino, with_rows
+from offshelf.engine.winograd.compiled import multiplies_halves
 from offshelf.engine.winograd.rewrite import rewritten, suits
 
 # Two attentions at once now and then give wrong numbers in OpenVINO 2026.4 (about one process
 # in ten with vit_b_16); one after the other never did.
 ATTENTION = frozenset({"ScaledDotProductAttention", "Softmax"})
+HINT = "INFERENCE_PRECISION_HINT"
+Settings = Mapping[str, Any]
 WORTH_A_TRIAL = 500
 TRIAL_SECONDS = 0.25
 ROUNDS = 2
@@ -75,20 +79,20 @@ def default_plan(threads: int, precision: str = "fp32") -> Plan:
     return Plan(rows, min(threads, max(2, threads // 2)), threads)
 
 
-def asked_plan(model: Any, rows: int, threads: int) -> Plan:
+def asked_plan(model: Any, rows: int, threads: int, settings: Settings) -> Plan:
     """Return the plan with *rows* images in a request.
 
     Most transformers' graphs are fixed to the rows they were converted with, which only
     costs speed: then that is the plan.
     """
-    return possible_plan(model, dataclasses.replace(default_plan(threads), rows=rows))
+    return possible_plan(model, dataclasses.replace(default_plan(threads), rows=rows), settings)
 
 
-def possible_plan(model: Any, plan: Plan) -> Plan:
+def possible_plan(model: Any, plan: Plan, settings: Settings) -> Plan:
     """Return *plan* as the graph can take it: perhaps with its own rows, or in one stream."""
     if any(op.get_type_name() in ATTENTION for op in model.get_ops()):
         plan = dataclasses.replace(plan, streams=1)
-    elif suits(model):
+    elif _in_chains(model, settings):
         # A chain of convolutions runs in the thread of its stream.
         plan = dataclasses.replace(plan, streams=plan.threads)
     try:
@@ -112,9 +116,7 @@ def candidates(threads: int, precision: str = "fp32") -> tuple[Plan, ...]:
     return tuple(dict.fromkeys(plans))
 
 
-def chosen_plan(
-    model: Any, folder: Path, settings: dict[str, Any], threads: int, work: Work
-) -> Plan:
+def chosen_plan(model: Any, folder: Path, settings: Settings, threads: int, work: Work) -> Plan:
     """Return the remembered plan for this processor, or find it when that pays.
 
     Args:
@@ -128,11 +130,14 @@ def chosen_plan(
     path = folder / f"plan-{_processor(settings, threads)}.json"
     kept = _read(path)
     if kept is not None and (kept[1] is None or (images or 0) <= STILL_GOOD * kept[1]):
-        return possible_plan(model, kept[0])
-    if images is None or images < WORTH_A_TRIAL or suits(model):
-        # Chains of convolutions hardly care how many rows come at once.
-        return possible_plan(model, default_plan(threads, work.precision))
-    tried = (possible_plan(model, plan) for plan in candidates(threads, work.precision))
+        return possible_plan(model, kept[0], settings)
+    if _in_chains(model, settings):
+        # They hardly care how many rows come at once: no trial is worth its time.
+        return Plan(min(ROWS, max(1, images or ROWS)), threads, threads)
+    if images is None or images < WORTH_A_TRIAL:
+        return possible_plan(model, default_plan(threads, work.precision), settings)
+    plans = candidates(threads, work.precision)
+    tried = (possible_plan(model, plan, settings) for plan in plans)
     best, finished = trial(model, tuple(dict.fromkeys(tried)), settings, images)
     document = dataclasses.asdict(best) | {"images": None if finished else images}
     # Not being able to remember only costs the next run a trial.
@@ -143,7 +148,7 @@ def chosen_plan(
 
 
 def trial(
-    model: Any, plans: tuple[Plan, ...], settings: dict[str, Any], images: int
+    model: Any, plans: tuple[Plan, ...], settings: Settings, images: int
 ) -> tuple[Plan, bool]:
     """Time the plans in turn, twice, while that is a small share of the work.
 
@@ -179,17 +184,23 @@ def _median(speeds: dict[Plan, list[float]]) -> float:
     return statistics.median(speed for found in speeds.values() for speed in found)
 
 
-def compile_plan(model: Any, plan: Plan, settings: dict[str, Any]) -> Any:
+def compile_plan(model: Any, plan: Plan, settings: Settings) -> Any:
     """Return *model* compiled for the processor under *plan*."""
     own = {"NUM_STREAMS": plan.streams, "INFERENCE_NUM_THREADS": plan.threads}
     core = import_openvino().Core()
     sized = with_rows(model, plan.rows)
-    if settings.get("INFERENCE_PRECISION_HINT") == "f32" and suits(sized):
-        sized = rewritten(sized)
-    return core.compile_model(sized, "CPU", settings | own)
+    if _in_chains(sized, settings):
+        sized = rewritten(sized, half=settings[HINT] == "bf16")
+    return core.compile_model(sized, "CPU", {**settings, **own})
 
 
-def _try_compile(model: Any, plan: Plan, settings: dict[str, Any]) -> Any:
+def _in_chains(model: Any, settings: Settings) -> bool:
+    """Return whether the convolutions run in chains: in the precision asked, and faster."""
+    able = settings.get(HINT) == "f32" or (settings.get(HINT) == "bf16" and multiplies_halves())
+    return able and suits(model)
+
+
+def _try_compile(model: Any, plan: Plan, settings: Settings) -> Any:
     try:
         return compile_plan(model, plan, settings)
     except RuntimeError:
@@ -211,7 +222,7 @@ def _speed(compiled: Any, plan: Plan) -> float:
     return done * plan.rows / (time.perf_counter() - began)
 
 
-def _processor(settings: dict[str, Any], threads: int) -> str:
+def _processor(settings: Settings, threads: int) -> str:
     name = import_openvino().Core().get_property("CPU", "FULL_DEVICE_NAME")
     return files.sha256_json([str(name), os.cpu_count(), threads, settings])[:16]
 

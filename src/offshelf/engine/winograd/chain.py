@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.engine.winograd import compiled
-from offshelf.engine.winograd.layout import OUT, POINTS
+from offshelf.engine.winograd.layout import OUT, POINTS, Kind
 from offshelf.engine.winograd.weights import aligned, aligned_empty, packed
 
 Floats = NDArray[np.float32]
@@ -44,15 +44,15 @@ def fits(channels: int, depth: int) -> bool:
 class _Step:
     """A convolution at one size of images."""
 
-    def __init__(self, convolution: Convolution, height: int, width: int) -> None:
+    def __init__(self, convolution: Convolution, height: int, width: int, half: bool) -> None:
         self.channels, self.depth = convolution.weights.shape[:2]
         self.rows, self.columns = -(-height // OUT), -(-width // OUT)
         share = 2 if convolution.pool else 1
         self.height, self.width = height // share, width // share
         # What the tiles write, which may be more than the image.
         self.written = (OUT * self.rows // share, OUT * self.columns // share)
-        self._weights, self._bias = packed(convolution.weights), aligned(convolution.bias)
-        self._function = compiled.function(convolution.pool)
+        self._weights, self._bias = packed(convolution.weights, half), aligned(convolution.bias)
+        self._function = compiled.function(Kind(convolution.pool, half))
         self._floor = 0.0 if convolution.relu else float("-inf")
         self._block = MANY_TILES if self._weights.nbytes > CACHED else FEW_TILES
 
@@ -76,6 +76,7 @@ class Chain:
         convolutions: in order; each takes the channels that the one before gives.
         height: of the input, pixels.
         width: of the input, pixels.
+        half: the products are of bfloat16; sums and what lies between are float32.
 
     >>> one = Convolution(np.ones((32, 32, 3, 3), np.float32), np.zeros(32, np.float32))
     >>> out = np.empty((1, 5, 5, 32), np.float32)
@@ -84,11 +85,13 @@ class Chain:
     (288.0, 128.0)
     """
 
-    def __init__(self, convolutions: Sequence[Convolution], height: int, width: int) -> None:
+    def __init__(
+        self, convolutions: Sequence[Convolution], height: int, width: int, half: bool = False
+    ) -> None:
         self._height, self._width = height, width
         self._steps: list[_Step] = []
         for convolution in convolutions:
-            self._steps.append(_Step(convolution, height, width))
+            self._steps.append(_Step(convolution, height, width, half))
             height, width = self._steps[-1].height, self._steps[-1].width
         self.shape = (height, width, self._steps[-1].channels)
         self._frames = self._sizes()

@@ -5,6 +5,7 @@ Every output is one fixed sequence of operations, whatever is computed beside it
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -19,29 +20,34 @@ from offshelf.engine.winograd.layout import (
     POINTS,
     SIDE,
     VECTORS,
+    Kind,
     Registers,
 )
+from offshelf.engine.winograd.numbers import Half, Whole
 
 
-def convolution(module: Any, name: str, pool: bool, registers: Registers) -> None:
+def convolution(module: Any, name: str, kind: Kind, registers: Registers) -> None:
     """Add the function *name* to *module*; its arguments are ``POINTERS``, floor, ``NUMBERS``.
 
-    It convolves *images* frames x, writes the larger of the result and floor, and with
-    *pool* the largest of each 2 x 2. Frames are channels last, with a border of one pixel;
+    It convolves *images* frames x, writes the larger of the result and floor, and where the
+    kind says so the largest of each 2 x 2. Frames are channels last, with a border of one pixel;
     of x they hold 4 rows + 2 by 4 columns + 2 pixels or more. At a time *block* tiles are
     computed, in room for 36 x block x depth and 36 x block x channels numbers.
     """
     pointer = FLOAT.as_pointer()
     kinds = [pointer] * len(POINTERS) + [FLOAT] + [INDEX] * len(NUMBERS)
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), name)
-    _Writer(Emitter(function, registers.width), function.args, pool, registers).write()
+    _Writer(Emitter(function, registers.width), function.args, kind, registers).write()
 
 
 class _Writer:
-    def __init__(self, emit: Emitter, args: Any, pool: bool, registers: Registers) -> None:
-        self.emit, self.pool, self.registers = emit, pool, registers
+    def __init__(self, emit: Emitter, args: Any, kind: Kind, registers: Registers) -> None:
+        self.emit, self.pool, self.registers = emit, kind.pool, registers
+        self.numbers = Half(emit) if kind.half else Whole(emit)
         named = dict(zip((*POINTERS, "floor", *NUMBERS), args, strict=True))
         self.p = {name: named[name] for name in POINTERS}
+        for name in ("weights", "transformed"):
+            self.p[name] = self.numbers.pointer(self.p[name])
         self.n = {name: named[name] for name in NUMBERS}
         self.floor = emit.everywhere(named["floor"])
 
@@ -76,7 +82,8 @@ class _Writer:
         with emit.loop(depth, emit.width) as c:
             pixels = self._load(emit.at(source, c), line, depth)
             points = emit.two_sided(INTO, pixels)
-            self._store(points, emit.at(target, c), emit.product(SIDE, plane), plane)
+            place = emit.at(target, c)
+            self._store(self.numbers.store, points, place, (emit.product(SIDE, plane), plane))
 
     def _multiply(self, point: Any, padded: Any) -> None:
         emit, depth, channels = self.emit, self.n["depth"], self.n["channels"]
@@ -98,7 +105,8 @@ class _Writer:
 
     def _block(self, rows: int, left: Any, right: Any, out: Any) -> None:
         """Write the product of *rows* rows with a panel: sums stay in registers."""
-        emit, builder, depth = self.emit, self.emit.builder, self.n["depth"]
+        emit, numbers, depth = self.emit, self.numbers, self.n["depth"]
+        builder = emit.builder
         lines = [emit.at(left, emit.product(r, depth)) for r in range(rows)]
         before, body = builder.block, builder.append_basic_block("depth")
         after = builder.append_basic_block("product")
@@ -107,15 +115,15 @@ class _Writer:
         k = builder.phi(INDEX)
         sums = [[builder.phi(emit.vector) for _ in range(VECTORS)] for _ in lines]
         panel = emit.at(right, emit.product(self.registers.panel, k))
-        columns = [emit.load(emit.at(panel, v * emit.width)) for v in range(VECTORS)]
-        following = emit.sum(k, 1)
+        columns = [numbers.columns(panel, v) for v in range(VECTORS)]
+        following = emit.sum(k, numbers.step)
         k.add_incoming(INDEX(0), before)
         k.add_incoming(following, body)
         for r, line in enumerate(lines):
-            factor = emit.everywhere(builder.load(emit.at(line, k), align=4))
+            factor = numbers.factor(emit.at(line, k))
             for v in range(VECTORS):
                 sums[r][v].add_incoming(emit.constant(0.0), before)
-                sums[r][v].add_incoming(emit.fma(factor, columns[v], sums[r][v]), body)
+                sums[r][v].add_incoming(numbers.add(sums[r][v], factor, columns[v]), body)
         builder.cbranch(builder.icmp_signed("<", following, depth), body, after)
         builder.position_at_end(after)
         for r, carried in enumerate(sums):
@@ -142,7 +150,7 @@ class _Writer:
                 [emit.larger(emit.builder.fadd(value, bias), self.floor) for value in values]
                 for values in outputs
             ]
-            self._store(finished, emit.at(target, c), line, channels)
+            self._store(emit.store, finished, emit.at(target, c), (line, channels))
 
     def _pooled(self, tile: Tile) -> Tile:
         largest = self.emit.larger
@@ -160,8 +168,10 @@ class _Writer:
             for i in range(SIDE)
         ]
 
-    def _store(self, tile: Tile, start: Any, line: Any, pixel: Any) -> None:
-        emit = self.emit
+    def _store(
+        self, store: Callable[[Any, Any], None], tile: Tile, start: Any, apart: tuple[Any, Any]
+    ) -> None:
+        emit, (line, pixel) = self.emit, apart
         for i, row in enumerate(tile):
             for j, value in enumerate(row):
-                emit.store(value, emit.at(start, emit.product(i, line), emit.product(j, pixel)))
+                store(value, emit.at(start, emit.product(i, line), emit.product(j, pixel)))

@@ -9,11 +9,12 @@ import platform
 from collections.abc import Callable
 from typing import Any
 
-from offshelf.engine.winograd.layout import NUMBERS, POINTERS, Registers
+from offshelf.engine.winograd.layout import NUMBERS, POINTERS, Kind, Registers
 
 Function = Callable[..., None]
 # Set to 0, this variable keeps to direct convolutions.
 SWITCH = "OFFSHELF_WINOGRAD"
+NAME = "convolve"
 _X86 = {"x86_64", "amd64"}
 
 
@@ -39,19 +40,35 @@ def registers() -> Registers | None:
 
 
 @functools.cache
-def function(pool: bool) -> Function:
+def multiplies_halves() -> bool:
+    """Return whether products of bfloat16 are made by this processor, and fastest so.
+
+    With matrix units (AMX) a direct convolution in bfloat16 is faster.
+    """
+    if registers() is None:
+        return False
+    import llvmlite.binding as llvm
+
+    features = llvm.get_host_cpu_features()
+    return bool(features.get("avx512bf16") and not features.get("amx-bf16"))
+
+
+@functools.cache
+def function(kind: Kind) -> Function:
     """Return the compiled function; see :func:`offshelf.engine.winograd.code.convolution`.
 
     It holds no lock of Python's while it runs. Pointers are addresses.
     """
-    address = _engine().get_function_address(_name(pool))
+    address = _engine(kind).get_function_address(NAME)
     floats = [ctypes.c_void_p] * len(POINTERS)
-    kind = ctypes.CFUNCTYPE(None, *floats, ctypes.c_float, *[ctypes.c_int64] * len(NUMBERS))
-    return kind(address)
+    numbers = [ctypes.c_int64] * len(NUMBERS)
+    made: Function = ctypes.CFUNCTYPE(None, *floats, ctypes.c_float, *numbers)(address)
+    return made
 
 
 @functools.cache
-def _engine() -> Any:
+def _engine(kind: Kind) -> Any:
+    """Compile; the result owns the machine code, so it is kept for good."""
     found = registers()
     if found is None:
         raise RuntimeError("this processor is not supported")
@@ -65,10 +82,9 @@ def _engine() -> Any:
     machine = llvm.Target.from_default_triple().create_target_machine(
         cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=3
     )
-    module = ir.Module("winograd")
+    module = ir.Module(NAME)
     module.triple = machine.triple
-    for pool in (False, True):
-        convolution(module, _name(pool), pool, found)
+    convolution(module, NAME, kind, found)
     parsed = llvm.parse_assembly(str(module))
     parsed.verify()
     builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(2))
@@ -76,7 +92,3 @@ def _engine() -> Any:
     engine = llvm.create_mcjit_compiler(parsed, machine)
     engine.finalize_object()
     return engine
-
-
-def _name(pool: bool) -> str:
-    return "convolve_pool" if pool else "convolve"

@@ -29,6 +29,11 @@ class Emitter:
         self._fma = self._declare(f"llvm.fma.v{width}f32", 3)
         self._max = self._declare(f"llvm.maxnum.v{width}f32", 2)
 
+    def function(self, name: str, kind: Any) -> Any:
+        """Return the function *name* of LLVM's own, declared once."""
+        module = self.builder.module
+        return module.globals.get(name) or ir.Function(module, kind, name)
+
     def number(self, value: Any) -> Any:
         """Return *value* as an instruction."""
         return INDEX(value) if isinstance(value, int) else value
@@ -124,10 +129,7 @@ class Emitter:
         return total
 
     def _declare(self, name: str, arguments: int) -> Any:
-        module = self.builder.module
-        if name in module.globals:
-            return module.globals[name]
-        return ir.Function(module, ir.FunctionType(self.vector, [self.vector] * arguments), name)
+        return self.function(name, ir.FunctionType(self.vector, [self.vector] * arguments))
 
     def _cast(self, pointer: Any) -> Any:
         return self.builder.bitcast(pointer, self.vector.as_pointer())

@@ -32,6 +32,19 @@ NUMBERS = (
 
 
 @dataclasses.dataclass(frozen=True)
+class Kind:
+    """Which function it is.
+
+    Attributes:
+        pool: the largest of each 2 x 2 is written.
+        half: the matrix product is of bfloat16, in pairs along the depth.
+    """
+
+    pool: bool
+    half: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class Registers:
     """What of the processor decides the code.
 

@@ -25,21 +25,26 @@ def suits(model: Any) -> bool:
     return replaced >= max(1, SHARE * sum(macs(op) for op in ops))
 
 
-def rewritten(model: Any) -> Any:
-    """Return a copy of *model* whose 3 x 3 convolutions are computed by chains."""
+def rewritten(model: Any, half: bool = False) -> Any:
+    """Return a copy of *model* whose 3 x 3 convolutions are computed by chains.
+
+    Args:
+        model: the graph, with fixed shapes.
+        half: their products are of bfloat16.
+    """
     copy = model.clone()
     for run in in_runs(find(copy)):
-        _replace(run)
+        _replace(run, half)
     copy.validate_nodes_and_infer_types()
     return copy
 
 
-def _replace(run: list[Found]) -> None:
+def _replace(run: list[Found], half: bool) -> None:
     from openvino import opset13
 
     source = run[0].node.input(0).get_source_output()
     _, _, height, width = source.get_shape()
-    chain = Chain([found.convolution() for found in run], height, width)
+    chain = Chain([found.convolution() for found in run], height, width, half)
     channels_last = opset13.transpose(source, np.array([0, 2, 3, 1]))
     computed = _node_type()(chain, channels_last.output(0))
     result = opset13.transpose(computed, np.array([0, 3, 1, 2]))
