@@ -10,13 +10,15 @@ import pytest
 
 from offshelf.bundle import load_model
 from offshelf.data.table import read_table
-from offshelf.engine.base import EngineOptions
+from offshelf.engine import openvino_engine
+from offshelf.engine.base import EngineOptions, computes_bfloat16
 from offshelf.errors import EngineError
 from offshelf.jobs.fit import fit
 from offshelf.jobs.precision import PrecisionTrial, calibration
 from offshelf.jobs.predict import predict
 from offshelf.jobs.settings import RunSettings
 from offshelf.jobs.training import FeatureSettings, backbone_for
+from offshelf.predict import engine_of
 from offshelf.progress import Silent
 
 
@@ -85,6 +87,35 @@ def test_the_sample_is_of_training_images_and_decides_the_key(scenes: Path) -> N
 def test_precisions_that_cannot_be_had(options: dict, text: str, scenes: Path) -> None:
     with pytest.raises(EngineError, match=text):
         fit(scenes, run=RunSettings(engine=EngineOptions(**options)))
+
+
+def test_bf16_is_refused_where_it_is_emulated(
+    scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openvino_engine, "computes_bfloat16", lambda: False)
+    text = "precision bf16 is emulated on this processor and slower than fp32: use int8 or fp32"
+    with pytest.raises(EngineError, match=text):
+        fit(scenes, run=RunSettings(engine=EngineOptions(precision="bf16", engine="openvino")))
+
+
+@pytest.mark.skipif(not computes_bfloat16(), reason="this processor emulates bfloat16")
+def test_a_model_of_bf16_predicts_here_and_where_it_cannot(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "model.offshelf"
+    run = RunSettings(engine=EngineOptions(precision="bf16", engine="openvino"))
+    fitted = fit(scenes, target, run=run)
+    assert fitted.extraction.precision == "bf16"
+    engine = EngineOptions(engine="openvino")
+    assert engine_of(load_model(target), engine).precision == "bf16"
+    image = sorted(scenes.rglob("*.png"))[0]
+    here = predict(target, [image]).predictions[0]
+    monkeypatch.setattr("offshelf.predict.computes_bfloat16", lambda: False)
+    assert engine_of(load_model(target), engine).precision == "fp32"
+    there = predict(target, [image]).predictions[0]
+    assert here.scores != there.scores
+    for name, score in here.scores.items():
+        assert there.scores[name] == pytest.approx(score, abs=0.05)
 
 
 def test_auto_says_what_it_decided(scenes: Path) -> None:

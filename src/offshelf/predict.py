@@ -22,7 +22,7 @@ from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.preprocess import prepare
 from offshelf.bundle import Model, load_model
 from offshelf.data.names import shown
-from offshelf.engine.base import Engine, EngineOptions, choose, open_engine
+from offshelf.engine.base import Engine, EngineOptions, choose, computes_bfloat16, open_engine
 from offshelf.errors import ModelFileError, WeightsError
 from offshelf.features.extract import Extraction, extract
 from offshelf.features.reader import ReadOptions
@@ -119,7 +119,8 @@ def engine_of(model: Model, options: EngineOptions) -> EngineOptions:
     """
     precision = model.backbone.precision
     if precision in HALF and choose(options)[1] == "cpu":
-        precision = "fp32"
+        here = precision == "bf16" and choose(options)[0] == "openvino" and computes_bfloat16()
+        precision = "bf16" if here else "fp32"
     return dataclasses.replace(options, precision=precision, calibration=model.backbone.calibrated)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
-from offshelf.engine.base import EngineOptions, Tap, Ticket, pad
+from offshelf.engine.base import EngineOptions, Tap, Ticket, computes_bfloat16, pad
 from offshelf.engine.graph import graph_folder, load_graph
 from offshelf.engine.plan import HINT, Plan, Work, asked_plan, chosen_plan, compile_plan
 from offshelf.errors import EngineError
@@ -106,15 +106,7 @@ def _plan(model: Any, folder: Path, settings: dict[str, Any], options: EngineOpt
 def _check_precision(options: EngineOptions) -> None:
     if options.precision == "fp16":
         raise EngineError("precision fp16 needs a CUDA or Apple device; use int8 or fp32 on a cpu")
-    if options.precision == "bf16" and not _has_bfloat16():
+    if options.precision == "bf16" and not computes_bfloat16():
         raise EngineError(
             "precision bf16 is emulated on this processor and slower than fp32: use int8 or fp32"
         )
-
-
-def _has_bfloat16() -> bool:
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-        return " amx_bf16" in flags or " avx512_bf16" in flags
-    except OSError:
-        return False
