@@ -18,6 +18,7 @@ import pytest
 from offshelf.cli import console
 from offshelf.cli.main import main
 from offshelf.cli.predict import _cells
+from offshelf.engine.winograd import compiled
 from offshelf.predict import Prediction
 from offshelf.progress import Silent
 
@@ -413,6 +414,18 @@ def test_doctor(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     document = Run(capsys, "doctor", "--json", "--cache-dir", tmp_path).document
     assert document["ok"] is True
     assert {"offshelf", "python", "torch"} <= set(document["versions"])
+
+
+def test_doctor_says_how_it_convolves(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled.registers.cache_clear()
+    monkeypatch.setenv(compiled.SWITCH, "0")
+    checks = {row["name"]: row for row in Run(capsys, "doctor", "--json").document["checks"]}
+    compiled.registers.cache_clear()
+    said = checks["convolutions"]
+    assert said["ok"]
+    assert said["detail"] == "direct (OFFSHELF_WINOGRAD=0, no AVX2, or no llvmlite)"
 
 
 def test_doctor_says_what_is_wrong(

@@ -130,3 +130,10 @@ def test_the_pins_hold_for_a_cpu_build_of_torch() -> None:
     pinned = pins()
     assert "+" not in pinned["torch"]
     assert not [name for name in pinned if name.startswith(("nvidia", "cuda", "triton"))]
+
+
+def test_the_package_runs_as_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "offshelf", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("offshelf ")

@@ -68,6 +68,7 @@ def diagnose(cache_dir: str | Path | None = None) -> Diagnosis:
         ("torch", _torch),
         ("torchvision", _torchvision),
         ("openvino", _openvino),
+        ("convolutions", _convolutions),
         ("engine", lambda: " on ".join(choose(EngineOptions()))),
         ("default weights", lambda: _default_weights(cache_dir)),
         ("other weights", lambda: _other_weights(cache_dir)),
@@ -107,6 +108,16 @@ def _openvino() -> str:
     openvino = import_openvino()
     name = openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")
     return f"{openvino.get_version()}; {str(name).strip()}"
+
+
+def _convolutions() -> str:
+    from offshelf.engine.winograd.compiled import SWITCH, multiplies_halves, registers
+
+    found = registers()
+    if found is None:
+        return f"direct ({SWITCH}=0, no AVX2, or no llvmlite)"
+    halves = ", bf16 pairs" if multiplies_halves() else ""
+    return f"Winograd F(4 x 4, 3 x 3), {found.width} floats at a time{halves}"
 
 
 def _default_weights(cache_dir: str | Path | None) -> str:
