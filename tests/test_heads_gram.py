@@ -132,3 +132,31 @@ def test_a_fit_needs_less_than_another_copy_of_a_wide_matrix(normalisation):
     assert peak < 0.6 * features.nbytes
     if normalisation == "l2":
         assert np.array_equal(features, before)
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1e-3, 1.0, 1e5, 1e20])
+def test_features_are_multiplied_as_they_are_only_where_that_is_safe(scale):
+    draw = np.random.default_rng(1)
+    features = (draw.normal(size=(20, 50)) * scale).astype(np.float32)
+    rows = scale_rows(features, "l2")
+    unit = (
+        features.astype(np.float64) / np.linalg.norm(features.astype(np.float64), axis=1)[:, None]
+    )
+    assert rows.whole_fits(np.float32) == (scale in {1e-3, 1.0, 1e5})
+    for given in (features, np.asfortranarray(features), features[:, ::2]):
+        part = scale_rows(given, "l2")
+        whole = given.astype(np.float64)
+        exact = whole / np.linalg.norm(whole, axis=1)[:, None]
+        np.testing.assert_allclose(
+            inner_products(part, 1.0, np.float32), exact @ exact.T + 1, atol=2e-6
+        )
+    np.testing.assert_allclose(unit @ unit.T + 1, inner_products(rows, 1.0), atol=1e-12)
+
+
+def test_one_way_through_the_rows_gives_weights_and_scores():
+    draw = np.random.default_rng(2)
+    rows = scale_rows(draw.normal(size=(30, 2000)).astype(np.float32), "l2")
+    coefficients = draw.normal(size=(4, 30)) * (draw.random((4, 30)) < 0.5)
+    weight, scores = rows.combined(coefficients)
+    np.testing.assert_allclose(weight, rows.combine(coefficients), atol=1e-12)
+    np.testing.assert_allclose(scores, rows.scores(weight), atol=1e-12)

@@ -186,6 +186,15 @@ def inner_products(
     from scipy.linalg import blas
 
     update = blas.ssyrk if dtype is np.float32 else blas.dsyrk
+    if rows.whole_fits(dtype):
+        # In place, where BLAS can read the features as they are; the small result is scaled.
+        products: Matrix = update(1.0, rows.features.T, trans=1, lower=1)
+        factors = rows.factors.astype(dtype)
+        products *= factors[:, None]
+        products *= factors
+        products += constant
+        _mirror(products)
+        return products.T
     total = np.full((rows.shape[0],) * 2, constant, dtype=dtype, order="F")
     for block in rows.columns(dtype):
         # In Fortran's order the lower triangle; n x n is updated in place.

@@ -86,6 +86,13 @@ class ScaledRows:
         inside = np.all((self.factors > _TINY) & (self.factors < 1 / _TINY))
         return bool(inside) and self.radius < 1 / _TINY
 
+    def whole_fits(self, dtype: type[np.floating[Any]]) -> bool:
+        """Return whether products of the features as they are stay in the range of *dtype*."""
+        given = self.features
+        largest = self.radius / max(float(self.factors.min(initial=1.0)), _TINY)
+        suits = given.dtype == dtype and bool(given.flags.c_contiguous)
+        return suits and self.moderate and largest < 1 / _TINY
+
     def take(self, rows: Any, dtype: type[np.floating[Any]] = np.float64) -> NDArray[Any]:
         """Return a scaled copy of some rows."""
         return self._scaled(self.features[rows], self.factors[rows], dtype)
@@ -108,6 +115,27 @@ class ScaledRows:
 
         share_out(work, len(parts), PART_VALUES)
         return total
+
+    def combined(
+        self, coefficients: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return ``coefficients @ rows`` and its product with the rows, in one way through them.
+
+        The same as :meth:`combine` and then :meth:`scores`: K x D and K x N.
+        """
+        kept = coefficients * self.factors
+        total = np.empty((len(coefficients), self.shape[1]))
+        parts = list(self._parts(max(PART_COLUMNS, PART_VALUES // max(1, self.shape[0]))))
+
+        def work(chosen: NDArray[np.intp]) -> NDArray[np.float64]:
+            scores = np.zeros(coefficients.shape)
+            for part in (parts[i] for i in chosen):
+                values = self.features[:, part].astype(np.float64)
+                total[:, part] = kept @ values
+                scores += total[:, part] @ values.T
+            return scores
+
+        return total, self.factors * sum(share_out(work, len(parts), PART_VALUES))
 
     def scores(self, weight: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``weight @ rows.T``, K x N float64, for weights K x D."""

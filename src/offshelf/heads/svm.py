@@ -19,7 +19,7 @@ COARSE, ROUGH, FINE = 1e-1, 1e-2, 1e-6
 # What the weights' own scores may leave of the conditions for the minimum.
 EXACT = 2e-5
 # A solution from nothing climbs to its C in steps of this factor, from here over R^2.
-CLIMB, _FIRST_STEP = 10.0, 0.2
+CLIMB, _FIRST_STEP, NEAR_ENOUGH = 10.0, 0.2, 2.0
 _REPAIRS = 4
 _PART_VALUES = 2**22
 
@@ -97,7 +97,7 @@ def climb(training: Training, c: float) -> Point:
     signs, costs = training.signs(), training.costs()
     easy = training.gram.direct_size >= signs.shape[1]
     point, step = start(signs), c if easy else min(c, _FIRST_STEP / training.gram.largest)
-    while step < c:
+    while step * NEAR_ENOUGH < c:
         point, _ = minimise(Problems(training.gram, signs, step, costs=costs), point, COARSE)
         step *= CLIMB
     return minimise(Problems(training.gram, signs, c, costs=costs), point, COARSE)[0]
@@ -118,9 +118,9 @@ def finish(
     problems = Problems(training.gram, signs, c, np.zeros_like(signs), costs)
     for _ in range(_REPAIRS):
         point, found = minimise(problems, point, FINE)
-        weight = training.rows.combine(np.asarray(point.coefficients, dtype=np.float64))
+        weight, scores = training.rows.combined(np.asarray(point.coefficients, np.float64))
         bias = point.coefficients.sum(axis=1)
-        scores = training.rows.scores(weight) + bias[:, None]
+        scores += bias[:, None]
         force = problems.ridge * point.coefficients
         if np.abs(force - signs * problems.slack(scores)).max() <= EXACT:
             return weight, bias, found
