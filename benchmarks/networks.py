@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 BATCH_SIZE, WORKERS = 32, 2
 # Features of so many images are kept, to show that the sides compute the same.
@@ -53,7 +53,7 @@ class Images(torch.utils.data.Dataset[torch.Tensor]):
 
     def __getitem__(self, index: int) -> torch.Tensor:
         with Image.open(self.paths[index]) as image:
-            return self.transform(image.convert("RGB"))
+            return self.transform(ImageOps.exif_transpose(image).convert("RGB"))
 
 
 def transform(spec: Any) -> Callable[[Image.Image], torch.Tensor]:

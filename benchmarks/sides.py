@@ -23,7 +23,7 @@ OTHERS = {
     "img2vec": ("peer_img2vec.py", ("img2vec_pytorch",)),
     "embetter": ("peer_embetter.py", ("embetter",)),
 }
-OFFSHELF = ("offshelf fp32", "offshelf int8")
+OFFSHELF = ("offshelf fp32", "offshelf bf16", "offshelf int8")
 NAMES = (*TORCH, *OTHERS, *OFFSHELF)
 COMPARED = 64
 

@@ -54,7 +54,8 @@ class _Step:
         self._weights, self._bias = packed(convolution.weights, half), aligned(convolution.bias)
         self._function = compiled.function(Kind(convolution.pool, half))
         self._floor = 0.0 if convolution.relu else float("-inf")
-        self._block = MANY_TILES if self._weights.nbytes > CACHED else FEW_TILES
+        self.few_weights = self._weights.nbytes <= CACHED
+        self._block = FEW_TILES if self.few_weights else MANY_TILES
 
     def run(self, frame: Floats, result: Floats, room: _Room) -> None:
         transformed = room.take("transformed", (POINTS, self._block, self.depth))
@@ -95,6 +96,10 @@ class Chain:
             height, width = self._steps[-1].height, self._steps[-1].width
         self.shape = (height, width, self._steps[-1].channels)
         self._frames = self._sizes()
+        # Few weights stay in the cache, and so do the maps of one image at a time; many
+        # weights are read once for all images.
+        few = [step.few_weights for step in self._steps]
+        self._alone = (*few, False).index(False)
         self._rooms: list[_Room] = []
 
     def run(self, images: Floats, out: Floats) -> None:
@@ -108,16 +113,26 @@ class Chain:
             room = self._rooms.pop()
         except IndexError:
             room = _Room()
-        frame = room.take("frame 0", (len(images), *self._frames[0]))
-        frame[:, 1 : self._height + 1, 1 : self._width + 1] = images
-        _clear_border(frame, self._height, self._width)
-        for i, step in enumerate(self._steps, 1):
-            result = room.take(f"frame {i % 2}", (len(images), *self._frames[i]))
+        frame = room.take("frame 0", (len(images), *self._frames[self._alone]))
+        for i in range(len(images)):
+            self._begin(images[i : i + 1], frame[i : i + 1], room)
+        for i, step in enumerate(self._steps[self._alone :], 1):
+            shape = (len(images), *self._frames[self._alone + i])
+            result = room.take(f"frame {i % 2}", shape)
             step.run(frame, result, room)
             frame = result
         height, width, _ = self.shape
         out[:] = frame[:, 1 : height + 1, 1 : width + 1]
         self._rooms.append(room)
+
+    def _begin(self, image: Floats, target: Floats, room: _Room) -> None:
+        """Write to *target* what the steps for one image at a time make of *image*."""
+        frames = [room.take(f"one {i % 2}", (1, *self._frames[i])) for i in range(self._alone)]
+        frames.append(target)
+        frames[0][:, 1 : self._height + 1, 1 : self._width + 1] = image
+        _clear_border(frames[0], self._height, self._width)
+        for i, step in enumerate(self._steps[: self._alone]):
+            step.run(frames[i], frames[i + 1], room)
 
     def _sizes(self) -> list[tuple[int, int, int]]:
         """Return height, width and channels of the frames: for what is written and read."""
