@@ -11,7 +11,7 @@ from offshelf.engine.winograd.chain import Chain
 from offshelf.engine.winograd.find import Found, can_replace, find, in_runs, macs
 
 # Of a network's multiplications. With less the changes of layout eat up what is won: on two
-# cores VGG (0.99) runs 2.8, ResNet-18 (0.83) 1.4 and ResNet-50 (0.37) 1.0 times as fast.
+# cores VGG (0.99) runs 2.8, ResNet-18 (0.83) 1.3 and ResNet-50 (0.37) 1.0 times as fast.
 SHARE = 0.75
 
 
