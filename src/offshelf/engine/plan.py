@@ -162,17 +162,17 @@ def trial(
         The fastest by the median, and whether all were timed in every round.
     """
     speeds: dict[Plan, list[float]] = {}
-    compiled: dict[Plan, Any] = {}
     began, allowed = time.perf_counter(), float("inf")
     for _ in range(ROUNDS):
         for plan in plans:
             if time.perf_counter() - began > allowed:
                 return _fastest(speeds), False
-            if plan not in compiled:
-                compiled[plan] = _try_compile(model, plan, settings)
-            if compiled[plan] is not None:
-                speeds.setdefault(plan, []).append(_speed(compiled[plan], plan))
+            # Compiled anew in each round: all plans at once would take their memory together.
+            compiled = _try_compile(model, plan, settings)
+            if compiled is not None:
+                speeds.setdefault(plan, []).append(_speed(compiled, plan))
                 allowed = TRIAL_SHARE * images / _median(speeds)
+            del compiled
     return _fastest(speeds), True
 
 
