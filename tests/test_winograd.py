@@ -12,7 +12,7 @@ from torch import nn
 
 from offshelf.engine.winograd import compiled, rewrite
 from offshelf.engine.winograd.chain import Chain, Convolution, fits
-from offshelf.engine.winograd.layout import Registers
+from offshelf.engine.winograd.layout import Kind, Registers
 from offshelf.engine.winograd.weights import packed
 
 pytestmark = pytest.mark.skipif(
@@ -125,7 +125,7 @@ def test_threads_do_not_meet(processor: None) -> None:
 
 def test_weights_round_to_the_nearest_bfloat16() -> None:
     weights = made(64, 32).weights
-    whole, half = packed(weights), packed(weights, half=True)
+    whole, half = (packed(weights, Kind(False, n)).numbers for n in ("float", "half"))
     panel = compiled.registers().panel  # type: ignore[union-attr]
     pairs = whole.reshape(-1, 16, 2, panel).transpose(0, 1, 3, 2).ravel()
     expected = torch.from_numpy(np.ascontiguousarray(pairs)).bfloat16().view(torch.uint16)

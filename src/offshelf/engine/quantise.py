@@ -1,4 +1,4 @@
-"""int8 networks: post-training quantisation by NNCF, calibrated on the user's own images."""
+"""int8 networks: post-training quantisation, calibrated on the user's own images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import numpy as np
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.engine.base import EngineOptions, Tap
-from offshelf.engine.graph import ROWS, convert, graph_from_bytes, import_openvino
+from offshelf.engine.graph import ROWS, convert, graph_from_bytes
+from offshelf.engine.ranged import can_range, ranged
+from offshelf.engine.winograd.marks import marked
 from offshelf.errors import EngineError, MissingExtraError
 
 TRANSFORMERS = ("vit", "swin", "deit", "dinov", "beit", "eva")
@@ -21,8 +23,9 @@ TRANSFORMERS = ("vit", "swin", "deit", "dinov", "beit", "eva")
 def quantised(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions) -> Any:
     """Return the int8 graph of a tapped network.
 
-    Weights and activations are quantised with ranges measured on the calibration images;
-    NNCF's fast bias correction is applied.
+    Weights and activations are quantised with ranges measured on the calibration images.
+    Networks of 3 x 3 convolutions get ranges for Winograd's filtering where the processor is
+    fastest so, all others NNCF's quantisation with its fast bias correction.
 
     Raises:
         EngineError: the calibration has neither images nor a finished network.
@@ -33,31 +36,59 @@ def quantised(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions)
         return _from_file(*calibration.network)
     if calibration is None or calibration.pixels is None:
         raise EngineError("precision int8 needs a sample of images to calibrate on")
-    if importlib.util.find_spec("nncf") is None:
-        raise MissingExtraError("precision int8", "int8")
     pixels = calibration.pixels()
     if not len(pixels):
         raise EngineError("precision int8: none of the images to calibrate on can be used")
+    model = convert(backbone, taps)
+    if can_range(model):
+        return _smaller(ranged(model, pixels, options.threads))
+    _check_nncf()
     full = np.resize(pixels, (-(-len(pixels) // ROWS) * ROWS, *pixels.shape[1:]))
     batches = list(full.reshape(-1, ROWS, *pixels.shape[1:]))
-    import_openvino()
     with _quiet_nncf():
         import nncf
 
         transformer = any(word in backbone.spec.architecture for word in TRANSFORMERS)
         return nncf.quantize(
-            convert(backbone, taps),
+            model,
             nncf.Dataset(batches),
             subset_size=len(batches),
             model_type=nncf.ModelType.TRANSFORMER if transformer else None,
         )
 
 
+def _smaller(model: Any) -> Any:
+    """Return *model* with the weights of its fully connected layers in 8 bits.
+
+    They are read once for a batch: their size decides their time.
+    """
+    connected = [op for op in model.get_ops() if op.get_type_name() == "MatMul"]
+    if not connected:
+        return model
+    _check_nncf()
+    with _quiet_nncf():
+        import nncf
+
+        others = [op.get_friendly_name() for op in model.get_ops() if op not in connected]
+        return nncf.compress_weights(
+            model,
+            mode=nncf.CompressWeightsMode.INT8_ASYM,
+            ignored_scope=nncf.IgnoredScope(names=others, validate=False),
+        )
+
+
+def _check_nncf() -> None:
+    if importlib.util.find_spec("nncf") is None:
+        raise MissingExtraError("precision int8", "int8")
+
+
 def _from_file(xml: bytes, weights: bytes) -> Any:
     try:
-        return graph_from_bytes(xml, weights)
-    except RuntimeError as error:
+        model = graph_from_bytes(xml, weights)
+        marked(model)
+    except (RuntimeError, ValueError) as error:
         raise EngineError("the int8 network in the model file cannot be read") from error
+    return model
 
 
 @contextlib.contextmanager

@@ -98,7 +98,7 @@ def calibration(table: ImageTable, backbone: Backbone, run: RunSettings) -> Cali
     """
     rows = _sample(table, run.seed, MAX_IMAGES)
     paths = [table.paths[row] for row in rows]
-    digest = hashlib.sha256(b"offshelf int8 calibration 1")
+    digest = hashlib.sha256(b"offshelf int8 calibration 2")
     for path in paths:
         digest.update(_digest(path, run.reading.limits))
     return Calibration(digest.hexdigest(), lambda: _pixels(paths, backbone, run.reading.limits)[0])

@@ -9,13 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.engine.winograd import compiled
-from offshelf.engine.winograd.layout import OUT, POINTS, Kind
-from offshelf.engine.winograd.weights import aligned, aligned_empty, packed
+from offshelf.engine.winograd.layout import Kind
+from offshelf.engine.winograd.plain import PlainConvolution
+from offshelf.engine.winograd.ranges import Ranges
+from offshelf.engine.winograd.weights import aligned, aligned_empty, packed, packed_bytes
 
 Floats = NDArray[np.float32]
 # Transformed weights above this do not stay in the cache: then many tiles share a pass.
 CACHED = 12_000_000
 MANY_TILES, FEW_TILES = 196, 14
+BYTE_TILES = 56
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,12 +30,20 @@ class Convolution:
         bias: float32, K.
         relu: negative results become 0.
         pool: the largest of each 2 x 2 is taken; an odd last row or column is left out.
+        ranges: where given, the products are of 8-bit numbers in these ranges.
     """
 
     weights: Floats
     bias: Floats
     relu: bool = True
     pool: bool = False
+    ranges: Ranges | None = None
+
+    def kind(self, half: bool) -> Kind:
+        """Return which function computes it; *half* asks for bfloat16, unless it is of int8."""
+        if self.ranges is not None:
+            return Kind(self.pool, "byte")
+        return Kind(self.pool, "half" if half else "float")
 
 
 def fits(channels: int, depth: int) -> bool:
@@ -46,28 +57,52 @@ class _Step:
 
     def __init__(self, convolution: Convolution, height: int, width: int, half: bool) -> None:
         self.channels, self.depth = convolution.weights.shape[:2]
-        self.rows, self.columns = -(-height // OUT), -(-width // OUT)
+        self.out = convolution.kind(half).filter.out
+        self.rows, self.columns = -(-height // self.out), -(-width // self.out)
         share = 2 if convolution.pool else 1
         self.height, self.width = height // share, width // share
         # What the tiles write, which may be more than the image.
-        self.written = (OUT * self.rows // share, OUT * self.columns // share)
-        self._weights, self._bias = packed(convolution.weights, half), aligned(convolution.bias)
-        self._function = compiled.function(Kind(convolution.pool, half))
+        self.written = (self.out * self.rows // share, self.out * self.columns // share)
         self._floor = 0.0 if convolution.relu else float("-inf")
-        self.few_weights = self._weights.nbytes <= CACHED
+        self._prepare(convolution, half)
+
+    def _prepare(self, convolution: Convolution, half: bool) -> None:
+        weights, bias, ranges = convolution.weights, convolution.bias, convolution.ranges
+        self._plain = None
+        if ranges is not None and not fits(self.channels, self.depth):
+            # The graph was calibrated on another processor.
+            self._plain = PlainConvolution(weights, bias, ranges, self._floor, convolution.pool)
+            self.few_weights = True
+            return
+        kind = convolution.kind(half)
+        self._points = kind.filter.points
+        self._packed = packed_bytes(weights, ranges) if ranges else packed(weights, kind)
+        self._bias = aligned(bias)
+        self._function = compiled.function(kind)
+        self.few_weights = self._packed.numbers.nbytes <= CACHED
         self._block = FEW_TILES if self.few_weights else MANY_TILES
+        if ranges is not None:
+            self._block = BYTE_TILES
 
     def run(self, frame: Floats, result: Floats, room: _Room) -> None:
-        transformed = room.take("transformed", (POINTS, self._block, self.depth))
-        multiplied = room.take("multiplied", (POINTS, self._block, self.channels))
-        arrays = (frame, self._weights, self._bias, result, transformed, multiplied)
+        if self._plain is not None:
+            self._plain.run(frame, result, self.rows, self.columns)
+        else:
+            self._run_compiled(frame, result, room)
+        _clear_border(result, self.height, self.width)
+
+    def _run_compiled(self, frame: Floats, result: Floats, room: _Room) -> None:
+        packed = self._packed
+        transformed = room.take("transformed", (self._points, self._block, self.depth))
+        multiplied = room.take("multiplied", (self._points, self._block, self.channels))
+        arrays = (frame, packed.numbers, self._bias, result, transformed, multiplied)
+        for_bytes = (packed.scales, packed.offsets, packed.units, packed.starts)
         self._function(
-            *(array.ctypes.data for array in arrays),
+            *(None if array is None else array.ctypes.data for array in (*arrays, *for_bytes)),
             self._floor,
             *(len(frame), self.rows, self.columns, self.depth, self.channels),
             *(*frame.shape[1:3], *result.shape[1:3], self._block),
         )
-        _clear_border(result, self.height, self.width)
 
 
 class Chain:
@@ -137,7 +172,8 @@ class Chain:
     def _sizes(self) -> list[tuple[int, int, int]]:
         """Return height, width and channels of the frames: for what is written and read."""
         written = [(self._height, self._width), *(step.written for step in self._steps)]
-        read = [(OUT * step.rows, OUT * step.columns) for step in self._steps] + [(0, 0)]
+        read = [(step.out * step.rows, step.out * step.columns) for step in self._steps]
+        read.append((0, 0))
         channels = [self._steps[0].depth, *(step.channels for step in self._steps)]
         return [
             (max(w[0], r[0]) + 2, max(w[1], r[1]) + 2, c)

@@ -5,24 +5,13 @@ Every output is one fixed sequence of operations, whatever is computed beside it
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
 
+from offshelf.engine.winograd.bytes import Byte, Counted
 from offshelf.engine.winograd.emit import FLOAT, INDEX, Emitter, Tile
-from offshelf.engine.winograd.layout import (
-    BACK,
-    INTO,
-    NUMBERS,
-    OUT,
-    POINTERS,
-    POINTS,
-    SIDE,
-    VECTORS,
-    Kind,
-    Registers,
-)
+from offshelf.engine.winograd.layout import NUMBERS, POINTERS, VECTORS, Kind, Registers
 from offshelf.engine.winograd.numbers import Half, Whole
 
 
@@ -43,13 +32,20 @@ def convolution(module: Any, name: str, kind: Kind, registers: Registers) -> Non
 class _Writer:
     def __init__(self, emit: Emitter, args: Any, kind: Kind, registers: Registers) -> None:
         self.emit, self.pool, self.registers = emit, kind.pool, registers
-        self.numbers = Half(emit) if kind.half else Whole(emit)
+        self.filter = kind.filter
         named = dict(zip((*POINTERS, "floor", *NUMBERS), args, strict=True))
         self.p = {name: named[name] for name in POINTERS}
+        self.n = {name: named[name] for name in NUMBERS}
+        self.numbers = self._numbers(kind)
         for name in ("weights", "transformed"):
             self.p[name] = self.numbers.pointer(self.p[name])
-        self.n = {name: named[name] for name in NUMBERS}
         self.floor = emit.everywhere(named["floor"])
+
+    def _numbers(self, kind: Kind) -> Whole:
+        if kind.numbers == "byte":
+            chosen = Byte if self.registers.dot else Counted
+            return chosen(self.emit, self.p, self.n)
+        return Half(self.emit) if kind.numbers == "half" else Whole(self.emit)
 
     def write(self) -> None:
         emit, n = self.emit, self.n
@@ -60,7 +56,7 @@ class _Writer:
             padded = emit.sum(number, odd)
             with emit.loop(number) as t:
                 self._tile_into(start, t, padded)
-            with emit.loop(POINTS) as point:
+            with emit.loop(self.filter.points) as point:
                 self._multiply(point, padded)
             with emit.loop(number) as t:
                 self._tile_out(start, t, padded)
@@ -75,15 +71,18 @@ class _Writer:
         emit, depth = self.emit, self.n["depth"]
         image, row, column = self._place(emit.sum(start, t))
         line = emit.product(self.n["x_width"], depth)
-        above = emit.sum(emit.product(image, self.n["x_height"]), emit.product(OUT, row))
-        source = emit.at(self.p["x"], emit.product(above, line), emit.product(OUT, column, depth))
+        out = self.filter.out
+        above = emit.sum(emit.product(image, self.n["x_height"]), emit.product(out, row))
+        source = emit.at(self.p["x"], emit.product(above, line), emit.product(out, column, depth))
         target = emit.at(self.p["transformed"], emit.product(t, depth))
         plane = emit.product(padded, depth)
         with emit.loop(depth, emit.width) as c:
-            pixels = self._load(emit.at(source, c), line, depth)
-            points = emit.two_sided(INTO, pixels)
-            place = emit.at(target, c)
-            self._store(self.numbers.store, points, place, (emit.product(SIDE, plane), plane))
+            pixels = [emit.load(spot) for spot in self._spots(emit.at(source, c), line, depth)]
+            tile = emit.two_sided(self.filter.into, self._square(pixels))
+            spots = self._point_spots(emit.at(target, c), plane)
+            values = [value for line_of in tile for value in line_of]
+            for point, (value, spot) in enumerate(zip(values, spots, strict=True)):
+                self.numbers.store(value, spot, point, c)
 
     def _multiply(self, point: Any, padded: Any) -> None:
         emit, depth, channels = self.emit, self.n["depth"], self.n["channels"]
@@ -100,10 +99,14 @@ class _Writer:
                     row = emit.sum(done, t)
                     lines = emit.at(left, emit.product(row, depth))
                     place = emit.at(out, emit.product(row, channels), column)
-                    self._block(rows, lines, columns, place)
+                    self._block(rows, lines, columns, place, self._starts(point, column))
                 done = emit.sum(done, emit.product(blocks, rows))
 
-    def _block(self, rows: int, left: Any, right: Any, out: Any) -> None:
+    def _starts(self, point: Any, column: Any) -> list[Any]:
+        columns = [self.emit.sum(column, v * self.emit.width) for v in range(VECTORS)]
+        return [self.numbers.start(point, begin) for begin in columns]
+
+    def _block(self, rows: int, left: Any, right: Any, out: Any, starts: list[Any]) -> None:
         """Write the product of *rows* rows with a panel: sums stay in registers."""
         emit, numbers, depth = self.emit, self.numbers, self.n["depth"]
         builder = emit.builder
@@ -113,7 +116,7 @@ class _Writer:
         builder.branch(body)
         builder.position_at_end(body)
         k = builder.phi(INDEX)
-        sums = [[builder.phi(emit.vector) for _ in range(VECTORS)] for _ in lines]
+        sums = [[builder.phi(numbers.sums) for _ in range(VECTORS)] for _ in lines]
         panel = emit.at(right, emit.product(self.registers.panel, k))
         columns = [numbers.columns(panel, v) for v in range(VECTORS)]
         following = emit.sum(k, numbers.step)
@@ -122,7 +125,7 @@ class _Writer:
         for r, line in enumerate(lines):
             factor = numbers.factor(emit.at(line, k))
             for v in range(VECTORS):
-                sums[r][v].add_incoming(emit.constant(0.0), before)
+                sums[r][v].add_incoming(starts[v], before)
                 sums[r][v].add_incoming(numbers.add(sums[r][v], factor, columns[v]), body)
         builder.cbranch(builder.icmp_signed("<", following, depth), body, after)
         builder.position_at_end(after)
@@ -135,22 +138,22 @@ class _Writer:
         emit, channels = self.emit, self.n["channels"]
         image, row, column = self._place(emit.sum(start, t))
         line = emit.product(self.n["y_width"], channels)
-        size = OUT // 2 if self.pool else OUT
+        size = self.filter.out // 2 if self.pool else self.filter.out
         above = emit.sum(emit.product(image, self.n["y_height"]), emit.product(size, row), 1)
         beside = emit.sum(emit.product(size, column), 1)
         target = emit.at(self.p["y"], emit.product(above, line), emit.product(beside, channels))
         source = emit.at(self.p["multiplied"], emit.product(t, channels))
         plane = emit.product(padded, channels)
         with emit.loop(channels, emit.width) as c:
-            points = self._load(emit.at(source, c), emit.product(SIDE, plane), plane)
-            outputs: Tile = emit.two_sided(BACK, points)
+            spots = self._point_spots(emit.at(source, c), plane)
+            sums = [self.numbers.load(spot, point, c) for point, spot in enumerate(spots)]
+            outputs: Tile = emit.two_sided(self.filter.back, self._square(sums))
             outputs = self._pooled(outputs) if self.pool else outputs
             bias = emit.load(emit.at(self.p["bias"], c))
-            finished = [
-                [emit.larger(emit.builder.fadd(value, bias), self.floor) for value in values]
-                for values in outputs
-            ]
-            self._store(emit.store, finished, emit.at(target, c), (line, channels))
+            spots = self._spots(emit.at(target, c), line, channels, len(outputs))
+            values = [value for line_of in outputs for value in line_of]
+            for value, spot in zip(values, spots, strict=True):
+                emit.store(emit.larger(emit.builder.fadd(value, bias), self.floor), spot)
 
     def _pooled(self, tile: Tile) -> Tile:
         largest = self.emit.larger
@@ -158,20 +161,18 @@ class _Writer:
         halves = [[largest(a, b) for a, b in zip(*pair, strict=True)] for pair in pairs]
         return [[largest(a, b) for a, b in zip(row[::2], row[1::2], strict=True)] for row in halves]
 
-    def _load(self, start: Any, line: Any, pixel: Any) -> Tile:
-        emit = self.emit
-        return [
-            [
-                emit.load(emit.at(start, emit.product(i, line), emit.product(j, pixel)))
-                for j in range(SIDE)
-            ]
-            for i in range(SIDE)
-        ]
+    def _square(self, values: list[Any]) -> Tile:
+        side = self.filter.side
+        return [values[i : i + side] for i in range(0, len(values), side)]
 
-    def _store(
-        self, store: Callable[[Any, Any], None], tile: Tile, start: Any, apart: tuple[Any, Any]
-    ) -> None:
-        emit, (line, pixel) = self.emit, apart
-        for i, row in enumerate(tile):
-            for j, value in enumerate(row):
-                store(value, emit.at(start, emit.product(i, line), emit.product(j, pixel)))
+    def _point_spots(self, start: Any, plane: Any) -> list[Any]:
+        return self._spots(start, self.emit.product(self.filter.side, plane), plane)
+
+    def _spots(self, start: Any, line: Any, beside: Any, side: int = 0) -> list[Any]:
+        """Return the places of a square of numbers, line by line; its side is a tile's or given."""
+        emit, places = self.emit, range(side or self.filter.side)
+        return [
+            emit.at(start, emit.product(i, line), emit.product(j, beside))
+            for i in places
+            for j in places
+        ]

@@ -35,8 +35,10 @@ def registers() -> Registers | None:
         return None
     features = llvm.get_host_cpu_features()
     if features.get("avx512f"):
-        return Registers(16, (14, 8, 2))
-    return Registers(8, (6, 4, 2)) if features.get("avx2") and features.get("fma") else None
+        return Registers(16, (14, 8, 2), dot=bool(features.get("avx512vnni")))
+    if features.get("avx2") and features.get("fma"):
+        return Registers(8, (6, 4, 2), dot=bool(features.get("avxvnni")))
+    return None
 
 
 @functools.cache
@@ -51,6 +53,20 @@ def multiplies_halves() -> bool:
 
     features = llvm.get_host_cpu_features()
     return bool(features.get("avx512bf16") and not features.get("amx-bf16"))
+
+
+@functools.cache
+def multiplies_bytes() -> bool:
+    """Return whether products of 8 bits are made by this processor, and fastest so.
+
+    With matrix units (AMX) a direct convolution in int8 is faster.
+    """
+    found = registers()
+    if found is None or not found.dot:
+        return False
+    import llvmlite.binding as llvm
+
+    return not llvm.get_host_cpu_features().get("amx-int8")
 
 
 @functools.cache

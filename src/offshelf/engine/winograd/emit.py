@@ -11,7 +11,7 @@ from llvmlite import ir
 INDEX = ir.IntType(64)
 FLOAT = ir.FloatType()
 Tile = Sequence[Sequence[Any]]
-Matrix = Sequence[Sequence[int]]
+Matrix = Sequence[Sequence[float]]
 
 
 class Emitter:
@@ -28,6 +28,7 @@ class Emitter:
         self.vector = ir.VectorType(FLOAT, width)
         self._fma = self._declare(f"llvm.fma.v{width}f32", 3)
         self._max = self._declare(f"llvm.maxnum.v{width}f32", 2)
+        self._min = self._declare(f"llvm.minnum.v{width}f32", 2)
 
     def function(self, name: str, kind: Any) -> Any:
         """Return the function *name* of LLVM's own, declared once."""
@@ -88,11 +89,11 @@ class Emitter:
 
     def store(self, value: Any, pointer: Any) -> None:
         """Write a vector to *pointer*."""
-        self.builder.store(value, self._cast(pointer), align=4)
+        self.builder.store(value, self.builder.bitcast(pointer, value.type.as_pointer()), align=4)
 
     def everywhere(self, value: Any) -> Any:
         """Return a vector with one number in all places."""
-        empty = ir.Constant(self.vector, ir.Undefined)
+        empty = ir.Constant(ir.VectorType(value.type, self.width), ir.Undefined)
         lanes = ir.Constant(ir.VectorType(ir.IntType(32), self.width), [0] * self.width)
         first = self.builder.insert_element(empty, value, ir.IntType(32)(0))
         return self.builder.shuffle_vector(first, empty, lanes)
@@ -109,13 +110,17 @@ class Emitter:
         """Return the larger of each pair of floats."""
         return self.builder.call(self._max, [a, b])
 
+    def smallest(self, a: Any, b: Any) -> Any:
+        """Return the smaller of each pair of floats."""
+        return self.builder.call(self._min, [a, b])
+
     def two_sided(self, matrix: Matrix, tile: Tile) -> list[list[Any]]:
         """Return matrix x tile x matrix transposed; a weight of 0 costs nothing."""
         columns = [[self._dot(row, column) for row in matrix] for column in zip(*tile, strict=True)]
         lines = list(zip(*columns, strict=True))
         return [[self._dot(row, line) for row in matrix] for line in lines]
 
-    def _dot(self, weights: Sequence[int], vectors: Sequence[Any]) -> Any:
+    def _dot(self, weights: Sequence[float], vectors: Sequence[Any]) -> Any:
         terms = sorted(zip(weights, vectors, strict=True), key=lambda term: term[0] != 1)
         total = None
         for weight, vector in terms:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from offshelf.engine.winograd.chain import Convolution, fits
+from offshelf.engine.winograd.ranges import Ranges
 
 _CONVOLUTION: Mapping[str, Any] = {
     "strides": [1, 1],
@@ -49,18 +51,26 @@ class Found:
         """The node that gives the result."""
         return self.pool or self.relu or self.bias or self.node
 
-    def convolution(self) -> Convolution:
-        """Return what is computed, with a copy of the weights."""
-        weights = np.array(_source(self.node, 1).get_data(), np.float32)
+    def convolution(self, ranges: Ranges | None = None) -> Convolution:
+        """Return what is computed, with a copy of the weights; *ranges* make it one of int8."""
+        weights = weights_of(self.node)
         bias = np.zeros(len(weights), np.float32)
         if self.bias is not None:
             bias = np.array(_per_channel(self.bias).get_data(), np.float32).ravel()
-        return Convolution(weights, bias, self.relu is not None, self.pool is not None)
+        return Convolution(weights, bias, self.relu is not None, self.pool is not None, ranges)
 
 
-def find(model: Any) -> list[Found]:
-    """Return the convolutions of *model* in the order of computation."""
-    return [_follow(op) for op in model.get_ordered_ops() if can_replace(op)]
+def find(model: Any, names: Container[str] = ()) -> list[Found]:
+    """Return the convolutions of *model* in the order of computation.
+
+    Args:
+        model: the graph.
+        names: of the convolutions to return; none are all that can be replaced.
+    """
+    ops = model.get_ordered_ops()
+    if names:
+        return [_follow(op) for op in ops if op.get_friendly_name() in names]
+    return [_follow(op) for op in ops if can_replace(op)]
 
 
 def in_runs(found: list[Found]) -> list[list[Found]]:
@@ -96,13 +106,29 @@ def macs(op: Any) -> int:
 
 def can_replace(op: Any) -> bool:
     """Return whether *op* is a convolution that the compiled code can do."""
+    return is_plain(op) and fits(*list(op.input(1).get_shape())[:2])
+
+
+def is_plain(op: Any) -> bool:
+    """Return whether *op* is a 3 x 3 convolution with stride 1 and known weights."""
     if op.get_type_name() != "Convolution" or not _has(op, _CONVOLUTION):
         return False
-    weights = _source(op, 1)
-    if weights.get_type_name() != "Constant" or weights.get_element_type().to_string() != "f32":
-        return False
-    channels, depth, *kernel = weights.get_shape()
-    return kernel == [3, 3] and fits(channels, depth)
+    return _constant(op) is not None and list(op.input(1).get_shape())[2:] == [3, 3]
+
+
+def weights_of(op: Any) -> NDArray[np.float32]:
+    """Return a copy of a convolution's weights."""
+    return np.array(_constant(op).get_data(), np.float32)
+
+
+def _constant(op: Any) -> Any:
+    """Return the node with the weights, kept as floats of 32 or 16 bits; else None."""
+    node = _source(op, 1)
+    if node.get_type_name() == "Convert":
+        node = _source(node, 0)
+    if node.get_type_name() != "Constant":
+        return None
+    return node if node.get_element_type().to_string() in {"f32", "f16"} else None
 
 
 def _follow(node: Any) -> Found:

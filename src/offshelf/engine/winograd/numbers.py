@@ -1,4 +1,4 @@
-"""How the numbers of the matrix product are kept and multiplied: float32, or bfloat16 in pairs."""
+"""How the numbers of the matrix product are kept and multiplied: float32 or bfloat16."""
 
 from __future__ import annotations
 
@@ -35,6 +35,7 @@ class Whole:
 
     def __init__(self, emit: Emitter) -> None:
         self._emit = emit
+        self.sums = emit.vector
 
     def pointer(self, pointer: Any) -> Any:
         """Return a pointer to numbers of this kind."""
@@ -48,23 +49,31 @@ class Whole:
         """Return a row's number at *place*, for all columns."""
         return self._emit.everywhere(self._emit.builder.load(place, align=4))
 
+    def start(self, _point: Any, _column: Any) -> Any:
+        """Return the sums before the first product, for a vector of columns."""
+        return self._emit.constant(0.0)
+
     def add(self, total: Any, factor: Any, columns: Any) -> Any:
         """Return total + factor x columns."""
         return self._emit.fma(factor, columns, total)
 
-    def store(self, vector: Any, place: Any) -> None:
+    def store(self, vector: Any, place: Any, _point: int, _channel: Any) -> None:
         """Write a vector of float32 to *place* as numbers of this kind."""
         self._emit.store(vector, place)
 
+    def load(self, place: Any, _point: int, _channel: Any) -> Any:
+        """Return finished sums as float32."""
+        return self._emit.load(place)
 
-class Half:
+
+class Half(Whole):
     """bfloat16 in pairs: products of both are added to a float32 (AVX512_BF16)."""
 
     element = BFloat()
     step = 2
 
     def __init__(self, emit: Emitter) -> None:
-        self._emit = emit
+        super().__init__(emit)
         self._pairs = ir.VectorType(self.element, 2 * emit.width)
         kind = ir.FunctionType(emit.vector, [emit.vector, self._pairs, self._pairs])
         self._dot = emit.function("llvm.x86.avx512bf16.dpbf16ps.512", kind)
@@ -89,7 +98,7 @@ class Half:
         """Return total + both products of each pair."""
         return self._emit.builder.call(self._dot, [total, factor, columns])
 
-    def store(self, vector: Any, place: Any) -> None:
+    def store(self, vector: Any, place: Any, _point: int, _channel: Any) -> None:
         """Write a vector of float32 to *place*, rounded to the nearest."""
         builder = self._emit.builder
         kind = ir.VectorType(self.element, self._emit.width)

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from offshelf.engine.winograd.chain import Chain
+from offshelf.engine.winograd.chain import Chain, Convolution
 from offshelf.engine.winograd.find import Found, can_replace, find, in_runs, macs
+from offshelf.engine.winograd.marks import is_marked, marked
 
 # Of a network's multiplications. With less the changes of layout eat up what is won: on two
 # cores VGG (0.99) runs 2.8, ResNet-18 (0.83) 1.3 and ResNet-50 (0.37) 1.0 times as fast.
@@ -18,8 +19,11 @@ SHARE = 0.75
 def suits(model: Any) -> bool:
     """Return whether the network consists mostly of convolutions that can be replaced.
 
-    The graph and the processor alone decide, so that every run takes the same way.
+    The graph and the processor alone decide, so that every run takes the same way. A graph
+    that was calibrated for such convolutions has them on any processor.
     """
+    if is_marked(model):
+        return True
     ops = model.get_ops()
     replaced = sum(macs(op) for op in ops if can_replace(op))
     return replaced >= max(1, SHARE * sum(macs(op) for op in ops))
@@ -30,21 +34,26 @@ def rewritten(model: Any, half: bool = False) -> Any:
 
     Args:
         model: the graph, with fixed shapes.
-        half: their products are of bfloat16.
+        half: their products are of bfloat16, unless the graph was calibrated for int8.
+
+    Raises:
+        ValueError: the graph's ranges for int8 do not fit it.
     """
     copy = model.clone()
-    for run in in_runs(find(copy)):
-        _replace(run, half)
+    ranges = marked(copy)
+    for run in in_runs(find(copy, ranges)):
+        steps = [found.convolution(ranges.get(found.node.get_friendly_name())) for found in run]
+        _replace(run, steps, half)
     copy.validate_nodes_and_infer_types()
     return copy
 
 
-def _replace(run: list[Found], half: bool) -> None:
+def _replace(run: list[Found], steps: list[Convolution], half: bool) -> None:
     from openvino import opset13
 
     source = run[0].node.input(0).get_source_output()
     _, _, height, width = source.get_shape()
-    chain = Chain([found.convolution() for found in run], height, width, half)
+    chain = Chain(steps, height, width, half)
     channels_last = opset13.transpose(source, np.array([0, 2, 3, 1]))
     computed = _node_type()(chain, channels_last.output(0))
     result = opset13.transpose(computed, np.array([0, 3, 1, 2]))

@@ -2,58 +2,105 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.engine.winograd import compiled
+from offshelf.engine.winograd.layout import Kind, Registers
+from offshelf.engine.winograd.ranges import Ranges, rounded_weights
 
 Floats = NDArray[np.float32]
 # Bytes of a line of the cache: a vector that crosses one is read twice.
 LINE = 64
-# Lavin and Gray, equation 15: G.
-_INTO = np.array(
-    [
-        [1 / 4, 0, 0],
-        [-1 / 6, -1 / 6, -1 / 6],
-        [-1 / 6, 1 / 6, -1 / 6],
-        [1 / 24, 1 / 12, 1 / 6],
-        [1 / 24, -1 / 12, 1 / 6],
-        [0, 0, 1],
-    ]
-)
 
 
-def packed(weights: Floats, half: bool = False) -> NDArray[Any]:
-    """Return the weights of a 3 x 3 convolution as the product reads them.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Packed:
+    """What the compiled function reads of a convolution's weights.
+
+    Attributes:
+        numbers: flat: points, panels of channels, rows of the depth (one, two or four side by
+            side, as the numbers are), columns of the panel.
+        scales: float32, points x C, for int8: see :class:`Ranges`.
+        offsets: float32, one for each point.
+        units: float32, points x K: what a sum of products counts.
+        starts: int32, points x K: minus the share of the offsets.
+    """
+
+    numbers: NDArray[Any]
+    scales: NDArray[np.float32] | None = None
+    offsets: NDArray[np.float32] | None = None
+    units: NDArray[np.float32] | None = None
+    starts: NDArray[np.int32] | None = None
+
+
+def packed(weights: Floats, kind: Kind) -> Packed:
+    """Return the weights of a 3 x 3 convolution as the product of floats reads them.
 
     Computed in float64, so that the only rounding is the last.
 
     Args:
         weights: float32, K x C x 3 x 3, K a multiple of the processor's panel, C even.
-        half: rounded to bfloat16, two rows of a panel side by side.
-
-    Returns:
-        float32, flat: POINTS points, K / panel panels, C rows, panel columns. With *half*
-        the bits of bfloat16 as uint16, and C / 2 pairs of rows.
+        kind: of float32, or of bfloat16, whose bits are returned as uint16.
 
     Raises:
         RuntimeError: the processor is not supported.
 
-    >>> packed(np.ones((64, 16, 3, 3), np.float32)).size == 36 * 64 * 16
+    >>> packed(np.ones((64, 16, 3, 3), np.float32), Kind(False)).numbers.size == 36 * 64 * 16
     True
     """
+    half = kind.numbers == "half"
+    points = _points(weights, kind, 2 if half else 1)
+    return Packed(aligned(_rounded(points), np.uint16) if half else aligned(points))
+
+
+def packed_bytes(weights: Floats, ranges: Ranges) -> Packed:
+    """Return the weights of a 3 x 3 convolution as the product of 8-bit numbers reads them.
+
+    Each point's weights of an output channel are rounded to -127..127 of a unit of their own.
+
+    Args:
+        weights: float32, K x C x 3 x 3, K a multiple of the processor's panel, C of 4.
+        ranges: of the inputs.
+
+    Raises:
+        RuntimeError: the processor is not supported.
+    """
+    found = _registers()
+    together = 4 if found.dot else 1
+    whole, units = rounded_weights(weights, ranges)
+    points, depth, channels = whole.shape
+    panels = whole.reshape(
+        points, depth // together, together, channels // found.panel, found.panel
+    ).transpose(0, 3, 1, 4, 2)
+    return Packed(
+        aligned(panels, np.int8 if found.dot else np.float32),
+        aligned(ranges.scales()),
+        aligned(ranges.offsets),
+        aligned(units),
+        aligned(-ranges.offsets[:, None] * whole.sum(1), np.int32),
+    )
+
+
+def _points(weights: NDArray[Any], kind: Kind, together: int) -> NDArray[np.float64]:
+    """Return points x panels x rows of the depth x columns x rows side by side."""
+    channels, depth = weights.shape[:2]
+    panel = _registers().panel
+    panels = weights.reshape(channels // panel, panel, depth // together, together, 9)
+    # The order of the result before the product: nine numbers are moved instead of many.
+    nine = panels.transpose(0, 2, 1, 3, 4).astype(np.float64)
+    into = np.array(kind.filter.weights)
+    return (np.kron(into, into) @ nine.reshape(-1, 9).T).reshape(-1, *nine.shape[:-1])
+
+
+def _registers() -> Registers:
     found = compiled.registers()
     if found is None:
         raise RuntimeError("this processor is not supported")
-    channels, depth = weights.shape[:2]
-    together = 2 if half else 1
-    panels = weights.reshape(channels // found.panel, found.panel, depth // together, together, 9)
-    # The order of the result before the product: nine numbers are moved instead of 36.
-    nine = panels.transpose(0, 2, 1, 3, 4).astype(np.float64).reshape(-1, 9)
-    points = np.kron(_INTO, _INTO) @ nine.T
-    return aligned(_rounded(points), np.uint16) if half else aligned(points)
+    return found
 
 
 def _rounded(values: NDArray[np.float64]) -> NDArray[np.uint16]:

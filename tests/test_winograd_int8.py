@@ -1,0 +1,334 @@
+"""8-bit products after the transform: one result on every processor, near the direct one."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from offshelf.backbones.backbone import open_backbone
+from offshelf.engine import quantise, ranged
+from offshelf.engine.base import EngineOptions, Tap, open_engine
+from offshelf.engine.calibration import Calibration
+from offshelf.engine.graph import graph_bytes
+from offshelf.engine.winograd import compiled, marks, rewrite
+from offshelf.engine.winograd.chain import Chain, Convolution
+from offshelf.engine.winograd.layout import Registers
+from offshelf.engine.winograd.ranges import Ranges, fitted, from_text, into_points
+from offshelf.errors import EngineError
+
+WIDE, NARROW = (16, (14, 8, 2)), (8, (6, 4, 2))
+
+
+def able() -> list[tuple[str, Registers]]:
+    """Return the ways that this processor can go."""
+    own = compiled.registers()
+    if own is None:
+        return []
+    sizes = {"narrow": NARROW} | ({"wide": WIDE} if own.width == WIDE[0] else {})
+    dots = (False, True) if own.dot else (False,)
+    return [
+        (f"{name} {dot}", Registers(*size, dot)) for name, size in sizes.items() for dot in dots
+    ]
+
+
+@pytest.fixture
+def forgotten() -> Iterator[None]:
+    """Compile anew, before and after."""
+    compiled.function.cache_clear()
+    compiled._engine.cache_clear()
+    yield
+    compiled.function.cache_clear()
+    compiled._engine.cache_clear()
+
+
+def made(channels: int, depth: int, relu: bool = True, pool: bool = False) -> Convolution:
+    draw = np.random.default_rng(channels * depth)
+    scale = np.float32(np.sqrt(2 / (9 * depth)))
+    weights = draw.normal(size=(channels, depth, 3, 3)).astype(np.float32) * scale
+    ranges = fitted(np.abs(draw.normal(size=(200, 4, 4, depth))).astype(np.float32))
+    return Convolution(weights, draw.normal(size=channels).astype(np.float32), relu, pool, ranges)
+
+
+def images(count: int, height: int, width: int, channels: int) -> np.ndarray:
+    draw = np.random.default_rng(0)
+    return np.abs(draw.normal(size=(count, height, width, channels))).astype(np.float32)
+
+
+def run(steps: list[Convolution], x: np.ndarray) -> np.ndarray:
+    chain = Chain(steps, *x.shape[1:3])
+    out = np.full((len(x), *chain.shape), np.nan, np.float32)
+    chain.run(x, out)
+    return out
+
+
+def exact(steps: list[Convolution], x: np.ndarray) -> np.ndarray:
+    values = torch.from_numpy(x).permute(0, 3, 1, 2)
+    for step in steps:
+        weights, bias = torch.from_numpy(step.weights), torch.from_numpy(step.bias)
+        values = nn.functional.conv2d(values, weights, bias, padding=1)
+        values = values.relu() if step.relu else values
+        values = nn.functional.max_pool2d(values, 2) if step.pool else values
+    return values.permute(0, 2, 3, 1).numpy()
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> float:
+    return float((a * b).sum() / np.linalg.norm(a) / np.linalg.norm(b))
+
+
+# --- the product --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("registers", [way for _, way in able()], ids=[name for name, _ in able()])
+@pytest.mark.parametrize("relu", [True, False])
+@pytest.mark.parametrize("pool", [True, False])
+@pytest.mark.parametrize(("height", "width"), [(2, 2), (3, 5), (7, 7), (9, 14), (31, 30)])
+def test_every_way_gives_the_bits_of_numpy(
+    monkeypatch: pytest.MonkeyPatch,
+    forgotten: None,
+    registers: Registers,
+    height: int,
+    width: int,
+    pool: bool,
+    relu: bool,
+) -> None:
+    steps, x = [made(64, 32, relu, pool), made(32, 64)], images(3, height, width, 32)
+    monkeypatch.setattr(compiled, "registers", lambda: registers)
+    found = run(steps, x)
+    monkeypatch.setattr(compiled, "registers", lambda: None)
+    assert np.array_equal(found, run(steps, x))
+
+
+def test_it_is_near_the_direct_convolution() -> None:
+    steps, x = [made(64, 32, pool=True), made(96, 64), made(32, 96, False)], images(2, 21, 17, 32)
+    fitting = []
+    for i, step in enumerate(steps):
+        frame = np.pad(exact(steps[:i], x), ((0, 0), (1, 1), (1, 1), (0, 0)))
+        windows = np.lib.stride_tricks.sliding_window_view(frame, (4, 4), (1, 2))
+        patches = windows.reshape(-1, frame.shape[-1], 4, 4).transpose(0, 2, 3, 1)
+        fitting.append(dataclasses.replace(step, ranges=fitted(patches)))
+    assert 0.999 < cosine(run(fitting, x), exact(steps, x)) < 1
+
+
+@pytest.mark.parametrize("registers", [way for _, way in able()], ids=[name for name, _ in able()])
+def test_what_is_out_of_range_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch, forgotten: None, registers: Registers
+) -> None:
+    step, x = made(64, 32), images(2, 12, 12, 32)
+    x[0] *= 1e4
+    x[1, 3] = -1e9
+    monkeypatch.setattr(compiled, "registers", lambda: registers)
+    found = run([step], x)
+    monkeypatch.setattr(compiled, "registers", lambda: None)
+    assert np.isfinite(found).all()
+    assert np.array_equal(found, run([step], x))
+
+
+def test_an_image_alone_gives_the_same_bits() -> None:
+    steps, x = [made(64, 32, pool=True), made(64, 64)], images(5, 27, 22, 32)
+    together = run(steps, x)
+    for i in (0, 2, 4):
+        assert np.array_equal(run(steps, x[i : i + 1])[0], together[i])
+
+
+def test_channels_that_do_not_fit_go_by_numpy() -> None:
+    step, x = made(40, 12), images(2, 9, 9, 12)
+    assert cosine(run([step], x), exact([step], x)) > 0.99
+
+
+# --- the ranges ---------------------------------------------------------------
+
+
+def test_only_sums_of_what_is_not_negative_get_all_steps() -> None:
+    patches = images(50, 4, 4, 8)
+    assert np.flatnonzero(fitted(patches).offsets == 0).tolist() == [5]
+    assert (fitted(patches - 1).offsets == 128).all()
+
+
+def test_the_transform_is_that_of_the_paper() -> None:
+    patches = images(3, 4, 4, 2)
+    matrix = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]])
+    expected = matrix @ patches[1, :, :, 0] @ matrix.T
+    assert np.allclose(into_points(patches)[:, 1, 0].reshape(4, 4), expected)
+
+
+def test_few_large_numbers_are_cut_off_for_the_others() -> None:
+    patches = images(4000, 4, 4, 1)
+    plain = fitted(patches)
+    patches[0] *= 8
+    # A factor of 8 would make every step 8 times as coarse.
+    assert (fitted(patches).steps < 4 * plain.steps).all()
+
+
+def test_a_loud_channel_does_not_drown_the_others() -> None:
+    patches = images(400, 4, 4, 8)
+    patches[..., 3] *= 100
+    ranges = fitted(patches)
+    assert ranges.channels.argmax() == 3
+    points = into_points(patches)
+    back = ranges.rounded(points) * ranges.steps[:, None, None] * ranges.channels
+    assert all(cosine(back[..., i], points[..., i]) > 0.99 for i in range(8))
+
+
+def test_nothing_but_zeros_has_ranges_too() -> None:
+    ranges = fitted(np.zeros((5, 4, 4, 8), np.float32))
+    assert np.isfinite(ranges.scales()).all()
+    assert not ranges.rounded(np.zeros((16, 5, 8), np.float32)).any()
+
+
+def test_ranges_come_back_from_text() -> None:
+    ranges = fitted(images(50, 4, 4, 8))
+    again = from_text(json.loads(json.dumps(ranges.to_text())), 8)
+    for field in dataclasses.fields(Ranges):
+        assert np.array_equal(getattr(again, field.name), getattr(ranges, field.name))
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"steps": np.ones(15, "<f4")}, "the ranges' steps are no 16 numbers"),
+        ({"channels": np.ones(9, "<f4")}, "the ranges' channels are no 8 numbers"),
+        ({"steps": np.full(16, np.nan, "<f4")}, "the ranges' steps are no 16 numbers"),
+        ({"steps": np.zeros(16, "<f4")}, "the ranges' units are not positive"),
+        ({"channels": -np.ones(8, "<f4")}, "the ranges' units are not positive"),
+        ({"offsets": np.full(16, 7, "<f4")}, "the ranges' offsets are not 0 or 128"),
+    ],
+)
+def test_other_ranges_are_refused(change: dict[str, np.ndarray], text: str) -> None:
+    ranges = dataclasses.replace(fitted(images(50, 4, 4, 8)), **change)
+    with pytest.raises(ValueError, match=text):
+        from_text(ranges.to_text(), 8)
+
+
+# --- in a graph ---------------------------------------------------------------
+
+
+def pixels(count: int) -> np.ndarray:
+    draw = np.random.default_rng(1)
+    coarse = draw.integers(0, 256, (count, 14, 14, 3), dtype=np.uint8)
+    return coarse.repeat(16, 1).repeat(16, 2)
+
+
+def options(**own: object) -> EngineOptions:
+    calibration = Calibration("b" * 64, lambda: pixels(6))
+    return EngineOptions("openvino", precision="int8", calibration=calibration, **own)
+
+
+@pytest.fixture(scope="module")
+def residual(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, tuple[Tap, ...], Path]:
+    """A ResNet-18, its taps and a cache of its own."""
+    backbone = open_backbone("resnet18", weights="random")
+    return backbone, (Tap("layer4", "avg"),), tmp_path_factory.mktemp("cache")
+
+
+needs_bytes = pytest.mark.skipif(
+    not compiled.multiplies_bytes(), reason="no VNNI, or AMX, which is faster"
+)
+
+
+@needs_bytes
+def test_a_network_of_such_convolutions_is_ranged(residual) -> None:
+    backbone, taps, cache = residual
+    with contextlib.closing(open_engine(backbone, list(taps), options(cache_dir=cache))) as engine:
+        found = engine.run(pixels(5))[taps[0]]
+        alone = engine.run(pixels(5)[3:4])[taps[0]]
+    assert np.array_equal(alone[0], found[3])
+    plain = EngineOptions("openvino", cache_dir=cache)
+    with contextlib.closing(open_engine(backbone, list(taps), plain)) as engine:
+        expected = engine.run(pixels(5))[taps[0]]
+    assert 0.98 < cosine(found, expected) < 0.99999
+
+
+@needs_bytes
+def test_its_graph_says_so_and_is_the_same_each_time(residual) -> None:
+    backbone, taps, _ = residual
+    one, two = (quantise.quantised(backbone, taps, options(threads=n)) for n in (1, 2))
+    texts = [[r.to_text() for r in marks.marked(graph).values()] for graph in (one, two)]
+    assert texts[0] == texts[1]
+    assert len(texts[0]) == 13
+    assert rewrite.suits(one)
+
+
+@needs_bytes
+def test_the_graph_gives_the_same_on_another_processor(
+    residual, monkeypatch: pytest.MonkeyPatch, forgotten: None
+) -> None:
+    backbone, taps, _ = residual
+    network = graph_bytes(quantise.quantised(backbone, taps, options()))
+    found = []
+    for registers in (compiled.registers(), None):
+        monkeypatch.setattr(compiled, "registers", lambda known=registers: known)
+        kept = Calibration("b" * 64, network=network)
+        run = EngineOptions("openvino", precision="int8", calibration=kept, batch_size=1)
+        with contextlib.closing(open_engine(backbone, list(taps), run)) as engine:
+            found.append(engine.run(pixels(2))[taps[0]])
+    assert np.array_equal(*found)
+
+
+def test_ranges_are_not_for_processors_without_the_instruction(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for registers in (None, Registers(*NARROW)):
+        monkeypatch.setattr(compiled, "registers", lambda known=registers: known)
+        assert not compiled.multiplies_bytes.__wrapped__()
+    monkeypatch.setattr(ranged, "multiplies_bytes", lambda: False)
+    assert not ranged.can_range(None)
+
+
+def small_graph() -> object:
+    import openvino
+
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(32, 32, 3, padding=1), nn.ReLU())
+    example = torch.zeros((1, 32, 8, 8))
+    with torch.inference_mode():
+        shape = openvino.PartialShape(list(example.shape))
+        return openvino.convert_model(network.eval(), example_input=example, input=[shape])
+
+
+def convolution_of(model: object) -> str:
+    ops = model.get_ops()  # type: ignore[attr-defined]
+    return next(op.get_friendly_name() for op in ops if op.get_type_name() == "Convolution")
+
+
+def test_marks_that_do_not_fit_are_refused() -> None:
+    model = small_graph()
+    name = convolution_of(model)
+    good = fitted(images(50, 4, 4, 32)).to_text()
+    place = ["offshelf", "ranges"]
+    parameter = model.get_parameters()[0].get_friendly_name()  # type: ignore[attr-defined]
+    for document in (
+        {"absent": good},
+        {name: {}},
+        {name: 3},
+        [1],
+        {name: {**good, "steps": "AA="}},
+    ):
+        model.set_rt_info(json.dumps(document), place)  # type: ignore[attr-defined]
+        with pytest.raises(ValueError, match=r"ranges|base64|padding|data"):
+            marks.marked(model)
+    model.set_rt_info(json.dumps({parameter: good}), place)  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match="is no convolution that has ranges"):
+        marks.marked(model)
+    model.set_rt_info("no json", place)  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match="Expecting value"):
+        marks.marked(model)
+    with pytest.raises(EngineError, match="the int8 network in the model file cannot be read"):
+        quantise._from_file(*graph_bytes(model))
+
+
+def test_marks_keep_the_weights_in_half_the_size() -> None:
+    model = small_graph()
+    name = convolution_of(model)
+    before = len(graph_bytes(model)[1])
+    marks.mark(model, {name: fitted(images(50, 4, 4, 32))})
+    assert len(graph_bytes(model)[1]) < 0.6 * before
+    assert list(marks.marked(model)) == [name]
+    assert marks.marked(small_graph()) == {}
