@@ -13,6 +13,7 @@ from offshelf.data.table import read_table
 from offshelf.engine import openvino_engine
 from offshelf.engine.base import EngineOptions, computes_bfloat16
 from offshelf.errors import EngineError
+from offshelf.jobs import precision
 from offshelf.jobs.fit import fit
 from offshelf.jobs.precision import PrecisionTrial, calibration
 from offshelf.jobs.predict import predict
@@ -123,8 +124,25 @@ def test_auto_says_what_it_decided(scenes: Path) -> None:
     result = fit(scenes, run=RunSettings(engine=EngineOptions(precision="auto")), progress=notes)
     said = [note for note in notes.notes if note.startswith("precision auto takes")]
     assert len(said) == 1
-    expected = "int8" if "takes int8" in said[0] else "fp32"
-    assert result.extraction.precision.startswith(expected)
+    taken = said[0].removeprefix("precision auto takes ").split(":")[0]
+    assert result.extraction.precision.startswith(taken)
+
+
+@pytest.mark.parametrize(("native", "taken"), [(True, "bf16"), (False, "fp32")])
+def test_auto_goes_on_to_the_next_precision(
+    scenes: Path, monkeypatch: pytest.MonkeyPatch, native: bool, taken: str
+) -> None:
+    if native and not computes_bfloat16():
+        pytest.skip("this processor emulates bfloat16")
+    monkeypatch.setattr(precision, "computes_bfloat16", lambda: native)
+    accepted = property(lambda trial: trial.precision != "int8")
+    monkeypatch.setattr(PrecisionTrial, "accepted", accepted)
+    notes = Silent()
+    result = fit(scenes, run=RunSettings(engine=EngineOptions(precision="auto")), progress=notes)
+    said = [note for note in notes.notes if note.startswith("precision auto")]
+    assert said[0].startswith("precision auto does not take int8: on ")
+    assert said[1].startswith(f"precision auto takes {taken}")
+    assert result.extraction.precision == taken
 
 
 @pytest.mark.parametrize(
@@ -132,6 +150,11 @@ def test_auto_says_what_it_decided(scenes: Path) -> None:
     [(0.99, 0.9, 0.9, True), (0.96, 0.9, 0.9, False), (0.99, 0.9, 0.88, False)],
 )
 def test_the_bounds_of_auto(cosine: float, fp32: float, int8: float, accepted: bool) -> None:
-    trial = PrecisionTrial(cosine, fp32, int8, 100)
+    trial = PrecisionTrial("int8", cosine, fp32, int8, 100)
     assert trial.accepted is accepted
-    assert ("takes int8" in trial.sentence()) is accepted
+    verb = "takes" if accepted else "does not take"
+    assert trial.sentence() == (
+        f"precision auto {verb} int8: on 100 training images its features have cosine "
+        f"{cosine:.3f} to fp32 (bound 0.97) and {int8:.1%} cross-validated accuracy against "
+        "90.0% (bound 1% less)"
+    )

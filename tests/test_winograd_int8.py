@@ -18,7 +18,7 @@ from offshelf.engine import quantise, ranged
 from offshelf.engine.base import EngineOptions, Tap, open_engine
 from offshelf.engine.calibration import Calibration
 from offshelf.engine.graph import graph_bytes
-from offshelf.engine.winograd import compiled, marks, rewrite
+from offshelf.engine.winograd import compiled, find, marks, rewrite
 from offshelf.engine.winograd.chain import Chain, Convolution
 from offshelf.engine.winograd.layout import Registers
 from offshelf.engine.winograd.ranges import Ranges, fitted, from_text, into_points
@@ -322,6 +322,25 @@ def test_marks_that_do_not_fit_are_refused() -> None:
         marks.marked(model)
     with pytest.raises(EngineError, match="the int8 network in the model file cannot be read"):
         quantise._from_file(*graph_bytes(model))
+
+
+def test_fully_connected_layers_shrink_to_8_bits() -> None:
+    import openvino
+
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(32, 32, 3, padding=1), nn.Flatten(), nn.Linear(2048, 64))
+    example = torch.zeros((1, 32, 8, 8))
+    with torch.inference_mode():
+        shape = openvino.PartialShape(list(example.shape))
+        model = openvino.convert_model(network.eval(), example_input=example, input=[shape])
+    x = images(1, 8, 8, 32).transpose(0, 3, 1, 2)
+    core, hint = openvino.Core(), {"INFERENCE_PRECISION_HINT": "f32"}
+    before = core.compile_model(model, "CPU", hint)(x)[0]
+    smaller = quantise._smaller(model)
+    # The convolution stays as it is: its ranges come on top.
+    assert len(find.find(smaller)) == 1
+    assert 4 * 9 * 32 * 32 + 2048 * 64 < len(graph_bytes(smaller)[1]) < 2048 * 64 * 1.5
+    assert cosine(core.compile_model(smaller, "CPU", hint)(x)[0], before) > 0.9999
 
 
 def test_marks_keep_the_weights_in_half_the_size() -> None:

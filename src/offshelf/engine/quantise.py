@@ -45,9 +45,7 @@ def quantised(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions)
     _check_nncf()
     full = np.resize(pixels, (-(-len(pixels) // ROWS) * ROWS, *pixels.shape[1:]))
     batches = list(full.reshape(-1, ROWS, *pixels.shape[1:]))
-    with _quiet_nncf():
-        import nncf
-
+    with _quiet_nncf() as nncf:
         transformer = any(word in backbone.spec.architecture for word in TRANSFORMERS)
         return nncf.quantize(
             model,
@@ -62,18 +60,16 @@ def _smaller(model: Any) -> Any:
 
     They are read once for a batch: their size decides their time.
     """
-    connected = [op for op in model.get_ops() if op.get_type_name() == "MatMul"]
-    if not connected:
+    kinds = {op.get_friendly_name(): op.get_type_name() for op in model.get_ops()}
+    if "MatMul" not in kinds.values():
         return model
     _check_nncf()
-    with _quiet_nncf():
-        import nncf
-
-        others = [op.get_friendly_name() for op in model.get_ops() if op not in connected]
+    with _quiet_nncf() as nncf:
+        convolutions = [name for name, kind in kinds.items() if kind == "Convolution"]
         return nncf.compress_weights(
             model,
             mode=nncf.CompressWeightsMode.INT8_ASYM,
-            ignored_scope=nncf.IgnoredScope(names=others, validate=False),
+            ignored_scope=nncf.IgnoredScope(names=convolutions),
         )
 
 
@@ -92,8 +88,11 @@ def _from_file(xml: bytes, weights: bytes) -> Any:
 
 
 @contextlib.contextmanager
-def _quiet_nncf() -> Iterator[None]:
-    """No bars and no chatter on stdout; warnings of NNCF's logger are kept."""
+def _quiet_nncf() -> Iterator[Any]:
+    """NNCF without bars and chatter; errors of its logger are kept."""
     with contextlib.redirect_stdout(None):
+        import nncf
+
+        # It sets its own level when it is imported.
         logging.getLogger("nncf").setLevel(logging.ERROR)
-        yield
+        yield nncf

@@ -1,7 +1,8 @@
 """Which precision a job runs in: the calibration of int8, and the decision of ``auto``.
 
 int8 is calibrated on a seeded sample of the user's own training images, never on test
-images. ``auto`` takes int8 only where a sample shows that it costs next to nothing.
+images. ``auto`` takes int8, or bf16 where the processor has it, only where a sample shows that
+it costs next to nothing.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +20,7 @@ from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.preprocess import prepare
 from offshelf.data.decode import Limits, decode_compact, read_bytes
 from offshelf.data.table import ImageTable
-from offshelf.engine.base import EngineOptions, choose, open_engine
+from offshelf.engine.base import EngineOptions, choose, computes_bfloat16, open_engine
 from offshelf.engine.calibration import MAX_IMAGES, Calibration
 from offshelf.errors import EngineError, ImageError
 from offshelf.features.kind import FeatureKind
@@ -35,32 +37,34 @@ SAMPLE = 2 * MAX_IMAGES
 
 @dataclass(frozen=True)
 class PrecisionTrial:
-    """What a sample of training images says of int8 against fp32.
+    """What a sample of training images says of a precision against fp32.
 
     Attributes:
-        cosine: mean cosine between the int8 and the fp32 features of an image.
+        precision: ``int8`` or ``bf16``.
+        cosine: mean cosine between its features and the fp32 features of an image.
         fp32: cross-validated accuracy on fp32 features, 0 to 1.
-        int8: the same on int8 features.
+        accuracy: the same on its features.
         images: size of the sample.
     """
 
+    precision: str
     cosine: float
     fp32: float
-    int8: float
+    accuracy: float
     images: int
 
     @property
     def accepted(self) -> bool:
-        """Whether int8 stays within the bounds: cosine 0.97, one point of accuracy."""
-        return self.cosine >= LEAST_COSINE and self.fp32 - self.int8 <= MOST_LOST
+        """Whether it stays within the bounds: cosine 0.97, one point of accuracy."""
+        return self.cosine >= LEAST_COSINE and self.fp32 - self.accuracy <= MOST_LOST
 
     def sentence(self) -> str:
         """Return the decision and its reason on one line."""
-        verdict = "int8" if self.accepted else "fp32"
+        verb = "takes" if self.accepted else "does not take"
         return (
-            f"precision auto takes {verdict}: on {self.images} training images int8 features "
-            f"have cosine {self.cosine:.3f} to fp32 (bound {LEAST_COSINE}) and "
-            f"{self.int8:.1%} cross-validated accuracy against {self.fp32:.1%} "
+            f"precision auto {verb} {self.precision}: on {self.images} training images its "
+            f"features have cosine {self.cosine:.3f} to fp32 (bound {LEAST_COSINE}) and "
+            f"{self.accuracy:.1%} cross-validated accuracy against {self.fp32:.1%} "
             f"(bound {MOST_LOST:.0%} less)"
         )
 
@@ -83,9 +87,14 @@ def settled(
         if choose(plain)[0] != "openvino":
             progress.note("precision auto takes fp32: int8 runs on the cpu engine only")
             return plain
-        trial = compare(table, backbone, kind, run)
-        progress.note(trial.sentence())
-        options = dataclasses.replace(options, precision="int8" if trial.accepted else "fp32")
+        options = dataclasses.replace(options, precision="fp32")
+        for trial in trials(table, backbone, kind, run):
+            progress.note(trial.sentence())
+            if trial.accepted:
+                options = dataclasses.replace(options, precision=trial.precision)
+                break
+        else:
+            progress.note("precision auto takes fp32")
     if options.precision != "int8":
         return options
     return dataclasses.replace(options, calibration=calibration(table, backbone, run))
@@ -104,10 +113,10 @@ def calibration(table: ImageTable, backbone: Backbone, run: RunSettings) -> Cali
     return Calibration(digest.hexdigest(), lambda: _pixels(paths, backbone, run.reading.limits)[0])
 
 
-def compare(
+def trials(
     table: ImageTable, backbone: Backbone, kind: FeatureKind, run: RunSettings
-) -> PrecisionTrial:
-    """Extract a sample of training images in both precisions and compare.
+) -> Iterator[PrecisionTrial]:
+    """Extract a sample of training images in fp32, and compare faster ones, the fastest first.
 
     Raises:
         EngineError: the data has no labels, or too few images of a class.
@@ -115,27 +124,26 @@ def compare(
     rows = _sample(table, run.seed, SAMPLE)
     paths = [table.paths[row] for row in rows]
     pixels, readable = _pixels(paths, backbone, run.reading.limits)
-    targets = table.targets()[rows][readable]
-    classes, targets, counts = np.unique(targets, return_inverse=True, return_counts=True)
+    labels = table.targets()[rows][readable]
+    classes, targets, counts = np.unique(labels, return_inverse=True, return_counts=True)
     if len(classes) < 2 or counts.min() < FOLDS:
         raise EngineError(
             f"precision auto needs labels and at least {FOLDS} training images per class: "
             "use fp32 or int8"
         )
-    base = dataclasses.replace(run.engine, images=None)
-    plain = _features(pixels, backbone, kind, dataclasses.replace(base, precision="fp32"))
-    small = _features(
-        pixels,
-        backbone,
-        kind,
-        dataclasses.replace(base, precision="int8", calibration=calibration(table, backbone, run)),
-    )
-    return PrecisionTrial(
-        _cosine(plain, small),
-        _cross_validated(plain, targets.astype(np.int64)),
-        _cross_validated(small, targets.astype(np.int64)),
-        len(pixels),
-    )
+    base = dataclasses.replace(run.engine, images=None, precision="fp32")
+    plain = _features(pixels, backbone, kind, base)
+    accuracy = _cross_validated(plain, targets)
+    for options in _faster(base, calibration(table, backbone, run)):
+        found = _features(pixels, backbone, kind, options)
+        cosine, reached = _cosine(plain, found), _cross_validated(found, targets)
+        yield PrecisionTrial(options.precision, cosine, accuracy, reached, len(pixels))
+
+
+def _faster(base: EngineOptions, calibrated: Calibration) -> Iterator[EngineOptions]:
+    yield dataclasses.replace(base, precision="int8", calibration=calibrated)
+    if computes_bfloat16():
+        yield dataclasses.replace(base, precision="bf16")
 
 
 def _sample(table: ImageTable, seed: int, count: int) -> NDArray[np.int64]:
@@ -186,6 +194,7 @@ def _cross_validated(features: NDArray[np.float32], targets: NDArray[np.int64]) 
     fold = np.empty(len(targets), np.int64)
     fold[order] = np.arange(len(targets)) % FOLDS
     classes = [str(number) for number in range(int(targets.max()) + 1)]
+    targets = targets.astype(np.int64)
     correct = 0
     for held_out in range(FOLDS):
         inside = fold != held_out
