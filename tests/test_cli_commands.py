@@ -19,6 +19,7 @@ from offshelf.cli import console
 from offshelf.cli.main import main
 from offshelf.cli.predict import _cells
 from offshelf.engine.winograd import compiled
+from offshelf.engine.winograd.layout import Registers
 from offshelf.predict import Prediction
 from offshelf.progress import Silent
 
@@ -426,6 +427,17 @@ def test_doctor_says_how_it_convolves(
     said = checks["convolutions"]
     assert said["ok"]
     assert said["detail"] == "direct (OFFSHELF_WINOGRAD=0, no AVX2, or no llvmlite)"
+
+
+def test_doctor_says_how_convolutions_multiply(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled, "registers", lambda: Registers(8, (6, 4, 2), dot=True))
+    monkeypatch.setattr(compiled, "multiplies_halves", lambda: True)
+    monkeypatch.setattr(compiled, "multiplies_bytes", lambda: True)
+    checks = {row["name"]: row for row in Run(capsys, "doctor", "--json").document["checks"]}
+    expected = "Winograd F(4 x 4, 3 x 3), 8 floats at a time, bf16 in pairs, int8 in fours"
+    assert checks["convolutions"]["detail"] == expected
 
 
 def test_doctor_says_what_is_wrong(

@@ -111,13 +111,14 @@ def _openvino() -> str:
 
 
 def _convolutions() -> str:
-    from offshelf.engine.winograd.compiled import SWITCH, multiplies_halves, registers
+    from offshelf.engine.winograd import compiled
 
-    found = registers()
+    found = compiled.registers()
     if found is None:
-        return f"direct ({SWITCH}=0, no AVX2, or no llvmlite)"
-    halves = ", bf16 pairs" if multiplies_halves() else ""
-    return f"Winograd F(4 x 4, 3 x 3), {found.width} floats at a time{halves}"
+        return f"direct ({compiled.SWITCH}=0, no AVX2, or no llvmlite)"
+    halves = ", bf16 in pairs" if compiled.multiplies_halves() else ""
+    fours = ", int8 in fours" if compiled.multiplies_bytes() else ""
+    return f"Winograd F(4 x 4, 3 x 3), {found.width} floats at a time{halves}{fours}"
 
 
 def _default_weights(cache_dir: str | Path | None) -> str:
