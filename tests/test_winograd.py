@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,8 +12,9 @@ import torch
 from torch import nn
 
 from offshelf.engine.winograd import compiled, rewrite
-from offshelf.engine.winograd.chain import Chain, Convolution, fits
+from offshelf.engine.winograd.chain import Chain
 from offshelf.engine.winograd.layout import Kind, Registers
+from offshelf.engine.winograd.step import Convolution, fits
 from offshelf.engine.winograd.weights import packed
 
 pytestmark = pytest.mark.skipif(
@@ -226,6 +228,34 @@ class Forked(nn.Module):
         return nn.functional.max_pool2d(middle, 2), self.second(middle)
 
 
+class Tapped(nn.Module):
+    """Maps in the middle are reduced to one number for each channel, as taps are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList([conv(), conv(), conv()])
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        first = nn.functional.max_pool2d(self.parts[0](x).relu(), 2)
+        second = self.parts[1](first)
+        third = self.parts[2](second).relu()
+        found = [first.flatten(2).mean(2), second.flatten(2).amax(2), second.flatten(2).mean(2)]
+        return *found, third, third.flatten(2).mean(2)
+
+
+class Misread(Tapped):
+    """What is reduced is not the positions, or not all of a channel's."""
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        first = self.parts[0](x)
+        second = self.parts[1](first)
+        return (
+            first.flatten(2).mean(1),
+            second.flatten(1).unsqueeze(1).mean(2),
+            self.parts[2](second),
+        )
+
+
 @pytest.mark.parametrize(
     ("network", "chains"),
     [
@@ -239,10 +269,33 @@ class Forked(nn.Module):
         (nn.Sequential(conv(groups=2), nn.Conv2d(32, 30, 3, 1, 1), nn.Conv2d(30, 32, 3, 1, 1)), 0),
         (nn.Sequential(Residual(), Residual()), 2),
         (Forked(), 2),
+        (Tapped(), 1),
+        (Misread(), 3),
     ],
 )
 def test_a_graph_computes_the_same(network: nn.Module, chains: int) -> None:
     assert replaced(graph(network)) == chains
+
+
+def test_taps_of_many_images_are_those_of_one(processor: None) -> None:
+    steps = [made(64, 32, pool=True), made(512, 64), made(512, 512), made(64, 512, relu=False)]
+    steps = [dataclasses.replace(step, taps=("mean", "max")) for step in steps]
+    x = images(3, 22, 17, 32)
+    chain = Chain(steps, 22, 17)
+    assert chain.taps == (64, 64, 512, 512, 512, 512, 64, 64)
+    out = np.empty((3, *chain.shape), np.float32)
+    tapped = [np.empty((3, channels), np.float32) for channels in chain.taps]
+    chain.run(x, out, tapped)
+    for i in range(3):
+        alone = [np.empty((1, channels), np.float32) for channels in chain.taps]
+        chain.run(x[i : i + 1], out[i : i + 1], alone)
+        assert all(np.array_equal(a[i], b[0]) for a, b in zip(tapped, alone, strict=True))
+    for count in range(1, 5):
+        expected = reference(steps[:count], x)
+        mean, largest = tapped[2 * count - 2 : 2 * count]
+        scale = np.abs(expected).max()
+        assert np.abs(mean - expected.mean((1, 2))).max() <= 1e-5 * scale
+        assert np.abs(largest - expected.max((1, 2))).max() <= 5e-5 * scale
 
 
 def test_only_networks_of_such_convolutions_are_rewritten() -> None:

@@ -19,9 +19,10 @@ from offshelf.engine.base import EngineOptions, Tap, open_engine
 from offshelf.engine.calibration import Calibration
 from offshelf.engine.graph import graph_bytes
 from offshelf.engine.winograd import compiled, find, marks, rewrite
-from offshelf.engine.winograd.chain import Chain, Convolution
+from offshelf.engine.winograd.chain import Chain
 from offshelf.engine.winograd.layout import Registers
 from offshelf.engine.winograd.ranges import Ranges, fitted, from_text, into_points
+from offshelf.engine.winograd.step import Convolution
 from offshelf.errors import EngineError
 
 WIDE, NARROW = (16, (14, 8, 2)), (8, (6, 4, 2))

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.engine.winograd.chain import Convolution, fits
+from offshelf.engine.winograd.nodes import TAPS, has, one_output, reader_of, source_of, taps_of
 from offshelf.engine.winograd.ranges import Ranges
+from offshelf.engine.winograd.step import Convolution, fits
 
 _CONVOLUTION: Mapping[str, Any] = {
     "strides": [1, 1],
@@ -39,25 +40,34 @@ class Found:
         bias: the sum with a constant for each channel, if one follows.
         relu: the ReLU, if one follows.
         pool: the pooling of 2 x 2, if one follows.
+        taps: means and largest over all positions of the result, which others read.
     """
 
     node: Any
     bias: Any
     relu: Any
     pool: Any
+    taps: tuple[Any, ...]
 
     @property
     def last(self) -> Any:
         """The node that gives the result."""
         return self.pool or self.relu or self.bias or self.node
 
+    @property
+    def tapping(self) -> int:
+        """How many nodes read the result for the taps."""
+        return len({source_of(tap, 0).get_name() for tap in self.taps})
+
     def convolution(self, ranges: Ranges | None = None) -> Convolution:
         """Return what is computed, with a copy of the weights; *ranges* make it one of int8."""
-        weights = weights_of(self.node)
+        weights, taps = weights_of(self.node), tuple(TAPS[t.get_type_name()] for t in self.taps)
         bias = np.zeros(len(weights), np.float32)
         if self.bias is not None:
             bias = np.array(_per_channel(self.bias).get_data(), np.float32).ravel()
-        return Convolution(weights, bias, self.relu is not None, self.pool is not None, ranges)
+        return Convolution(
+            weights, bias, self.relu is not None, self.pool is not None, ranges, taps
+        )
 
 
 def find(model: Any, names: Container[str] = ()) -> list[Found]:
@@ -74,9 +84,11 @@ def find(model: Any, names: Container[str] = ()) -> list[Found]:
 
 
 def in_runs(found: list[Found]) -> list[list[Found]]:
-    """Return the convolutions in runs: in a run, each feeds the next one and nothing else."""
+    """Return the convolutions in runs: in a run, each feeds the next one and its taps."""
     by_name = {one.node.get_name(): one for one in found}
-    following = {name: _reader(one.last, "Convolution") for name, one in by_name.items()}
+    following = {
+        name: reader_of(one.last, "Convolution", one.tapping) for name, one in by_name.items()
+    }
     next_of = {
         name: by_name[node.get_name()]
         for name, node in following.items()
@@ -111,7 +123,7 @@ def can_replace(op: Any) -> bool:
 
 def is_plain(op: Any) -> bool:
     """Return whether *op* is a 3 x 3 convolution with stride 1 and known weights."""
-    if op.get_type_name() != "Convolution" or not _has(op, _CONVOLUTION):
+    if op.get_type_name() != "Convolution" or not has(op, _CONVOLUTION):
         return False
     return _constant(op) is not None and list(op.input(1).get_shape())[2:] == [3, 3]
 
@@ -123,53 +135,32 @@ def weights_of(op: Any) -> NDArray[np.float32]:
 
 def _constant(op: Any) -> Any:
     """Return the node with the weights, kept as floats of 32 or 16 bits; else None."""
-    node = _source(op, 1)
+    node = source_of(op, 1)
     if node.get_type_name() == "Convert":
-        node = _source(node, 0)
+        node = source_of(node, 0)
     if node.get_type_name() != "Constant":
         return None
     return node if node.get_element_type().to_string() in {"f32", "f16"} else None
 
 
 def _follow(node: Any) -> Found:
-    last, bias = node, _reader(node, "Add")
+    last, bias = node, reader_of(node, "Add")
     if bias is not None and _per_channel(bias) is None:
-        return Found(node, None, None, None)
+        return Found(node, None, None, None, ())
     last = bias or last
-    relu = _reader(last, "Relu")
+    relu = reader_of(last, "Relu")
     last = relu or last
-    pool = _reader(last, "MaxPool")
-    if pool is not None and not (_has(pool, _POOLING) and _one_output(pool)):
+    pool = reader_of(last, "MaxPool")
+    if pool is not None and not (has(pool, _POOLING) and one_output(pool)):
         pool = None
-    return Found(node, bias, relu, pool)
-
-
-def _reader(op: Any, kind: str) -> Any:
-    """Return the node that reads *op*, if it is of that kind and the only one."""
-    readers = [reader.get_node() for reader in op.output(0).get_target_inputs()]
-    return readers[0] if len(readers) == 1 and readers[0].get_type_name() == kind else None
+    return Found(node, bias, relu, pool, taps_of(pool or last))
 
 
 def _per_channel(add: Any) -> Any:
     """Return the constant that *add* adds to each channel, None if there is no such."""
     wanted = [1, int(add.output(0).get_shape()[1]), 1, 1]
     for side in (0, 1):
-        node = _source(add, side)
+        node = source_of(add, side)
         if node.get_type_name() == "Constant" and list(node.get_output_shape(0)) == wanted:
             return node
     return None
-
-
-def _one_output(op: Any) -> bool:
-    return sum(bool(output.get_target_inputs()) for output in op.outputs()) == 1
-
-
-def _source(op: Any, place: int) -> Any:
-    return op.input(place).get_source_output().get_node()
-
-
-def _has(op: Any, wanted: Mapping[str, Any]) -> bool:
-    attributes = op.get_attributes()
-    found = {name: attributes.get(name) for name in wanted}
-    plain = {n: v if isinstance(v, str | None) else list(v) for n, v in found.items()}
-    return plain == dict(wanted)

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from offshelf.engine.winograd.chain import Chain, Convolution
+from offshelf.engine.winograd.chain import Chain
 from offshelf.engine.winograd.find import Found, can_replace, find, in_runs, macs
 from offshelf.engine.winograd.marks import is_marked, marked
+from offshelf.engine.winograd.step import Convolution
 
 # Of a network's multiplications. With less the changes of layout eat up what is won: on two
 # cores VGG (0.99) runs 2.8, ResNet-18 (0.83) 1.3 and ResNet-50 (0.37) 1.0 times as fast.
@@ -56,7 +57,9 @@ def _replace(run: list[Found], steps: list[Convolution], half: bool) -> None:
     chain = Chain(steps, height, width, half)
     channels_last = opset13.transpose(source, np.array([0, 2, 3, 1]))
     computed = _node_type()(chain, channels_last.output(0))
-    result = opset13.transpose(computed, np.array([0, 3, 1, 2]))
+    result = opset13.transpose(computed.output(0), np.array([0, 3, 1, 2]))
+    for i, tap in enumerate((tap for found in run for tap in found.taps), 1):
+        tap.output(0).replace(computed.output(i))
     replaced = run[-1].last
     result.set_friendly_name(replaced.get_friendly_name())
     replaced.output(0).replace(result.output(0))
@@ -75,14 +78,18 @@ def _node_type() -> Any:
             self.constructor_validate_and_infer_types()
 
         def validate_and_infer_types(self) -> None:
-            shape = [self.get_input_partial_shape(0)[0], *self.chain.shape]
-            self.set_output_type(0, openvino.Type.f32, openvino.PartialShape(shape))
+            images = self.get_input_partial_shape(0)[0]
+            self.set_output_size(1 + len(self.chain.taps))
+            for i, shape in enumerate((self.chain.shape, *((k,) for k in self.chain.taps))):
+                partial = openvino.PartialShape([images, *shape])
+                self.set_output_type(i, openvino.Type.f32, partial)
 
         def clone_with_new_inputs(self, new_inputs: Any) -> Any:
             return WinogradChain(self.chain, new_inputs[0])
 
         def evaluate(self, outputs: Any, inputs: Any) -> bool:
-            self.chain.run(inputs[0].data, outputs[0].data)
+            out, *tapped = (output.data for output in outputs)
+            self.chain.run(inputs[0].data, out, tapped)
             return True
 
         def has_evaluate(self) -> bool:
