@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from offshelf.engine.graph import import_openvino
 from offshelf.engine.winograd import compiled, rewrite
 from offshelf.engine.winograd.chain import Chain
 from offshelf.engine.winograd.layout import Kind, Registers
@@ -177,8 +178,7 @@ def test_the_switch_turns_it_off(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def graph(network: nn.Module, channels: int = 32, size: int = 20) -> object:
-    import openvino
-
+    openvino = import_openvino()
     example = torch.zeros((2, channels, size, size))
     with torch.inference_mode():
         shape = openvino.PartialShape(list(example.shape))
@@ -187,8 +187,7 @@ def graph(network: nn.Module, channels: int = 32, size: int = 20) -> object:
 
 def replaced(model: object) -> int:
     """Return how many chains the rewritten graph has, after comparing what it computes."""
-    import openvino
-
+    openvino = import_openvino()
     after = rewrite.rewritten(model)
     x = images(2, 20, 20, 32).transpose(0, 3, 1, 2)
     hint = {"INFERENCE_PRECISION_HINT": "f32"}

@@ -17,7 +17,7 @@ from offshelf.backbones.backbone import open_backbone
 from offshelf.engine import quantise, ranged
 from offshelf.engine.base import EngineOptions, Tap, open_engine
 from offshelf.engine.calibration import Calibration
-from offshelf.engine.graph import graph_bytes
+from offshelf.engine.graph import graph_bytes, import_openvino
 from offshelf.engine.winograd import compiled, find, marks, rewrite
 from offshelf.engine.winograd.chain import Chain
 from offshelf.engine.winograd.layout import Registers
@@ -284,8 +284,7 @@ def test_ranges_are_not_for_processors_without_the_instruction(
 
 
 def small_graph() -> object:
-    import openvino
-
+    openvino = import_openvino()
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(32, 32, 3, padding=1), nn.ReLU())
     example = torch.zeros((1, 32, 8, 8))
@@ -326,8 +325,7 @@ def test_marks_that_do_not_fit_are_refused() -> None:
 
 
 def test_fully_connected_layers_shrink_to_8_bits() -> None:
-    import openvino
-
+    openvino = import_openvino()
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(32, 32, 3, padding=1), nn.Flatten(), nn.Linear(2048, 64))
     example = torch.zeros((1, 32, 8, 8))

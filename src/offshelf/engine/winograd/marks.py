@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from offshelf.engine.graph import import_openvino
 from offshelf.engine.winograd.find import is_plain, weights_of
 from offshelf.engine.winograd.ranges import Ranges, from_text
 
@@ -26,8 +27,7 @@ def is_marked(model: Any) -> bool:
 
 def mark(model: Any, ranges: Mapping[str, Ranges]) -> None:
     """Write the ranges of convolutions, by name, into *model*."""
-    from openvino import opset13
-
+    opset13 = import_openvino().opset13
     for op in model.get_ops():
         if op.get_friendly_name() in ranges:
             small = opset13.constant(weights_of(op).astype(np.float16))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from offshelf.engine.graph import import_openvino
 from offshelf.engine.winograd.chain import Chain
 from offshelf.engine.winograd.find import Found, can_replace, find, in_runs, macs
 from offshelf.engine.winograd.marks import is_marked, marked
@@ -50,7 +51,7 @@ def rewritten(model: Any, half: bool = False) -> Any:
 
 
 def _replace(run: list[Found], steps: list[Convolution], half: bool) -> None:
-    from openvino import opset13
+    opset13 = import_openvino().opset13
 
     source = run[0].node.input(0).get_source_output()
     _, _, height, width = source.get_shape()
@@ -68,9 +69,9 @@ def _replace(run: list[Found], steps: list[Convolution], half: bool) -> None:
 @functools.cache
 def _node_type() -> Any:
     """Return the class of nodes that run a chain; it needs OpenVINO to be defined."""
-    import openvino
+    openvino = import_openvino()
 
-    class WinogradChain(openvino.Op):  # type: ignore[misc]
+    class WinogradChain(openvino.Op):  # type: ignore[misc, name-defined]
         def __init__(self, chain: Chain, source: Any) -> None:
             super().__init__(self)
             self.chain = chain
