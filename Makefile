@@ -52,6 +52,7 @@ bench: develop ## all benchmarks, short, on made-up images; DATA=folder adds the
 	$(BIN)/python benchmarks/gemm.py --repeat 3
 	$(BIN)/python benchmarks/startup.py --repeat 2
 	$(BIN)/python benchmarks/extraction.py --images 60 --rounds 1 --sides $(SHORT)
+	$(BIN)/python benchmarks/layers.py --weights random --images 16 --rounds 2
 	$(BIN)/python benchmarks/cold_start.py --images 60 --precisions int8
 	$(BIN)/python benchmarks/accuracy.py --splits 2 --per-class 10
 	$(BIN)/python benchmarks/memory.py --sizes 100 400

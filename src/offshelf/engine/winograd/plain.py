@@ -34,7 +34,8 @@ class PlainConvolution:
     def __init__(
         self, weights: Floats, bias: Floats, ranges: Ranges, floor: float, pool: bool
     ) -> None:
-        self._weights, self._units = rounded_weights(weights, ranges)
+        whole, self._units = rounded_weights(weights, ranges)
+        self._weights = whole.astype(np.float32)
         self._bias, self._ranges, self._floor, self._pool = bias, ranges, floor, pool
 
     def run(self, frame: Floats, result: Floats, rows: int, columns: int) -> None:

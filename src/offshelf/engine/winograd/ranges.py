@@ -113,21 +113,22 @@ def into_points(patches: Floats) -> Floats:
     return points.reshape(POINTS, len(patches), -1)
 
 
-def rounded_weights(weights: Floats, ranges: Ranges) -> tuple[Floats, Floats]:
+def rounded_weights(weights: Floats, ranges: Ranges) -> tuple[NDArray[np.int8], Floats]:
     """Return K x C x 3 x 3 weights transformed and rounded: what the product reads.
 
     Returns:
-        Whole numbers of -127..127, float32, 16 x C x K, and what a sum of products with
+        Whole numbers of -127..127, int8, 16 x C x K, and what a sum of products with
         them counts, float32, 16 x K.
     """
     matrix = np.array(TWO.weights)
-    scaled = weights.astype(np.float64) * ranges.channels[:, None, None]
-    points = np.einsum("ia,kcab,jb->ijck", matrix, scaled, matrix, optimize=True)
-    points = points.reshape(POINTS, *weights.shape[1::-1])
-    unit = np.abs(points).max(1) / MOST_WEIGHT
+    channels, depth = weights.shape[:2]
+    nine = weights.transpose(2, 3, 1, 0).astype(np.float64) * ranges.channels[:, None]
+    points = (np.kron(matrix, matrix) @ nine.reshape(9, -1)).reshape(POINTS, depth, channels)
+    unit = np.maximum(points.max(1), -points.min(1)) / MOST_WEIGHT
     unit[unit == 0] = 1
+    points /= unit[:, None]
     units = (unit * ranges.steps[:, None]).astype(np.float32)
-    return np.rint(points / unit[:, None]).astype(np.float32), units
+    return np.rint(points, out=points).astype(np.int8), units
 
 
 def _best_step(values: NDArray[Any], channels: NDArray[Any], offset: int) -> float:

@@ -81,7 +81,7 @@ def packed_bytes(weights: Floats, ranges: Ranges) -> Packed:
         aligned(ranges.scales()),
         aligned(ranges.offsets),
         aligned(units),
-        aligned(-ranges.offsets[:, None] * whole.sum(1), np.int32),
+        aligned(-ranges.offsets[:, None] * whole.sum(1, dtype=np.int32), np.int32),
     )
 
 
