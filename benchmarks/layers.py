@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     asked = parser.parse_args()
     print(heading(f"{len(asked.layers)} layers in one pass, {asked.backbone}"))
-    print(f"\n| precision | {asked.layers[-1]} alone, img/s | all, img/s | cost |")
+    print(f"| precision | {asked.layers[-1]} alone, img/s | all, img/s | cost |")
     print("|---|---:|---:|---:|")
     with tempfile.TemporaryDirectory() as cache:
         for precision in asked.precisions:
