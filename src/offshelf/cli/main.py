@@ -24,6 +24,7 @@ from offshelf.cli import (
     filters,
     fit,
     inspect,
+    interrupt,
     layers,
     maps,
     predict,
@@ -82,7 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     streams.prepare()
     debug = "--debug" in (sys.argv[1:] if arguments is None else arguments)
     try:
-        return _run(arguments)
+        with interrupt.heard():
+            return _run(arguments)
     except KeyboardInterrupt:
         streams.complain("interrupted: what was done is kept; run the same command to go on")
         return INTERRUPTED
