@@ -436,7 +436,8 @@ def test_doctor_says_how_convolutions_multiply(
     monkeypatch.setattr(compiled, "multiplies_halves", lambda: True)
     monkeypatch.setattr(compiled, "multiplies_bytes", lambda: True)
     checks = {row["name"]: row for row in Run(capsys, "doctor", "--json").document["checks"]}
-    expected = "Winograd F(4 x 4, 3 x 3), 8 floats at a time, bf16 in pairs, int8 in fours"
+    expected = "Winograd F(4 x 4, 3 x 3), 8 floats at a time, bf16 in pairs"
+    expected += "; F(2 x 2, 3 x 3), int8 in fours"
     assert checks["convolutions"]["detail"] == expected
 
 

@@ -128,6 +128,14 @@ def test_auto_says_what_it_decided(scenes: Path) -> None:
     assert result.extraction.precision.startswith(taken)
 
 
+def test_auto_compares_on_the_cpu_engine_only(scenes: Path) -> None:
+    notes = Silent()
+    run = RunSettings(engine=EngineOptions(precision="auto", engine="torch"))
+    result = fit(scenes, run=run, progress=notes)
+    assert "precision auto takes fp32: it compares on the cpu engine only" in notes.notes
+    assert result.extraction.precision == "fp32"
+
+
 @pytest.mark.parametrize(("native", "taken"), [(True, "bf16"), (False, "fp32")])
 def test_auto_goes_on_to_the_next_precision(
     scenes: Path, monkeypatch: pytest.MonkeyPatch, native: bool, taken: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -14,8 +13,8 @@ from torch import nn
 from offshelf.engine.graph import import_openvino
 from offshelf.engine.winograd import compiled, rewrite
 from offshelf.engine.winograd.chain import Chain
+from offshelf.engine.winograd.convolution import Convolution, fits
 from offshelf.engine.winograd.layout import Kind, Registers
-from offshelf.engine.winograd.step import Convolution, fits
 from offshelf.engine.winograd.weights import packed
 
 pytestmark = pytest.mark.skipif(
@@ -28,18 +27,10 @@ NARROW = Registers(8, (6, 4, 2))
 
 
 @pytest.fixture(params=["own", "narrow"])
-def processor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def processor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run with the registers of this processor, and with those of AVX2."""
     if request.param == "narrow":
         monkeypatch.setattr(compiled, "registers", lambda: NARROW)
-    forget()
-    yield
-    forget()
-
-
-def forget() -> None:
-    compiled.function.cache_clear()
-    compiled._engine.cache_clear()
 
 
 def made(channels: int, depth: int, relu: bool = True, pool: bool = False) -> Convolution:

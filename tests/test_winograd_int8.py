@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +13,20 @@ import torch
 from torch import nn
 
 from offshelf.backbones.backbone import open_backbone
+from offshelf.data.table import read_table
 from offshelf.engine import quantise, ranged
 from offshelf.engine.base import EngineOptions, Tap, open_engine
 from offshelf.engine.calibration import Calibration
 from offshelf.engine.graph import graph_bytes, import_openvino
 from offshelf.engine.winograd import compiled, find, marks, rewrite
 from offshelf.engine.winograd.chain import Chain
-from offshelf.engine.winograd.layout import Registers
+from offshelf.engine.winograd.convolution import Convolution
+from offshelf.engine.winograd.layout import Kind, Registers
+from offshelf.engine.winograd.plain import PlainConvolution
 from offshelf.engine.winograd.ranges import Ranges, fitted, from_text, into_points
-from offshelf.engine.winograd.step import Convolution
 from offshelf.errors import EngineError
+from offshelf.jobs.precision import calibration
+from offshelf.jobs.settings import RunSettings
 
 WIDE, NARROW = (16, (14, 8, 2)), (8, (6, 4, 2))
 
@@ -38,16 +41,6 @@ def able() -> list[tuple[str, Registers]]:
     return [
         (f"{name} {dot}", Registers(*size, dot)) for name, size in sizes.items() for dot in dots
     ]
-
-
-@pytest.fixture
-def forgotten() -> Iterator[None]:
-    """Compile anew, before and after."""
-    compiled.function.cache_clear()
-    compiled._engine.cache_clear()
-    yield
-    compiled.function.cache_clear()
-    compiled._engine.cache_clear()
 
 
 def made(channels: int, depth: int, relu: bool = True, pool: bool = False) -> Convolution:
@@ -93,7 +86,6 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
 @pytest.mark.parametrize(("height", "width"), [(2, 2), (3, 5), (7, 7), (9, 14), (31, 30)])
 def test_every_way_gives_the_bits_of_numpy(
     monkeypatch: pytest.MonkeyPatch,
-    forgotten: None,
     registers: Registers,
     height: int,
     width: int,
@@ -120,7 +112,7 @@ def test_it_is_near_the_direct_convolution() -> None:
 
 @pytest.mark.parametrize("registers", [way for _, way in able()], ids=[name for name, _ in able()])
 def test_what_is_out_of_range_is_cut_off(
-    monkeypatch: pytest.MonkeyPatch, forgotten: None, registers: Registers
+    monkeypatch: pytest.MonkeyPatch, registers: Registers
 ) -> None:
     step, x = made(64, 32), images(2, 12, 12, 32)
     x[0] *= 1e4
@@ -137,6 +129,18 @@ def test_an_image_alone_gives_the_same_bits() -> None:
     together = run(steps, x)
     for i in (0, 2, 4):
         assert np.array_equal(run(steps, x[i : i + 1])[0], together[i])
+
+
+def test_each_function_keeps_its_own_machine_code() -> None:
+    own = compiled.registers()
+    one, other = (compiled.made.__wrapped__(Kind(pool=False), own) for _ in range(2))
+    assert one.engine is not other.engine  # type: ignore[attr-defined]
+
+
+def test_only_int8_goes_by_numpy() -> None:
+    plain = dataclasses.replace(made(64, 32), ranges=None)
+    with pytest.raises(ValueError, match="only int8 is computed in numpy"):
+        PlainConvolution(plain)
 
 
 def test_channels_that_do_not_fit_go_by_numpy() -> None:
@@ -176,6 +180,13 @@ def test_a_loud_channel_does_not_drown_the_others() -> None:
     points = into_points(patches)
     back = ranges.rounded(points) * ranges.steps[:, None, None] * ranges.channels
     assert all(cosine(back[..., i], points[..., i]) > 0.99 for i in range(8))
+
+
+def test_a_sample_without_edges_says_nothing_of_signs() -> None:
+    ranges = fitted(np.ones((50, 4, 4, 8), np.float32))
+    assert np.flatnonzero(ranges.offsets == 0).tolist() == [5]
+    # All differences are 0: their steps are those of the sums.
+    assert (ranges.steps == ranges.steps[5]).all()
 
 
 def test_nothing_but_zeros_has_ranges_too() -> None:
@@ -223,10 +234,10 @@ def options(**own: object) -> EngineOptions:
 
 
 @pytest.fixture(scope="module")
-def residual(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, tuple[Tap, ...], Path]:
-    """A ResNet-18, its taps and a cache of its own."""
-    backbone = open_backbone("resnet18", weights="random")
-    return backbone, (Tap("layer4", "avg"),), tmp_path_factory.mktemp("cache")
+def vgg(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, tuple[Tap, ...], Path]:
+    """A VGG, a layer after three of its convolutions, and a cache of its own."""
+    backbone = open_backbone("vgg11", weights="random")
+    return backbone, (Tap("features.10", "avg"),), tmp_path_factory.mktemp("cache")
 
 
 needs_bytes = pytest.mark.skipif(
@@ -235,8 +246,8 @@ needs_bytes = pytest.mark.skipif(
 
 
 @needs_bytes
-def test_a_network_of_such_convolutions_is_ranged(residual) -> None:
-    backbone, taps, cache = residual
+def test_vgg_is_ranged(vgg) -> None:
+    backbone, taps, cache = vgg
     with contextlib.closing(open_engine(backbone, list(taps), options(cache_dir=cache))) as engine:
         found = engine.run(pixels(5))[taps[0]]
         alone = engine.run(pixels(5)[3:4])[taps[0]]
@@ -248,20 +259,20 @@ def test_a_network_of_such_convolutions_is_ranged(residual) -> None:
 
 
 @needs_bytes
-def test_its_graph_says_so_and_is_the_same_each_time(residual) -> None:
-    backbone, taps, _ = residual
+def test_its_graph_says_so_and_is_the_same_each_time(vgg) -> None:
+    backbone, taps, _ = vgg
     one, two = (quantise.quantised(backbone, taps, options(threads=n)) for n in (1, 2))
     texts = [[r.to_text() for r in marks.marked(graph).values()] for graph in (one, two)]
     assert texts[0] == texts[1]
-    assert len(texts[0]) == 13
+    assert len(texts[0]) == 3
     assert rewrite.suits(one)
 
 
 @needs_bytes
 def test_the_graph_gives_the_same_on_another_processor(
-    residual, monkeypatch: pytest.MonkeyPatch, forgotten: None
+    vgg, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backbone, taps, _ = residual
+    backbone, taps, _ = vgg
     network = graph_bytes(quantise.quantised(backbone, taps, options()))
     found = []
     for registers in (compiled.registers(), None):
@@ -279,8 +290,49 @@ def test_ranges_are_not_for_processors_without_the_instruction(
     for registers in (None, Registers(*NARROW)):
         monkeypatch.setattr(compiled, "registers", lambda known=registers: known)
         assert not compiled.multiplies_bytes.__wrapped__()
+    monkeypatch.setattr(compiled, "registers", lambda: Registers(*NARROW, dot=True))
+    for matrix_unit in (True, False):
+        features = {"avx2": True, "amx-int8": matrix_unit}
+        monkeypatch.setattr("llvmlite.binding.get_host_cpu_features", lambda f=features: f)
+        assert compiled.multiplies_bytes.__wrapped__() is not matrix_unit
+
+
+def test_network_and_processor_decide_how_int8_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["vgg16", "vgg11_bn", "vgg19.tv_in1k", "resnet18", "efficientnet_lite0"]
+    monkeypatch.setattr(ranged, "multiplies_bytes", lambda: True)
+    assert [ranged.way(name) for name in names] == ["winograd"] * 3 + ["nncf"] * 2
     monkeypatch.setattr(ranged, "multiplies_bytes", lambda: False)
-    assert not ranged.can_range(None)
+    assert {ranged.way(name) for name in names} == {"nncf"}
+
+
+def test_the_way_is_part_of_the_key(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone, table = open_backbone("vgg11", weights="random"), read_table(scenes)
+    digests = set()
+    for able_to in (True, False, True):
+        monkeypatch.setattr(ranged, "multiplies_bytes", lambda known=able_to: known)
+        digests.add(calibration(table, backbone, RunSettings()).digest)
+    assert len(digests) == 2
+
+
+@needs_bytes
+def test_a_layer_before_such_convolutions_is_left_in_fp32(vgg) -> None:
+    backbone, _, cache = vgg
+    taps = [Tap("features.1", "avg")]
+    found = []
+    for run in (options(cache_dir=cache), EngineOptions("openvino", cache_dir=cache)):
+        with contextlib.closing(open_engine(backbone, taps, run)) as engine:
+            found.append(engine.run(pixels(2))[taps[0]])
+    assert np.allclose(*found, rtol=1e-5)
+
+
+@needs_bytes
+def test_no_image_to_calibrate_on_is_said(vgg) -> None:
+    backbone, taps, _ = vgg
+    nothing = Calibration("b" * 64, lambda: np.empty((0, 224, 224, 3), np.uint8))
+    run = EngineOptions("openvino", precision="int8", calibration=nothing)
+    text = "precision int8: none of the images to calibrate on can be used"
+    with pytest.raises(EngineError, match=text):
+        quantise.quantised(backbone, taps, run)
 
 
 def small_graph() -> object:
@@ -304,15 +356,18 @@ def test_marks_that_do_not_fit_are_refused() -> None:
     good = fitted(images(50, 4, 4, 32)).to_text()
     place = ["offshelf", "ranges"]
     parameter = model.get_parameters()[0].get_friendly_name()  # type: ignore[attr-defined]
-    for document in (
-        {"absent": good},
-        {name: {}},
-        {name: 3},
-        [1],
-        {name: {**good, "steps": "AA="}},
+    unnamed, unfit = "do not name its convolutions", "do not fit it"
+    for document, text in (
+        ({"absent": good}, unnamed),
+        ({name: good, "absent": good}, unnamed),
+        ([1], unnamed),
+        ({name: {}}, unfit),
+        ({name: 3}, unfit),
+        (3, unfit),
+        ({name: {**good, "steps": "AA="}}, "padding"),
     ):
         model.set_rt_info(json.dumps(document), place)  # type: ignore[attr-defined]
-        with pytest.raises(ValueError, match=r"ranges|base64|padding|data"):
+        with pytest.raises(ValueError, match=text):
             marks.marked(model)
     model.set_rt_info(json.dumps({parameter: good}), place)  # type: ignore[attr-defined]
     with pytest.raises(ValueError, match="is no convolution that has ranges"):
@@ -340,6 +395,25 @@ def test_fully_connected_layers_shrink_to_8_bits() -> None:
     assert len(find.find(smaller)) == 1
     assert 4 * 9 * 32 * 32 + 2048 * 64 < len(graph_bytes(smaller)[1]) < 2048 * 64 * 1.5
     assert cosine(core.compile_model(smaller, "CPU", hint)(x)[0], before) > 0.9999
+
+
+def test_nodes_of_one_name_are_refused() -> None:
+    """Else the ranges of one would be used for the other, whatever its size."""
+    model = small_graph()
+    name = convolution_of(model)
+    marks.mark(model, {name: fitted(images(50, 4, 4, 32))})
+    model.get_parameters()[0].set_friendly_name(name)  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match="do not name its convolutions"):
+        marks.marked(model)
+
+
+def test_weights_too_small_for_float16_keep_their_size() -> None:
+    weights = made(32, 32).weights
+    assert marks._halved(weights).dtype == np.float16
+    for scale in (1e-6, 1e6):
+        weights[5] *= np.float32(scale)
+        assert marks._halved(weights) is weights
+        weights[5] /= np.float32(scale)
 
 
 def test_marks_keep_the_weights_in_half_the_size() -> None:

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.engine.base import EngineOptions, Tap
 from offshelf.engine.graph import ROWS, convert, graph_from_bytes
-from offshelf.engine.ranged import can_range, ranged
+from offshelf.engine.ranged import ranged, way
 from offshelf.engine.winograd.marks import marked
 from offshelf.errors import EngineError, MissingExtraError
 
@@ -24,8 +25,8 @@ def quantised(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions)
     """Return the int8 graph of a tapped network.
 
     Weights and activations are quantised with ranges measured on the calibration images.
-    Networks of 3 x 3 convolutions get ranges for Winograd's filtering where the processor is
-    fastest so, all others NNCF's quantisation with its fast bias correction.
+    VGG gets ranges for Winograd's filtering where the processor is fastest so, all others
+    NNCF's quantisation with its fast bias correction.
 
     Raises:
         EngineError: the calibration has neither images nor a finished network.
@@ -36,13 +37,20 @@ def quantised(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions)
         return _from_file(*calibration.network)
     if calibration is None or calibration.pixels is None:
         raise EngineError("precision int8 needs a sample of images to calibrate on")
+    chained = way(backbone.spec.architecture) == "winograd"
+    if not chained:
+        _check_nncf()
+    model = convert(backbone, taps)
+    model = _smaller(model) if chained else model
     pixels = calibration.pixels()
     if not len(pixels):
         raise EngineError("precision int8: none of the images to calibrate on can be used")
-    model = convert(backbone, taps)
-    if can_range(model):
-        return _smaller(ranged(model, pixels, options.threads))
-    _check_nncf()
+    if chained:
+        return ranged(model, pixels, options.threads)
+    return _by_nncf(backbone, model, pixels)
+
+
+def _by_nncf(backbone: Backbone, model: Any, pixels: NDArray[np.uint8]) -> Any:
     full = np.resize(pixels, (-(-len(pixels) // ROWS) * ROWS, *pixels.shape[1:]))
     batches = list(full.reshape(-1, ROWS, *pixels.shape[1:]))
     with _quiet_nncf() as nncf:
@@ -65,7 +73,7 @@ def _smaller(model: Any) -> Any:
         return model
     _check_nncf()
     with _quiet_nncf() as nncf:
-        convolutions = [name for name, kind in kinds.items() if kind == "Convolution"]
+        convolutions = [name for name, kind in kinds.items() if kind.endswith("Convolution")]
         return nncf.compress_weights(
             model,
             mode=nncf.CompressWeightsMode.INT8_ASYM,

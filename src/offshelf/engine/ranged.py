@@ -1,8 +1,8 @@
 """int8 for networks of 3 x 3 convolutions: Winograd's filtering with 8-bit products.
 
-OpenVINO's int8 multiplies as often as a direct convolution does. Where the fp32 network runs in
-chains already, rounding after the transform needs 2.25 times fewer multiplications at about
-the same error; see :mod:`offshelf.engine.winograd.ranges`.
+OpenVINO's int8 multiplies as often as a direct convolution does. Rounding after the transform
+needs 2.25 times fewer multiplications at about the same error; see
+:mod:`offshelf.engine.winograd.ranges`.
 """
 
 from __future__ import annotations
@@ -20,17 +20,27 @@ from offshelf.engine.winograd.find import find
 from offshelf.engine.winograd.layout import TWO
 from offshelf.engine.winograd.marks import mark
 from offshelf.engine.winograd.ranges import fitted
-from offshelf.engine.winograd.rewrite import suits
 
+# Of other networks too much is left to fp32: NNCF quantises all of it.
+CHAINED = "vgg"
+# A request holds the inputs of all convolutions, 36 MB for VGG16.
+MOST_REQUESTS = 8
 # Images that the ranges are measured on, and tiles of each: more did not bring them nearer.
 IMAGES = 50
 TILES = 16
 Floats = NDArray[np.float32]
 
 
-def can_range(model: Any) -> bool:
-    """Return whether int8 products after the transform are the fastest for *model* here."""
-    return multiplies_bytes() and suits(model)
+def way(architecture: str) -> str:
+    """Return how int8 is made of a network here: ``winograd`` or ``nncf``.
+
+    Architecture and processor decide, not the layers that are asked for, so that all layers
+    of a network are of one kind.
+
+    >>> way("efficientnet_lite0")
+    'nncf'
+    """
+    return "winograd" if architecture.startswith(CHAINED) and multiplies_bytes() else "nncf"
 
 
 def ranged(model: Any, pixels: NDArray[np.uint8], threads: int | None = None) -> Any:
@@ -42,19 +52,20 @@ def ranged(model: Any, pixels: NDArray[np.uint8], threads: int | None = None) ->
         threads: processor threads, None for all.
     """
     chosen = np.linspace(0, len(pixels) - 1, min(IMAGES, len(pixels))).astype(int)
+    requests = min(threads or os.cpu_count() or 1, MOST_REQUESTS)
+    patches = _patches(model, pixels[chosen], requests)
     copy = model.clone()
-    names = [found.node.get_friendly_name() for found in find(copy)]
-    patches = _patches(model, pixels[chosen], threads or os.cpu_count() or 1)
-    mark(copy, {name: fitted(found) for name, found in zip(names, patches, strict=True)})
+    mark(copy, {name: fitted(np.concatenate(found)) for name, found in patches.items()})
     return copy
 
 
-def _patches(model: Any, pixels: NDArray[np.uint8], threads: int) -> list[Floats]:
-    """Return for each convolution tiles of its input, N x 4 x 4 x C."""
-    compiled = compile_plan(
-        _inputs_of_convolutions(model), Plan(1, threads, threads), {HINT: "f32"}
-    )
-    queue = import_openvino().AsyncInferQueue(compiled, threads)
+def _patches(model: Any, pixels: NDArray[np.uint8], requests: int) -> dict[str, list[Floats]]:
+    """Return by name of a convolution tiles of its input, 16 x 4 x 4 x C for each image."""
+    graph, names = _inputs_of_convolutions(model)
+    if not names:
+        return {}
+    compiled = compile_plan(graph, Plan(1, requests, requests), {HINT: "f32"})
+    queue = import_openvino().AsyncInferQueue(compiled, requests)
     found: list[list[Floats]] = [[] for _ in pixels]
 
     def keep(request: Any, number: int) -> None:
@@ -65,15 +76,17 @@ def _patches(model: Any, pixels: NDArray[np.uint8], threads: int) -> list[Floats
     for number, image in enumerate(pixels):
         queue.start_async([image[None]], userdata=number)
     queue.wait_all()
-    return [np.concatenate(of_images) for of_images in zip(*found, strict=True)]
+    return dict(zip(names, map(list, zip(*found, strict=True)), strict=True))
 
 
-def _inputs_of_convolutions(model: Any) -> Any:
-    """Return a graph of one image that ends where the convolutions begin."""
+def _inputs_of_convolutions(model: Any) -> tuple[Any, list[str]]:
+    """Return a graph of one image that ends where convolutions begin, and their names."""
     copy = with_rows(model, 1).clone()
-    sources = [found.node.input(0).get_source_output() for found in find(copy)]
+    nodes = [found.node for found in find(copy)]
+    sources = [node.input(0).get_source_output() for node in nodes]
     results = [import_openvino().opset13.result(source) for source in sources]
-    return import_openvino().Model(results, copy.get_parameters())
+    graph = import_openvino().Model(results, copy.get_parameters())
+    return graph, [node.get_friendly_name() for node in nodes]
 
 
 def _drawn(image: Floats, draw: np.random.Generator) -> Floats:

@@ -117,7 +117,7 @@ def _convolutions() -> str:
     if found is None:
         return f"direct ({compiled.SWITCH}=0, no AVX2, or no llvmlite)"
     halves = ", bf16 in pairs" if compiled.multiplies_halves() else ""
-    fours = ", int8 in fours" if compiled.multiplies_bytes() else ""
+    fours = "; F(2 x 2, 3 x 3), int8 in fours" if compiled.multiplies_bytes() else ""
     return f"Winograd F(4 x 4, 3 x 3), {found.width} floats at a time{halves}{fours}"
 
 

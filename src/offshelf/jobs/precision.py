@@ -22,6 +22,7 @@ from offshelf.data.decode import Limits, decode_compact, read_bytes
 from offshelf.data.table import ImageTable
 from offshelf.engine.base import EngineOptions, choose, computes_bfloat16, open_engine
 from offshelf.engine.calibration import MAX_IMAGES, Calibration
+from offshelf.engine.ranged import way
 from offshelf.errors import EngineError, ImageError
 from offshelf.features.kind import FeatureKind
 from offshelf.heads.fit import decision, fit_head
@@ -85,16 +86,14 @@ def settled(
     if options.precision == AUTO:
         plain = dataclasses.replace(options, precision="fp32")
         if choose(plain)[0] != "openvino":
-            progress.note("precision auto takes fp32: int8 runs on the cpu engine only")
+            progress.note("precision auto takes fp32: it compares on the cpu engine only")
             return plain
-        options = dataclasses.replace(options, precision="fp32")
-        for trial in trials(table, backbone, kind, run):
+        for faster, trial in trials(table, backbone, kind, run):
             progress.note(trial.sentence())
             if trial.accepted:
-                options = dataclasses.replace(options, precision=trial.precision)
-                break
-        else:
-            progress.note("precision auto takes fp32")
+                return dataclasses.replace(faster, images=options.images)
+        progress.note("precision auto takes fp32")
+        return plain
     if options.precision != "int8":
         return options
     return dataclasses.replace(options, calibration=calibration(table, backbone, run))
@@ -103,11 +102,13 @@ def settled(
 def calibration(table: ImageTable, backbone: Backbone, run: RunSettings) -> Calibration:
     """Return the calibration on a seeded sample of at most 300 training images.
 
+    Its digest tells apart the ways in which int8 is made on different processors.
     A table without labels has no training images; then the sample is taken from all.
     """
     rows = _sample(table, run.seed, MAX_IMAGES)
     paths = [table.paths[row] for row in rows]
-    digest = hashlib.sha256(b"offshelf int8 calibration 2")
+    made = way(backbone.spec.architecture)
+    digest = hashlib.sha256(f"offshelf int8 calibration 2 {made}".encode())
     for path in paths:
         digest.update(_digest(path, run.reading.limits))
     return Calibration(digest.hexdigest(), lambda: _pixels(paths, backbone, run.reading.limits)[0])
@@ -115,8 +116,10 @@ def calibration(table: ImageTable, backbone: Backbone, run: RunSettings) -> Cali
 
 def trials(
     table: ImageTable, backbone: Backbone, kind: FeatureKind, run: RunSettings
-) -> Iterator[PrecisionTrial]:
+) -> Iterator[tuple[EngineOptions, PrecisionTrial]]:
     """Extract a sample of training images in fp32, and compare faster ones, the fastest first.
+
+    Yields the options of a precision and what was found.
 
     Raises:
         EngineError: the data has no labels, or too few images of a class.
@@ -137,7 +140,8 @@ def trials(
     for options in _faster(base, calibration(table, backbone, run)):
         found = _features(pixels, backbone, kind, options)
         cosine, reached = _cosine(plain, found), _cross_validated(found, targets)
-        yield PrecisionTrial(options.precision, cosine, accuracy, reached, len(pixels))
+        trial = PrecisionTrial(options.precision, cosine, accuracy, reached, len(pixels))
+        yield options, trial
 
 
 def _faster(base: EngineOptions, calibrated: Calibration) -> Iterator[EngineOptions]:

@@ -2,7 +2,7 @@
 
 A number is ``round(value x scale) + offset``, cut to 0..255; a weight -127..127. The offset's
 share of every sum is known beforehand, so the sums start at minus that share. Both ways give
-the same whole numbers.
+the same whole numbers, up to 512 channels; a sum of more can round in float32.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Counted(Whole):
         scale = emit.load(emit.at(self._p["scales"], place, channel))
         shift = emit.builder.fadd(self._offset(point), emit.constant(ROUNDING))
         rounded = emit.fma(vector, scale, shift)
-        return emit.smallest(
+        return emit.smaller(
             emit.larger(rounded, emit.constant(ROUNDING)), emit.constant(ROUNDING + MOST_BYTE)
         )
 
@@ -62,7 +62,6 @@ class Counted(Whole):
 class Byte(Counted):
     """Fours of bytes: their products are added to a whole number of 32 bits (VNNI)."""
 
-    element = _BYTE
     step = 4
 
     def __init__(self, emit: Emitter, p: dict[str, Any], n: dict[str, Any]) -> None:

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.engine.winograd.step import Convolution, Room, Step, clear_border
+from offshelf.engine.winograd.convolution import Convolution
+from offshelf.engine.winograd.machine import Room
+from offshelf.engine.winograd.step import Step, clear_border
 
 Floats = NDArray[np.float32]
 
@@ -87,8 +89,7 @@ class Chain:
     def _sizes(self) -> list[tuple[int, int, int]]:
         """Return height, width and channels of the frames: for what is written and read."""
         written = [(self._height, self._width), *(step.written for step in self._steps)]
-        read = [(step.out * step.rows, step.out * step.columns) for step in self._steps]
-        read.append((0, 0))
+        read = [*(step.read for step in self._steps), (0, 0)]
         channels = [self._steps[0].depth, *(step.channels for step in self._steps)]
         return [
             (max(w[0], r[0]) + 2, max(w[1], r[1]) + 2, c)

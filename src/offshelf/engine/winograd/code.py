@@ -1,4 +1,4 @@
-"""The convolution as an LLVM function: tiles in, 36 matrix products, tiles out.
+"""The convolution as an LLVM function: tiles in, a matrix product for each point, tiles out.
 
 Every output is one fixed sequence of operations, whatever is computed beside it.
 """
@@ -20,8 +20,8 @@ def convolution(module: Any, name: str, kind: Kind, registers: Registers) -> Non
 
     It convolves *images* frames x, writes the larger of the result and floor, and where the
     kind says so the largest of each 2 x 2. Frames are channels last, with a border of one pixel;
-    of x they hold 4 rows + 2 by 4 columns + 2 pixels or more. At a time *block* tiles are
-    computed, in room for 36 x block x depth and 36 x block x channels numbers.
+    of x they hold rows of tiles x their outputs + 2, and so with columns, or more. At a time
+    *block* tiles are computed, in room for points x block x depth and x channels numbers.
     """
     pointer = FLOAT.as_pointer()
     kinds = [pointer] * len(POINTERS) + [FLOAT] + [INDEX] * len(NUMBERS)
@@ -51,7 +51,7 @@ class _Writer:
         emit, n = self.emit, self.n
         count = emit.product(n["images"], n["rows"], n["columns"])
         with emit.loop(count, n["block"]) as start:
-            number = emit.smaller(n["block"], emit.builder.sub(count, start))
+            number = emit.least(n["block"], emit.builder.sub(count, start))
             odd = emit.divide(number, 2)[1]
             padded = emit.sum(number, odd)
             with emit.loop(number) as t:

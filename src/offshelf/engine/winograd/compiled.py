@@ -69,25 +69,35 @@ def multiplies_bytes() -> bool:
     return not llvm.get_host_cpu_features().get("amx-int8")
 
 
-@functools.cache
 def function(kind: Kind) -> Function:
     """Return the compiled function; see :func:`offshelf.engine.winograd.code.convolution`.
 
     It holds no lock of Python's while it runs. Pointers are addresses.
+
+    Raises:
+        RuntimeError: the processor is not supported.
     """
-    address = _engine(kind).get_function_address(NAME)
-    floats = [ctypes.c_void_p] * len(POINTERS)
-    numbers = [ctypes.c_int64] * len(NUMBERS)
-    made: Function = ctypes.CFUNCTYPE(None, *floats, ctypes.c_float, *numbers)(address)
-    return made
-
-
-@functools.cache
-def _engine(kind: Kind) -> Any:
-    """Compile; the result owns the machine code, so it is kept for good."""
     found = registers()
     if found is None:
         raise RuntimeError("this processor is not supported")
+    return made(kind, found)
+
+
+@functools.cache
+def made(kind: Kind, registers: Registers) -> Function:
+    """Return the function compiled for *registers*, once in a process."""
+    engine = _engine(kind, registers)
+    address = engine.get_function_address(NAME)
+    floats = [ctypes.c_void_p] * len(POINTERS)
+    numbers = [ctypes.c_int64] * len(NUMBERS)
+    callable_ = ctypes.CFUNCTYPE(None, *floats, ctypes.c_float, *numbers)(address)
+    # The engine owns the machine code; of two threads that compile at once, each keeps its own.
+    callable_.engine = engine  # type: ignore[attr-defined]
+    return callable_
+
+
+def _engine(kind: Kind, registers: Registers) -> Any:
+    """Compile; the result owns the machine code."""
     import llvmlite.binding as llvm
     from llvmlite import ir
 
@@ -100,7 +110,7 @@ def _engine(kind: Kind) -> Any:
     )
     module = ir.Module(NAME)
     module.triple = machine.triple
-    convolution(module, NAME, kind, found)
+    convolution(module, NAME, kind, registers)
     parsed = llvm.parse_assembly(str(module))
     parsed.verify()
     builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(2))

@@ -58,7 +58,7 @@ class Emitter:
         by = self.number(by)
         return self.builder.udiv(value, by), self.builder.urem(value, by)
 
-    def smaller(self, a: Any, b: Any) -> Any:
+    def least(self, a: Any, b: Any) -> Any:
         """Return the smaller of two whole numbers."""
         return self.builder.select(self.builder.icmp_signed("<", a, b), a, b)
 
@@ -110,7 +110,7 @@ class Emitter:
         """Return the larger of each pair of floats."""
         return self.builder.call(self._max, [a, b])
 
-    def smallest(self, a: Any, b: Any) -> Any:
+    def smaller(self, a: Any, b: Any) -> Any:
         """Return the smaller of each pair of floats."""
         return self.builder.call(self._min, [a, b])
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from offshelf.engine.winograd.convolution import Convolution, fits
 from offshelf.engine.winograd.nodes import TAPS, has, one_output, reader_of, source_of, taps_of
 from offshelf.engine.winograd.ranges import Ranges
-from offshelf.engine.winograd.step import Convolution, fits
 
 _CONVOLUTION: Mapping[str, Any] = {
     "strides": [1, 1],
@@ -70,15 +70,15 @@ class Found:
         )
 
 
-def find(model: Any, names: Container[str] = ()) -> list[Found]:
+def find(model: Any, names: Container[str] | None = None) -> list[Found]:
     """Return the convolutions of *model* in the order of computation.
 
     Args:
         model: the graph.
-        names: of the convolutions to return; none are all that can be replaced.
+        names: of the convolutions to return; None for all that can be replaced.
     """
     ops = model.get_ordered_ops()
-    if names:
+    if names is not None:
         return [_follow(op) for op in ops if op.get_friendly_name() in names]
     return [_follow(op) for op in ops if can_replace(op)]
 

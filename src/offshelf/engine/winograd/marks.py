@@ -1,8 +1,8 @@
 """The ranges of a graph's int8 convolutions, written into the graph itself.
 
 The convolutions stay as they are, so that the graph is one that OpenVINO can keep and read;
-whoever compiles it replaces them. Their weights are kept in float16, which loses far less than
-the 8 bits that they are computed with.
+whoever compiles it replaces them. Their weights are kept in float16 where that loses far less
+than the 8 bits that they are computed with.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from offshelf.engine.graph import import_openvino
 from offshelf.engine.winograd.find import is_plain, weights_of
@@ -30,7 +31,7 @@ def mark(model: Any, ranges: Mapping[str, Ranges]) -> None:
     opset13 = import_openvino().opset13
     for op in model.get_ops():
         if op.get_friendly_name() in ranges:
-            small = opset13.constant(weights_of(op).astype(np.float16))
+            small = opset13.constant(_halved(weights_of(op)))
             whole = opset13.convert(small, "f32")
             op.input(1).replace_source_output(whole.output(0))
     document = {name: found.to_text() for name, found in ranges.items()}
@@ -47,12 +48,25 @@ def marked(model: Any) -> dict[str, Ranges]:
         return {}
     try:
         document = json.loads(model.get_rt_info(_PLACE).astype(str))
-        ops = {op.get_friendly_name(): op for op in model.get_ops()}
-        found = {}
-        for name, text in document.items():
-            if not is_plain(ops[name]):
-                raise ValueError(f"{name} is no convolution that has ranges")
-            found[name] = from_text(text, weights_of(ops[name]).shape[1])
+        named = [op for op in model.get_ops() if op.get_friendly_name() in document]
+        if len(named) != len(document):
+            raise ValueError("the ranges of the int8 network do not name its convolutions")
+        return {op.get_friendly_name(): _ranges_of(op, document) for op in named}
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError("the ranges of the int8 network do not fit it") from error
-    return found
+
+
+def _ranges_of(op: Any, document: Mapping[str, Mapping[str, str]]) -> Ranges:
+    name = op.get_friendly_name()
+    if not is_plain(op):
+        raise ValueError(f"{name} is no convolution that has ranges")
+    return from_text(document[name], int(op.input(1).get_shape()[1]))
+
+
+def _halved(weights: NDArray[np.float32]) -> NDArray[Any]:
+    """Return *weights* in float16 where each output channel keeps 10 bits, else as they are."""
+    with np.errstate(over="ignore"):
+        small = weights.astype(np.float16)
+    largest = np.abs(weights).max((1, 2, 3))
+    lost = np.abs(small.astype(np.float32) - weights).max((1, 2, 3))
+    return small if (lost <= largest / 1000).all() else weights

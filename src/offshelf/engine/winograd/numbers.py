@@ -29,7 +29,6 @@ BFloat._create_instance()
 class Whole:
     """float32, one fused multiply-add after the other."""
 
-    element = FLOAT
     # Numbers of the depth that one instruction takes from each row and column.
     step = 1
 

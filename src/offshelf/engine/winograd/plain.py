@@ -1,7 +1,7 @@
 """The int8 convolution in numpy, for processors that the compiled code is not made for.
 
-Slow, and to the bit the compiled code's result: the sums of whole numbers are exact in float32,
-and all other operations are the same in the same order.
+Slow, and to the bit the compiled code's result: the sums of whole numbers are exact in float32
+(up to 512 channels), and all other operations are the same in the same order.
 """
 
 from __future__ import annotations
@@ -13,41 +13,40 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from offshelf.engine.winograd.convolution import Convolution
 from offshelf.engine.winograd.layout import TWO, Matrix
-from offshelf.engine.winograd.ranges import Ranges, rounded_weights
+from offshelf.engine.winograd.machine import Room
+from offshelf.engine.winograd.ranges import rounded_weights
 
 Floats = NDArray[np.float32]
 Tile = Sequence[Sequence[Floats]]
+# Rows of tiles at a time, which bounds the memory.
+STRIP = 8
 
 
 class PlainConvolution:
-    """A 3 x 3 convolution of 8-bit numbers.
+    """A 3 x 3 convolution of 8-bit numbers; see :class:`CompiledConvolution`."""
 
-    Args:
-        weights: float32, K x C x 3 x 3.
-        bias: float32, K.
-        ranges: of the transformed input.
-        floor: smaller results become this.
-        pool: the largest of each 2 x 2 is taken.
-    """
+    few_weights = True
 
-    def __init__(
-        self, weights: Floats, bias: Floats, ranges: Ranges, floor: float, pool: bool
-    ) -> None:
-        whole, self._units = rounded_weights(weights, ranges)
-        self._weights = whole.astype(np.float32)
-        self._bias, self._ranges, self._floor, self._pool = bias, ranges, floor, pool
+    def __init__(self, convolution: Convolution) -> None:
+        if convolution.ranges is None:
+            raise ValueError("only int8 is computed in numpy")
+        whole, self._units = rounded_weights(convolution.weights, convolution.ranges)
+        self._weights, self._ranges = whole.astype(np.float32), convolution.ranges
+        self._bias, self._floor, self._pool = convolution.bias, convolution.floor, convolution.pool
 
-    def run(self, frame: Floats, result: Floats, rows: int, columns: int) -> None:
-        """Write to *result*, from its pixel 1, 1 on, the convolution of *frame*.
+    def run(self, frame: Floats, result: Floats, tiles: tuple[int, int], _room: Room) -> None:
+        """Write the convolution of *frame* to *result*; both have a border of one pixel."""
+        rows, columns = tiles
+        for first in range(0, rows, STRIP):
+            count = min(STRIP, rows - first)
+            start = first if self._pool else 2 * first
+            strip = frame[:, 2 * first : 2 * (first + count) + 2]
+            self._run_strip(strip, result[:, start:], count, columns)
 
-        Args:
-            frame: float32, N x height x width x C, with a border of one pixel.
-            result: float32, N x height x width x K.
-            rows: of tiles; there are 2 rows + 2 of pixels or more.
-            columns: of tiles.
-        """
-        tile = self._computed(frame[:, : 2 * rows + 2, : 2 * columns + 2])
+    def _run_strip(self, frame: Floats, result: Floats, rows: int, columns: int) -> None:
+        tile = self._computed(frame[:, :, : 2 * columns + 2])
         if self._pool:
             largest = np.maximum(np.maximum(*tile[0]), np.maximum(*tile[1]))
             tile = [[largest]]

@@ -25,6 +25,8 @@ ZERO = 128
 # Shares of the whole range that are tried: cutting off few large numbers rounds all others
 # more finely.
 SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
+# Points that only add: after a ReLU nothing there is negative.
+_SUMS = (np.kron(TWO.into, TWO.into) >= 0).all(1)
 # No channel's unit is smaller than this share of the largest.
 LEAST_UNIT = 0.01
 
@@ -97,11 +99,11 @@ def fitted(patches: Floats) -> Ranges:
     spread = np.sqrt(np.square(points).mean(1)) + np.finfo(np.float32).tiny
     share = (spread / spread.max(1, keepdims=True)).mean(0)
     channels = np.sqrt(np.maximum(share / share.max(), LEAST_UNIT**2))
-    offsets = np.where(points.min((1, 2)) < 0, ZERO, 0)
-    steps = [
-        _best_step(values / channels, channels, offset)
-        for values, offset in zip(points, offsets, strict=True)
-    ]
+    offsets = np.where(_SUMS & (points.min((1, 2)) >= 0), 0, ZERO)
+    pairs = zip(points, offsets, strict=True)
+    steps = np.array([_best_step(v / channels, channels, offset) for v, offset in pairs])
+    # Of a point at which the sample shows nothing the others tell the size.
+    steps[steps == 0] = steps.max() or 1.0
     return Ranges(*(np.array(part, np.float32) for part in (steps, offsets, channels)))
 
 
@@ -134,7 +136,9 @@ def rounded_weights(weights: Floats, ranges: Ranges) -> tuple[NDArray[np.int8], 
 def _best_step(values: NDArray[Any], channels: NDArray[Any], offset: int) -> float:
     """Return the step that rounds the values of a point, in units, with the least error."""
     least, most = -offset, MOST_BYTE - offset
-    whole = float(np.abs(values).max()) / most or 1.0
+    whole = float(np.abs(values).max()) / most
+    if not whole:
+        return 0.0
     errors = []
     for share in SHARES:
         step = whole * share

@@ -9,9 +9,9 @@ import numpy as np
 
 from offshelf.engine.graph import import_openvino
 from offshelf.engine.winograd.chain import Chain
+from offshelf.engine.winograd.convolution import Convolution
 from offshelf.engine.winograd.find import Found, can_replace, find, in_runs, macs
 from offshelf.engine.winograd.marks import is_marked, marked
-from offshelf.engine.winograd.step import Convolution
 
 # Of a network's multiplications. With less the changes of layout eat up what is won: on two
 # cores VGG (0.99) runs 2.8, ResNet-18 (0.83) 1.3 and ResNet-50 (0.37) 1.0 times as fast.
@@ -43,7 +43,7 @@ def rewritten(model: Any, half: bool = False) -> Any:
     """
     copy = model.clone()
     ranges = marked(copy)
-    for run in in_runs(find(copy, ranges)):
+    for run in in_runs(find(copy, ranges if is_marked(copy) else None)):
         steps = [found.convolution(ranges.get(found.node.get_friendly_name())) for found in run]
         _replace(run, steps, half)
     copy.validate_nodes_and_infer_types()
