@@ -11,8 +11,9 @@ import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from offshelf.backbones.light import without_compiler
 from offshelf.backbones.spec import BackboneSpec
-from offshelf.backbones.torchvision_shim import import_torchvision
+from offshelf.backbones.torchvision_shim import import_timm, import_torchvision
 from offshelf.backbones.weights import WeightsFile, read_tensors
 from offshelf.errors import BackboneError, WeightsError
 
@@ -37,7 +38,7 @@ def skeleton(spec: BackboneSpec, *, image_size: int | None = None) -> torch.nn.M
     import torch
 
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), without_compiler():
             return _quiet(_construct(spec, image_size))
     except NotImplementedError:
         # RegNet's builder computes its widths with tensors, which have no numbers on meta.
@@ -79,8 +80,7 @@ def _construct(spec: BackboneSpec, image_size: int | None) -> torch.nn.Module:
 
 
 def _construct_timm(spec: BackboneSpec, image_size: int | None) -> torch.nn.Module:
-    import timm
-
+    timm = import_timm()
     try:
         if image_size is not None:
             try:

@@ -7,7 +7,7 @@ from typing import Any
 
 from offshelf.backbones.catalog_timm import URL
 from offshelf.backbones.spec import BackboneSpec, InputSpec, WeightsSpec
-from offshelf.backbones.torchvision_shim import import_torchvision
+from offshelf.backbones.torchvision_shim import import_timm, import_torchvision
 from offshelf.errors import BackboneError, did_you_mean
 
 # These two normalise their input once more when built with their published weights. As
@@ -44,9 +44,7 @@ def published_prefix(file_name: str) -> str:
 
 
 def _timm(architecture: str) -> BackboneSpec:
-    import_torchvision()
-    import timm
-
+    timm = import_timm()
     name = f"timm/{architecture}"
     base, _, tag = architecture.partition(".")
     if not timm.is_model(base):

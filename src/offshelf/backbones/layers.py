@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from offshelf.backbones.architectures import skeleton
+from offshelf.backbones.light import without_compiler
 from offshelf.backbones.spec import BackboneSpec
 from offshelf.errors import LayerError, did_you_mean
 
@@ -58,7 +59,7 @@ def all_layers(spec: BackboneSpec, size: int) -> tuple[Layer, ...]:
 
     module = skeleton(spec, image_size=size)
     recorder = _Recorder(module)
-    with torch.inference_mode(), recorder:
+    with torch.inference_mode(), recorder, without_compiler():
         module(torch.empty(1, 3, size, size, device="meta"))
     names = {path: name for name, path in reversed(_aliases(spec, module))}
     return tuple(

@@ -1,4 +1,4 @@
-"""Import torchvision where its compiled part does not fit the installed torch.
+"""Import torchvision and timm, also where the compiled part does not fit the installed torch.
 
 The registry's torchvision is built against CUDA. On a CPU build of torch its compiled
 library does not load, and the import then fails because Python code registers fake
@@ -16,6 +16,8 @@ import warnings
 from types import ModuleType
 from typing import Any
 
+from offshelf.backbones.light import without_compiler
+
 _SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -25,12 +27,12 @@ _LOCK = threading.Lock()
 
 
 def import_torchvision() -> ModuleType:
-    """Return the torchvision package; call this before importing timm, too.
+    """Return the torchvision package.
 
     >>> import_torchvision().models.alexnet.__name__
     'alexnet'
     """
-    with _LOCK, warnings.catch_warnings():
+    with _LOCK, warnings.catch_warnings(), without_compiler():
         warnings.filterwarnings("ignore", message="Failed to load image Python extension")
         try:
             return importlib.import_module("torchvision")
@@ -41,6 +43,17 @@ def import_torchvision() -> ModuleType:
             del sys.modules[name]
         _declare_operators()
         return importlib.import_module("torchvision")
+
+
+def import_timm() -> ModuleType:
+    """Return the timm package, which needs torchvision.
+
+    >>> import_timm().__name__
+    'timm'
+    """
+    import_torchvision()
+    with _LOCK, without_compiler():
+        return importlib.import_module("timm")
 
 
 def _declare_operators() -> None:

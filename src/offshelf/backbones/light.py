@@ -1,0 +1,74 @@
+"""Networks described without torch's compiler, whose import takes more than a second.
+
+Nothing is compiled here, but the compiler is imported by the way: by torchvision, to ask it one
+question when its box operators are called; by timm and torch, to mark functions that are not to
+be compiled. A stand-in does both when the compiler is really there; where it is here already
+there is no stand-in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+COMPILER = "torch._dynamo"
+
+
+@contextlib.contextmanager
+def without_compiler() -> Iterator[None]:
+    """Let a stand-in be imported for torch's compiler; it is gone at the end."""
+    import torch  # noqa: F401 - it might import its compiler itself
+
+    if COMPILER in sys.modules:
+        yield
+        return
+    stand_in, inner = _StandIn(COMPILER), ModuleType(f"{COMPILER}.utils")
+    vars(inner)["is_compile_supported"] = _is_compile_supported
+    vars(stand_in).update(utils=inner, disable=_disable)
+    sys.modules.update({module.__name__: module for module in (stand_in, inner)})
+    try:
+        yield
+    finally:
+        _forget()
+
+
+class _StandIn(ModuleType):
+    def __getattr__(self, name: str) -> Any:
+        """Return what else is asked for: of the real compiler."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        _forget()
+        return getattr(importlib.import_module(COMPILER), name)
+
+
+def _forget() -> None:
+    if isinstance(sys.modules.get(COMPILER), _StandIn):
+        del sys.modules[COMPILER], sys.modules[f"{COMPILER}.utils"]
+
+
+def _is_compile_supported(device_type: str) -> bool:
+    _forget()
+    return bool(importlib.import_module(f"{COMPILER}.utils").is_compile_supported(device_type))
+
+
+def _disable(function: Any = None, recursive: bool = True, **options: Any) -> Any:
+    """Return *function*, which the compiler leaves alone from when it is there."""
+    if function is None:
+        return functools.partial(_disable, recursive=recursive, **options)
+    found: list[Callable[..., Any]] = []
+
+    @functools.wraps(function)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        compiler = sys.modules.get(COMPILER)
+        if compiler is None or isinstance(compiler, _StandIn):
+            return function(*args, **kwargs)
+        if not found:
+            found.append(compiler.disable(function, recursive, **options))
+        return found[0](*args, **kwargs)
+
+    return called

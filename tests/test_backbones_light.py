@@ -1,0 +1,88 @@
+"""torch's compiler stays away until it is wanted, and then it is whole."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from offshelf.backbones import light
+
+SOURCE = Path(__file__).resolve().parents[1] / "src"
+
+
+def said(code: str) -> str:
+    """Return what *code* prints in a new process."""
+    where = {"PYTHONPATH": os.pathsep.join([str(SOURCE), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | where,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_a_network_is_described_and_loaded_without_the_compiler() -> None:
+    code = """
+import sys
+from offshelf.backbones.backbone import open_backbone
+from offshelf.backbones.architectures import load_module
+from offshelf.backbones.layers import all_layers
+backbone = open_backbone("efficientnet_lite0")
+load_module(backbone.spec, backbone.file)
+print(len(all_layers(backbone.spec, 224)) > 100, "torch._dynamo" in sys.modules)
+import torch
+import torchvision
+network = torch.compile(torchvision.models.alexnet().eval(), backend="eager")
+print(tuple(network(torch.ones(1, 3, 64, 64)).shape), torch._dynamo.__name__)
+"""
+    assert said(code).splitlines() == ["True False", "(1, 1000) torch._dynamo"]
+
+
+def test_a_question_to_the_stand_in_brings_the_compiler() -> None:
+    code = """
+import sys
+from offshelf.backbones.light import without_compiler
+with without_compiler():
+    import torch._dynamo as early
+    before = "torch._dynamo.config" in sys.modules
+    print(before, early.is_compiling(), "torch._dynamo.config" in sys.modules)
+with without_compiler():
+    print(hasattr(sys.modules["torch._dynamo"], "__file__"))
+"""
+    assert said(code).splitlines() == ["False False True", "True"]
+
+
+def test_box_operators_can_still_ask() -> None:
+    code = """
+import sys
+from offshelf.backbones.torchvision_shim import import_torchvision
+import_torchvision()
+ask = sys.modules["torchvision.ops.roi_align"].is_compile_supported
+print("torch._dynamo" in sys.modules, ask("cpu"), "torch._dynamo" in sys.modules)
+"""
+    assert said(code) == "False True True"
+
+
+def test_a_marked_function_is_left_alone_from_when_the_compiler_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    marked = light._disable(reason="a test")(lambda x: x + 1)
+    monkeypatch.delitem(sys.modules, light.COMPILER, raising=False)
+    assert marked(1) == 2
+    told = []
+
+    def disable(function: object, recursive: bool, **options: object) -> object:
+        told.append((recursive, options))
+        return lambda x: ("left alone", x)
+
+    monkeypatch.setitem(sys.modules, light.COMPILER, SimpleNamespace(disable=disable))
+    assert marked(1) == marked(1) == ("left alone", 1)
+    assert told == [(True, {"reason": "a test"})]
