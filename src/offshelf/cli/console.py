@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from offshelf.cli import interrupt
 from offshelf.data.names import shown
 from offshelf.progress import Progress, Silent
 
@@ -43,20 +42,12 @@ def facts(pairs: Iterable[tuple[str, str]]) -> None:
 def progress(quiet: bool) -> Iterator[Progress]:
     """Yield a progress that fits stderr: a bar on a terminal, now and then a line else."""
     if quiet:
-        yield _Quiet()
+        yield Silent()
     elif sys.stderr.isatty():
         with _Bar() as bar:
             yield bar
     else:
         yield _Lines()
-
-
-class _Quiet(Silent):
-    """Says nothing, and hears Ctrl-C."""
-
-    def advance(self, done: int = 1) -> None:
-        super().advance(done)
-        interrupt.check()
 
 
 class _Lines:
@@ -71,7 +62,6 @@ class _Lines:
         self._printed = time.monotonic()
 
     def advance(self, done: int = 1) -> None:
-        interrupt.check()
         self._work.done += done
         if time.monotonic() - self._printed >= LINE_SECONDS:
             self._print()
@@ -120,7 +110,6 @@ class _Bar:
         self._task = self._bar.add_task(shown(what), total=total, state="")
 
     def advance(self, done: int = 1) -> None:
-        interrupt.check()
         self._work.done += done
         if time.monotonic() - self._drawn >= FRAME_SECONDS:
             self._drawn = time.monotonic()

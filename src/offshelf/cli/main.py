@@ -24,7 +24,6 @@ from offshelf.cli import (
     filters,
     fit,
     inspect,
-    interrupt,
     layers,
     maps,
     predict,
@@ -83,8 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     streams.prepare()
     debug = "--debug" in (sys.argv[1:] if arguments is None else arguments)
     try:
-        with interrupt.heard():
-            return _run(arguments)
+        return _run(arguments)
     except KeyboardInterrupt:
         streams.complain("interrupted: what was done is kept; run the same command to go on")
         return INTERRUPTED
