@@ -28,6 +28,9 @@ from offshelf.errors import EngineError
 from offshelf.jobs.precision import calibration
 from offshelf.jobs.settings import RunSettings
 
+needs_code = pytest.mark.skipif(
+    compiled.registers() is None, reason="direct convolutions only: no AVX2, or switched off"
+)
 WIDE, NARROW = (16, (14, 8, 2)), (8, (6, 4, 2))
 
 
@@ -131,6 +134,7 @@ def test_an_image_alone_gives_the_same_bits() -> None:
         assert np.array_equal(run(steps, x[i : i + 1])[0], together[i])
 
 
+@needs_code
 def test_each_function_keeps_its_own_machine_code() -> None:
     own = compiled.registers()
     one, other = (compiled.made.__wrapped__(Kind(pool=False), own) for _ in range(2))
@@ -379,6 +383,7 @@ def test_marks_that_do_not_fit_are_refused() -> None:
         quantise._from_file(*graph_bytes(model))
 
 
+@needs_code
 def test_fully_connected_layers_shrink_to_8_bits() -> None:
     openvino = import_openvino()
     torch.manual_seed(0)
