@@ -77,10 +77,19 @@ def function(kind: Kind) -> Function:
     Raises:
         RuntimeError: the processor is not supported.
     """
+    return made(kind, required())
+
+
+def required() -> Registers:
+    """Return what the processor offers.
+
+    Raises:
+        RuntimeError: the processor is not supported.
+    """
     found = registers()
     if found is None:
         raise RuntimeError("this processor is not supported")
-    return made(kind, found)
+    return found
 
 
 @functools.cache

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.engine.winograd import compiled
-from offshelf.engine.winograd.layout import Kind, Registers
+from offshelf.engine.winograd.layout import Kind
 from offshelf.engine.winograd.ranges import Ranges, rounded_weights
 
 Floats = NDArray[np.float32]
@@ -69,7 +69,7 @@ def packed_bytes(weights: Floats, ranges: Ranges) -> Packed:
     Raises:
         RuntimeError: the processor is not supported.
     """
-    found = _registers()
+    found = compiled.required()
     together = 4 if found.dot else 1
     whole, units = rounded_weights(weights, ranges)
     points, depth, channels = whole.shape
@@ -88,19 +88,12 @@ def packed_bytes(weights: Floats, ranges: Ranges) -> Packed:
 def _points(weights: NDArray[Any], kind: Kind, together: int) -> NDArray[np.float64]:
     """Return points x panels x rows of the depth x columns x rows side by side."""
     channels, depth = weights.shape[:2]
-    panel = _registers().panel
+    panel = compiled.required().panel
     panels = weights.reshape(channels // panel, panel, depth // together, together, 9)
     # The order of the result before the product: nine numbers are moved instead of many.
     nine = panels.transpose(0, 2, 1, 3, 4).astype(np.float64)
     into = np.array(kind.filter.weights)
     return (np.kron(into, into) @ nine.reshape(-1, 9).T).reshape(-1, *nine.shape[:-1])
-
-
-def _registers() -> Registers:
-    found = compiled.registers()
-    if found is None:
-        raise RuntimeError("this processor is not supported")
-    return found
 
 
 def _rounded(values: NDArray[np.float64]) -> NDArray[np.uint16]:
