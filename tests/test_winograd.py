@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from made_convolutions import images, made, run
 from offshelf.engine.graph import import_openvino
 from offshelf.engine.winograd import compiled, rewrite
 from offshelf.engine.winograd.chain import Chain
@@ -31,25 +32,6 @@ def processor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     """Run with the registers of this processor, and with those of AVX2."""
     if request.param == "narrow":
         monkeypatch.setattr(compiled, "registers", lambda: NARROW)
-
-
-def made(channels: int, depth: int, relu: bool = True, pool: bool = False) -> Convolution:
-    draw = np.random.default_rng(channels * depth)
-    scale = np.sqrt(2 / (9 * depth))
-    weights = draw.normal(size=(channels, depth, 3, 3)).astype(np.float32) * np.float32(scale)
-    return Convolution(weights, draw.normal(size=channels).astype(np.float32), relu, pool)
-
-
-def images(count: int, height: int, width: int, channels: int) -> np.ndarray:
-    draw = np.random.default_rng(0)
-    return draw.normal(size=(count, height, width, channels)).astype(np.float32)
-
-
-def run(steps: list[Convolution], x: np.ndarray) -> np.ndarray:
-    chain = Chain(steps, *x.shape[1:3])
-    out = np.full((len(x), *chain.shape), np.nan, np.float32)
-    chain.run(x, out)
-    return out
 
 
 def reference(steps: list[Convolution], x: np.ndarray) -> np.ndarray:

@@ -12,6 +12,8 @@ import pytest
 import torch
 from torch import nn
 
+import made_convolutions
+from made_convolutions import run
 from offshelf.backbones.backbone import open_backbone
 from offshelf.data.table import read_table
 from offshelf.engine import quantise, ranged
@@ -19,7 +21,6 @@ from offshelf.engine.base import EngineOptions, Tap, open_engine
 from offshelf.engine.calibration import Calibration
 from offshelf.engine.graph import graph_bytes, import_openvino
 from offshelf.engine.winograd import compiled, find, marks, rewrite
-from offshelf.engine.winograd.chain import Chain
 from offshelf.engine.winograd.convolution import Convolution
 from offshelf.engine.winograd.layout import Kind, Registers
 from offshelf.engine.winograd.plain import PlainConvolution
@@ -47,23 +48,13 @@ def able() -> list[tuple[str, Registers]]:
 
 
 def made(channels: int, depth: int, relu: bool = True, pool: bool = False) -> Convolution:
-    draw = np.random.default_rng(channels * depth)
-    scale = np.float32(np.sqrt(2 / (9 * depth)))
-    weights = draw.normal(size=(channels, depth, 3, 3)).astype(np.float32) * scale
-    ranges = fitted(np.abs(draw.normal(size=(200, 4, 4, depth))).astype(np.float32))
-    return Convolution(weights, draw.normal(size=channels).astype(np.float32), relu, pool, ranges)
+    patches = np.abs(np.random.default_rng(depth).normal(size=(200, 4, 4, depth)))
+    plain = made_convolutions.made(channels, depth, relu, pool)
+    return dataclasses.replace(plain, ranges=fitted(patches.astype(np.float32)))
 
 
 def images(count: int, height: int, width: int, channels: int) -> np.ndarray:
-    draw = np.random.default_rng(0)
-    return np.abs(draw.normal(size=(count, height, width, channels))).astype(np.float32)
-
-
-def run(steps: list[Convolution], x: np.ndarray) -> np.ndarray:
-    chain = Chain(steps, *x.shape[1:3])
-    out = np.full((len(x), *chain.shape), np.nan, np.float32)
-    chain.run(x, out)
-    return out
+    return np.abs(made_convolutions.images(count, height, width, channels))
 
 
 def exact(steps: list[Convolution], x: np.ndarray) -> np.ndarray:
@@ -323,8 +314,8 @@ def test_a_layer_before_such_convolutions_is_left_in_fp32(vgg) -> None:
     backbone, _, cache = vgg
     taps = [Tap("features.1", "avg")]
     found = []
-    for run in (options(cache_dir=cache), EngineOptions("openvino", cache_dir=cache)):
-        with contextlib.closing(open_engine(backbone, taps, run)) as engine:
+    for asked in (options(cache_dir=cache), EngineOptions("openvino", cache_dir=cache)):
+        with contextlib.closing(open_engine(backbone, taps, asked)) as engine:
             found.append(engine.run(pixels(2))[taps[0]])
     assert np.allclose(*found, rtol=1e-5)
 
