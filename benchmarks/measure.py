@@ -22,8 +22,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 PACKAGES = ("torch", "torchvision", "timm", "openvino", "scikit-learn")
-# What the `offshelf` script does, for this interpreter.
-SCRIPT = "import sys; from offshelf.cli.main import main; sys.exit(main())"
 
 
 class Failed(SystemExit):
@@ -41,7 +39,7 @@ class Run:
 
 def offshelf(*arguments: str | Path) -> list[str]:
     """Return the command that runs offshelf with *arguments* in this environment."""
-    return [sys.executable, "-c", SCRIPT, *map(str, arguments)]
+    return [sys.executable, "-m", "offshelf", *map(str, arguments)]
 
 
 def run(command: Sequence[str]) -> Run:

@@ -401,7 +401,7 @@ def test_what_the_system_cannot_read_is_not_damaged(
     def no_handles(*_: Any, **__: Any) -> None:
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr(pq, "read_table", no_handles)
+    monkeypatch.setattr(pq, "ParquetFile", no_handles)
     with pytest.raises(StoreError) as caught:
         FeatureStore(tmp_path, IDENTITY)
     assert str(caught.value) == f"{part}: cannot be read (Too many open files); run again"

@@ -99,6 +99,48 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     assert not loaded_by(run) & HEAVY
 
 
+KEEPS_AND_READS = """
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from offshelf.features.store import FeatureStore
+
+folder = Path(tempfile.mkdtemp())
+store = FeatureStore(folder, {}, 2)
+store.append(b"y" * 32, np.ones(2, np.float32))
+store.flush()
+assert FeatureStore(folder, {}).read([b"y" * 32]).tolist() == [[1, 1]]
+"""
+
+
+def test_features_are_kept_and_read_without_pandas() -> None:
+    """pyarrow loads it where it can, a quarter of a second in each process."""
+    assert not loaded_by(KEEPS_AND_READS) & {"pandas"}
+    assert "pandas" in loaded_by("import pyarrow; pyarrow.array([1])")
+
+
+def test_the_command_of_a_process_collects_rarely_and_lets_go_at_the_end() -> None:
+    run = """
+import gc, sys
+from offshelf.cli import main
+sys.argv = ["offshelf", "--version"]
+try:
+    main.console()
+except SystemExit:
+    assert gc.get_threshold()[0] == main.OBJECTS_BETWEEN_COLLECTIONS
+    assert gc.get_freeze_count() > 0
+else:
+    raise SystemExit("no version")
+"""
+    subprocess.run([sys.executable, "-c", run], check=True, capture_output=True)
+
+
+def test_the_script_and_the_module_are_the_same_command() -> None:
+    assert PROJECT["scripts"] == {"offshelf": "offshelf.cli.main:console"}
+    assert "import console" in (SOURCE / "__main__.py").read_text()
+
+
 def test_the_version_is_one() -> None:
     assert offshelf.__version__ == PROJECT["version"]
 

@@ -36,7 +36,7 @@ def write(path: Path, digests: Sequence[bytes], matrix: NDArray[np.float32]) -> 
 
     table = pa.table(
         {
-            HASH_COLUMN: pa.array(digests, pa.binary(32)),
+            HASH_COLUMN: _hashes(digests),
             FEATURES_COLUMN: vectors(matrix),
         }
     )
@@ -57,8 +57,17 @@ def vectors(matrix: NDArray[np.float32]) -> Any:
     """Return an Arrow array of fixed-size float32 lists from an N x D matrix."""
     import pyarrow as pa
 
-    flat = pa.array(np.ascontiguousarray(matrix).reshape(-1), pa.float32())
+    # pyarrow's array would load pandas, to ask whether it was given a part of a frame.
+    values = np.ascontiguousarray(matrix, np.float32).reshape(-1)
+    flat = pa.Array.from_buffers(pa.float32(), len(values), [None, pa.py_buffer(values)])
     return pa.FixedSizeListArray.from_arrays(flat, matrix.shape[1])
+
+
+def _hashes(digests: Sequence[bytes]) -> Any:
+    import pyarrow as pa
+
+    buffers = [None, pa.py_buffer(b"".join(digests))]
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(32), len(digests), buffers)
 
 
 def read_hashes(path: Path) -> NDArray[np.bytes_] | None:
@@ -73,7 +82,9 @@ def read_hashes(path: Path) -> NDArray[np.bytes_] | None:
     import pyarrow.parquet as pq
 
     try:
-        column = pq.read_table(path, columns=[HASH_COLUMN])[HASH_COLUMN]
+        # pyarrow's read_table would load its datasets, and pandas.
+        with pq.ParquetFile(path) as part:
+            column = part.read(columns=[HASH_COLUMN])[HASH_COLUMN]
     except FileNotFoundError:
         return np.empty(0, "S32")
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
@@ -105,7 +116,8 @@ def read_rows(
                 chosen = np.flatnonzero((rows >= start) & (rows < start + count))
                 if len(chosen):
                     column = part.read_row_group(group, columns=[FEATURES_COLUMN])
-                    values = column[FEATURES_COLUMN].combine_chunks().flatten().to_numpy()
+                    # to_numpy would load pandas.
+                    values = np.from_dlpack(column[FEATURES_COLUMN].combine_chunks().flatten())
                     matrix = values.reshape(count, into.shape[1])
                     into[at[chosen]] = matrix[rows[chosen] - start]
                 start += count
