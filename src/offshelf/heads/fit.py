@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 
 from offshelf.heads.check import checked_features, checked_options, checked_targets
 from offshelf.heads.head import ClassWeight, FittedHead, Normalisation
-from offshelf.heads.prepare import Prepared, block_parts, fitted, prepare, prepared_block
+from offshelf.heads.prepare import (
+    Prepared,
+    block_parts,
+    fitted,
+    prepare_checked,
+    prepared_block,
+)
 from offshelf.heads.table import get_fitter
 
 
@@ -63,7 +69,7 @@ def fit_head(
     checked_options(c, seed, class_weight)
     matrix = checked_features(features)
     checked_targets(len(matrix), targets, classes)
-    prepared = prepare(matrix, normalisation=normalisation, reduction=reduction, seed=seed)
+    prepared = prepare_checked(matrix, normalisation, reduction, seed)
     return fit_prepared(kind, prepared, targets, classes, c=c, class_weight=class_weight, seed=seed)
 
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from offshelf.heads.positive import Diagonal, solve_positive
 from offshelf.heads.scaling import ScaledRows, SharedRows
 
 # Up to this many rows, and four rows for each dimension, the matrix is worth its n * n values.
@@ -25,8 +26,6 @@ _EXPECTED_PRODUCTS = 40
 _MAX_EXTENDED_VALUES = 2**20
 
 Matrix = NDArray[np.floating[Any]]
-# What is added to the diagonal of a system: one number > 0, or one for each row.
-Diagonal = float | Matrix
 
 
 class Gram(Protocol):
@@ -46,7 +45,10 @@ class Gram(Protocol):
         """Return ``coefficients @ gram``, P x n, computed in the type of *coefficients*."""
 
     def solve(self, rows: NDArray[np.intp], targets: Matrix, ridge: Diagonal) -> Matrix:
-        """Return x with ``(gram[rows, rows] + diag(ridge)) @ x = targets``, float64."""
+        """Return x with ``(gram[rows, rows] + diag(ridge)) @ x = targets``.
+
+        It is worked out in float64, or in the type of the gram where targets are float32 too.
+        """
 
 
 class DenseGram:
@@ -77,8 +79,10 @@ class DenseGram:
 
     def solve(self, rows: NDArray[np.intp], targets: Matrix, ridge: Diagonal) -> Matrix:
         """Solve by Cholesky's decomposition of the rows' own part of the matrix."""
-        system = self.values[rows].take(rows, axis=1).astype(np.float64)
-        return _solve_positive(system, targets, ridge)
+        # Indices are those of rows; in this mode take needs no buffer of its own.
+        system = self.values.take(rows, axis=0, mode="clip").take(rows, axis=1, mode="clip")
+        kind = np.result_type(self.dtype, targets.dtype)
+        return solve_positive(system.astype(kind, copy=False), targets, ridge)
 
 
 class FactoredGram:
@@ -118,14 +122,14 @@ class FactoredGram:
         """Solve in as many unknowns as there are rows, or dimensions if those are fewer."""
         inner = self._extend(rows) if self._extended is None else self._extended[rows]
         if len(rows) <= inner.shape[1]:
-            return _solve_positive(inner @ inner.T, targets, ridge)
+            return solve_positive(inner @ inner.T, targets, ridge)
         if isinstance(ridge, np.ndarray):
             # Rows and targets over the roots of their own ridge have a common one of 1.
             root = np.sqrt(ridge.astype(np.float64))
             scaled = inner / root[:, None]
-            weight = _solve_positive(scaled.T @ scaled, (targets / root) @ scaled, 1.0)
+            weight = solve_positive(scaled.T @ scaled, (targets / root) @ scaled, 1.0)
         else:
-            weight = _solve_positive(inner.T @ inner, targets @ inner, ridge)
+            weight = solve_positive(inner.T @ inner, targets @ inner, ridge)
         return (targets - inner @ weight) / ridge
 
     def _extend(self, rows: Any) -> NDArray[np.float64]:
@@ -210,19 +214,3 @@ def _mirror(lower: Matrix, step: int = 256) -> None:
         corner = np.tril(lower[start:stop, start:stop])
         lower[start:stop, start:stop] = corner + np.tril(corner, -1).T
         lower[start:stop, stop:] = lower[stop:, start:stop].T
-
-
-def _solve_positive(system: Matrix, targets: Matrix, ridge: Diagonal) -> Matrix:
-    """Return x with ``(system + diag(ridge)) @ x = targets``; *system* is written over."""
-    from scipy.linalg import lapack
-
-    diagonal = system.diagonal() + ridge
-    np.einsum("ii->i", system)[:] = diagonal
-    # The transpose is the same matrix in Fortran's order, so nothing is copied.
-    factor, failed = lapack.dpotrf(system.T, lower=0, clean=0, overwrite_a=1)
-    if not failed:
-        solution: Matrix = lapack.dpotrs(factor, targets.astype(np.float64), lower=0)[0]
-        return solution
-    # Rounding hid that it is positive; elimination with pivots does not need it to be.
-    upper = np.triu(system, 1)
-    return np.linalg.solve(upper + upper.T + np.diag(diagonal), targets)

@@ -92,13 +92,29 @@ def prepare(
     """
     check_normalisation(normalisation)
     matrix = checked_features(features)
+    largest = max((max(GRID) if c == "auto" else checked_c(c) for c in cs), default=0.0)
+    return prepare_checked(matrix, normalisation, reduction, seed, largest)
+
+
+def prepare_checked(
+    matrix: NDArray[Any],
+    normalisation: Normalisation,
+    reduction: str,
+    seed: int,
+    largest_c: float = 0.0,
+) -> Prepared:
+    """Do what :func:`prepare` does to what :func:`.checked_features` returned.
+
+    >>> prepare_checked(np.array([[3.0, 4.0]]), "l2", "none", 0).rows.take(slice(0, 1))
+    array([[0.6, 0.8]])
+    """
+    check_normalisation(normalisation)
     preparation = _learned(matrix, normalisation, reduction, checked_seed(seed))
     if preparation.arrays or normalisation == "sqrt":
         rows = scale_rows(_applied(preparation, matrix), "none")
     else:
         rows = scale_rows(matrix, normalisation)
-    largest = max((max(GRID) if c == "auto" else checked_c(c) for c in cs), default=0.0)
-    return Prepared(preparation, SharedRows(rows.features, rows.factors, rows.radius, largest))
+    return Prepared(preparation, SharedRows(rows.features, rows.factors, rows.radius, largest_c))
 
 
 def fit_preparation(

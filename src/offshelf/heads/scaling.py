@@ -125,12 +125,15 @@ class ScaledRows:
         """
         kept = coefficients * self.factors
         total = np.empty((len(coefficients), self.shape[1]))
-        parts = list(self._parts(max(PART_COLUMNS, PART_VALUES // max(1, self.shape[0]))))
+        step = max(PART_COLUMNS, PART_VALUES // max(1, self.shape[0]))
+        parts = list(self._parts(step))
 
         def work(chosen: NDArray[np.intp]) -> NDArray[np.float64]:
             scores = np.zeros(coefficients.shape)
+            buffer = np.empty((self.shape[0], min(step, self.shape[1])))
             for part in (parts[i] for i in chosen):
-                values = self.features[:, part].astype(np.float64)
+                values = buffer[:, : part.stop - part.start]
+                values[:] = self.features[:, part]
                 total[:, part] = kept @ values
                 scores += total[:, part] @ values.T
             return scores
@@ -197,9 +200,13 @@ def scale_rows(features: NDArray[Any], normalisation: Normalisation) -> ScaledRo
     >>> scale_rows(np.array([[0, 2], [0, 0]], dtype=np.float32), "l2").factors
     array([0.5, 1. ])
     """
-    norms = np.empty(len(features))
-    for part in blocks(*features.shape):
-        norms[part] = row_norms(np.array(features[part], dtype=np.float64, order="C"))
+    norms, parts = np.empty(len(features)), list(blocks(*features.shape))
+
+    def work(chosen: NDArray[np.intp]) -> None:
+        for part in (parts[i] for i in chosen):
+            norms[part] = row_norms(np.array(features[part], dtype=np.float64, order="C"))
+
+    share_out(work, len(parts), BLOCK_VALUES)
     if normalisation == "none":
         return ScaledRows(features, np.ones(len(features)), float(norms.max(initial=0.0)))
     return ScaledRows(features, 1 / np.where(norms == 0.0, 1.0, norms), 1.0)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.heads.gram import Diagonal, Gram, Matrix
+from offshelf.heads.gram import Gram, Matrix
+from offshelf.heads.positive import Diagonal
 
 MAX_PRODUCTS = 150
+# The size up to which systems are solved directly is right for this tolerance.
+_USUAL = 2e-2
 
 Mask = NDArray[np.bool_]
 
@@ -33,7 +37,9 @@ def solve_systems(
     array([[2., 0.]])
     """
     solution = np.zeros_like(start)
-    large = np.flatnonzero(active.sum(axis=1) > gram.direct_size)
+    # Steps become more with each digit, where a decomposition has them all.
+    longer = max(1.0, math.log(max(tolerance, 1e-16)) / math.log(_USUAL))
+    large = np.flatnonzero(active.sum(axis=1) > gram.direct_size * longer ** (1 / 3))
     if len(large):
         solution[large], done = _together(
             gram, active[large], wanted[large], _of(ridge, large), start[large], tolerance
