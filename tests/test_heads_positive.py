@@ -1,0 +1,69 @@
+"""Positive definite systems: both ways to LAPACK give the same numbers, in the type asked for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from offshelf.heads import positive
+from offshelf.heads.positive import solve_positive
+
+TYPES = (np.float32, np.float64)
+
+
+def system(size: int, dtype: type) -> tuple[np.ndarray, np.ndarray]:
+    draw = np.random.default_rng(size)
+    rows = draw.normal(size=(size, 2 * size))
+    return (rows @ rows.T).astype(dtype), draw.normal(size=size)
+
+
+def without_compiled(name: str) -> None:
+    return None
+
+
+@pytest.mark.parametrize("wrapped", [False, True], ids=["compiled", "wrapped"])
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("size", [1, 2, 40, 300])
+def test_the_solution_is_that_of_elimination(
+    size: int, dtype: type, wrapped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if wrapped:
+        monkeypatch.setattr(positive, "_compiled", without_compiled)
+    values, targets = system(size, dtype)
+    ridge = np.linspace(0.5, 1.0, size)
+    expected = np.linalg.solve(values.astype(np.float64) + np.diag(ridge), targets)
+    found = solve_positive(values.copy(), targets, ridge.astype(dtype))
+    assert found.dtype == dtype
+    tolerance = 1e-4 if dtype is np.float32 else 1e-10
+    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_both_ways_give_the_same_bits(dtype: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    values, targets = system(90, dtype)
+    compiled = solve_positive(values.copy(), targets, 0.5)
+    monkeypatch.setattr(positive, "_compiled", without_compiled)
+    assert np.array_equal(compiled, solve_positive(values.copy(), targets, 0.5))
+
+
+@pytest.mark.parametrize("wrapped", [False, True], ids=["compiled", "wrapped"])
+def test_what_is_not_positive_is_solved_all_the_same(
+    wrapped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if wrapped:
+        monkeypatch.setattr(positive, "_compiled", without_compiled)
+    values = np.array([[1.0, 3.0], [3.0, 1.0]])
+    np.testing.assert_allclose(solve_positive(values, np.array([4.0, 4.0]), 0.0), [1.0, 1.0])
+
+
+def test_scipy_offers_its_functions_to_compiled_code_here() -> None:
+    """Where it does not, threads take turns, which only costs time."""
+    assert positive._compiled("sposv") is not None
+    assert positive._compiled("dposv") is not None
+
+
+def test_a_function_with_other_sizes_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(positive, "_SIGNATURE", b"void (char *, long *, ")
+    positive._compiled.cache_clear()
+    assert positive._compiled("sposv") is None
+    positive._compiled.cache_clear()
