@@ -93,6 +93,7 @@ def fit_prepared(
     Raises:
         HeadError: as :func:`fit_head`.
 
+    >>> from offshelf.heads.prepare import prepare
     >>> prepared = prepare(np.eye(4), normalisation="none", cs=[1, 10])
     >>> heads = [fit_prepared("svm", prepared, [0, 0, 1, 1], "ab", c=c) for c in (1, 10)]
     >>> [head.parameters["C"] for head in heads]
