@@ -590,6 +590,24 @@ def run_in_a_new_process(code: str, cache: Path) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.parametrize("name", ["timm/test_vit", "torchvision/googlenet"])
+def test_what_libraries_warn_of_does_not_reach_a_person(name: str, tmp_path: Path):
+    """Of shapes that become constants, and of a change to come in how weights are drawn."""
+    code = f"""
+import warnings
+warnings.simplefilter("error")
+from offshelf.backbones.architectures import skeleton
+from offshelf.backbones.backbone import open_backbone
+from offshelf.engine.base import EngineOptions, Tap, open_engine
+backbone = open_backbone({name!r}, weights="random")
+skeleton(backbone.spec)
+tap = Tap(backbone.path_of("penultimate"), "avg")
+open_engine(backbone, [tap], EngineOptions(engine="openvino"))
+print("null")
+"""
+    run_in_a_new_process(code, tmp_path)
+
+
 def test_a_second_start_needs_no_torch_and_tells_nobody(tmp_path: Path):
     cold = run_in_a_new_process(RUN, tmp_path)
     warm = run_in_a_new_process(RUN, tmp_path)

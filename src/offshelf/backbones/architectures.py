@@ -8,6 +8,7 @@ cover stays visibly empty.
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +76,10 @@ def _construct(spec: BackboneSpec, image_size: int | None) -> torch.nn.Module:
         builder = vision.models.get_model_builder(spec.architecture)
         if "init_weights" in inspect.signature(builder).parameters:
             options["init_weights"] = False
-        return builder(weights=None, **options)  # type: ignore[no-any-return]
+        with warnings.catch_warnings():
+            # Two networks announce that they will be initialised otherwise some day.
+            warnings.filterwarnings("ignore", message="The default weight initialization")
+            return builder(weights=None, **options)  # type: ignore[no-any-return]
     return _construct_timm(spec, image_size)
 
 

@@ -83,8 +83,10 @@ def convert(backbone: Backbone, taps: tuple[Tap, ...]) -> Any:
     size = backbone.input.size
     example = torch.zeros((ROWS, size, size, 3), dtype=torch.uint8)
     with torch.inference_mode(), warnings.catch_warnings():
-        # OpenVINO traces by torch.jit, which torch calls deprecated.
+        # OpenVINO traces by torch.jit, which torch calls deprecated; and what it warns to take
+        # for a constant is one, as all shapes here are fixed.
         warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.filterwarnings("ignore", message="Converting a tensor to a Python")
         from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
         # Tracing would run the network three more times to check itself.
