@@ -14,6 +14,7 @@ from offshelf.errors import HeadError
 from offshelf.heads import newton
 from offshelf.heads.fit import decision, fit_head
 from offshelf.heads.head import FittedHead
+from offshelf.heads.prepare import apply, fit_preparation
 from offshelf.heads.scaling import scale_rows, scaled_block
 from offshelf.heads.table import get_fitter, kinds
 
@@ -77,6 +78,19 @@ def test_real_digits_agree_with_linear_svc(c):
     scores = decision(head, features[test])
     np.testing.assert_allclose(scores, model.decision_function(rows[test]), atol=1e-4)
     assert np.array_equal(scores.argmax(axis=1), model.predict(rows[test]))
+
+
+@pytest.mark.parametrize("c", [10.0, 100.0])
+def test_scores_are_right_where_rows_are_long_and_c_is_large(c):
+    """A row's slack is then little beside its score, and a rough solution looks like a fine one."""
+    draw = np.random.default_rng(103)
+    targets, centres = np.arange(500) % 5, 0.3 * draw.normal(size=(5, 2000))
+    features = np.maximum(centres[targets] + draw.normal(size=(500, 2000)), 0).astype(np.float32)
+    head = fit_head("svm", features, targets, _names(5), c=c, normalisation="standard")
+    assert not head.notes
+    rows = apply(fit_preparation(features, "standard"), features).astype(np.float64)
+    model = LinearSVC(C=c, dual=True, tol=1e-8, max_iter=100_000).fit(rows, targets)
+    np.testing.assert_allclose(decision(head, features), model.decision_function(rows), atol=1e-4)
 
 
 def test_linear_svc_as_it_comes_agrees_too():

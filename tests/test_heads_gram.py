@@ -68,6 +68,12 @@ def test_both_forms_solve_the_same_systems(size):
         np.testing.assert_allclose(gram.solve(rows, targets, 0.01), expected, rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_system_is_solved_in_the_wider_type_of_products_and_targets(dtype):
+    gram, rows = DenseGram(np.eye(3, dtype=np.float32)), np.arange(2)
+    assert gram.solve(rows, np.ones(2, dtype), 0.5).dtype == dtype
+
+
 def test_many_values_are_solved_from_parts_as_well(monkeypatch):
     kept = _both(np.float32)[1]
     monkeypatch.setattr("offshelf.heads.gram._MAX_EXTENDED_VALUES", 0)

@@ -123,6 +123,19 @@ class _Counted:
         return self.gram.solve(rows, targets, ridge)
 
 
+def test_the_nearer_a_solution_is_to_be_the_larger_a_system_is_solved_at_once():
+    _, gram, targets = _problem()
+    active = np.ones(targets.shape, dtype=bool)
+    products = []
+    for tolerance in (1e-2, 1e-12):
+        counted = _Counted(gram)
+        counted.direct_size = int(0.6 * targets.shape[1])
+        solve_systems(counted, active, targets, 0.5, 0 * targets, tolerance)
+        products.append(counted.products)
+    assert products[0] > 0
+    assert products[1] == 0
+
+
 def test_all_problems_share_each_product():
     _, gram, targets = _problem(problems=9)
     counts = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+
 import numpy as np
 import pytest
 
@@ -52,14 +54,41 @@ def test_what_is_not_positive_is_solved_all_the_same(
 ) -> None:
     if wrapped:
         monkeypatch.setattr(positive, "_compiled", without_compiled)
-    values = np.array([[1.0, 3.0], [3.0, 1.0]])
-    np.testing.assert_allclose(solve_positive(values, np.array([4.0, 4.0]), 0.0), [1.0, 1.0])
+    values = np.array([[4.0, 6.0], [6.0, 1.0]], np.float32)
+    found = solve_positive(values, np.array([10.0, 7.0]), 0.0)
+    np.testing.assert_allclose(found, [1.0, 1.0], rtol=1e-6)
+    assert found.dtype == np.float32
+
+
+def test_targets_are_left_as_they_are() -> None:
+    values, targets = system(5, np.float64)
+    kept = targets.copy()
+    solve_positive(values, targets, 0.5)
+    assert np.array_equal(targets, kept)
+
+
+@pytest.mark.parametrize("layout", ["apart", "columns"])
+def test_a_system_that_lies_otherwise_is_solved_as_well(layout: str) -> None:
+    values, targets = system(30, np.float64)
+    expected = solve_positive(values.copy(), targets, 0.5)
+    lying = np.repeat(values, 2, axis=1)[:, ::2] if layout == "apart" else np.asfortranarray(values)
+    assert not lying.flags.c_contiguous
+    np.testing.assert_allclose(solve_positive(lying, targets, 0.5), expected, rtol=1e-12)
+
+
+def test_no_rows_are_no_system(capfd: pytest.CaptureFixture[str]) -> None:
+    assert solve_positive(np.empty((0, 0)), np.empty(0), 1.0).shape == (0,)
+    # LAPACK complains on its own.
+    assert capfd.readouterr() == ("", "")
 
 
 def test_scipy_offers_its_functions_to_compiled_code_here() -> None:
     """Where it does not, threads take turns, which only costs time."""
-    assert positive._compiled("sposv") is not None
-    assert positive._compiled("dposv") is not None
+    for name in ("sposv", "dposv"):
+        function = positive._compiled(name)
+        assert function is not None
+        # Called without the interpreter's lock: no function of Python's own interface.
+        assert type(function)._flags_ == ctypes.CDLL._func_flags_ != ctypes.PyDLL._func_flags_
 
 
 def test_a_function_with_other_sizes_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

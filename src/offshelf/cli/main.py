@@ -55,8 +55,8 @@ COMMANDS = (
     doctor,
 )
 INTERRUPTED = 130
-# Libraries make half a million objects that stay; looking through them again and again, and once
-# more at the end, took a second of each cold start.
+# Libraries make hundreds of thousands of objects that stay; looking through them again and again,
+# and once more at the end, took the better part of a second of each cold start.
 OBJECTS_BETWEEN_COLLECTIONS = 50_000
 
 

@@ -66,6 +66,8 @@ def vectors(matrix: NDArray[np.float32]) -> Any:
 def _hashes(digests: Sequence[bytes]) -> Any:
     import pyarrow as pa
 
+    if any(len(digest) != 32 for digest in digests):
+        raise ValueError("a digest is 32 bytes")
     buffers = [None, pa.py_buffer(b"".join(digests))]
     return pa.FixedSizeBinaryArray.from_buffers(pa.binary(32), len(digests), buffers)
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.heads.positive import Diagonal, solve_positive
+from offshelf.heads.positive import Diagonal, Matrix, solve_positive
 from offshelf.heads.scaling import ScaledRows, SharedRows
 
 # Up to this many rows, and four rows for each dimension, the matrix is worth its n * n values.
@@ -25,8 +25,6 @@ _EXPECTED_PRODUCTS = 40
 # Rows of no more values are kept in the form that their systems need.
 _MAX_EXTENDED_VALUES = 2**20
 
-Matrix = NDArray[np.floating[Any]]
-
 
 class Gram(Protocol):
     """The n x n matrix of inner products, as far as the solver needs it.
@@ -34,7 +32,8 @@ class Gram(Protocol):
     Attributes:
         dtype: of the products, float32 or float64.
         largest: no product is larger.
-        direct_size: up to so many rows their system is solved at once, not step by step.
+        direct_size: up to so many rows their system is solved at once, not step by step; more
+            where steps would be many.
     """
 
     dtype: np.dtype[np.floating[Any]]

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.heads.gram import Gram, Matrix
-from offshelf.heads.positive import Diagonal
+from offshelf.heads.gram import Gram
+from offshelf.heads.positive import Diagonal, Matrix
 from offshelf.heads.systems import solve_systems
 from offshelf.heads.workers import share_out
 

@@ -27,8 +27,8 @@ def solve_positive(system: Matrix, targets: Matrix, ridge: Diagonal) -> Matrix:
     """Return x with ``(system + diag(ridge)) @ x = targets``, in the type of *system*.
 
     Args:
-        system: n x n, symmetric, float32 or float64, C-contiguous; it is written over.
-        targets: n.
+        system: n x n, symmetric, float32 or float64; it is written over.
+        targets: n; left as they are.
         ridge: what is added to the diagonal.
 
     >>> solve_positive(np.array([[1.0, 1.0], [1.0, 1.0]]), np.array([4.0, 2.0]), 1.0).round(9)
@@ -37,11 +37,12 @@ def solve_positive(system: Matrix, targets: Matrix, ridge: Diagonal) -> Matrix:
     diagonal = system.diagonal() + ridge
     np.einsum("ii->i", system)[:] = diagonal
     solution = targets.astype(system.dtype)
-    if _decomposed(system, solution):
+    if not len(system) or _decomposed(system, solution):
         return solution
     # Rounding hid that it is positive; elimination with pivots does not need it to be.
     upper = np.triu(system, 1)
-    return np.linalg.solve(upper + upper.T + np.diag(diagonal), targets)
+    found = np.linalg.solve(upper + upper.T + np.diag(diagonal), targets)
+    return found.astype(system.dtype, copy=False)
 
 
 def _decomposed(system: Matrix, solution: Matrix) -> bool:
@@ -49,7 +50,9 @@ def _decomposed(system: Matrix, solution: Matrix) -> bool:
     # To LAPACK, which counts along columns, the lower triangle is the upper one.
     name = "sposv" if system.dtype == np.float32 else "dposv"
     posv = _compiled(name)
-    if posv is None:
+    # Nothing stands between what is called there and memory that is not its own.
+    suits = system.flags.c_contiguous and system.shape == (len(solution), len(solution))
+    if posv is None or not suits:
         return _in_turn(name, system, solution)
     size, one, failed = (ctypes.c_int(value) for value in (len(system), 1, 0))
     n, columns, info = (ctypes.byref(value) for value in (size, one, failed))

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.heads.balance import class_weights
-from offshelf.heads.gram import Gram, Matrix, make_gram
+from offshelf.heads.gram import Gram, make_gram
 from offshelf.heads.head import ClassWeight
 from offshelf.heads.newton import Point, Problems, minimise, start
+from offshelf.heads.positive import Matrix
 from offshelf.heads.scaling import ScaledRows
 
 # How near scores are: on the way, where predictions are compared, and in the head itself.

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.heads.gram import Gram, Matrix
-from offshelf.heads.positive import Diagonal
+from offshelf.heads.gram import Gram
+from offshelf.heads.positive import Diagonal, Matrix
 
 MAX_PRODUCTS = 150
 # The size up to which systems are solved directly is right for this tolerance.
 _USUAL = 2e-2
+# How much more may be left of a system than the smallest ridge is of the largest product.
+_LEFT = 10.0
 
 Mask = NDArray[np.bool_]
 
@@ -29,7 +31,8 @@ def solve_systems(
         wanted: P x n.
         ridge: what is added to the diagonal, > 0: one number, or P x n.
         start: P x n, a guess for the systems that are solved step by step.
-        tolerance: root mean square of what those may leave unsolved.
+        tolerance: root mean square of what those may leave unsolved; in float64 less is left
+            where the ridge is small beside the products.
 
     >>> from offshelf.heads.gram import DenseGram
     >>> active, wanted = np.array([[True, False]]), np.array([[3.0, 3.0]])
@@ -37,6 +40,9 @@ def solve_systems(
     array([[2., 0.]])
     """
     solution = np.zeros_like(start)
+    if start.dtype == np.float64:
+        # At the minimum a row lacks its ridge times its coefficient: little beside its score.
+        tolerance *= min(1.0, _LEFT * float(np.min(ridge)) / gram.largest)
     # Steps become more with each digit, where a decomposition has them all.
     longer = max(1.0, math.log(max(tolerance, 1e-16)) / math.log(_USUAL))
     large = np.flatnonzero(active.sum(axis=1) > gram.direct_size * longer ** (1 / 3))
