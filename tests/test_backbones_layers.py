@@ -18,7 +18,7 @@ from offshelf.backbones.catalog import get_spec
 from offshelf.backbones.layers import Layer, all_layers, known_path, named_layers, resolve
 from offshelf.backbones.spec import BackboneSpec
 from offshelf.backbones.weights import locate
-from offshelf.errors import LayerError
+from offshelf.errors import LayerError, WeightsError
 
 VGG16_POOLS = {
     "pool1": (64, 112, 112),
@@ -251,6 +251,18 @@ def convolutions(tmp_path_factory: pytest.TempPathFactory) -> Backbone:
     path = tmp_path_factory.mktemp("weights") / "convolutions.safetensors"
     save_file({n: t for n, t in module.state_dict().items() if n.startswith("features.")}, path)
     return open_backbone("alexnet", weights=str(path))
+
+
+@pytest.mark.parametrize("layer", ["penultimate", "stage1"])
+def test_weights_of_another_network_cover_no_layer(layer: str, tmp_path: Path):
+    path = tmp_path / "vgg.safetensors"
+    save_file({"features.0.weight": torch.zeros(64, 3, 3, 3)}, path)
+    with pytest.raises(WeightsError) as caught:
+        open_backbone("resnet18", weights=str(path)).require(layer)
+    assert str(caught.value) == (
+        f"{path}: does not fit its backbone: it covers no layer of resnet18; "
+        "give the file to the backbone that it belongs to"
+    )
 
 
 def test_a_file_without_classifier_covers_the_convolutions(convolutions: Backbone):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -374,3 +376,16 @@ def test_products_are_named_by_their_sign() -> None:
     assert views[-1].layer == "first * last"
     with pytest.raises(OffshelfError, match="cannot read the concatenation"):
         views_of(NetworkAxes(("a",)), ("a:x+a:y*a:z",), layers)
+
+
+def test_a_process_that_ended_is_reported_also_when_its_folder_is_gone(tmp_path: Path) -> None:
+    """Ctrl-C reaches every process: the folder goes while a thread still waits for its own."""
+    streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    for folder, last in ((tmp_path, "the last line"), (tmp_path / "gone", "killed")):
+        if folder.is_dir():
+            (folder / "said.txt").write_text("a line\nthe last line\n")
+        process = subprocess.Popen([sys.executable, "-c", ""], **streams)
+        process.wait()
+        answer = running._ask(process, {}, folder / "said.txt")
+        process.communicate()
+        assert answer == {"error": f"a working process ended: {last}"}

@@ -6,6 +6,7 @@ import importlib.util
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -35,6 +36,8 @@ from offshelf.engine.base import (
     open_engine,
     pad,
 )
+from offshelf.engine.graph import convert, import_openvino
+from offshelf.engine.interrupt import interrupted_afterwards
 from offshelf.engine.tapped import TappedNetwork, pool
 from offshelf.errors import EngineError, LayerError
 
@@ -588,6 +591,80 @@ def run_in_a_new_process(code: str, cache: Path) -> Any:
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture
+def usual_interrupt() -> Iterator[None]:
+    """Python's own handler, also where the tests run as a job that ignores Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("what became of it")])
+def test_ctrl_c_waits_for_the_end_of_a_conversion(usual_interrupt: None, error: Exception | None):
+    done = []
+
+    def work() -> None:
+        with interrupted_afterwards():
+            signal.raise_signal(signal.SIGINT)
+            done.append("all of it")
+            if error:
+                raise error
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert done == ["all of it"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_another_ones_way_with_ctrl_c_is_left_alone(usual_interrupt: None):
+    heard: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
+    with interrupted_afterwards():
+        signal.raise_signal(signal.SIGINT)
+        assert heard == [signal.SIGINT]
+
+
+def test_a_network_is_converted_without_hearing_ctrl_c(
+    tiny: Backbone, usual_interrupt: None, monkeypatch: pytest.MonkeyPatch
+):
+    """OpenVINO's calls into Python lose it, or make it another error."""
+    import_openvino()
+    own = torch.jit.trace
+
+    def interrupted(*args: Any, **options: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return own(*args, **options)
+
+    monkeypatch.setattr(torch.jit, "trace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        convert(tiny, (Tap(tiny.path_of("penultimate"), "avg"),))
+
+
+INTERRUPTED = """
+import signal
+from offshelf.backbones.backbone import open_backbone
+from offshelf.engine.base import EngineOptions, Tap, open_engine
+backbone = open_backbone("timm/test_resnet", weights="random")
+taps = [Tap(backbone.path_of("penultimate"), "avg")]
+first = open_engine(backbone, taps, EngineOptions(engine="openvino"))
+second = open_engine(backbone, taps, EngineOptions(engine="openvino"))
+first.close()
+del first
+second.close()
+del second
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print('"heard"')
+"""
+
+
+def test_ctrl_c_is_heard_after_engines_that_ended_in_any_order(tmp_path: Path):
+    """Two cores of OpenVINO would leave the signal stack of one that is gone."""
+    assert run_in_a_new_process(INTERRUPTED, tmp_path) == "heard"
 
 
 @pytest.mark.parametrize("name", ["timm/test_vit", "torchvision/googlenet"])

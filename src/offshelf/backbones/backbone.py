@@ -11,7 +11,7 @@ from offshelf.backbones import weights as weights_files
 from offshelf.backbones.catalog import get_spec
 from offshelf.backbones.spec import CHANNELS, DECODES, RESIZES, BackboneSpec, InputSpec
 from offshelf.backbones.weights import WeightsFile
-from offshelf.errors import BackboneError, LayerError, did_you_mean
+from offshelf.errors import BackboneError, LayerError, WeightsError, did_you_mean
 from offshelf.progress import Progress
 
 
@@ -85,12 +85,22 @@ class Backbone:
         )
 
     def deepest(self) -> str:
-        """Return the name of the deepest layer that the weights cover."""
+        """Return the name of the deepest layer that the weights cover.
+
+        Raises:
+            WeightsError: they cover none.
+        """
         from offshelf.backbones import layers
 
         covers = set(self.file.spec.covers)
         rows = layers.named_layers(self.spec, self.input.size)
-        return [row.name for row in rows if not covers or row.needs <= covers][-1]
+        covered = [row.name for row in rows if not covers or row.needs <= covers]
+        if not covered:
+            raise WeightsError(
+                f"{self.file.path}: does not fit its backbone: it covers no layer of "
+                f"{self.spec.name}; give the file to the backbone that it belongs to"
+            )
+        return covered[-1]
 
 
 def open_backbone(

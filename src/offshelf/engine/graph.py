@@ -5,6 +5,7 @@ OpenVINO's own usage reporting is never loaded.
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import sys
@@ -21,6 +22,7 @@ from offshelf import files, home
 from offshelf.backbones.backbone import Backbone
 from offshelf.engine.base import EngineOptions, Tap
 from offshelf.engine.calibration import Calibration
+from offshelf.engine.interrupt import interrupted_afterwards
 from offshelf.errors import EngineError
 
 VERSION = 2
@@ -40,6 +42,20 @@ def import_openvino() -> ModuleType:
     import openvino
 
     return openvino  # type: ignore[no-any-return]
+
+
+@functools.lru_cache(maxsize=1)
+def the_core() -> Any:
+    """Return the one OpenVINO core of this process.
+
+    Each core brings a signal stack of its own, and when two of them end in another order than
+    that of stacks, one that is gone stays in place: the next Ctrl-C is then a crash (OpenVINO
+    2026.4).
+
+    >>> the_core() is the_core()
+    True
+    """
+    return import_openvino().Core()
 
 
 def graph_folder(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions) -> Path:
@@ -82,7 +98,7 @@ def convert(backbone: Backbone, taps: tuple[Tap, ...]) -> Any:
     network = TappedNetwork(backbone, taps)
     size = backbone.input.size
     example = torch.zeros((ROWS, size, size, 3), dtype=torch.uint8)
-    with torch.inference_mode(), warnings.catch_warnings():
+    with interrupted_afterwards(), torch.inference_mode(), warnings.catch_warnings():
         # OpenVINO traces by torch.jit, which torch calls deprecated; and what it warns to take
         # for a constant is one, as all shapes here are fixed.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -106,7 +122,7 @@ def read_graph(folder: Path) -> Any:
         return None
     if found != expected:
         return None
-    return import_openvino().Core().read_model(folder / _PARTS[0])
+    return the_core().read_model(folder / _PARTS[0])
 
 
 def keep_graph(model: Any, folder: Path, key: dict[str, Any]) -> Any:
@@ -123,7 +139,7 @@ def keep_graph(model: Any, folder: Path, key: dict[str, Any]) -> Any:
         if folder.exists():
             shutil.rmtree(folder)
         temporary.rename(folder)
-        return import_openvino().Core().read_model(folder / _PARTS[0])
+        return the_core().read_model(folder / _PARTS[0])
     except (OSError, RuntimeError):
         # Another process was first, or the disk is full: the graph in memory serves.
         shutil.rmtree(temporary, ignore_errors=True)
@@ -142,7 +158,7 @@ def graph_from_bytes(xml: bytes, weights: bytes) -> Any:
     """Return the graph that :func:`graph_bytes` took apart."""
     openvino = import_openvino()
     tensor = openvino.Tensor(np.frombuffer(weights, np.uint8).copy())
-    return openvino.Core().read_model(xml, tensor)
+    return the_core().read_model(xml, tensor)
 
 
 def finished(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions) -> Calibration:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from offshelf import files
-from offshelf.engine.graph import ROWS, import_openvino, with_rows
+from offshelf.engine.graph import ROWS, import_openvino, the_core, with_rows
 from offshelf.engine.winograd.compiled import multiplies_halves
 from offshelf.engine.winograd.rewrite import rewritten, suits
 
@@ -187,7 +187,7 @@ def _median(speeds: dict[Plan, list[float]]) -> float:
 def compile_plan(model: Any, plan: Plan, settings: Settings) -> Any:
     """Return *model* compiled for the processor under *plan*."""
     own = {"NUM_STREAMS": plan.streams, "INFERENCE_NUM_THREADS": plan.threads}
-    core = import_openvino().Core()
+    core = the_core()
     sized = with_rows(model, plan.rows)
     if _in_chains(sized, settings):
         sized = rewritten(sized, half=settings[HINT] == "bf16")
@@ -223,7 +223,7 @@ def _speed(compiled: Any, plan: Plan) -> float:
 
 
 def _processor(settings: Settings, threads: int) -> str:
-    name = import_openvino().Core().get_property("CPU", "FULL_DEVICE_NAME")
+    name = the_core().get_property("CPU", "FULL_DEVICE_NAME")
     return files.sha256_json([str(name), os.cpu_count(), threads, settings])[:16]
 
 

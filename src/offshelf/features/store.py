@@ -24,7 +24,7 @@ from offshelf.features import parts
 
 SCHEMA = 1
 FLUSH_BYTES = 32 * 2**20
-FLUSH_SECONDS = 20.0
+FLUSH_SECONDS = 5.0
 STALE_SECONDS = 24 * 3600.0
 Hashes = NDArray[np.bytes_]
 

@@ -103,11 +103,10 @@ def _torchvision() -> str:
 
 
 def _openvino() -> str:
-    from offshelf.engine.graph import import_openvino
+    from offshelf.engine.graph import import_openvino, the_core
 
-    openvino = import_openvino()
-    name = openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")
-    return f"{openvino.get_version()}; {str(name).strip()}"
+    name = the_core().get_property("CPU", "FULL_DEVICE_NAME")
+    return f"{import_openvino().get_version()}; {str(name).strip()}"
 
 
 def _convolutions() -> str:

@@ -6,6 +6,7 @@ was stopped anywhere is gone on with, and gives what an unbroken one gives.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -155,7 +156,10 @@ def _ask(process: subprocess.Popen[str], unit: Unit, said: Path) -> dict[str, st
         answer: dict[str, str] = json.loads(line)
         return answer
     process.wait()
-    lines = said.read_text(errors="replace").strip().splitlines()
+    lines: list[str] = []
+    # Ctrl-C ends the comparison and its folder before this thread hears of it.
+    with contextlib.suppress(FileNotFoundError):
+        lines = said.read_text(errors="replace").strip().splitlines()
     return {"error": f"a working process ended: {lines[-1] if lines else 'killed'}"}
 
 
