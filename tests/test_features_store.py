@@ -393,6 +393,14 @@ def test_a_part_that_another_process_set_aside(tmp_path: Path, monkeypatch: pyte
     assert len(store) == 0
 
 
+@pytest.mark.parametrize("sizes", [(33, 31), (31, 32)])
+def test_digests_of_another_length_never_stand_in_a_part(tmp_path: Path, sizes: tuple[int, int]):
+    path = tmp_path / "part.parquet"
+    with pytest.raises(ValueError, match=r"^a digest is 32 bytes$"):
+        parts.write(path, [bytes(size) for size in sizes], np.zeros((2, 3), np.float32))
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_the_system_cannot_read_is_not_damaged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

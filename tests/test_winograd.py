@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from made_convolutions import images, made, run
-from offshelf.engine.graph import import_openvino
+from offshelf.engine.graph import import_openvino, the_core
 from offshelf.engine.winograd import compiled, rewrite
 from offshelf.engine.winograd.chain import Chain
 from offshelf.engine.winograd.convolution import Convolution, fits
@@ -160,11 +160,10 @@ def graph(network: nn.Module, channels: int = 32, size: int = 20) -> object:
 
 def replaced(model: object) -> int:
     """Return how many chains the rewritten graph has, after comparing what it computes."""
-    openvino = import_openvino()
     after = rewrite.rewritten(model)
     x = images(2, 20, 20, 32).transpose(0, 3, 1, 2)
     hint = {"INFERENCE_PRECISION_HINT": "f32"}
-    core = openvino.Core()
+    core = the_core()
     expected = core.compile_model(model, "CPU", hint)(np.ascontiguousarray(x))
     found = core.compile_model(after, "CPU", hint)(np.ascontiguousarray(x))
     for a, b in zip(expected.values(), found.values(), strict=True):

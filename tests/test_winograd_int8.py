@@ -19,7 +19,7 @@ from offshelf.data.table import read_table
 from offshelf.engine import quantise, ranged
 from offshelf.engine.base import EngineOptions, Tap, open_engine
 from offshelf.engine.calibration import Calibration
-from offshelf.engine.graph import graph_bytes, import_openvino
+from offshelf.engine.graph import graph_bytes, import_openvino, the_core
 from offshelf.engine.winograd import compiled, find, marks, rewrite
 from offshelf.engine.winograd.convolution import Convolution
 from offshelf.engine.winograd.layout import Kind, Registers
@@ -384,7 +384,7 @@ def test_fully_connected_layers_shrink_to_8_bits() -> None:
         shape = openvino.PartialShape(list(example.shape))
         model = openvino.convert_model(network.eval(), example_input=example, input=[shape])
     x = images(1, 8, 8, 32).transpose(0, 3, 1, 2)
-    core, hint = openvino.Core(), {"INFERENCE_PRECISION_HINT": "f32"}
+    core, hint = the_core(), {"INFERENCE_PRECISION_HINT": "f32"}
     before = core.compile_model(model, "CPU", hint)(x)[0]
     smaller = quantise._smaller(model)
     # The convolution stays as it is: its ranges come on top.

@@ -102,7 +102,7 @@ def convert(backbone: Backbone, taps: tuple[Tap, ...]) -> Any:
         # OpenVINO traces by torch.jit, which torch calls deprecated; and what it warns to take
         # for a constant is one, as all shapes here are fixed.
         warnings.simplefilter("ignore", DeprecationWarning)
-        warnings.filterwarnings("ignore", message="Converting a tensor to a Python")
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
         # Tracing would run the network three more times to check itself.

@@ -187,11 +187,10 @@ def _median(speeds: dict[Plan, list[float]]) -> float:
 def compile_plan(model: Any, plan: Plan, settings: Settings) -> Any:
     """Return *model* compiled for the processor under *plan*."""
     own = {"NUM_STREAMS": plan.streams, "INFERENCE_NUM_THREADS": plan.threads}
-    core = the_core()
     sized = with_rows(model, plan.rows)
     if _in_chains(sized, settings):
         sized = rewritten(sized, half=settings[HINT] == "bf16")
-    return core.compile_model(sized, "CPU", {**settings, **own})
+    return the_core().compile_model(sized, "CPU", {**settings, **own})
 
 
 def _in_chains(model: Any, settings: Settings) -> bool:

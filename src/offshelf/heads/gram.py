@@ -78,7 +78,7 @@ class DenseGram:
 
     def solve(self, rows: NDArray[np.intp], targets: Matrix, ridge: Diagonal) -> Matrix:
         """Solve by Cholesky's decomposition of the rows' own part of the matrix."""
-        # Indices are those of rows; in this mode take needs no buffer of its own.
+        # Mode "clip" saves take a buffer; all these rows exist.
         system = self.values.take(rows, axis=0, mode="clip").take(rows, axis=1, mode="clip")
         kind = np.result_type(self.dtype, targets.dtype)
         return solve_positive(system.astype(kind, copy=False), targets, ridge)
