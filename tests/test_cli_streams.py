@@ -103,11 +103,24 @@ def test_names_that_are_no_utf8(tmp_path: Path, odd: Path) -> None:
 
 
 @posix
-@pytest.mark.skipif(
-    signal.getsignal(signal.SIGINT) is signal.SIG_IGN,
-    reason="a shell started this in the background, where Ctrl-C is ignored",
+@pytest.mark.parametrize(
+    ("sent", "word", "code"),
+    [
+        pytest.param(
+            signal.SIGINT,
+            "interrupted",
+            130,
+            marks=pytest.mark.skipif(
+                signal.getsignal(signal.SIGINT) is signal.SIG_IGN,
+                reason="a shell started this in the background, where Ctrl-C is ignored",
+            ),
+        ),
+        (signal.SIGTERM, "terminated", 143),
+    ],
 )
-def test_ctrl_c_is_one_line(tmp_path: Path) -> None:
+def test_a_command_that_is_stopped_says_one_line(
+    tmp_path: Path, sent: signal.Signals, word: str, code: int
+) -> None:
     data, cache = tmp_path / "data", tmp_path / "cache"
     for name in ("a", "b"):
         (data / name).mkdir(parents=True)
@@ -122,12 +135,13 @@ def test_ctrl_c_is_one_line(tmp_path: Path) -> None:
         text=True,
     ) as process:
         _wait_for_work(process, cache)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sent)
         out, err = process.communicate(timeout=60)
     lines = [line for line in err.splitlines() if not line.startswith(("note:", "images:"))]
-    assert lines == ["interrupted: what was done is kept; run the same command to go on"]
-    assert (process.returncode, out) == (130, "")
+    assert lines == [f"{word}: what was done is kept; run the same command to go on"]
+    assert (process.returncode, out) == (code, "")
     assert not (tmp_path / "f.parquet").exists()
+    assert list(cache.rglob("part-*.parquet")), "what was computed was not kept"
 
 
 def _wait_for_work(process: subprocess.Popen[str], cache: Path) -> None:

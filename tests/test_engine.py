@@ -37,9 +37,9 @@ from offshelf.engine.base import (
     pad,
 )
 from offshelf.engine.graph import convert, import_openvino
-from offshelf.engine.interrupt import interrupted_afterwards
 from offshelf.engine.tapped import TappedNetwork, pool
 from offshelf.errors import EngineError, LayerError
+from offshelf.interrupt import TerminatedError, ended_by_sigterm, interrupted_afterwards
 
 TINY = "timm/test_resnet"
 BOTH = ["torch", "openvino"]
@@ -597,25 +597,43 @@ def run_in_a_new_process(code: str, cache: Path) -> Any:
 def usual_interrupt() -> Iterator[None]:
     """Python's own handler, also where the tests run as a job that ignores Ctrl-C."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
+    with ended_by_sigterm():
+        yield
     signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("error", [None, RuntimeError("what became of it")])
-def test_ctrl_c_waits_for_the_end_of_a_conversion(usual_interrupt: None, error: Exception | None):
-    done = []
+@pytest.mark.parametrize(
+    ("sent", "kind"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, TerminatedError)]
+)
+def test_a_signal_waits_for_the_end_of_a_conversion(
+    usual_interrupt: None, error: Exception | None, sent: signal.Signals, kind: type[BaseException]
+):
+    done, before = [], signal.getsignal(sent)
 
     def work() -> None:
         with interrupted_afterwards():
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(sent)
             done.append("all of it")
             if error:
                 raise error
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(kind) as caught:
         work()
+    assert caught.type is kind
     assert done == ["all of it"]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(sent) is before
+
+
+def test_a_handler_of_sigterm_that_is_there_stays():
+    heard: list[int] = []
+    usual = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
+    try:
+        with ended_by_sigterm(), interrupted_afterwards():
+            signal.raise_signal(signal.SIGTERM)
+            assert heard == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, usual)
 
 
 def test_another_ones_way_with_ctrl_c_is_left_alone(usual_interrupt: None):

@@ -1,6 +1,7 @@
 """``offshelf``: picks the command, and turns errors into one line and an exit code.
 
-Exit codes: 0 done, 1 the result is a failure, 2 wrong input, 130 interrupted.
+Exit codes: 0 done, 1 the result is a failure, 2 wrong input, 130 interrupted,
+143 terminated.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from offshelf.cli import (
 from offshelf.cli.parser import WRONG_INPUT, Parser
 from offshelf.data.names import shown
 from offshelf.errors import OffshelfError
+from offshelf.interrupt import TerminatedError, ended_by_sigterm
 
 COMMANDS = (
     fit,
@@ -54,7 +56,8 @@ COMMANDS = (
     demo,
     doctor,
 )
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
+GO_ON = "what was done is kept; run the same command to go on"
 # Libraries make hundreds of thousands of objects that stay; looking through them again and again,
 # and once more at the end, took the better part of a second of each cold start.
 OBJECTS_BETWEEN_COLLECTIONS = 50_000
@@ -85,7 +88,8 @@ def console() -> int:
     """Run the command of this process, and return its exit code."""
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     try:
-        return main()
+        with ended_by_sigterm():
+            return main()
     finally:
         gc.freeze()
 
@@ -96,8 +100,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in (sys.argv[1:] if arguments is None else arguments)
     try:
         return _run(arguments)
+    except TerminatedError:
+        streams.complain(f"terminated: {GO_ON}")
+        return TERMINATED
     except KeyboardInterrupt:
-        streams.complain("interrupted: what was done is kept; run the same command to go on")
+        streams.complain(f"interrupted: {GO_ON}")
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has gone; there is nobody left to tell.

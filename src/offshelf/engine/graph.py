@@ -22,8 +22,8 @@ from offshelf import files, home
 from offshelf.backbones.backbone import Backbone
 from offshelf.engine.base import EngineOptions, Tap
 from offshelf.engine.calibration import Calibration
-from offshelf.engine.interrupt import interrupted_afterwards
 from offshelf.errors import EngineError
+from offshelf.interrupt import interrupted_afterwards
 
 VERSION = 2
 ROWS = 4

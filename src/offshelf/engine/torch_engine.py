@@ -140,5 +140,7 @@ def _device(name: str) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise EngineError(f"device {name!r} is not available here: {reason}") from error
+        raise EngineError(
+            f"device {name!r} is not available here: {reason}; use --device cpu, or leave it out"
+        ) from error
     return device
