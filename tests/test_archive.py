@@ -98,12 +98,15 @@ def test_a_folder_or_another_file_is_no_target(tmp_path: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
 def test_a_pipe_is_refused_and_does_not_hang(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    assert refusal(tmp_path / "pipe") == "is a pipe, socket or device, not a model file"
+    end = "not a model file; a .offshelf file comes first, then images"
+    assert refusal(tmp_path / "pipe") == f"is a pipe, socket or device, {end}"
 
 
 def test_missing_folder_and_text(tmp_path: Path) -> None:
-    assert refusal(tmp_path / "no.offshelf") == "no such model file"
-    assert refusal(tmp_path) == "is a folder, not a model file"
+    path = tmp_path / "no.offshelf"
+    assert refusal(path) == f"no such model file; 'offshelf fit DATA --out {path}' makes one"
+    end = "not a model file; a .offshelf file comes first, then images"
+    assert refusal(tmp_path) == f"is a folder, {end}"
     (tmp_path / "text").write_text("PK? no")
     assert refusal(tmp_path / "text") == "is damaged or no .offshelf model file"
 

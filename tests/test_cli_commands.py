@@ -14,6 +14,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from offshelf.cli import console
 from offshelf.cli.main import main
@@ -90,6 +92,17 @@ def test_fit_as_json(capsys: pytest.CaptureFixture[str], tmp_path: Path, scenes:
     assert set(fields.split()) <= set(run.document)
     assert run.document["model"] == str(out)
     assert out.is_file()
+
+
+def test_extract_says_how_many_it_computed(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, scenes: Path
+) -> None:
+    end = ("--out", tmp_path / "f.parquet", "--cache-dir", tmp_path / "cache")
+    text = Run(capsys, "extract", scenes / "test", *end).out
+    assert "images/s from files to features\n" in text
+    text = Run(capsys, "extract", scenes, *end).out
+    assert "from files to features; 18 went through the network, the rest was known\n" in text
+    assert "all features were in the store" in Run(capsys, "extract", scenes, *end).out
 
 
 def test_extract_as_json(capsys: pytest.CaptureFixture[str], tmp_path: Path, broken: Path) -> None:
@@ -210,6 +223,18 @@ def test_classes_without_images_are_not_rows(
     assert "(2 of the classes have no images here)" in text
 
 
+@pytest.mark.parametrize("command", ["extract", "predict", "classify"])
+def test_no_usable_image_is_a_failure(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, model: Path, command: str
+) -> None:
+    (tmp_path / "empty.png").touch()
+    words = [model] if command == "predict" else []
+    end = ["--out", tmp_path / "f.parquet"] if command == "extract" else []
+    run = Run(capsys, command, *words, tmp_path / "empty.png", *end, "--quiet")
+    assert run.code == 1
+    assert "empty.png: empty, " in run.out
+
+
 @pytest.mark.parametrize("command", ["fit", "extract", "evaluate", "predict"])
 def test_strict_ends_with_1_when_an_image_failed(
     capsys: pytest.CaptureFixture[str],
@@ -287,6 +312,7 @@ WRONG = [
     ("fit {scenes} --resize squsah", "no resize mode 'squsah': squash, crop, letterbox."),
     ("fit {scenes} --engine opnvino", "no engine 'opnvino': auto, openvino, torch. Did you mean"),
     ("fit {scenes} --precision fp61", "no precision 'fp61': "),
+    ("fit {scenes} --device cuda:99", "; use --device cpu, or leave it out"),
     ("fit {scenes} --weights nope.pth", "nope.pth: no such file, and efficientnet_lite0 has no"),
     ("fit {scenes} --C 0", "C must be a positive finite number or 'auto', got 0.0"),
     ("fit {scenes} --C nan", "C must be a positive finite number or 'auto', got nan"),
@@ -297,9 +323,20 @@ WRONG = [
     ("extract {scenes} --out {root}/photo.jpg/f", "photo.jpg is no folder)"),
     ("extract {scenes} --out {root}", "is a folder; name a file such as features.parquet"),
     ("extract {scenes} --out {root}/photo.jpg", "exists and is no Parquet file, so it is not"),
-    ("predict {root}/nope.offshelf {scenes}", "nope.offshelf: no such model file"),
+    (
+        "extract {scenes} --out {root}/f.csv",
+        "f.csv: features are written as Parquet; name it {root}/f.parquet",
+    ),
+    (
+        "predict {root}/nope.offshelf {scenes}",
+        "nope.offshelf: no such model file; "
+        "'offshelf fit DATA --out {root}/nope.offshelf' makes one",
+    ),
     ("predict {root}/photo.jpg {scenes}", "photo.jpg: is damaged or no .offshelf model file"),
-    ("predict {root} {scenes}", "is a folder, not a model file"),
+    (
+        "predict {root} {model}",
+        "is a folder, not a model file; a .offshelf file comes first, then images",
+    ),
     ("predict {model} {root}/nowhere", "nowhere: no such file or folder."),
     ("evaluate {model} {scenes} --split tset", "no split 'tset': test, train, all. Did you mean"),
     ("layers vgg61", "no backbone 'vgg61'. Did you mean 'vgg"),
@@ -322,7 +359,7 @@ def test_wrong_input_is_one_line_and_code_2(
     run = Run(capsys, *words, "--quiet")
     assert (run.code, run.out) == (2, "")
     assert run.err.startswith("error: ")
-    assert text in run.err
+    assert text.replace("{root}", str(tmp_path)) in run.err
     assert run.err.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
 
@@ -336,6 +373,18 @@ def test_debug_shows_where_an_error_came_from(tmp_path: Path) -> None:
     ):
         with pytest.raises(DataError, match="no such file or folder"):
             main(words)
+
+
+def test_predict_needs_no_cache_that_can_be_written(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, model: Path, scenes: Path
+) -> None:
+    (tmp_path / "file").touch()
+    words = ("predict", model, scenes / "test", "--json")
+    run = Run(capsys, *words, "--cache-dir", tmp_path / "file" / "cache")
+    place = tmp_path / "file" / "cache" / "features"
+    text = f"{place}: cannot be written: features are not kept; choose another --cache-dir"
+    assert (run.code, run.err) == (0, f"note: {text}\n")
+    assert run.document["predictions"] == Run(capsys, *words).document["predictions"]
 
 
 def test_an_unexpected_error_of_the_system_is_one_line(
@@ -406,6 +455,31 @@ def test_weights(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     fetched = Run(capsys, "weights", "fetch", "efficientnet_lite0", *cache)
     assert fetched.code == 0
     assert f"weights folder: {tmp_path}" in fetched.out
+
+
+def test_weights_of_another_network_are_not_added(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    strange, halved = tmp_path / "strange.safetensors", tmp_path / "halved.safetensors"
+    save_file({"nothing.weight": torch.zeros(2)}, strange)
+    save_file({"features.0.weight": torch.zeros(64, 3, 3, 3)}, halved)
+    add, end = ("weights", "add"), ("-b", "vgg16", "--unverified", "--cache-dir", tmp_path / "c")
+    run = Run(capsys, *add, strange, *end)
+    text = "does not fit its backbone: it covers no layer of vgg16; give the file to the backbone"
+    assert (run.code, text in run.err) == (2, True)
+    run = Run(capsys, *add, halved, *end)
+    text = "does not fit its backbone; tensors missing: features.0.bias, features.10.bias"
+    assert (run.code, text in run.err) == (2, True)
+    assert not (tmp_path / "c").exists()
+
+
+def test_doctor_looks_at_what_is_named_as_cache(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    run = Run(capsys, "doctor", "--cache-dir", tmp_path / "file")
+    text = f"{tmp_path / 'file'}: is a file, no folder; choose another with --cache-dir"
+    assert (run.code, text in run.out) == (1, True)
 
 
 def test_doctor(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -42,6 +42,22 @@ def test_a_log_gets_a_line_every_ten_seconds_and_one_at_the_end(
     ]
 
 
+def test_what_was_known_before_does_not_count_as_speed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    with console.progress(quiet=False) as progress:
+        progress.start("images", 5000)
+        for _ in range(4):
+            clock.now += 1
+            progress.advance(1000)
+        for _ in range(46):
+            clock.now += 1
+            progress.advance(10)
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "images: 4,460 of 5,000, 10.0 images/s, 54.0 s left"
+
+
 def test_what_took_no_time_is_not_reported(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

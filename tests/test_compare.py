@@ -281,6 +281,12 @@ def test_pictures(result: Comparison, tmp_path: Path) -> None:
     assert b"<svg" in result.plot("cost", "svg")
 
 
+def test_the_usual_picture_is_the_first_that_there_is(result: Comparison, scenes: Path) -> None:
+    assert result.plot() == result.plot("depth")
+    one = compare(scenes)
+    assert one.plot() in {one.plot("cost"), one.plot("dimension")}
+
+
 @pytest.mark.parametrize(
     ("kind", "text"),
     [

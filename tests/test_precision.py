@@ -72,6 +72,13 @@ def test_the_sample_is_of_training_images_and_decides_the_key(scenes: Path) -> N
     assert calibration(fewer, backbone, RunSettings()).digest != one.digest
     assert one.pixels is not None
     assert len(one.pixels()) == len(train)
+    told = Silent()
+    said = calibration(table, backbone, RunSettings(), told)
+    assert (told.notes, said.digest) == ([], one.digest)
+    assert said.pixels is not None
+    assert (said.pixels() == one.pixels()).all()
+    text = "int8: measuring the ranges of efficientnet_lite0 on 18 images, once"
+    assert told.notes == [text]
     key = EngineOptions(precision="int8", calibration=one).precision_key
     assert key == f"int8-{one.digest[:32]}"
 

@@ -134,7 +134,9 @@ def read(path: Path, schema: int) -> Contents:
     except ModelFileError:
         raise
     except FileNotFoundError:
-        raise ModelFileError(f"{name}: no such model file") from None
+        raise ModelFileError(
+            f"{name}: no such model file; 'offshelf fit DATA --out {name}' makes one"
+        ) from None
     except PermissionError as error:
         raise ModelFileError(f"{name}: cannot be read (permission denied)") from error
     # What a made-up zip can break in the standard library is not listed anywhere.
@@ -158,7 +160,9 @@ def _regular(path: Path) -> BinaryIO:
     if not stat.S_ISREG(mode):
         os.close(number)
         what = "a folder" if stat.S_ISDIR(mode) else "a pipe, socket or device"
-        raise ModelFileError(f"{shown(path)}: is {what}, not a model file")
+        raise ModelFileError(
+            f"{shown(path)}: is {what}, not a model file; a .offshelf file comes first, then images"
+        )
     return os.fdopen(number, "rb")
 
 

@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
         console.print_json(result.to_json(arguments.top))
     else:
         show(result, arguments.top)
-    return 1 if arguments.strict and result.n_failed else 0
+    return 1 if result.n_failed and (arguments.strict or not result.n_ok) else 0
 
 
 def sources(paths: list[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import json
 import sys
 import time
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 LINE_SECONDS = 10.0
 SHORT_SECONDS = 2.0
 FRAME_SECONDS = 0.05
+MARK_SECONDS, RATE_SECONDS = 1.0, 30.0
 
 
 def print_json(document: Any) -> None:
@@ -62,7 +64,7 @@ class _Lines:
         self._printed = time.monotonic()
 
     def advance(self, done: int = 1) -> None:
-        self._work.done += done
+        self._work.advance(done)
         if time.monotonic() - self._printed >= LINE_SECONDS:
             self._print()
 
@@ -110,7 +112,7 @@ class _Bar:
         self._task = self._bar.add_task(shown(what), total=total, state="")
 
     def advance(self, done: int = 1) -> None:
-        self._work.done += done
+        self._work.advance(done)
         if time.monotonic() - self._drawn >= FRAME_SECONDS:
             self._drawn = time.monotonic()
             self._bar.update(self._task, completed=self._work.done, state=self._work.state())
@@ -124,25 +126,38 @@ class _Bar:
 
 
 class _Work:
-    """What is being done, how much of it, since when."""
+    """What is being done, how much of it, since when.
+
+    How fast is said of the last half minute: what was known from before went by quickly.
+    """
 
     def __init__(self, what: str, total: int | None) -> None:
         self.what = what
         self.total = total
         self.done = 0
         self._began = time.monotonic()
+        self._marks = collections.deque([(self._began, 0)])
 
     def seconds(self) -> float:
         return time.monotonic() - self._began
 
+    def advance(self, done: int) -> None:
+        self.done += done
+        now = time.monotonic()
+        if now - self._marks[-1][0] >= MARK_SECONDS:
+            self._marks.append((now, self.done))
+        while len(self._marks) > 1 and self._marks[1][0] <= now - RATE_SECONDS:
+            self._marks.popleft()
+
     def state(self) -> str:
         """Say how much is done, how fast, and how long it will take."""
-        rate = self.done / max(self.seconds(), 1e-9)
+        since, before = self._marks[0]
+        rate = (self.done - before) / max(time.monotonic() - since, 1e-9)
         loading = self.what.startswith("downloading")
         scale, unit, form = (1e6, "MB", ",.1f") if loading else (1.0, self.what, ",.0f")
         of = f" of {self.total / scale:{form}}" if self.total is not None else ""
         left = ""
-        if self.total and 0 < self.done < self.total:
+        if self.total and 0 < self.done < self.total and rate:
             left = f", {duration((self.total - self.done) / rate)} left"
         size = " MB" if loading else ""
         return f"{self.done / scale:{form}}{of}{size}, {rate / scale:.1f} {unit}/s{left}"

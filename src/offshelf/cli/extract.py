@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from offshelf.cli import console, figures, options
 
@@ -72,7 +72,8 @@ def run(arguments: argparse.Namespace) -> int:
         show(result)
         if arguments.profile:
             console.say(console.profile_line(result.extraction.profile))
-    return 1 if arguments.strict and result.extraction.failures else 0
+    failed, ok = result.extraction.failures, len(result.extraction.ok)
+    return 1 if failed and (arguments.strict or not ok) else 0
 
 
 def show(result: ExtractResult) -> None:
@@ -89,7 +90,7 @@ def show(result: ExtractResult) -> None:
             ("network", f"{document['backbone']}, {document['engine']}"),
             (
                 "speed",
-                f"{rate:,.1f} images/s from files to features"
+                f"{rate:,.1f} images/s from files to features{_computed(document)}"
                 if computed
                 else "all features were in the store",
             ),
@@ -100,3 +101,8 @@ def show(result: ExtractResult) -> None:
         console.say(line)
     if not result.backbone.trained:
         console.say(figures.UNTRAINED)
+
+
+def _computed(document: dict[str, Any]) -> str:
+    computed, of = document["computed"], document["n_ok"]
+    return "" if computed == of else f"; {computed:,} went through the network, the rest was known"

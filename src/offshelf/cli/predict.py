@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
         write_csv(result)
     else:
         show(result, arguments.top)
-    return 1 if arguments.strict and result.n_failed else 0
+    return 1 if result.n_failed and (arguments.strict or not result.n_ok) else 0
 
 
 def write_csv(result: PredictResult) -> None:

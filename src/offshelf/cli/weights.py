@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 from offshelf.cli import console, options
@@ -56,6 +57,8 @@ def _add(arguments: argparse.Namespace) -> int:
     from offshelf.backbones.catalog import get_spec
     from offshelf.backbones.weights import add
 
+    if arguments.unverified:
+        _check_fit(arguments.file, arguments.backbone)
     file = add(
         arguments.file,
         get_spec(arguments.backbone),
@@ -63,6 +66,19 @@ def _add(arguments: argparse.Namespace) -> int:
         unverified=arguments.unverified,
     )
     return _show(arguments, file)
+
+
+def _check_fit(file: str, backbone: str) -> None:
+    """Refuse a file of another network now, not when it is first used."""
+    from offshelf.backbones.architectures import load_module
+    from offshelf.backbones.backbone import open_backbone
+
+    path = Path(file).expanduser()
+    if path.is_file():
+        # As a whole path it cannot be taken for the name of known weights.
+        opened = open_backbone(backbone, weights=str(path.absolute()), download=False)
+        opened.deepest()
+        load_module(opened.spec, opened.file)
 
 
 def _fetch(arguments: argparse.Namespace) -> int:

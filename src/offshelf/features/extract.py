@@ -11,6 +11,7 @@ import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +84,7 @@ def extract(
     options: EngineOptions | None = None,
     reading: ReadOptions | None = None,
     progress: Progress | None = None,
+    folder: Path | None = None,
 ) -> Extraction:
     """Make sure that the store holds the features of every readable image.
 
@@ -93,6 +95,7 @@ def extract(
         options: the engine and its settings.
         reading: threads that read and decode, bounds on bytes and pixels.
         progress: is told how many images are done.
+        folder: where the stores are, None for the folder of features in the cache.
 
     Raises:
         EngineError: the engine or device is not available.
@@ -106,7 +109,7 @@ def extract(
     began = time.perf_counter()
     name, device = choose(options)
     job = Job(backbone, tuple(kinds), options, progress)
-    job.open_stores(home.features_folder(options.cache_dir), name)
+    job.open_stores(folder or home.features_folder(options.cache_dir), name)
     started, opened = time.perf_counter(), job.opening
     watch = Stopwatch()
     job.run(read_ahead(paths, job.has, backbone.input, reading, watch), len(paths), watch)

@@ -55,6 +55,11 @@ class ClassifyResult:
     notes: tuple[str, ...]
 
     @property
+    def n_ok(self) -> int:
+        """Images with an answer."""
+        return len(self.answers) - self.n_failed
+
+    @property
     def n_failed(self) -> int:
         """Images without an answer."""
         return sum(not answer.logits for answer in self.answers)
@@ -66,7 +71,7 @@ class ClassifyResult:
             "layer": LAYER,
             "classes": CLASSES,
             "engine": self.engine,
-            "n_ok": len(self.answers) - self.n_failed,
+            "n_ok": self.n_ok,
             "n_failed": self.n_failed,
             "images": [answer.to_json(count) for answer in self.answers],
             "notes": list(self.notes),

@@ -16,6 +16,7 @@ from offshelf.features.kind import FeatureKind
 from offshelf.features.parts import vectors
 
 MOST_ROWS, MOST_BYTES = 512, 32 * 2**20
+SUFFIXES = ("", ".parquet", ".pq")
 _MAGIC = b"PAR1"
 
 
@@ -27,13 +28,17 @@ def check_target(out: Path, data: Path) -> None:
         data: where the images come from; it is never replaced.
 
     Raises:
-        DataError: *out* is a folder, a file that is no Parquet file, or *data* itself.
+        DataError: *out* is a folder, a file that is no Parquet file, or *data* itself, or has
+            the ending of another format.
     """
     if reason := obstacle(out):
         raise DataError(f"{shown(out)}: cannot be written ({reason})")
     if out.is_dir():
         raise DataError(f"{shown(out)}: is a folder; name a file such as features.parquet")
     if not out.exists():
+        if out.suffix.lower() not in SUFFIXES:
+            better = shown(out.with_suffix(".parquet"))
+            raise DataError(f"{shown(out)}: features are written as Parquet; name it {better}")
         return
     if data.exists() and out.samefile(data):
         raise DataError(f"{shown(out)}: is DATA itself, so it is not replaced; choose another name")

@@ -27,7 +27,7 @@ from offshelf.errors import EngineError, ImageError
 from offshelf.features.kind import FeatureKind
 from offshelf.heads.fit import decision, fit_head
 from offshelf.jobs.settings import RunSettings
-from offshelf.progress import Progress
+from offshelf.progress import Progress, Silent
 
 AUTO = "auto"
 LEAST_COSINE = 0.97
@@ -88,7 +88,7 @@ def settled(
         if choose(plain)[0] != "openvino":
             progress.note("precision auto takes fp32: it compares on the cpu engine only")
             return plain
-        for faster, trial in trials(table, backbone, kind, run):
+        for faster, trial in trials(table, backbone, kind, run, progress):
             progress.note(trial.sentence())
             if trial.accepted:
                 return dataclasses.replace(faster, images=options.images)
@@ -96,11 +96,15 @@ def settled(
         return plain
     if options.precision != "int8":
         return options
-    return dataclasses.replace(options, calibration=calibration(table, backbone, run))
+    return dataclasses.replace(options, calibration=calibration(table, backbone, run, progress))
 
 
-def calibration(table: ImageTable, backbone: Backbone, run: RunSettings) -> Calibration:
+def calibration(
+    table: ImageTable, backbone: Backbone, run: RunSettings, progress: Progress | None = None
+) -> Calibration:
     """Return the calibration on a seeded sample of at most 300 training images.
+
+    *progress* is told when they are looked at, which takes a while and happens once.
 
     Its digest tells apart the ways in which int8 is made on different processors.
     A table without labels has no training images; then the sample is taken from all.
@@ -111,11 +115,23 @@ def calibration(table: ImageTable, backbone: Backbone, run: RunSettings) -> Cali
     digest = hashlib.sha256(f"offshelf int8 calibration 2 {made}".encode())
     for path in paths:
         digest.update(_digest(path, run.reading.limits))
-    return Calibration(digest.hexdigest(), lambda: _pixels(paths, backbone, run.reading.limits)[0])
+
+    def pixels() -> NDArray[np.uint8]:
+        told = progress or Silent()
+        told.note(
+            f"int8: measuring the ranges of {backbone.spec.name} on {len(paths)} images, once"
+        )
+        return _pixels(paths, backbone, run.reading.limits)[0]
+
+    return Calibration(digest.hexdigest(), pixels)
 
 
 def trials(
-    table: ImageTable, backbone: Backbone, kind: FeatureKind, run: RunSettings
+    table: ImageTable,
+    backbone: Backbone,
+    kind: FeatureKind,
+    run: RunSettings,
+    progress: Progress | None = None,
 ) -> Iterator[tuple[EngineOptions, PrecisionTrial]]:
     """Extract a sample of training images in fp32, and compare faster ones, the fastest first.
 
@@ -137,7 +153,7 @@ def trials(
     base = dataclasses.replace(run.engine, images=None, precision="fp32")
     plain = _features(pixels, backbone, kind, base)
     accuracy = _cross_validated(plain, targets)
-    for options in _faster(base, calibration(table, backbone, run)):
+    for options in _faster(base, calibration(table, backbone, run, progress)):
         found = _features(pixels, backbone, kind, options)
         cosine, reached = _cosine(plain, found), _cross_validated(found, targets)
         trial = PrecisionTrial(options.precision, cosine, accuracy, reached, len(pixels))

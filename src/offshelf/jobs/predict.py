@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from offshelf import home
 from offshelf.backbones.backbone import Backbone
 from offshelf.bundle import Model
 from offshelf.data.table import list_images
@@ -44,6 +48,11 @@ class PredictResult:
         """Images without a label."""
         return sum(row.label is None for row in self.predictions)
 
+    @property
+    def n_ok(self) -> int:
+        """Images with a label."""
+        return len(self.predictions) - self.n_failed
+
     def to_json(self) -> dict[str, Any]:
         """Return the result as one JSON document."""
         return {
@@ -51,7 +60,7 @@ class PredictResult:
             **describe(self.backbone),
             "engine": self.engine,
             "classes": list(self.model.classes),
-            "n_ok": len(self.predictions) - self.n_failed,
+            "n_ok": self.n_ok,
             "n_failed": self.n_failed,
             "n_unknown": sum(row.unknown for row in self.predictions),
             "calibration": self.model.certainty.kind,
@@ -89,9 +98,10 @@ def predict(
     note_all(progress, table.warnings)
     model, backbone = open_model(model_path, weights=weights, options=run.engine, progress=progress)
     opened = time.perf_counter()
-    predictions, extraction = predict_paths(
-        model, backbone, table.paths, run.engine, run.reading, progress
-    )
+    with _store(run, progress) as folder:
+        predictions, extraction = predict_paths(
+            model, backbone, table.paths, run.engine, run.reading, progress, folder
+        )
     seconds = {"open": opened - began, "predict": time.perf_counter() - opened}
     return PredictResult(
         tuple(predictions),
@@ -102,3 +112,19 @@ def predict(
         table.warnings,
         seconds,
     )
+
+
+@contextmanager
+def _store(run: RunSettings, progress: Progress) -> Iterator[Path]:
+    """Yield where features are kept: for this call only where the cache is read-only."""
+    folder = home.features_folder(run.engine.cache_dir)
+    writable = False
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK)
+    if writable:
+        yield folder
+        return
+    progress.note(f"{folder}: cannot be written: features are not kept; choose another --cache-dir")
+    with tempfile.TemporaryDirectory(prefix="offshelf-") as place:
+        yield Path(place)

@@ -12,19 +12,21 @@ from offshelf.report.charts import Axis, Dot, Series, chart
 KINDS = ("depth", "cost", "dimension", "reduction")
 
 
-def picture(rows: Sequence[Row], kind: str = "depth", form: str = "png") -> bytes:
+def picture(rows: Sequence[Row], kind: str | None = None, form: str = "png") -> bytes:
     """Return a picture of the rows.
 
     Args:
         rows: of a comparison.
         kind: ``depth`` (accuracy by layer), ``cost`` (accuracy against milliseconds, with
             the Pareto front), ``dimension`` (accuracy against dimension) or ``reduction``
-            (accuracy against the dimension left, one line for each kind of reduction).
+            (accuracy against the dimension left, one line for each kind of reduction); None
+            for the first of these that the rows can give.
         form: ``png`` or ``svg``.
 
     Raises:
         OffshelfError: unknown kind or form, or the rows do not hold what it shows.
     """
+    kind = kind or available(rows)[0]
     if kind not in KINDS:
         hint = did_you_mean(kind, KINDS)
         raise OffshelfError(f"unknown picture {kind!r}: use {', '.join(KINDS)}.{hint}")

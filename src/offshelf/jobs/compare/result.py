@@ -89,8 +89,10 @@ class Comparison:
             raise MissingExtraError("to_frame (pandas)", "frames") from None
         return pandas.DataFrame([_flat(row) for row in self.rows])
 
-    def plot(self, kind: str = "depth", form: str = "png") -> bytes:
+    def plot(self, kind: str | None = None, form: str = "png") -> bytes:
         """Return a picture: ``depth``, ``cost``, ``dimension`` or ``reduction``; PNG or SVG.
+
+        Without *kind*, the first of these that the rows can give.
 
         Raises:
             OffshelfError: unknown picture, or the rows do not hold what it shows.
