@@ -56,6 +56,7 @@ bench: develop ## all benchmarks, short, on made-up images; DATA=folder adds the
 	$(BIN)/python benchmarks/cold_start.py --images 60 --precisions int8
 	$(BIN)/python benchmarks/accuracy.py --splits 2 --per-class 10
 	$(BIN)/python benchmarks/memory.py --sizes 100 400
+	$(BIN)/python benchmarks/head_memory.py --rows 500 --dimensions 1000
 	$(if $(DATA),$(BIN)/python benchmarks/against_plain_loop.py --data "$(DATA)")
 
 clean: ## remove caches and builds

@@ -124,6 +124,15 @@ def _peak(work) -> int:
         tracemalloc.stop()
 
 
+def test_a_system_is_gathered_without_a_wide_copy():
+    n, m = 6000, 1000
+    gram, rows = DenseGram(np.eye(n, dtype=np.float32)), np.arange(0, n, n // m)
+    targets = np.arange(m, dtype=np.float32)
+    np.testing.assert_allclose(gram.solve(rows, targets, ridge=1.0), targets / 2, rtol=1e-6)
+    wide, system = n * m * 4, m * m * 4
+    assert _peak(lambda: gram.solve(rows, targets, ridge=1.0)) < 2 * system < wide
+
+
 @pytest.mark.parametrize("normalisation", ["l2", "none"])
 def test_a_fit_needs_less_than_another_copy_of_a_wide_matrix(normalisation):
     features = np.abs(np.random.default_rng(0).standard_normal((800, 25_088), dtype=np.float32))

@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits, make_classification
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import RidgeClassifier
 
-from offshelf.heads import lda, ridge
+from offshelf.heads import lda, ridge, spectrum
 from offshelf.heads.fit import decision, fit_head
 from offshelf.heads.lda import Scatter
 from offshelf.heads.save import pack_head, unpack_head
@@ -64,6 +64,18 @@ def test_ridge_is_ridge_classifier_and_leaves_out_exactly(n, dimension, k, c, no
         "alpha": 1 / (2 * c),
         "left_out_error": _wrong_without(model, rows, targets),
     }
+
+
+@SHAPES
+@pytest.mark.parametrize("kind", ["ridge", "lda"])
+def test_the_way_of_many_rows_gives_the_same(monkeypatch, n, dimension, kind):
+    features, targets, classes = _generated(4, n, dimension)
+    few = fit_head(kind, features, targets, classes, c="auto")
+    monkeypatch.setattr(spectrum, "MANY", 0)
+    many = fit_head(kind, features, targets, classes, c="auto")
+    assert many.parameters == few.parameters
+    for name, array in few.arrays.items():
+        np.testing.assert_allclose(many.arrays[name], array, rtol=0, atol=1e-6)
 
 
 @SHAPES

@@ -24,6 +24,7 @@ MAX_FLOAT32_CONDITION = 500.0
 _EXPECTED_PRODUCTS = 40
 # Rows of no more values are kept in the form that their systems need.
 _MAX_EXTENDED_VALUES = 2**20
+_ROWS_AT_A_TIME = 64
 
 
 class Gram(Protocol):
@@ -78,10 +79,15 @@ class DenseGram:
 
     def solve(self, rows: NDArray[np.intp], targets: Matrix, ridge: Diagonal) -> Matrix:
         """Solve by Cholesky's decomposition of the rows' own part of the matrix."""
-        # Mode "clip" saves take a buffer; all these rows exist.
-        system = self.values.take(rows, axis=0, mode="clip").take(rows, axis=1, mode="clip")
         kind = np.result_type(self.dtype, targets.dtype)
-        return solve_positive(system.astype(kind, copy=False), targets, ridge)
+        system = np.empty((len(rows), len(rows)), kind)
+        # A few rows at a time, so that m x n values never stand beside the n x n.
+        for start in range(0, len(rows), _ROWS_AT_A_TIME):
+            part = slice(start, start + _ROWS_AT_A_TIME)
+            # Mode "clip" saves take a buffer; all these rows exist.
+            whole = self.values.take(rows[part], axis=0, mode="clip")
+            system[part] = whole.take(rows, axis=1, mode="clip")
+        return solve_positive(system, targets, ridge)
 
 
 class FactoredGram:
