@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
+from offshelf import predict as predict_module
 from offshelf.bundle import load_model
 from offshelf.data.table import read_table
-from offshelf.engine import openvino_engine
+from offshelf.engine import openvino_engine, torch_engine
 from offshelf.engine.base import EngineOptions, computes_bfloat16
 from offshelf.errors import EngineError
+from offshelf.features.kind import feature_kinds
 from offshelf.jobs import precision
 from offshelf.jobs.fit import fit
 from offshelf.jobs.precision import PrecisionTrial, calibration
@@ -135,12 +139,58 @@ def test_auto_says_what_it_decided(scenes: Path) -> None:
     assert result.extraction.precision.startswith(taken)
 
 
-def test_auto_compares_on_the_cpu_engine_only(scenes: Path) -> None:
+def test_auto_has_nothing_to_compare_with_torch_on_a_cpu(scenes: Path) -> None:
     notes = Silent()
     run = RunSettings(engine=EngineOptions(precision="auto", engine="torch"))
     result = fit(scenes, run=run, progress=notes)
-    assert "precision auto takes fp32: it compares on the cpu engine only" in notes.notes
+    assert "precision auto takes fp32: engine torch has nothing faster on a cpu" in notes.notes
     assert result.extraction.precision == "fp32"
+
+
+@pytest.mark.parametrize("half", ["bf16", "fp16"])
+def test_auto_compares_the_half_precision_of_a_card(
+    scenes: Path, monkeypatch: pytest.MonkeyPatch, half: str
+) -> None:
+    own, seen = precision._features, []
+
+    def features(pixels, backbone, kind, options):
+        seen.append(options.precision)
+        return own(pixels, backbone, kind, EngineOptions())
+
+    monkeypatch.setattr(precision, "choose", lambda _: ("torch", "cuda"))
+    monkeypatch.setattr(torch_engine, "half_of", lambda _: half)
+    monkeypatch.setattr(precision, "_features", features)
+    notes, run = Silent(), RunSettings(engine=EngineOptions(precision="auto", images=30))
+    backbone = backbone_for(FeatureSettings(), run, notes)
+    kind = feature_kinds(backbone, ["penultimate"], ["avg"])[0]
+    options = precision.settled(read_table(scenes), backbone, kind, run, notes)
+    assert (seen, options.precision, options.images) == (["fp32", half], half, 30)
+    assert options.calibration is None
+    assert notes.notes[-1].startswith(f"precision auto takes {half}: on 18 training images ")
+
+
+@pytest.mark.parametrize(("capability", "half"), [((7, 5), "fp16"), ((9, 0), "bf16")])
+def test_bf16_is_native_on_newer_cards_only(
+    scenes: Path, monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], half: str
+) -> None:
+    monkeypatch.setattr(torch.version, "hip", None)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    assert torch_engine.half_of("cuda:0") == half
+    monkeypatch.setattr(predict_module, "choose", lambda _: ("torch", "cuda"))
+    for trained in ("bf16", "fp16"):
+        model = SimpleNamespace(backbone=SimpleNamespace(precision=trained, calibrated=None))
+        expected = "fp32" if (trained, half) == ("bf16", "fp16") else trained
+        assert engine_of(model, EngineOptions()).precision == expected
+
+
+def test_bf16_is_refused_on_a_card_that_emulates_it(
+    scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = backbone_for(FeatureSettings(), RunSettings(), Silent())
+    monkeypatch.setattr(torch_engine, "_device", lambda _: torch.device("cpu"))
+    monkeypatch.setattr(torch_engine, "half_of", lambda _: "fp16")
+    with pytest.raises(EngineError, match="bf16 is emulated on this cuda device: use fp16"):
+        torch_engine.TorchEngine(backbone, (), EngineOptions(precision="bf16"), "cuda")
 
 
 @pytest.mark.parametrize(("native", "taken"), [(True, "bf16"), (False, "fp32")])

@@ -115,13 +115,22 @@ def engine_of(model: Model, options: EngineOptions) -> EngineOptions:
     """Return *options* with the precision that *model* was trained in.
 
     A model of int8 brings its own network. One of bf16 or fp16 runs in fp32 where the
-    processor has neither; its self-test allows for that.
+    processor or device has neither; its self-test allows for that.
     """
     precision = model.backbone.precision
-    if precision in HALF and choose(options)[1] == "cpu":
-        here = precision == "bf16" and choose(options)[0] == "openvino" and computes_bfloat16()
-        precision = "bf16" if here else "fp32"
+    if precision in HALF and not _has(precision, *choose(options)):
+        precision = "fp32"
     return dataclasses.replace(options, precision=precision, calibration=model.backbone.calibrated)
+
+
+def _has(precision: str, engine: str, device: str) -> bool:
+    if device == "cpu":
+        return precision == "bf16" and engine == "openvino" and computes_bfloat16()
+    if precision == "fp16":
+        return True
+    from offshelf.engine import torch_engine
+
+    return torch_engine.half_of(device) == precision
 
 
 def open_model(

@@ -151,8 +151,8 @@ def add_engine(parser: argparse.ArgumentParser, precision: bool = True) -> None:
             "--precision",
             default="fp32",
             metavar="NAME",
-            help="fp32, int8 (calibrated on your training images), auto (int8 or bf16 where a "
-            "sample shows that it costs nothing), bf16 or fp16 where the hardware has them "
+            help="fp32, int8 (calibrated on your training images), auto (int8, bf16 or fp16 where "
+            "a sample shows that it costs nothing), bf16 or fp16 where the hardware has them "
             "(%(default)s)",
         )
     group.add_argument(

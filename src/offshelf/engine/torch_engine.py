@@ -38,6 +38,8 @@ class TorchEngine:
         self.device = device
         self.batch_size = options.batch_size or _batch(device)
         self._device = _device(device)
+        if options.precision == "bf16" and half_of(device) != "bf16":
+            raise EngineError(f"precision bf16 is emulated on this {device} device: use fp16")
         self._dtype = DTYPES[options.precision]
         if options.threads and device == "cpu":
             torch.set_num_threads(options.threads)
@@ -106,6 +108,19 @@ class TorchEngine:
     def _autocast(self) -> Any:
         enabled = self._dtype != torch.float32
         return torch.autocast(self._device.type, dtype=self._dtype, enabled=enabled)
+
+
+def half_of(device: str) -> str:
+    """Return the half precision in which a CUDA or Apple device computes: ``bf16`` or ``fp16``.
+
+    >>> half_of("mps")
+    'fp16'
+    """
+    if torch.device(device).type != "cuda":
+        return "fp16"
+    # NVIDIA's cards have bfloat16 from compute capability 8 on, AMD's all.
+    native = torch.version.hip or torch.cuda.get_device_capability(device)[0] >= 8
+    return "bf16" if native else "fp16"
 
 
 def _check_precision(precision: str, device: str) -> None:
