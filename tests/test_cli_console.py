@@ -24,17 +24,27 @@ class Clock:
         monkeypatch.setattr(console.time, "monotonic", lambda: self.now)
 
 
+def said(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    total: int,
+    seconds: list[int],
+) -> list[str]:
+    """The lines of a log of work on *total* images, of which so many are done each second."""
+    clock = Clock(monkeypatch)
+    with console.progress(quiet=False) as progress:
+        progress.start("images", total)
+        for done in seconds:
+            clock.now += 1
+            progress.advance(done)
+        progress.finish()
+    return capsys.readouterr().err.splitlines()
+
+
 def test_a_log_gets_a_line_every_ten_seconds_and_one_at_the_end(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = Clock(monkeypatch)
-    with console.progress(quiet=False) as progress:
-        progress.start("images", 3000)
-        for _ in range(30):
-            clock.now += 1
-            progress.advance(100)
-        progress.finish()
-    assert capsys.readouterr().err.splitlines() == [
+    assert said(capsys, monkeypatch, 3000, 30 * [100]) == [
         "images: 1,000 of 3,000, 100.0 images/s, 20.0 s left",
         "images: 2,000 of 3,000, 100.0 images/s, 10.0 s left",
         "images: 3,000 of 3,000, 100.0 images/s",
@@ -45,17 +55,8 @@ def test_a_log_gets_a_line_every_ten_seconds_and_one_at_the_end(
 def test_what_was_known_before_does_not_count_as_speed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = Clock(monkeypatch)
-    with console.progress(quiet=False) as progress:
-        progress.start("images", 5000)
-        for _ in range(4):
-            clock.now += 1
-            progress.advance(1000)
-        for _ in range(46):
-            clock.now += 1
-            progress.advance(10)
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert last == "images: 4,460 of 5,000, 10.0 images/s, 54.0 s left"
+    lines = said(capsys, monkeypatch, 5000, 4 * [1000] + 46 * [10])
+    assert lines[-2] == "images: 4,460 of 5,000, 10.0 images/s, 54.0 s left"
 
 
 def test_what_took_no_time_is_not_reported(

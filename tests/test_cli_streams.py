@@ -129,7 +129,7 @@ def test_a_command_that_is_stopped_says_one_line(
             Image.new("RGB", (8, 8), shade).save(data / name / f"{number}.bmp")
     words = ["extract", data, "--out", tmp_path / "f.parquet", "--cache-dir", cache]
     with subprocess.Popen(
-        [*COMMAND, *words, "--engine", "torch"],
+        [*COMMAND, *words, "--engine", "torch", "--device", "cpu"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -147,7 +147,7 @@ def test_a_command_that_is_stopped_says_one_line(
 def _wait_for_work(process: subprocess.Popen[str], cache: Path) -> None:
     for _ in range(600):
         if process.poll() is not None or list(cache.rglob("manifest.json")):
-            time.sleep(1.5)
+            time.sleep(3)
             return
         time.sleep(0.1)
     pytest.fail("no store was begun in a minute")

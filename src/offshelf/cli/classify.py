@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
         console.print_json(result.to_json(arguments.top))
     else:
         show(result, arguments.top)
-    return 1 if result.n_failed and (arguments.strict or not result.n_ok) else 0
+    return console.exit_code(result.n_ok, result.n_failed, arguments.strict)
 
 
 def sources(paths: list[str]) -> list[str]:

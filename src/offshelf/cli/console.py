@@ -40,6 +40,15 @@ def facts(pairs: Iterable[tuple[str, str]]) -> None:
         say(f"{name:<{width}}  {shown(text)}".rstrip())
 
 
+def exit_code(n_ok: int, n_failed: int, strict: bool) -> int:
+    """Return 1 where no image could be used, and with *strict* where not every one could.
+
+    >>> exit_code(2, 1, strict=False), exit_code(0, 1, strict=False), exit_code(2, 1, strict=True)
+    (0, 1, 1)
+    """
+    return 1 if n_failed and (strict or not n_ok) else 0
+
+
 @contextmanager
 def progress(quiet: bool) -> Iterator[Progress]:
     """Yield a progress that fits stderr: a bar on a terminal, now and then a line else."""

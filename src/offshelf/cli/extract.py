@@ -72,8 +72,8 @@ def run(arguments: argparse.Namespace) -> int:
         show(result)
         if arguments.profile:
             console.say(console.profile_line(result.extraction.profile))
-    failed, ok = result.extraction.failures, len(result.extraction.ok)
-    return 1 if failed and (arguments.strict or not ok) else 0
+    ok, failed = len(result.extraction.ok), len(result.extraction.failures)
+    return console.exit_code(ok, failed, arguments.strict)
 
 
 def show(result: ExtractResult) -> None:

@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
         write_csv(result)
     else:
         show(result, arguments.top)
-    return 1 if result.n_failed and (arguments.strict or not result.n_ok) else 0
+    return console.exit_code(result.n_ok, result.n_failed, arguments.strict)
 
 
 def write_csv(result: PredictResult) -> None:
