@@ -393,6 +393,20 @@ def test_a_part_that_another_process_set_aside(tmp_path: Path, monkeypatch: pyte
     assert len(store) == 0
 
 
+def test_a_temporary_file_that_another_process_renames_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = FeatureStore(tmp_path, {"layer": "one"}, dimension=2).folder
+    own = Path.glob
+
+    def stale(self: Path, pattern: str):
+        gone = [folder / ".gone.tmp"] if pattern.endswith(".tmp") else []
+        return [*gone, *own(self, pattern)]
+
+    monkeypatch.setattr(Path, "glob", stale)
+    assert len(FeatureStore(tmp_path, {"layer": "one"}, dimension=2)) == 0
+
+
 @pytest.mark.parametrize("sizes", [(33, 31), (31, 32)])
 def test_digests_of_another_length_never_stand_in_a_part(tmp_path: Path, sizes: tuple[int, int]):
     path = tmp_path / "part.parquet"

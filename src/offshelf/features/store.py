@@ -185,5 +185,7 @@ def exists(root: Path, identity: dict[str, Any]) -> bool:
 def _sweep(folder: Path) -> None:
     """Remove what a killed process left behind, once nobody can still be writing it."""
     for path in folder.glob(".*.tmp"):
-        if time.time() - path.stat().st_mtime > STALE_SECONDS:
-            path.unlink(missing_ok=True)
+        # Another process may be done with it by now.
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > STALE_SECONDS:
+                path.unlink()
