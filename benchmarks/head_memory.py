@@ -1,7 +1,8 @@
 """Peak memory of training heads on many rows of many dimensions, beside the matrix itself.
 
 Each head is trained in a process of its own on the same made-up features (classes that
-overlap); the first row of the table is that process without a head.
+overlap); the first row of the table is that process without a head. The SVM's inner products are
+float32 where C is small, those of ridge and lda always float64.
 
     python benchmarks/head_memory.py
     python benchmarks/head_memory.py --rows 4000 --heads svm ridge:auto
@@ -34,19 +35,23 @@ def main() -> None:
     from measure import heading, run
 
     print(heading("Peak memory of heads"))
-    matrix, gram = 4 * asked.rows * asked.dimensions / 2**20, 4 * asked.rows**2 / 2**20
-    print(f"{asked.rows:,} x {asked.dimensions:,} float32: {matrix:.0f} MiB, ", end="")
-    print(f"their inner products in float32: {gram:.0f} MiB\n")
-    print("| head | fit s | peak MiB | beside matrix and process | in such inner products |")
-    print("|---|---:|---:|---:|---:|", flush=True)
+    matrix = 4 * asked.rows * asked.dimensions / 2**20
+    print(f"{asked.rows:,} x {asked.dimensions:,} float32: {matrix:.0f} MiB\n")
+    print("| head | fit s | peak MiB | beside matrix and process | n x n | ratio |")
+    print("|---|---:|---:|---:|---:|---:|", flush=True)
     size = ["--rows", str(asked.rows), "--dimensions", str(asked.dimensions)]
     base = 0.0
     for head in (NOTHING, *asked.heads):
         done = run([sys.executable, __file__, *size, "--only", head])
         base = base or done.peak
-        beside = done.peak - base
+        beside, gram = done.peak - base, size_of(head) * asked.rows**2 / 2**20
         print(f"| {head} | {float(done.output):.1f} | {done.peak:.0f} | ", end="")
-        print(f"{beside:.0f} | {beside / gram:.2f} |", flush=True)
+        print(f"{beside:.0f} | {gram:.0f} | {beside / gram:.2f} |", flush=True)
+
+
+def size_of(head: str) -> int:
+    """Return the bytes of one inner product of *head*."""
+    return 8 if head.partition(":")[0] in ("ridge", "lda") else 4
 
 
 def train(head: str, rows: int, dimensions: int) -> float:

@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler, normalize
 from made_features import made_features
 from offshelf.errors import HeadError
 from offshelf.heads import reduction as reductions
+from offshelf.heads import spectrum
 from offshelf.heads.fit import decision, fit_head
 from offshelf.heads.prepare import apply, fit_preparation, prepare
 from offshelf.heads.reduction import parse_reduction
@@ -41,6 +42,15 @@ def test_principal_components_are_those_of_scikit_learn(n, dimension, normalisat
     size = np.abs(expected).max()
     np.testing.assert_allclose(found * signs, expected, atol=2e-5 * size)
     assert preparation.variance == pytest.approx(model.explained_variance_ratio_.sum(), rel=1e-5)
+
+
+@SHAPES
+def test_the_way_of_many_rows_gives_the_same(monkeypatch, n, dimension):
+    features = _features(n, dimension)
+    few = fit_preparation(features, "l2", "pca:6").arrays["projection"]
+    monkeypatch.setattr(spectrum, "MANY", 0)
+    many = fit_preparation(features, "l2", "pca:6").arrays["projection"]
+    np.testing.assert_allclose(many, few, rtol=0, atol=1e-6)
 
 
 def test_components_have_the_signs_of_scikit_learn():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -10,13 +11,14 @@ from sklearn.datasets import load_digits, make_classification
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import RidgeClassifier
 
-from offshelf.heads import lda, ridge, spectrum
+from offshelf.heads import shifted
+from offshelf.heads.centred import Centred
 from offshelf.heads.fit import decision, fit_head
 from offshelf.heads.lda import Scatter
 from offshelf.heads.save import pack_head, unpack_head
-from offshelf.heads.scaling import scale_rows, scaled_block
+from offshelf.heads.scaling import BLOCK_VALUES, WIDE_VALUES, scale_rows, scaled_block
 from offshelf.heads.search import GRID
-from offshelf.heads.spectrum import ByColumns, ByRows
+from offshelf.heads.shifted import ByColumns, ByRows
 
 SHAPES = pytest.mark.parametrize(("n", "dimension"), [(70, 12), (40, 60)], ids=["long", "wide"])
 CLASSES = pytest.mark.parametrize("k", [2, 4])
@@ -67,18 +69,6 @@ def test_ridge_is_ridge_classifier_and_leaves_out_exactly(n, dimension, k, c, no
 
 
 @SHAPES
-@pytest.mark.parametrize("kind", ["ridge", "lda"])
-def test_the_way_of_many_rows_gives_the_same(monkeypatch, n, dimension, kind):
-    features, targets, classes = _generated(4, n, dimension)
-    few = fit_head(kind, features, targets, classes, c="auto")
-    monkeypatch.setattr(spectrum, "MANY", 0)
-    many = fit_head(kind, features, targets, classes, c="auto")
-    assert many.parameters == few.parameters
-    for name, array in few.arrays.items():
-        np.testing.assert_allclose(many.arrays[name], array, rtol=0, atol=1e-6)
-
-
-@SHAPES
 @CLASSES
 @C
 @pytest.mark.parametrize("normalisation", ["l2", "none"])
@@ -126,7 +116,7 @@ def test_lda_leaves_out_exactly_but_for_the_scale_of_the_target(n, dimension, k,
         counts = np.bincount(targets[kept], minlength=k)
         scores = np.log(counts) - squares * (n - 1) / (2 * (1 - shrinkage))
         wrong += scores.argmax() != targets[row]
-    assert scatter.left_out_error(shrinkage) == wrong / n
+    assert scatter.left_out_errors([shrinkage]) == [wrong / n]
     model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage)
     assert abs(_wrong_without(model, rows, targets) - wrong / n) <= 2 / n
 
@@ -171,18 +161,75 @@ def test_classes_without_spread_and_with_one_row_are_no_trouble(kind, dimension)
     assert lonely.parameters["left_out_error"] == 0.25
 
 
-def test_both_decompositions_see_the_same(monkeypatch):
+@pytest.mark.parametrize("weights", [None, np.linspace(0.5, 2.0, 40)], ids=["alike", "weighted"])
+@pytest.mark.parametrize("groups", [np.zeros(40, dtype=np.int64), np.arange(40) % 3])
+def test_both_decompositions_see_the_same(weights, groups):
+    features, _, _ = _generated(3, 40, 40)
+    centred = Centred(scale_rows(features, "l2"), groups, weights)
+    first, second = ByRows(centred), ByColumns(centred)
+    assert first.total == pytest.approx(second.total, rel=1e-12)
+    draw = np.random.default_rng(0)
+    targets = centred.centre(draw.standard_normal((40, 2)))
+    vectors, ts = centred.means - features.mean(axis=0), [0.003, 2.0]
+    for t in ts:
+        for ask, what in (("weights", targets), ("solve", vectors)):
+            one, other = (getattr(each, ask)(what, t) for each in (first, second))
+            np.testing.assert_allclose(one, other, atol=1e-9 * np.abs(other).max())
+    np.testing.assert_allclose(first.products(vectors, ts), second.products(vectors, ts), rtol=1e-9)
+    for ask, what in (("residuals", targets), ("scores", vectors)):
+        one, other = (_whole(getattr(each, ask)(what, ts)) for each in (first, second))
+        np.testing.assert_allclose(one[0], other[0], atol=1e-9 * np.abs(other[0]).max())
+        np.testing.assert_allclose(one[1], other[1], atol=1e-11)
+
+
+def _whole(parts) -> tuple[np.ndarray, np.ndarray]:
+    places, _, values, own = zip(*sorted(parts, key=lambda part: part.place), strict=True)
+    assert set(places) == {0, 1}
+    return np.concatenate(values), np.concatenate(own)
+
+
+@pytest.mark.parametrize("kind", ["ridge", "lda"])
+def test_heads_are_the_same_by_either_decomposition(kind, monkeypatch):
     features, targets, _ = _generated(3, 40, 40)
-    rows = scale_rows(features, "l2")
-    by_rows, by_columns = ByRows(rows, targets), ByColumns(rows, targets)
-    size = len(by_rows.spread)
-    np.testing.assert_allclose(by_rows.spread, by_columns.spread[-size:], rtol=1e-9)
-    np.testing.assert_allclose(by_rows.means, by_columns.means, atol=1e-12)
-    for module, kind in ((ridge, "ridge"), (lda, "lda")):
-        heads = []
-        for decomposition in (ByRows, ByColumns):
-            monkeypatch.setattr(module, "decompose", decomposition)
-            heads.append(fit_head(kind, features, targets, ["a", "b", "c"], c=3.0))
-        first, second = (decision(head, features) for head in heads)
-        np.testing.assert_allclose(first, second, atol=1e-4)
-        assert heads[0].parameters == heads[1].parameters
+    heads = []
+    for decomposition in (ByRows, ByColumns):
+        monkeypatch.setattr(shifted, "ByRows", decomposition)
+        heads.append(fit_head(kind, features, targets, ["a", "b", "c"], c=3.0))
+    first, second = (decision(head, features) for head in heads)
+    np.testing.assert_allclose(first, second, atol=1e-4)
+    assert heads[0].parameters == heads[1].parameters
+
+
+@pytest.mark.parametrize("c", [1e4, 1e7])
+def test_ridge_leaves_out_exactly_where_little_is_left_of_a_row(c):
+    """At a large C nearly all of a row's own target is fitted, and 1 less that is small."""
+    draw = np.random.default_rng(1)
+    features, targets = draw.standard_normal((30, 90)), np.arange(30) % 3
+    rows, signs = scale_rows(features, "none"), np.where(targets[:, None] == np.arange(3), 1.0, -1)
+    decomposed = ByRows(Centred(rows, np.zeros(30, dtype=np.int64)))
+    centred = decomposed.centred.centre(signs)
+    ((_, _, residuals, own),) = decomposed.residuals(centred, [1 / (2 * c)])
+    left_out = signs - residuals / own[:, None]
+    for row in range(30):
+        kept = np.arange(30) != row
+        inner, outer = features[kept], signs[kept]
+        z, y = inner - inner.mean(axis=0), outer - outer.mean(axis=0)
+        dual = np.linalg.solve(z @ z.T + np.eye(29) / (2 * c), y)
+        expected = outer.mean(axis=0) + (features[row] - inner.mean(axis=0)) @ z.T @ dual
+        np.testing.assert_allclose(left_out[row], expected, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", ["ridge", "lda"])
+def test_one_matrix_of_inner_products_is_all_that_is_kept(kind):
+    n = 2200
+    features = np.random.default_rng(0).standard_normal((n, 2300)).astype(np.float32)
+    targets, names = np.arange(n) % 3, ["a", "b", "c"]
+    fit_head(kind, features[:9], targets[:9], names)
+    tracemalloc.start()
+    try:
+        fit_head(kind, features, targets, names, c="auto")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # Blocks of rows and columns do not grow with n.
+    assert peak < 8 * n**2 + 8 * (WIDE_VALUES + 4 * BLOCK_VALUES)

@@ -208,6 +208,7 @@ def inner_products(
     for block in rows.columns(dtype):
         # In Fortran's order the lower triangle; n x n is updated in place.
         update(1.0, block.T, beta=1.0, c=total, trans=1, lower=1, overwrite_c=1)
+        del block  # before the next is made
     _mirror(total)
     return total.T
 

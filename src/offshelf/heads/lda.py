@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.heads.balance import row_weights
+from offshelf.heads.centred import Array
 from offshelf.heads.head import Learned, Options
 from offshelf.heads.linear import LinearHead, halved, linear_arrays
-from offshelf.heads.scaling import ScaledRows, blocks
+from offshelf.heads.scaling import ScaledRows
 from offshelf.heads.search import GRID
-from offshelf.heads.spectrum import Array, Spectrum, decompose
+from offshelf.heads.shifted import Shifted, decompose_shifted
 
 
 class Lda(LinearHead):
@@ -37,7 +39,7 @@ class Lda(LinearHead):
         weights = row_weights(targets, n_classes, options.class_weight)
         scatter = Scatter.of(rows, targets, weights)
         cs = GRID if options.c == "auto" else (options.c,)
-        errors = [scatter.left_out_error(1 / (1 + c)) for c in cs]
+        errors = scatter.left_out_errors([1 / (1 + c) for c in cs])
         c = cs[int(np.argmin(errors))]
         weight, bias = scatter.solve(1 / (1 + c))
         weight, bias = halved(weight, bias)
@@ -56,19 +58,15 @@ class Scatter:
     """The rows' spread around the means of their classes.
 
     Attributes:
-        spectrum: of the rows, centred by class.
+        shifted: of the rows, centred by class.
         targets: N class indices.
         mean: D, of all rows.
-        inside: K x r, the class means around *mean*, along the directions of the spread.
-        products: K x K, inner products of the class means around *mean*.
         weights: N, of the rows; of mean 1.
     """
 
-    spectrum: Spectrum
+    shifted: Shifted
     targets: NDArray[np.int64]
     mean: Array
-    inside: Array
-    products: Array
     weights: Array
 
     @classmethod
@@ -76,12 +74,15 @@ class Scatter:
         cls, rows: ScaledRows, targets: NDArray[np.int64], weights: Array | None = None
     ) -> Scatter:
         """Decompose *rows* N x D within their classes."""
-        spectrum = decompose(rows, targets, weights)
-        weights = np.ones(len(targets)) if weights is None else weights
-        mean = np.bincount(targets) / len(targets) @ spectrum.means
-        means = spectrum.means - mean
-        inside = spectrum.along(means)
-        return cls(spectrum, targets, mean, inside, means @ means.T, weights)
+        shifted = decompose_shifted(rows, targets, weights)
+        mean = np.bincount(targets) / len(targets) @ shifted.centred.means
+        return cls(shifted, targets, mean, np.ones(len(targets)) if weights is None else weights)
+
+    @property
+    def means(self) -> Array:
+        """The means of the classes around that of all rows, K x D."""
+        means: Array = self.shifted.centred.means - self.mean
+        return means
 
     @property
     def counts(self) -> NDArray[np.intp]:
@@ -90,52 +91,61 @@ class Scatter:
 
     def ridge(self, shrinkage: float) -> float:
         """Return t, such that the shrunk covariance is (1 - s) / n times scatter + t * I."""
-        total = float(self.spectrum.spread.sum())
-        dimension = self.spectrum.means.shape[1]
+        total = self.shifted.total
         # Without any spread within classes all directions count the same.
-        return shrinkage / (1 - shrinkage) * (total / dimension if total > 0 else 1.0)
+        return shrinkage / (1 - shrinkage) * (total / len(self.mean) if total > 0 else 1.0)
 
     def solve(self, shrinkage: float) -> tuple[Array, Array]:
         """Return weights K x D and biases K."""
-        t, n = self.ridge(shrinkage), len(self.targets)
-        means = self.spectrum.means - self.mean
-        within = self.spectrum.combine(self.inside * _correction(self.spectrum, t))
-        weight = n / (1 - shrinkage) * (within + means / t)
+        n, means = len(self.targets), self.means
+        weight = n / (1 - shrinkage) * self.shifted.solve(means, self.ridge(shrinkage))
         priors = np.bincount(self.targets, self.weights) / n
         bias = np.log(priors) - np.einsum("kd,kd->k", weight, means) / 2
         return weight, bias - weight @ self.mean
 
-    def left_out_error(self, shrinkage: float) -> float:
-        """Return the share of rows that are labelled wrongly when they are left out.
+    def left_out_errors(self, shrinkages: Sequence[float]) -> list[float]:
+        """Return the shares of rows that are labelled wrongly when they are left out.
 
         Leaving out a row moves its class's mean and takes one term from the scatter, which
         the formula of Sherman and Morrison follows exactly; only t is kept as it is.
         """
-        t = self.ridge(shrinkage)
-        parts = blocks(len(self.targets), len(self.spectrum.spread) + 1)
-        wrong = sum(self._wrong(part, shrinkage, t) for part in parts)
-        return wrong / len(self.targets)
+        ts, means = [self.ridge(shrinkage) for shrinkage in shrinkages], self.means
+        between = self.shifted.products(means, ts)
+        wrong = np.zeros(len(ts), dtype=np.int64)
+        for place, rows, across, own in self.shifted.scores(means, ts):
+            squares = self._squares(rows, across, own, between[place])
+            wrong[place] += self._wrong(rows, squares, shrinkages[place])
+        return [int(count) / len(self.targets) for count in wrong]
 
-    def _wrong(self, part: slice, shrinkage: float, t: float) -> int:
-        own, n = self.targets[part], len(self.targets)
-        each, weights = np.arange(len(own)), self.weights[part]
-        coordinates = self.spectrum.coordinates(part) / np.sqrt(weights)[:, None]
-        weighted = coordinates / (self.spectrum.spread + t)
-        between = self.products / t + self.inside * _correction(self.spectrum, t) @ self.inside.T
+    def _squares(self, rows: slice, across: Array, left: Array, between: Array) -> Array:
+        """Return squared distances of rows to the means, n x K, each row left out of all.
+
+        Args:
+            rows: n of them.
+            across: n x K, products with the means by the inverse of the scatter.
+            left: n, what a regression leaves of the rows.
+            between: K x K, products of the means by the inverse.
+        """
+        own, weights = self.targets[rows], self.weights[rows]
+        each, count = np.arange(len(own)), self.counts[own]
         # Squared lengths by the inverse: of rows around their mean, and to the other means.
-        length = np.einsum("ir,ir->i", coordinates, weighted)
-        across = weighted @ self.inside.T
+        length = (1 - 1 / count - left) / weights
+        across = across / np.sqrt(weights)[:, None]
         across = length[:, None] + across[each, own][:, None] - across
         apart = between.diagonal()[own][:, None] + between.diagonal() - 2 * between[own]
-        squares = 2 * across - length[:, None] + apart
-        count = self.counts[own]
+        squares: Array = 2 * across - length[:, None] + apart
         grown = count / np.maximum(count - 1, 1)
-        kept = 1 - weights * grown * length
+        kept = np.where(count > 1, grown * left, 1.0)
         squares += (weights * grown / kept)[:, None] * across**2
         squares[each, own] = grown**2 * length / kept
+        return squares
+
+    def _wrong(self, rows: slice, squares: Array, shrinkage: float) -> int:
+        own, n = self.targets[rows], len(self.targets)
         scores = self._left_priors(own) - squares * (n - 1) / (2 * (1 - shrinkage))
         # The only row of a class cannot be known without it.
-        scores[count == 1, own[count == 1]] = -np.inf
+        alone = self.counts[own] == 1
+        scores[alone, own[alone]] = -np.inf
         return int(np.count_nonzero(scores.argmax(axis=1) != own))
 
     def _left_priors(self, own: NDArray[np.int64]) -> Array:
@@ -144,8 +154,3 @@ class Scatter:
         # Classes that were balanced have equal priors, however many rows are left.
         logs: Array = np.log(left) * (np.ptp(self.weights) == 0)
         return logs
-
-
-def _correction(spectrum: Spectrum, t: float) -> Array:
-    """Return ``1 / (spread + t) - 1 / t`` without cancellation."""
-    return -spectrum.spread / (t * (spectrum.spread + t))

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.heads.balance import row_weights
+from offshelf.heads.centred import Array
 from offshelf.heads.folds import stratified_folds
 from offshelf.heads.head import Learned, Options
 from offshelf.heads.linear import LinearHead, linear_arrays
 from offshelf.heads.scaling import ScaledRows
 from offshelf.heads.search import FOLDS, GRID
-from offshelf.heads.spectrum import Array, decompose
+from offshelf.heads.spectrum import decompose
 from offshelf.heads.workers import share_out
 
 MAX_STEPS = 2000
@@ -42,7 +43,7 @@ class Logistic(LinearHead):
     ) -> Learned:
         """Learn ``weight`` K x D and ``bias`` K."""
         n, dimension = rows.shape
-        spectrum = decompose(rows, np.zeros(n, dtype=np.int64)) if n <= dimension else None
+        spectrum = decompose(rows) if n <= dimension else None
         inner = spectrum.coordinates(slice(None)) if spectrum else rows.take(slice(None))
         weights = row_weights(targets, n_classes, options.class_weight)
         losses = Losses(inner, targets, n_classes, np.ones(n) if weights is None else weights)
@@ -54,7 +55,7 @@ class Logistic(LinearHead):
         weight, bias = solution.point[:, :-1], solution.point[:, -1]
         if spectrum:
             weight = spectrum.combine(np.ascontiguousarray(weight))
-            bias = bias - weight @ spectrum.means[0]
+            bias = bias - weight @ spectrum.mean
         if n_classes == 2:
             weight, bias = weight / 2, bias / 2
         note = f"logistic: not converged at C={c:g}; scores are approximate, a smaller C converges"

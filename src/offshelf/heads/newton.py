@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from offshelf.heads.gram import Gram
 from offshelf.heads.positive import Diagonal, Matrix
 from offshelf.heads.systems import solve_systems
-from offshelf.heads.workers import share_out
+from offshelf.heads.workers import evenly, share_out
 
 MAX_ROUNDS = 60
 # Whole steps settle in a few rounds; later ones may not go uphill, so that all come to an end.
@@ -38,12 +38,18 @@ class Point:
     scores: Matrix
 
     def of(self, problems: Any) -> Point:
-        """Return the part of some *problems*."""
+        """Return the part of some *problems*; of a slice, in the same memory."""
         return Point(self.coefficients[problems], self.scores[problems])
 
-    def repeated(self, times: int) -> Point:
-        """Return the same point for *times* as many problems."""
-        return Point(np.tile(self.coefficients, (times, 1)), np.tile(self.scores, (times, 1)))
+    def copy(self) -> Point:
+        """Return the same point in memory of its own."""
+        return Point(self.coefficients.copy(), self.scores.copy())
+
+    def move(self, way: Point, times: int) -> None:
+        """Add *times* a point of R problems, in place, to every R of these problems."""
+        for mine, each in ((self.coefficients, way.coefficients), (self.scores, way.scores)):
+            runs = mine.reshape(-1, *each.shape)
+            runs += times * each
 
     def __add__(self, other: Point) -> Point:
         return Point(self.coefficients + other.coefficients, self.scores + other.scores)
@@ -80,8 +86,8 @@ class Problems:
         """What C adds to the diagonal of the active rows' system."""
         return 1 / (2 * self.c * self.costs)
 
-    def of(self, chosen: NDArray[np.intp]) -> Problems:
-        """Return some of the problems."""
+    def of(self, chosen: Any) -> Problems:
+        """Return some of the problems; of a slice, in the same memory."""
         offset = self.offset if isinstance(self.offset, float) else self.offset[chosen]
         costs = self.costs if isinstance(self.costs, float) else self.costs[chosen]
         return Problems(self.gram, self.targets[chosen], self.c, offset, costs)
@@ -130,7 +136,7 @@ def minimise(problems: Problems, point: Point, tolerance: float) -> tuple[Point,
 
     Args:
         problems: P problems; the type of their targets is the type of the work.
-        point: where to start.
+        point: where to start; the minimum is written over it.
         tolerance: how much a row may be on the wrong side of its margin at the end. Scores
             are within a small multiple of it.
 
@@ -141,20 +147,20 @@ def minimise(problems: Problems, point: Point, tolerance: float) -> tuple[Point,
     array([[ 0.667, -0.667]])
     """
     found = np.empty(len(problems.targets), dtype=bool)
-    result = start(problems.targets)
 
     def work(chosen: NDArray[np.intp]) -> None:
-        part, found[chosen] = _minimise(problems.of(chosen), point.of(chosen), tolerance)
-        result.coefficients[chosen], result.scores[chosen] = part.coefficients, part.scores
+        some = evenly(chosen)
+        found[some] = _minimise(problems.of(some), point.of(some), tolerance)
 
     share_out(work, *problems.targets.shape)
-    return result, bool(found.all())
+    return point, bool(found.all())
 
 
-def _minimise(problems: Problems, point: Point, tolerance: float) -> tuple[Point, Mask]:
-    """Work on *point*, a copy, until every problem is settled."""
-    live = np.arange(len(problems.targets))
-    found = np.zeros(len(live), dtype=bool)
+def _minimise(problems: Problems, point: Point, tolerance: float) -> Mask:
+    """Work on *point* until every problem is settled; return which were found."""
+    # Problems are slices as long as all are at work, so that nothing is copied.
+    live: Any = slice(None)
+    found = np.zeros(len(problems.targets), dtype=bool)
     for turn in range(MAX_ROUNDS):
         part, old = problems.of(live), point.of(live)
         active = part.active(old.scores, 0.0 if turn else min(_FIRST_MARGIN, 2 * tolerance))
@@ -166,19 +172,23 @@ def _minimise(problems: Problems, point: Point, tolerance: float) -> tuple[Point
             new, moves = _downhill(part, old, new, settled)
             settled |= ~moves
         point.coefficients[live], point.scores[live] = new.coefficients, new.scores
-        live = live[~settled]
-        if not len(live):
+        if settled.all():
             break
-    return point, found
+        if settled.any():
+            live = np.arange(len(found))[live][~settled]
+    return found
 
 
 def _piece(problems: Problems, active: Mask, old: Point, nearness: float) -> Point:
     """Return the minimum that each problem had if exactly its *active* rows had a loss."""
-    wanted = problems.targets - problems.offset
+    nothing = isinstance(problems.offset, float) and not problems.offset
+    wanted = problems.targets if nothing else problems.targets - problems.offset
     coefficients = solve_systems(
         problems.gram, active, wanted, problems.ridge, old.coefficients, nearness
     )
-    return Point(coefficients, problems.gram.times(coefficients) + problems.offset)
+    scores = problems.gram.times(coefficients)
+    scores += problems.offset
+    return Point(coefficients, scores)
 
 
 def _downhill(problems: Problems, old: Point, new: Point, settled: Mask) -> tuple[Point, Mask]:

@@ -116,10 +116,10 @@ def _components(rows: ScaledRows, size: int, seed: int) -> tuple[Array, Array, A
     if least > _RANDOMISED_SIZE and size * _RANDOMISED_SHARE <= least:
         centre, directions, spread, total = _randomised(rows, size, seed)
     else:
-        spectrum = decompose(rows, np.zeros(rows.shape[0], dtype=np.int64))
+        spectrum = decompose(rows)
         order = np.argsort(-spectrum.spread, kind="stable")[:size]
         directions = spectrum.combine(np.eye(len(spectrum.spread))[order])
-        centre, spread = spectrum.means[0], spectrum.spread[order]
+        centre, spread = spectrum.mean, spectrum.spread[order]
         total = float(spectrum.spread.sum())
     # What rounding leaves of rows that lie in fewer directions is none.
     kept = spread > np.finfo(np.float64).eps * rows.shape[0] * rows.radius**2

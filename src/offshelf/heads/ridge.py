@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.heads.balance import row_weights
+from offshelf.heads.centred import Array
 from offshelf.heads.head import Learned, Options
 from offshelf.heads.linear import LinearHead, linear_arrays
-from offshelf.heads.scaling import ScaledRows, blocks
+from offshelf.heads.scaling import ScaledRows
 from offshelf.heads.search import GRID, labels
-from offshelf.heads.spectrum import Array, Spectrum, decompose
+from offshelf.heads.shifted import Shifted, decompose_shifted
 
 
 class Ridge(LinearHead):
@@ -32,12 +33,13 @@ class Ridge(LinearHead):
         classes = np.arange(n_classes) if n_classes > 2 else np.array([1])
         signs = np.where(targets[:, None] == classes, 1.0, -1.0)
         weights = row_weights(targets, n_classes, options.class_weight)
-        spectrum = decompose(rows, np.zeros(len(targets), dtype=np.int64), weights)
+        shifted = decompose_shifted(rows, np.zeros(len(targets), dtype=np.int64), weights)
         cs = GRID if options.c == "auto" else (options.c,)
-        errors = left_out_errors(spectrum, signs, targets, cs, weights)
+        errors = left_out_errors(shifted, signs, targets, cs, weights)
         c = cs[int(np.argmin(errors))]
-        weight, bias = _solve(spectrum, signs, c, weights)
-        parameters: dict[str, Any] = {"C": c, "alpha": 1 / (2 * c)}
+        weight = shifted.weights(shifted.centred.centre(signs), _shift(c))
+        bias = np.average(signs, axis=0, weights=weights) - weight @ shifted.centred.means[0]
+        parameters: dict[str, Any] = {"C": c, "alpha": _shift(c)}
         parameters["left_out_error"] = min(errors)
         if options.c == "auto":
             parameters |= {"C_grid": list(cs), "left_out_errors": errors}
@@ -45,7 +47,7 @@ class Ridge(LinearHead):
 
 
 def left_out_errors(
-    spectrum: Spectrum,
+    shifted: Shifted,
     signs: Array,
     targets: NDArray[np.int64],
     cs: tuple[float, ...],
@@ -54,44 +56,19 @@ def left_out_errors(
     """Return for each C the share of rows that are labelled wrongly when they are left out.
 
     Args:
-        spectrum: of the rows around their one mean.
+        shifted: of the rows around their one mean.
         signs: N x P, 1 and -1; one column for two classes.
         targets: N class indices.
         cs: values of C.
-        weights: N, those that the spectrum was made with.
+        weights: N, those that the rows were decomposed with.
     """
-    weights = np.ones(len(targets)) if weights is None else weights
-    roots = np.sqrt(weights)[:, None]
-    weighted, middle = _projected(spectrum, signs * roots), _mean(signs, weights)
-    wrong = np.zeros(len(cs), dtype=np.int64)
-    for part in blocks(len(targets), len(spectrum.spread)):
-        coordinates = spectrum.coordinates(part)
-        for place, c in enumerate(cs):
-            shrink = 1 / (spectrum.spread + 1 / (2 * c))
-            fitted = middle + coordinates @ (shrink[:, None] * weighted) / roots[part]
-            leverage = weights[part] / weights.sum() + np.square(coordinates) @ shrink
-            scores = signs[part] - (signs[part] - fitted) / (1 - leverage)[:, None]
-            wrong[place] += np.count_nonzero(labels(scores) != targets[part])
+    roots = np.ones(len(targets)) if weights is None else np.sqrt(weights)
+    centred, wrong = shifted.centred.centre(signs), np.zeros(len(cs), dtype=np.int64)
+    for place, rows, residuals, own in shifted.residuals(centred, [_shift(c) for c in cs]):
+        scores = signs[rows] - residuals / (own * roots[rows])[:, None]
+        wrong[place] += np.count_nonzero(labels(scores) != targets[rows])
     return [int(count) / len(targets) for count in wrong]
 
 
-def _projected(spectrum: Spectrum, signs: Array) -> Array:
-    """Return ``coordinates.T @ signs``; the mean of the signs drops out."""
-    parts = blocks(len(signs), len(spectrum.spread))
-    zero = np.zeros((len(spectrum.spread), signs.shape[1]))
-    return sum((spectrum.coordinates(part).T @ signs[part] for part in parts), start=zero)
-
-
-def _solve(
-    spectrum: Spectrum, signs: Array, c: float, weights: Array | None = None
-) -> tuple[Array, Array]:
-    weights = np.ones(len(signs)) if weights is None else weights
-    shrink = 1 / (spectrum.spread + 1 / (2 * c))
-    projected = _projected(spectrum, signs * np.sqrt(weights)[:, None])
-    weight = spectrum.combine((shrink[:, None] * projected).T)
-    return weight, _mean(signs, weights) - weight @ spectrum.means[0]
-
-
-def _mean(signs: Array, weights: Array) -> Array:
-    mean: Array = weights @ signs / weights.sum()
-    return mean
+def _shift(c: float) -> float:
+    return 1 / (2 * c)

@@ -19,7 +19,7 @@ Made = TypeVar("Made")
 
 BLOCK_VALUES = 2**18
 # Some columns of all rows at once: wide where n x n is updated with each, else small.
-WIDE_VALUES, WIDE_COLUMNS = 2**21, 1024
+WIDE_VALUES, WIDE_COLUMNS = 2**21, 256
 PART_VALUES, PART_COLUMNS = 2**19, 64
 # Factors and norms between this and its inverse leave float32 room for squares and sums.
 _TINY = 1e-12

@@ -53,19 +53,20 @@ def search(training: Training, cs: Sequence[float], folds: int, seed: int) -> Se
     within = (trains[:, None] * signs).reshape(-1, len(fold))
     costs = training.costs()
     inner = costs if isinstance(costs, float) else np.tile(costs, (folds, 1))
-    point, shift = start(signs), start(within)
+    point, held = start(signs), start(within)
     solutions, accuracies = [], []
     cs = tuple(sorted(set(cs)))
     for c in cs:
-        point, _ = minimise(Problems(training.gram, signs, c, costs=costs), point, COARSE)
-        # A fold differs from all rows much as it did at the C before.
-        near = point.repeated(folds)
-        parts = Problems(training.gram, within, c, costs=inner)
-        held, _ = minimise(parts, near + shift, ROUGH)
-        shift = held - near
+        everything = Problems(training.gram, signs, c, costs=costs)
+        point, _ = minimise(everything, point.copy(), COARSE)
+        # A fold differs from all rows much as it did at the C before: held is that difference
+        # between the turns, as problems of many rows are too large to have both.
+        held.move(point, 1)
+        minimise(Problems(training.gram, within, c, costs=inner), held, ROUGH)
         guesses = labels(held.scores.reshape(folds, *signs.shape))[fold, np.arange(len(fold))]
         accuracies.append(_shares(guesses == training.targets, fold, folds))
         solutions.append(point)
+        held.move(point, -1)
     return Search(cs, np.array(accuracies), tuple(solutions))
 
 

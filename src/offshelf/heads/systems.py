@@ -47,8 +47,10 @@ def solve_systems(
     longer = max(1.0, math.log(max(tolerance, 1e-16)) / math.log(_USUAL))
     large = np.flatnonzero(active.sum(axis=1) > gram.direct_size * longer ** (1 / 3))
     if len(large):
-        solution[large], done = _together(
-            gram, active[large], wanted[large], _of(ridge, large), start[large], tolerance
+        # All of them as a slice, so that nothing is copied.
+        some: Any = slice(None) if len(large) == len(active) else large
+        solution[some], done = _together(
+            gram, active[some], wanted[some], _of(ridge, some), start[some], tolerance
         )
         large = large[done]
     rest = np.setdiff1d(np.arange(len(active)), large)
@@ -83,7 +85,9 @@ def _together(
     kind = start.dtype
     diagonal = np.asarray(ridge, dtype=kind)
     solution = start * active
-    left = (wanted - gram.times(solution) - diagonal * solution) * active
+    left = wanted - gram.times(solution)
+    left -= diagonal * solution
+    left *= active
     way = left.copy()
     size = _square(left)
     enough = tolerance**2 * active.sum(axis=1)
@@ -91,7 +95,9 @@ def _together(
         going = size > enough
         if not going.any():
             break
-        image = gram.times(way) * active + diagonal * way
+        image = gram.times(way)
+        image *= active
+        image += diagonal * way
         length = np.where(going, size / _positive(np.einsum("ij,ij->i", way, image)), 0)
         solution += length[:, None].astype(kind) * way
         left -= length[:, None].astype(kind) * image

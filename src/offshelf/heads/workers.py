@@ -31,7 +31,8 @@ def share_out(work: Callable[[NDArray[np.intp]], Result], count: int, values: in
     other calls wait for this one to end.
 
     Args:
-        work: takes the numbers of some of the problems; it may not share out again.
+        work: takes the numbers of some of the problems, evenly spaced; it may not share out
+            again.
         count: number of problems.
         values: size of one problem; small ones are done in one part.
 
@@ -45,6 +46,16 @@ def share_out(work: Callable[[NDArray[np.intp]], Result], count: int, values: in
             return [work(np.arange(count))]
         with ThreadPoolExecutor(parts) as pool:
             return list(pool.map(work, [np.arange(first, count, parts) for first in range(parts)]))
+
+
+def evenly(numbers: NDArray[np.intp]) -> slice:
+    """Return the slice that *numbers*, at least one and evenly spaced, are.
+
+    >>> evenly(np.array([1, 3, 5]))
+    slice(1, 6, 2)
+    """
+    step = int(numbers[1] - numbers[0]) if len(numbers) > 1 else 1
+    return slice(int(numbers[0]), int(numbers[-1]) + 1, step)
 
 
 @lru_cache(maxsize=1)

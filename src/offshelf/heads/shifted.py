@@ -1,0 +1,183 @@
+"""Regression and distances with any t > 0 on the diagonal of centred rows' scatter.
+
+With Z the centred rows, N x D, and S = Z.T Z their scatter, ``inverse(S + t I)`` is what ridge
+regression and shrunk discriminants need, for each t from the same decomposition: of S, or of
+the inner products Z Z.T where rows are the fewer. There ``inverse(S + t I) Z.T`` is
+``Z.T inverse(Z Z.T + t I)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offshelf.heads.centred import Array, Centred
+from offshelf.heads.scaling import ScaledRows, SharedRows, blocks
+from offshelf.heads.tridiagonal import Factor, Tridiagonal
+
+
+class Part(NamedTuple):
+    """What is known of some rows at one of several values of t.
+
+    Attributes:
+        place: which t.
+        rows: which rows.
+        values: n x K, for each row and target, or vector, what was asked for.
+        own: n, what a regression leaves of a row's own target: 1 less the leverage of the row
+            and less its part in the mean. Above 0, and at most 1.
+    """
+
+    place: int
+    rows: slice
+    values: Array
+    own: Array
+
+
+class Shifted(Protocol):
+    """What the decomposition of centred rows can answer for any t.
+
+    Attributes:
+        centred: the rows.
+        total: sum of the squares of the centred rows.
+    """
+
+    centred: Centred
+    total: float
+
+    def weights(self, targets: Array, t: float) -> Array:
+        """Return ``targets.T @ Z @ inverse(S + t I)``, P x D, for targets N x P."""
+
+    def residuals(self, targets: Array, ts: Sequence[float]) -> Iterator[Part]:
+        """Yield for parts of the rows, at each t, what the weights leave of targets N x P."""
+
+    def solve(self, vectors: Array, t: float) -> Array:
+        """Return ``vectors @ inverse(S + t I)``, K x D, for vectors K x D."""
+
+    def products(self, vectors: Array, ts: Sequence[float]) -> Array:
+        """Return ``vectors @ inverse(S + t I) @ vectors.T`` for each t, T x K x K."""
+
+    def scores(self, vectors: Array, ts: Sequence[float]) -> Iterator[Part]:
+        """Yield for parts of the rows, at each t, ``Z @ inverse(S + t I) @ vectors.T``."""
+
+
+def decompose_shifted(
+    rows: ScaledRows, groups: NDArray[np.int64], weights: Array | None = None
+) -> Shifted:
+    """Decompose *rows* N x D, centred by group.
+
+    Args:
+        rows: the rows; beside them N x N or D x D float64 values are kept, whichever is fewer,
+            and at no time two such matrices.
+        groups: for each row its group, 0 to G - 1, each at least once.
+        weights: N, > 0; None for 1.
+
+    >>> from offshelf.heads.scaling import scale_rows
+    >>> rows = scale_rows(np.array([[1.0, 0.0], [3.0, 0.0]]), "none")
+    >>> shifted = decompose_shifted(rows, np.array([0, 0]))
+    >>> shifted.total, shifted.weights(np.array([[-1.0], [1.0]]), 2.0).round(9)
+    (2.0, array([[0.5, 0. ]]))
+    """
+
+    def make() -> Shifted:
+        n, dimension = rows.shape
+        return (ByRows if n <= dimension else ByColumns)(Centred(rows, groups, weights))
+
+    if isinstance(rows, SharedRows):
+        key = ("shifted", groups.tobytes(), b"" if weights is None else weights.tobytes())
+        return rows.once(key, make)
+    return make()
+
+
+class ByRows:
+    """By the inner products, for no more rows than dimensions."""
+
+    def __init__(self, centred: Centred) -> None:
+        self.centred = centred
+        products = centred.products()
+        # Rows have nothing along the means that were taken from them. With something there,
+        # what a small t leaves of a row is no difference of large numbers.
+        self._along_means = centred.fill(products)
+        self._inverse = Tridiagonal(products)
+        self.total = self._inverse.trace - self._along_means * len(centred.means)
+
+    def weights(self, targets: Array, t: float) -> Array:
+        """Return ``targets.T @ Z @ inverse(S + t I)``."""
+        return self.centred.combine(self._inverse.solve(self._inverse.shifted(t), targets).T)
+
+    def residuals(self, targets: Array, ts: Sequence[float]) -> Iterator[Part]:
+        """Yield what the weights leave of *targets*."""
+        factors = [self._inverse.shifted(t) for t in ts]
+        for part in self._solved(targets, factors):
+            yield part._replace(values=factors[part.place].shift * part.values)
+
+    def solve(self, vectors: Array, t: float) -> Array:
+        """Return ``vectors @ inverse(S + t I)``."""
+        factor = self._inverse.shifted(t)
+        inner = self._inverse.solve(factor, self.centred.scores(vectors).T)
+        return (vectors - self.centred.combine(inner.T)) / factor.shift
+
+    def products(self, vectors: Array, ts: Sequence[float]) -> Array:
+        """Return ``vectors @ inverse(S + t I) @ vectors.T``."""
+        scores, whole = self.centred.scores(vectors), vectors @ vectors.T
+        factors = [self._inverse.shifted(t) for t in ts]
+        parts = [(scores @ self._inverse.solve(each, scores.T), each.shift) for each in factors]
+        return np.array([(whole - inside) / shift for inside, shift in parts])
+
+    def scores(self, vectors: Array, ts: Sequence[float]) -> Iterator[Part]:
+        """Yield ``Z @ inverse(S + t I) @ vectors.T``."""
+        factors = [self._inverse.shifted(t) for t in ts]
+        return self._solved(self.centred.scores(vectors).T, factors)
+
+    def _solved(self, targets: Array, factors: list[Factor]) -> Iterator[Part]:
+        shifts = np.array([factor.shift for factor in factors])[:, None]
+        means = self.centred.parts / (self._along_means + shifts)
+        own = _positive(shifts * (self._inverse.diagonals(factors) - means))
+        for place, factor in enumerate(factors):
+            solved = self._inverse.solve(factor, targets)
+            for rows in blocks(*solved.shape):
+                yield Part(place, rows, solved[rows], own[place, rows])
+
+
+class ByColumns:
+    """By the sums of products, for fewer dimensions than rows."""
+
+    def __init__(self, centred: Centred) -> None:
+        self.centred = centred
+        self._inverse = Tridiagonal(centred.sums())
+        self.total = self._inverse.trace
+
+    def weights(self, targets: Array, t: float) -> Array:
+        """Return ``targets.T @ Z @ inverse(S + t I)``."""
+        return self.solve(self.centred.combine(targets.T), t)
+
+    def residuals(self, targets: Array, ts: Sequence[float]) -> Iterator[Part]:
+        """Yield what the weights leave of *targets*."""
+        for part in self.scores(self.centred.combine(targets.T), ts):
+            yield part._replace(values=targets[part.rows] - part.values)
+
+    def solve(self, vectors: Array, t: float) -> Array:
+        """Return ``vectors @ inverse(S + t I)``."""
+        return self._inverse.solve(self._inverse.shifted(t), vectors.T).T
+
+    def products(self, vectors: Array, ts: Sequence[float]) -> Array:
+        """Return ``vectors @ inverse(S + t I) @ vectors.T``."""
+        return np.array([vectors @ self.solve(vectors, t).T for t in ts])
+
+    def scores(self, vectors: Array, ts: Sequence[float]) -> Iterator[Part]:
+        """Yield ``Z @ inverse(S + t I) @ vectors.T``."""
+        factors = [self._inverse.shifted(t) for t in ts]
+        solved = [self._inverse.solve(factor, vectors.T) for factor in factors]
+        for part in blocks(*self.centred.shape):
+            rows = self.centred.take(part)
+            own = 1 - self.centred.parts[part] - self._inverse.forms(factors, rows)
+            for place, each in enumerate(solved):
+                yield Part(place, part, rows @ each, _positive(own[place]))
+
+
+def _positive(own: Array) -> Array:
+    """Return *own*, where rounding left nothing of it the least that it can be."""
+    positive: Array = np.maximum(own, np.finfo(np.float64).eps)
+    return positive
