@@ -16,10 +16,12 @@ from sklearn.svm import LinearSVC
 from offshelf.errors import HeadError
 from offshelf.heads.fit import decision, fit_head
 from offshelf.heads.folds import stratified_folds
+from offshelf.heads.newton import Problems, minimise, start
 from offshelf.heads.path import fit_path
 from offshelf.heads.save import pack_head, unpack_head
-from offshelf.heads.scaling import scaled_block
-from offshelf.heads.search import FOLDS, GRID, Search
+from offshelf.heads.scaling import scale_rows, scaled_block
+from offshelf.heads.search import FOLDS, GRID, Search, search
+from offshelf.heads.svm import COARSE, make_training
 
 CS = (0.01, 0.1, 1.0, 10.0, 100.0)
 
@@ -86,6 +88,17 @@ def test_the_head_is_that_of_a_fit_at_the_chosen_c():
         "l2",
         (),
     )
+
+
+def test_each_c_keeps_a_solution_of_its_own():
+    features, targets, _ = _generated(3, 90, 200)
+    training = make_training(scale_rows(features, "l2"), targets, 3, 10.0)
+    found = search(training, (0.1, 1.0, 10.0), 3, seed=0)
+    signs = training.signs()
+    for c, solution in zip(found.cs, found.solutions, strict=True):
+        exact, _ = minimise(Problems(training.gram, signs, c), start(signs), 1e-4)
+        np.testing.assert_allclose(solution.scores, exact.scores, atol=COARSE)
+    assert np.abs(found.solutions[0].scores - found.solutions[2].scores).max() > 3 * COARSE
 
 
 def test_the_figures_are_of_the_folds():

@@ -12,6 +12,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import RidgeClassifier
 
 from offshelf.heads import shifted
+from offshelf.heads.balance import row_weights
 from offshelf.heads.centred import Centred
 from offshelf.heads.fit import decision, fit_head
 from offshelf.heads.lda import Scatter
@@ -100,25 +101,31 @@ def test_lda_labels_digits_as_scikit_learn_does(solver):
 @SHAPES
 @CLASSES
 @C
-def test_lda_leaves_out_exactly_but_for_the_scale_of_the_target(n, dimension, k, c):
+@pytest.mark.parametrize("balanced", [False, True])
+def test_lda_leaves_out_exactly_but_for_the_scale_of_the_target(n, dimension, k, c, balanced):
     features, targets, _ = _generated(k, n, dimension)
     rows = scaled_block(features, "l2")
     shrinkage = 1 / (1 + c)
-    scatter = Scatter.of(scale_rows(features, "l2"), targets)
+    weights = row_weights(targets, k, "balanced" if balanced else None)
+    scatter = Scatter.of(scale_rows(features, "l2"), targets, weights)
+    weights = np.ones(n) if weights is None else weights
     wrong = 0
     for row in range(n):
         kept = np.arange(n) != row
         means = np.stack([rows[kept & (targets == j)].mean(axis=0) for j in range(k)])
         centred = rows[kept] - means[targets[kept]]
-        whole = centred.T @ centred + scatter.ridge(shrinkage) * np.eye(dimension)
+        whole = (centred.T * weights[kept]) @ centred
+        whole += scatter.ridge(shrinkage) * np.eye(dimension)
         away = rows[row] - means
         squares = np.einsum("kd,dk->k", away, np.linalg.solve(whole, away.T))
         counts = np.bincount(targets[kept], minlength=k)
-        scores = np.log(counts) - squares * (n - 1) / (2 * (1 - shrinkage))
+        priors = np.zeros(k) if balanced else np.log(counts)
+        scores = priors - squares * (n - 1) / (2 * (1 - shrinkage))
         wrong += scores.argmax() != targets[row]
     assert scatter.left_out_errors([shrinkage]) == [wrong / n]
-    model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage)
-    assert abs(_wrong_without(model, rows, targets) - wrong / n) <= 2 / n
+    if not balanced:
+        model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage)
+        assert abs(_wrong_without(model, rows, targets) - wrong / n) <= 2 / n
 
 
 @pytest.mark.parametrize("kind", ["ridge", "lda"])
@@ -217,6 +224,20 @@ def test_ridge_leaves_out_exactly_where_little_is_left_of_a_row(c):
         dual = np.linalg.solve(z @ z.T + np.eye(29) / (2 * c), y)
         expected = outer.mean(axis=0) + (features[row] - inner.mean(axis=0)) @ z.T @ dual
         np.testing.assert_allclose(left_out[row], expected, atol=1e-7)
+
+
+@pytest.mark.parametrize("decomposition", [ByRows, ByColumns])
+@pytest.mark.parametrize("dimension", [5, 12])
+def test_something_is_always_left_of_a_row(decomposition, dimension):
+    """Six points of five or more dimensions are fitted as they are where t is next to nothing."""
+    draw = np.random.default_rng(3)
+    rows = scale_rows(1e3 * draw.standard_normal((6, dimension)), "none")
+    decomposed = decomposition(Centred(rows, np.zeros(6, dtype=np.int64)))
+    targets = decomposed.centred.centre(draw.standard_normal((6, 1)))
+    for t in (1e-300, 1e-9, 1e-3):
+        ((_, _, residuals, own),) = decomposed.residuals(targets, [t])
+        assert ((own > 0) & (own <= 1)).all()
+        assert np.isfinite(residuals / own[:, None]).all()
 
 
 @pytest.mark.parametrize("kind", ["ridge", "lda"])

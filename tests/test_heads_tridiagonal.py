@@ -45,6 +45,7 @@ def test_a_shift_below_rounding_is_raised_to_what_rounding_can_tell_from_nothing
     tridiagonal = Tridiagonal(matrix.copy())
     factor = tridiagonal.shifted(1e-300)
     assert 0 < factor.shift <= 1e-11 * max(scale * 100, 1e-280)
+    assert factor.shift >= np.finfo(np.float64).eps * np.linalg.norm(matrix, 2)
     vectors = matrix @ np.ones((40, 1))
     solved = tridiagonal.solve(factor, vectors)
     assert np.isfinite(solved).all()

@@ -135,7 +135,7 @@ class Scatter:
         apart = between.diagonal()[own][:, None] + between.diagonal() - 2 * between[own]
         squares: Array = 2 * across - length[:, None] + apart
         grown = count / np.maximum(count - 1, 1)
-        kept = np.where(count > 1, grown * left, 1.0)
+        kept = grown * left
         squares += (weights * grown / kept)[:, None] * across**2
         squares[each, own] = grown**2 * length / kept
         return squares
