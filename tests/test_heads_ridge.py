@@ -14,8 +14,9 @@ from sklearn.linear_model import RidgeClassifier
 from offshelf.heads import shifted
 from offshelf.heads.balance import row_weights
 from offshelf.heads.centred import Centred
-from offshelf.heads.fit import decision, fit_head
+from offshelf.heads.fit import decision, fit_head, fit_prepared
 from offshelf.heads.lda import Scatter
+from offshelf.heads.prepare import prepare
 from offshelf.heads.save import pack_head, unpack_head
 from offshelf.heads.scaling import BLOCK_VALUES, WIDE_VALUES, scale_rows, scaled_block
 from offshelf.heads.search import GRID
@@ -101,9 +102,12 @@ def test_lda_labels_digits_as_scikit_learn_does(solver):
 @SHAPES
 @CLASSES
 @C
-@pytest.mark.parametrize("balanced", [False, True])
-def test_lda_leaves_out_exactly_but_for_the_scale_of_the_target(n, dimension, k, c, balanced):
+@pytest.mark.parametrize("classes", ["uneven", "balanced", "balanced and even"])
+def test_lda_leaves_out_exactly_but_for_the_scale_of_the_target(n, dimension, k, c, classes):
     features, targets, _ = _generated(k, n, dimension)
+    balanced = classes != "uneven"
+    if classes == "balanced and even":
+        targets = np.arange(n) % k
     rows = scaled_block(features, "l2")
     shrinkage = 1 / (1 + c)
     weights = row_weights(targets, k, "balanced" if balanced else None)
@@ -115,14 +119,14 @@ def test_lda_leaves_out_exactly_but_for_the_scale_of_the_target(n, dimension, k,
         means = np.stack([rows[kept & (targets == j)].mean(axis=0) for j in range(k)])
         centred = rows[kept] - means[targets[kept]]
         whole = (centred.T * weights[kept]) @ centred
-        whole += scatter.ridge(shrinkage) * np.eye(dimension)
+        whole += scatter.ridge(c) * np.eye(dimension)
         away = rows[row] - means
         squares = np.einsum("kd,dk->k", away, np.linalg.solve(whole, away.T))
         counts = np.bincount(targets[kept], minlength=k)
         priors = np.zeros(k) if balanced else np.log(counts)
         scores = priors - squares * (n - 1) / (2 * (1 - shrinkage))
         wrong += scores.argmax() != targets[row]
-    assert scatter.left_out_errors([shrinkage]) == [wrong / n]
+    assert scatter.left_out_errors([c]) == [wrong / n]
     if not balanced:
         model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage)
         assert abs(_wrong_without(model, rows, targets) - wrong / n) <= 2 / n
@@ -238,6 +242,54 @@ def test_something_is_always_left_of_a_row(decomposition, dimension):
         ((_, _, residuals, own),) = decomposed.residuals(targets, [t])
         assert ((own > 0) & (own <= 1)).all()
         assert np.isfinite(residuals / own[:, None]).all()
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-6])
+@pytest.mark.parametrize("normalisation", ["l2", "none"])
+def test_lda_knows_classes_of_equal_rows_from_rounding(scale, normalisation):
+    """Far from 0 rounding leaves a spread around the means, of either sign."""
+    points = np.random.default_rng(0).standard_normal((30, 200)) + 100
+    features = (scale * np.repeat(points, 3, axis=0)).astype(np.float32)
+    targets, names = np.repeat(np.arange(30), 3), [str(i) for i in range(30)]
+    head = fit_head("lda", features, targets, names, normalisation=normalisation)
+    assert head.parameters["left_out_error"] == 0
+    assert np.array_equal(decision(head, features).argmax(axis=1), targets)
+
+
+@pytest.mark.parametrize("c", [1e-300, 1e-17, 1e-13, 1e-6])
+def test_lda_of_next_to_no_covariance_goes_by_the_nearest_mean(c):
+    features, targets, classes = _generated(4, 40, 60)
+    head = fit_head("lda", features, targets, classes, c=c, class_weight="balanced")
+    rows = scaled_block(features, "l2")
+    means = np.stack([rows[targets == j].mean(axis=0) for j in range(4)])
+    nearest = ((rows[:, None] - means) ** 2).sum(axis=2).argmin(axis=1)
+    assert np.array_equal(decision(head, features).argmax(axis=1), nearest)
+
+
+def test_rows_that_are_shared_are_decomposed_for_each_weighting():
+    features, targets, classes = _generated(3, 40, 60)
+    prepared = prepare(features)
+    for class_weight in (None, "balanced"):
+        for kind in ("ridge", "lda"):
+            shared = fit_prepared(kind, prepared, targets, classes, class_weight=class_weight)
+            alone = fit_head(kind, features, targets, classes, class_weight=class_weight)
+            np.testing.assert_allclose(
+                decision(shared, features), decision(alone, features), atol=1e-5
+            )
+
+
+def test_many_classes_keep_no_matrix_of_classes_and_rows():
+    features = np.random.default_rng(0).standard_normal((4000, 8))
+    groups, rows = np.arange(4000) % 1000, scale_rows(features, "none")
+    Centred(rows, groups)
+    tracemalloc.start()
+    try:
+        centred = Centred(rows, groups)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 8 * 1000 * 4000 / 10
+    np.testing.assert_allclose(centred.means[7], features[7::1000].mean(axis=0), atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["ridge", "lda"])

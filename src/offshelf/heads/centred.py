@@ -34,17 +34,24 @@ class Centred:
     def __init__(
         self, rows: ScaledRows, groups: NDArray[np.int64], weights: Array | None = None
     ) -> None:
+        from scipy.sparse import csr_array
+
         self._groups = groups
         self._roots = np.ones(len(groups)) if weights is None else np.sqrt(weights)
-        radius = rows.radius * float(self._roots.max())
-        self._rows = ScaledRows(rows.features, rows.factors * self._roots, radius)
-        own = np.arange(groups.max() + 1)[:, None] == groups
-        # A product with it from the left takes the mean of each group.
-        sums = (own * self._roots**2).sum(axis=1, keepdims=True)
-        self._averaging: Array = own * self._roots / sums
+        self._rows = ScaledRows(
+            rows.features, rows.factors * self._roots, rows.radius * float(self._roots.max())
+        )
+        self._shares = self._roots / np.bincount(groups, self._roots**2)[groups]
+        self._averaging = csr_array((self._shares, (groups, np.arange(len(groups)))))
         self.shape = rows.shape
-        self.means: Array = self._rows.combine(self._averaging)
-        self.parts: Array = self._roots**2 / sums[groups, 0]
+        self.means: Array = self._means()
+        self.parts: Array = self._roots * self._shares
+
+    @property
+    def rounding(self) -> float:
+        """A sum of squares of centred rows that rounding alone can make."""
+        eps = float(np.finfo(np.float64).eps)
+        return eps * (self.shape[0] * self._rows.radius) ** 2
 
     def take(self, rows: slice) -> Array:
         """Return some centred rows, n x D."""
@@ -54,27 +61,31 @@ class Centred:
 
     def scores(self, vectors: Array) -> Array:
         """Return ``vectors @ centred.T``, K x N, for vectors K x D."""
-        products = self._rows.scores(vectors)
-        products -= (products @ self._averaging.T)[:, self._groups] * self._roots
-        return products
+        return self._around(self._rows.scores(vectors))
 
     def combine(self, coefficients: Array) -> Array:
         """Return ``coefficients @ centred``, K x D, for coefficients K x N."""
-        own = np.arange(len(self.means))[:, None] == self._groups
-        sums = (coefficients * self._roots) @ own.T
-        return self._rows.combine(coefficients - sums @ self._averaging)
+        n, dimension = self.shape
+        if n > dimension:
+            # A copy of the coefficients would be more than the result.
+            parts = blocks(n, max(dimension, len(coefficients)))
+            zero = np.zeros((len(coefficients), dimension))
+            return sum((coefficients[:, part] @ self.take(part) for part in parts), start=zero)
+        return self._rows.combine(self._around(coefficients.copy()))
 
     def centre(self, targets: Array) -> Array:
         """Return targets N x P around their weighted means by group, times the roots."""
-        means = self._averaging @ (self._roots[:, None] * targets)
-        centred: Array = (targets - means[self._groups]) * self._roots[:, None]
+        centred: Array = targets * self._roots[:, None]
+        means = self._average(centred)
+        for part in blocks(*centred.shape):
+            centred[part] -= means[self._groups[part]] * self._roots[part, None]
         return centred
 
     def products(self) -> Array:
         """Return ``centred @ centred.T``, N x N."""
         products: Array = inner_products(self._rows, 0.0).astype(np.float64, copy=False)
-        across = self._averaging @ products
-        within = across @ self._averaging.T
+        across = self._average(products)
+        within = self._average(across.T).T
         groups, roots = self._groups, self._roots
         for part in blocks(*products.shape):
             own = roots[part][:, None]
@@ -90,8 +101,8 @@ class Centred:
         """
         size = float(products.trace()) / len(products)
         for part in blocks(*products.shape):
-            own = self._averaging[self._groups[part]]
-            products[part] += size * self._roots[part][:, None] * own
+            own = self._groups[part][:, None] == self._groups
+            products[part] += size * self._roots[part][:, None] * (own * self._shares)
         return size
 
     def sums(self) -> Array:
@@ -101,3 +112,23 @@ class Centred:
             centred = self.take(part)
             sums += centred.T @ centred
         return sums
+
+    def _average(self, values: Array) -> Array:
+        """Return the mean of each group, G x K, of values N x K that have the roots in them."""
+        return np.asarray(self._averaging @ values)
+
+    def _around(self, values: Array) -> Array:
+        """Take from *values* K x N, in place, what lies along the means."""
+        away: Array = self._average(values.T).T[:, self._groups]
+        away *= self._roots
+        values -= away
+        return values
+
+    def _means(self) -> Array:
+        means = np.zeros((int(self._groups.max()) + 1, self.shape[1]))
+        order = np.argsort(self._groups, kind="stable")
+        ends = np.cumsum(np.bincount(self._groups))
+        for group, rows in enumerate(np.split(order, ends[:-1])):
+            for part in blocks(len(rows), self.shape[1]):
+                means[group] += self._shares[rows[part]] @ self._rows.take(rows[part])
+        return means

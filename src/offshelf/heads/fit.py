@@ -86,9 +86,9 @@ def fit_prepared(
     """Train the head *kind* on rows that :func:`offshelf.heads.prepare.prepare` prepared.
 
     Several heads and values of C share the preparation, and what they compute of the rows:
-    beside them ``svm`` keeps at most N x N values, ``ridge``, ``lda`` and ``logistic`` one
-    matrix of N x N or d x d float64, the smaller. Other arguments are those of
-    :func:`fit_head`.
+    beside them ``svm`` keeps at most N x N values, ``ridge``, ``lda`` and ``logistic`` each one
+    matrix of N x N or d x d float64, the smaller, and one more where classes are balanced.
+    Other arguments are those of :func:`fit_head`.
 
     Raises:
         HeadError: as :func:`fit_head`.

@@ -17,6 +17,9 @@ from offshelf.heads.scaling import ScaledRows
 from offshelf.heads.search import GRID
 from offshelf.heads.shifted import Shifted, decompose_shifted
 
+# Below it nothing is left of the rows' own directions but rounding.
+_LEAST_C = 1e-12
+
 
 class Lda(LinearHead):
     """Normal densities of one shared covariance, shrunk towards a multiple of the identity.
@@ -39,9 +42,9 @@ class Lda(LinearHead):
         weights = row_weights(targets, n_classes, options.class_weight)
         scatter = Scatter.of(rows, targets, weights)
         cs = GRID if options.c == "auto" else (options.c,)
-        errors = scatter.left_out_errors([1 / (1 + c) for c in cs])
+        errors = scatter.left_out_errors(cs)
         c = cs[int(np.argmin(errors))]
-        weight, bias = scatter.solve(1 / (1 + c))
+        weight, bias = scatter.solve(c)
         weight, bias = halved(weight, bias)
         parameters: dict[str, Any] = {
             "C": c,
@@ -61,13 +64,13 @@ class Scatter:
         shifted: of the rows, centred by class.
         targets: N class indices.
         mean: D, of all rows.
-        weights: N, of the rows; of mean 1.
+        weights: N, of the rows, for balanced classes; None for 1.
     """
 
     shifted: Shifted
     targets: NDArray[np.int64]
     mean: Array
-    weights: Array
+    weights: Array | None = None
 
     @classmethod
     def of(
@@ -76,7 +79,7 @@ class Scatter:
         """Decompose *rows* N x D within their classes."""
         shifted = decompose_shifted(rows, targets, weights)
         mean = np.bincount(targets) / len(targets) @ shifted.centred.means
-        return cls(shifted, targets, mean, np.ones(len(targets)) if weights is None else weights)
+        return cls(shifted, targets, mean, weights)
 
     @property
     def means(self) -> Array:
@@ -89,33 +92,35 @@ class Scatter:
         """Number of rows of each class."""
         return np.bincount(self.targets)
 
-    def ridge(self, shrinkage: float) -> float:
+    def ridge(self, c: float) -> float:
         """Return t, such that the shrunk covariance is (1 - s) / n times scatter + t * I."""
-        total = self.shifted.total
-        # Without any spread within classes all directions count the same.
-        return shrinkage / (1 - shrinkage) * (total / len(self.mean) if total > 0 else 1.0)
+        spread = self.shifted.total
+        # Without any spread within classes all directions count the same; the spread of their
+        # means is of the same scale as the rows.
+        spread = spread or float(np.square(self.means).sum()) or 1.0
+        return spread / len(self.mean) / max(c, _LEAST_C)
 
-    def solve(self, shrinkage: float) -> tuple[Array, Array]:
+    def solve(self, c: float) -> tuple[Array, Array]:
         """Return weights K x D and biases K."""
         n, means = len(self.targets), self.means
-        weight = n / (1 - shrinkage) * self.shifted.solve(means, self.ridge(shrinkage))
+        weight = n * _over_kept(c) * self.shifted.solve(means, self.ridge(c))
         priors = np.bincount(self.targets, self.weights) / n
         bias = np.log(priors) - np.einsum("kd,kd->k", weight, means) / 2
         return weight, bias - weight @ self.mean
 
-    def left_out_errors(self, shrinkages: Sequence[float]) -> list[float]:
+    def left_out_errors(self, cs: Sequence[float]) -> list[float]:
         """Return the shares of rows that are labelled wrongly when they are left out.
 
         Leaving out a row moves its class's mean and takes one term from the scatter, which
         the formula of Sherman and Morrison follows exactly; only t is kept as it is.
         """
-        ts, means = [self.ridge(shrinkage) for shrinkage in shrinkages], self.means
+        ts, means, n = [self.ridge(c) for c in cs], self.means, len(self.targets)
         between = self.shifted.products(means, ts)
         wrong = np.zeros(len(ts), dtype=np.int64)
-        for place, rows, across, own in self.shifted.scores(means, ts):
-            squares = self._squares(rows, across, own, between[place])
-            wrong[place] += self._wrong(rows, squares, shrinkages[place])
-        return [int(count) / len(self.targets) for count in wrong]
+        for place, rows, across, left in self.shifted.scores(means, ts):
+            squares = self._squares(rows, across, left, between[place])
+            wrong[place] += self._wrong(rows, squares * ((n - 1) * _over_kept(cs[place]) / 2))
+        return [int(count) / n for count in wrong]
 
     def _squares(self, rows: slice, across: Array, left: Array, between: Array) -> Array:
         """Return squared distances of rows to the means, n x K, each row left out of all.
@@ -126,7 +131,8 @@ class Scatter:
             left: n, what a regression leaves of the rows.
             between: K x K, products of the means by the inverse.
         """
-        own, weights = self.targets[rows], self.weights[rows]
+        own = self.targets[rows]
+        weights = np.ones(len(own)) if self.weights is None else self.weights[rows]
         each, count = np.arange(len(own)), self.counts[own]
         # Squared lengths by the inverse: of rows around their mean, and to the other means.
         length = (1 - 1 / count - left) / weights
@@ -140,17 +146,24 @@ class Scatter:
         squares[each, own] = grown**2 * length / kept
         return squares
 
-    def _wrong(self, rows: slice, squares: Array, shrinkage: float) -> int:
-        own, n = self.targets[rows], len(self.targets)
-        scores = self._left_priors(own) - squares * (n - 1) / (2 * (1 - shrinkage))
+    def _wrong(self, rows: slice, distances: Array) -> int:
+        own = self.targets[rows]
+        scores = self._left_priors(own) - distances
         # The only row of a class cannot be known without it.
         alone = self.counts[own] == 1
         scores[alone, own[alone]] = -np.inf
         return int(np.count_nonzero(scores.argmax(axis=1) != own))
 
-    def _left_priors(self, own: NDArray[np.int64]) -> Array:
+    def _left_priors(self, own: NDArray[np.int64]) -> Array | float:
         """Return the logarithms of the priors when a row of *own* is left out, n x K."""
+        if self.weights is not None:
+            # Balanced classes have equal priors, however many rows are left.
+            return 0.0
         left = np.maximum(self.counts - (np.arange(len(self.counts)) == own[:, None]), 1)
-        # Classes that were balanced have equal priors, however many rows are left.
-        logs: Array = np.log(left) * (np.ptp(self.weights) == 0)
+        logs: Array = np.log(left)
         return logs
+
+
+def _over_kept(c: float) -> float:
+    """Return ``1 / (1 - s)``."""
+    return 1 + 1 / max(c, _LEAST_C)

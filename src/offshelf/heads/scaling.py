@@ -25,13 +25,13 @@ PART_VALUES, PART_COLUMNS = 2**19, 64
 _TINY = 1e-12
 
 
-def blocks(n: int, dimension: int, values: int = BLOCK_VALUES) -> Iterator[slice]:
+def blocks(n: int, dimension: int, values: int | None = None) -> Iterator[slice]:
     """Yield slices that cover n rows, each of about two megabytes as float64, or *values*.
 
     >>> [(part.start, part.stop) for part in blocks(5, 2**17)]
     [(0, 2), (2, 4), (4, 5)]
     """
-    step = max(1, values // max(1, dimension))
+    step = max(1, (values or BLOCK_VALUES) // max(1, dimension))
     for start in range(0, n, step):
         yield slice(start, min(start + step, n))
 

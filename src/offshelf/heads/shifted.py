@@ -41,7 +41,7 @@ class Shifted(Protocol):
 
     Attributes:
         centred: the rows.
-        total: sum of the squares of the centred rows.
+        total: sum of the squares of the centred rows, 0 where rounding hides it.
     """
 
     centred: Centred
@@ -70,7 +70,7 @@ def decompose_shifted(
 
     Args:
         rows: the rows; beside them N x N or D x D float64 values are kept, whichever is fewer,
-            and at no time two such matrices.
+            and at no time two such matrices; and G x D for the means.
         groups: for each row its group, 0 to G - 1, each at least once.
         weights: N, > 0; None for 1.
 
@@ -101,7 +101,7 @@ class ByRows:
         # what a small t leaves of a row is no difference of large numbers.
         self._along_means = centred.fill(products)
         self._inverse = Tridiagonal(products)
-        self.total = self._inverse.trace - self._along_means * len(centred.means)
+        self.total = _total(centred, self._inverse.trace - self._along_means * len(centred.means))
 
     def weights(self, targets: Array, t: float) -> Array:
         """Return ``targets.T @ Z @ inverse(S + t I)``."""
@@ -134,7 +134,9 @@ class ByRows:
     def _solved(self, targets: Array, factors: list[Factor]) -> Iterator[Part]:
         shifts = np.array([factor.shift for factor in factors])[:, None]
         means = self.centred.parts / (self._along_means + shifts)
-        own = _positive(shifts * (self._inverse.diagonals(factors) - means))
+        own = self._inverse.diagonals(factors)
+        own -= means
+        own = _inside(shifts * own, self.centred.parts)
         for place, factor in enumerate(factors):
             solved = self._inverse.solve(factor, targets)
             for rows in blocks(*solved.shape):
@@ -147,7 +149,7 @@ class ByColumns:
     def __init__(self, centred: Centred) -> None:
         self.centred = centred
         self._inverse = Tridiagonal(centred.sums())
-        self.total = self._inverse.trace
+        self.total = _total(centred, self._inverse.trace)
 
     def weights(self, targets: Array, t: float) -> Array:
         """Return ``targets.T @ Z @ inverse(S + t I)``."""
@@ -172,12 +174,17 @@ class ByColumns:
         solved = [self._inverse.solve(factor, vectors.T) for factor in factors]
         for part in blocks(*self.centred.shape):
             rows = self.centred.take(part)
-            own = 1 - self.centred.parts[part] - self._inverse.forms(factors, rows)
+            parts = self.centred.parts[part]
+            own = _inside(1 - parts - self._inverse.forms(factors, rows), parts)
             for place, each in enumerate(solved):
-                yield Part(place, part, rows @ each, _positive(own[place]))
+                yield Part(place, part, rows @ each, own[place])
 
 
-def _positive(own: Array) -> Array:
-    """Return *own*, where rounding left nothing of it the least that it can be."""
-    positive: Array = np.maximum(own, np.finfo(np.float64).eps)
-    return positive
+def _total(centred: Centred, total: float) -> float:
+    return total if total > centred.rounding else 0.0
+
+
+def _inside(own: Array, parts: Array) -> Array:
+    """Return *own* as it can be: above 0 and at most what the mean leaves of a row."""
+    inside: Array = np.maximum(np.minimum(own, 1 - parts), np.finfo(np.float64).eps)
+    return inside

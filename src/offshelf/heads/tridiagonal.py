@@ -18,7 +18,9 @@ from offshelf.heads.scaling import blocks
 
 Array = NDArray[np.float64]
 _BLOCK = 64
-_DOUBLINGS = 64
+# A shift of so many times the lowest eigenvalue, where rounding made that negative, leaves
+# nothing that is nearly singular.
+_MARGIN = 4
 
 
 class Factor(NamedTuple):
@@ -52,23 +54,16 @@ class Tridiagonal:
         n = len(symmetric)
         self.trace = float(symmetric.trace())
         # The transpose is the same matrix in Fortran's order, so nothing is copied.
-        self._diagonal, self._beside, scales = _reduce(symmetric.T)
-        self._directions = _directions(symmetric.T, scales)
-        sides = np.pad(np.abs(self._beside[: n - 1]), 1)
-        norm = float((np.abs(self._diagonal) + sides[1:] + sides[:-1]).max())
-        self._least = max(n * np.finfo(np.float64).eps * norm, np.finfo(np.float64).tiny)
+        reflections, self._diagonal, self._beside, scales = _reduce(symmetric.T)
+        self._directions = _directions(reflections, scales)
+        self._least = _least(self._diagonal, self._beside[: n - 1])
 
     def shifted(self, t: float) -> Factor:
         """Return what :meth:`solve` needs for t > 0."""
         from scipy.linalg.lapack import dpttrf
 
         t = max(t, self._least)
-        for _ in range(_DOUBLINGS):
-            diagonal, beside, failed = dpttrf(self._diagonal + t, self._beside)
-            if not failed:
-                break
-            # Rounding made an eigenvalue negative; what is below it cannot be told from 0.
-            t *= 2
+        diagonal, beside, _ = dpttrf(self._diagonal + t, self._beside)
         return Factor(diagonal, beside, t)
 
     def solve(self, factor: Factor, vectors: Array) -> Array:
@@ -110,14 +105,31 @@ class Tridiagonal:
         return solved
 
 
-def _reduce(matrix: Array) -> tuple[Array, Array, Array]:
-    """Write reflections over *matrix*; return the diagonals of T, and the reflections' scales."""
+def _reduce(matrix: Array) -> tuple[Array, Array, Array, Array]:
+    """Write reflections over *matrix*; return them, the diagonals of T, and their scales."""
     from scipy.linalg.lapack import dsytrd
 
     n = len(matrix)
-    _, diagonal, beside, scales, _ = dsytrd(matrix, lower=1, lwork=_BLOCK * n, overwrite_a=1)
+    reflections, diagonal, beside, scales, _ = dsytrd(
+        matrix, lower=1, lwork=_BLOCK * n, overwrite_a=1
+    )
     # Where there is nothing beside a diagonal of one value, the wrappers want a number.
-    return diagonal, beside if n > 1 else np.zeros(1), scales
+    return reflections, diagonal, beside if n > 1 else np.zeros(1), scales
+
+
+def _least(diagonal: Array, beside: Array) -> float:
+    """Return the least shift of T that rounding can tell from none."""
+    from scipy.linalg import eigvalsh_tridiagonal
+
+    sides = np.pad(np.abs(beside), 1)
+    norm = float((np.abs(diagonal) + sides[1:] + sides[:-1]).max())
+    least = max(len(diagonal) * np.finfo(np.float64).eps * norm, np.finfo(np.float64).tiny)
+    if not len(beside):
+        return max(least, -_MARGIN * float(diagonal[0]))
+    lowest = eigvalsh_tridiagonal(
+        diagonal, beside, select="i", select_range=(0, 0), check_finite=False
+    )
+    return max(least, -_MARGIN * float(lowest[0]))
 
 
 def _directions(reflections: Array, scales: Array) -> Array:
