@@ -13,6 +13,7 @@ from made_features import made_features
 from offshelf.errors import HeadError
 from offshelf.heads import reduction as reductions
 from offshelf.heads import spectrum
+from offshelf.heads.centred import Centred
 from offshelf.heads.fit import decision, fit_head
 from offshelf.heads.prepare import apply, fit_preparation, prepare
 from offshelf.heads.reduction import parse_reduction
@@ -51,6 +52,18 @@ def test_the_way_of_many_rows_gives_the_same(monkeypatch, n, dimension):
     monkeypatch.setattr(spectrum, "MANY", 0)
     many = fit_preparation(features, "l2", "pca:6").arrays["projection"]
     np.testing.assert_allclose(many, few, rtol=0, atol=1e-6)
+
+
+def test_both_decompositions_see_the_same():
+    centred = Centred(scale_rows(_features(40, 40), "l2"), np.zeros(40, dtype=np.int64))
+    by_rows, by_columns = spectrum.ByRows(centred), spectrum.ByColumns(centred)
+    size = len(by_rows.spread)
+    assert size == 39
+    np.testing.assert_allclose(by_rows.spread, by_columns.spread[-size:], rtol=1e-9)
+    np.testing.assert_allclose(by_rows.mean, by_columns.mean, atol=1e-12)
+    for each in (by_rows, by_columns):
+        back = each.combine(each.coordinates(slice(None)))
+        np.testing.assert_allclose(back, centred.take(slice(None)), atol=1e-9)
 
 
 def test_components_have_the_signs_of_scikit_learn():

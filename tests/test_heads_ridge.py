@@ -244,13 +244,20 @@ def test_something_is_always_left_of_a_row(decomposition, dimension):
         assert np.isfinite(residuals / own[:, None]).all()
 
 
+def test_what_is_left_of_a_row_stays_what_it_can_be_after_rounding():
+    own, parts = np.array([-1e-17, 0.0, 0.5, 2.0]), np.array([0.1, 0.1, 0.1, 0.25])
+    assert shifted._inside(own, parts).tolist() == [2**-52, 2**-52, 0.5, 0.75]
+
+
 @pytest.mark.parametrize("scale", [1.0, 1e-6])
 @pytest.mark.parametrize("normalisation", ["l2", "none"])
 def test_lda_knows_classes_of_equal_rows_from_rounding(scale, normalisation):
     """Far from 0 rounding leaves a spread around the means, of either sign."""
-    points = np.random.default_rng(0).standard_normal((30, 200)) + 100
+    points = np.random.default_rng(0).standard_normal((30, 1000)) + 100
     features = (scale * np.repeat(points, 3, axis=0)).astype(np.float32)
     targets, names = np.repeat(np.arange(30), 3), [str(i) for i in range(30)]
+    rows = Centred(scale_rows(features, normalisation), targets)
+    assert (ByRows(rows).total, ByColumns(rows).total) == (0, 0)
     head = fit_head("lda", features, targets, names, normalisation=normalisation)
     assert head.parameters["left_out_error"] == 0
     assert np.array_equal(decision(head, features).argmax(axis=1), targets)
