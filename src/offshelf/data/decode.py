@@ -16,6 +16,7 @@ from PIL import Image, ImageFile
 
 from offshelf.data.colour import rgb_pixels, three_channels, turned, upright
 from offshelf.data.content import DEFAULT_LIMITS, Limits, check_bytes, read_bytes
+from offshelf.data.facts import Decoded, Facts, check_facts
 from offshelf.data.formats import ends_early, image_format, lacks_codec, register
 from offshelf.data.jpeg import quick_pixels
 from offshelf.data.names import shown
@@ -29,6 +30,7 @@ __all__ = [
     "as_rgb",
     "decode",
     "decode_compact",
+    "decode_with_facts",
     "read_bytes",
 ]
 
@@ -86,6 +88,20 @@ def decode_compact(
     >>> decode_compact(b"P5 2 1 255 \x00\xff").tolist()
     [[0, 255]]
     """
+    return decode_with_facts(content, limits, at_least).pixels
+
+
+def decode_with_facts(
+    content: bytes, limits: Limits = DEFAULT_LIMITS, at_least: int = 0
+) -> Decoded:
+    r"""Decode as :func:`decode_compact` does, and keep what was learned of the file.
+
+    Raises:
+        ImageError: as :func:`decode`.
+
+    >>> decode_with_facts(b"P5 2 1 255 \x00\xff").facts.width
+    2
+    """
     if not content:
         raise ImageError("empty", "the file is empty")
     check_bytes(len(content), limits)
@@ -94,12 +110,13 @@ def decode_compact(
         with quiet():
             register(name)
             with Image.open(io.BytesIO(content), formats=(name,)) as image:
+                width, height = image.size
                 pixels = _pixels(image, limits, content, at_least)
         if ImageFile.LOAD_TRUNCATED_IMAGES and ends_early(name, content):
             raise OSError("truncated")  # another library told Pillow to accept it
     except Exception as error:  # on hostile bytes Pillow's readers raise nearly anything
         raise _undecoded(error, name, content) from error
-    return pixels
+    return Decoded(pixels=pixels, facts=Facts(width=width, height=height))
 
 
 def as_rgb(
@@ -137,11 +154,7 @@ def as_rgb(
 def _pixels(
     image: Image.Image, limits: Limits, content: bytes = b"", at_least: int = 0
 ) -> NDArray[np.uint8]:
-    width, height = image.size
-    if width * height > limits.max_pixels:
-        raise ImageError(
-            "too_large", f"{width} x {height} pixels, the limit is {limits.max_pixels} in all"
-        )
+    check_facts(Facts(width=image.width, height=image.height), limits)
     quick = quick_pixels(image, content, at_least) if content else None
     if quick is not None:
         return turned(quick, image)
