@@ -256,27 +256,6 @@ def test_no_warning_leaks(
         assert "More samples per pixel" in caplog.text
 
 
-def test_silence_is_for_its_own_thread() -> None:
-    from offshelf.data.quiet import quiet
-
-    heard: list[str] = []
-
-    def elsewhere() -> None:
-        try:
-            warnings.warn("from elsewhere", stacklevel=1)
-        except UserWarning as warning:
-            heard.append(str(warning))
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        with quiet():
-            warnings.warn("from here", stacklevel=1)
-            thread = threading.Thread(target=elsewhere)
-            thread.start()
-            thread.join()
-    assert heard == ["from elsewhere"]
-
-
 def test_threads_agree() -> None:
     expected = {kind: decode(content) for kind, content in VALID.items()}
     wrong: list[str] = []

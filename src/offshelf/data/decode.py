@@ -20,7 +20,7 @@ from offshelf.data.facts import Decoded, Facts, check_facts
 from offshelf.data.formats import ends_early, image_format, lacks_codec, register
 from offshelf.data.jpeg import quick_pixels
 from offshelf.data.names import shown
-from offshelf.data.quiet import quiet
+from offshelf.data.quiet import silently
 from offshelf.errors import DataError, ImageError
 
 __all__ = [
@@ -107,16 +107,12 @@ def decode_with_facts(
     check_bytes(len(content), limits)
     name = image_format(content)
     try:
-        with quiet():
-            register(name)
-            with Image.open(io.BytesIO(content), formats=(name,)) as image:
-                width, height = image.size
-                pixels = _pixels(image, limits, content, at_least)
+        decoded = silently(lambda: _opened(name, content, limits, at_least))
         if ImageFile.LOAD_TRUNCATED_IMAGES and ends_early(name, content):
             raise OSError("truncated")  # another library told Pillow to accept it
     except Exception as error:  # on hostile bytes Pillow's readers raise nearly anything
         raise _undecoded(error, name, content) from error
-    return Decoded(pixels=pixels, facts=Facts(width=width, height=height))
+    return decoded
 
 
 def as_rgb(
@@ -151,6 +147,14 @@ def as_rgb(
     raise DataError(f"an image is a path, a PIL image or a uint8 array, not {type(image).__name__}")
 
 
+def _opened(name: str, content: bytes, limits: Limits, at_least: int) -> Decoded:
+    register(name)
+    with Image.open(io.BytesIO(content), formats=(name,)) as image:
+        width, height = image.size
+        pixels = _pixels(image, limits, content, at_least)
+    return Decoded(pixels=pixels, facts=Facts(width=width, height=height))
+
+
 def _pixels(
     image: Image.Image, limits: Limits, content: bytes = b"", at_least: int = 0
 ) -> NDArray[np.uint8]:
@@ -169,11 +173,10 @@ def _from_pil(image: Image.Image, limits: Limits) -> NDArray[np.uint8]:
     if 0 in image.size:
         raise DataError("an image without pixels")
     try:
-        with quiet():
-            pixels = _pixels(image, limits)
-            return pixels if pixels.ndim == 3 else three_channels(pixels)
+        pixels = silently(lambda: _pixels(image, limits))
     except Exception as error:
         raise _undecoded(error, image.format or "PIL", b"") from error
+    return pixels if pixels.ndim == 3 else three_channels(pixels)
 
 
 def _from_array(array: NDArray[np.uint8], limits: Limits) -> NDArray[np.uint8]:

@@ -12,7 +12,7 @@ from PIL import Image
 from offshelf.data.decode import DEFAULT_LIMITS, Limits, decode_compact
 from offshelf.data.formats import image_format, register
 from offshelf.data.hashes import SIDE, dct_hash
-from offshelf.data.quiet import quiet
+from offshelf.data.quiet import silently
 
 # About what a network sees: blur that is gone at this size does no harm.
 LONG_SIDE = 256
@@ -112,14 +112,17 @@ def sharpness(grey: NDArray[np.float32]) -> float:
 
 def _stored(content: bytes, pixels: NDArray[np.uint8]) -> tuple[str, int, int]:
     """Return mode, width and height of a file, upright as *pixels* are, its own scale or less."""
-    name = image_format(content)
-    with quiet():
-        register(name)
-        with Image.open(io.BytesIO(content), formats=(name,)) as image:
-            mode, (width, height) = image.mode, image.size
+    mode, (width, height) = silently(lambda: _mode_and_size(content))
     down, across = pixels.shape[:2]
     turned = abs(across * height - down * width) > abs(across * width - down * height)
     return (mode, height, width) if turned else (mode, width, height)
+
+
+def _mode_and_size(content: bytes) -> tuple[str, tuple[int, int]]:
+    name = image_format(content)
+    register(name)
+    with Image.open(io.BytesIO(content), formats=(name,)) as image:
+        return image.mode, image.size
 
 
 def _reduced(image: Image.Image) -> Image.Image:

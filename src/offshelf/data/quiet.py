@@ -1,8 +1,9 @@
 """Silence for Pillow's warnings, in the thread that decodes and nowhere else.
 
-``warnings.catch_warnings`` swaps the filters of the whole process and, used by several
-threads at once, can leave them swapped for good. This filter stays in the list, but it
-matches only while its own thread is decoding. Nothing of Pillow's is changed.
+The lists of filters belong to the whole process. ``warnings.catch_warnings`` swaps them, and
+can leave them swapped when several threads use it at once. Here one well-formed filter is
+added for as long as an image is decoded and taken out again; it matches in the decoding
+thread only. Nothing of Pillow's is changed.
 """
 
 from __future__ import annotations
@@ -11,48 +12,81 @@ import contextlib
 import logging
 import threading
 import warnings
-from collections.abc import Iterator
-from typing import Any, cast
+from collections.abc import Callable, Iterator, MutableSequence
+from typing import Any, TypeVar, cast
+
+_T = TypeVar("_T")
+# Another thread that swaps the filters takes ours away; under "error" Pillow then raises.
+_TRIES = 8
 
 
 class _Thread(threading.local):
     decoding = False
 
 
-class _WhileDecoding:
-    """Stands where a filter has the pattern of a module name."""
+_thread = _Thread()
 
-    def match(self, _module: str) -> bool:
+
+class _OfThisThread(type):
+    def __subclasscheck__(cls, _category: type) -> bool:
         return _thread.decoding
 
 
-_thread = _Thread()
-_lock = threading.Lock()
-_FILTER = ("ignore", None, Warning, _WhileDecoding(), 0)
+class WarningWhileDecoding(Warning, metaclass=_OfThisThread):
+    """The category of every warning in a thread that decodes, and of none elsewhere.
+
+    A class with a name in a module, so that whoever copies the filters meanwhile (joblib
+    hands them to its workers) copies something that works.
+    """
+
+
+_FILTER = ("ignore", None, WarningWhileDecoding, None, 0)
 # The one reader of ours that also logs an error which it then raises.
-logging.getLogger("PIL.TiffImagePlugin").addFilter(lambda _record: not _thread.decoding)
+_LOGGER = logging.getLogger("PIL.TiffImagePlugin")
+
+
+def silently(work: Callable[[], _T]) -> _T:
+    """Return what *work* returns; its warnings in this thread are dropped. Not to be nested.
+
+    >>> silently(lambda: warnings.warn("too many entries", UserWarning))
+    """
+    for _ in range(_TRIES):
+        try:
+            with _silence():
+                return work()
+        except Warning:
+            continue
+    with _silence():
+        return work()
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep the warnings of this thread to itself; not to be nested.
-
-    >>> with quiet():
-    ...     warnings.warn("too many entries", UserWarning)
-    """
-    _put_first()
+def _silence() -> Iterator[None]:
+    filters = _filters()
+    logs = _Logs()
+    filters.insert(0, _FILTER)
+    _LOGGER.addFilter(logs)
     _thread.decoding = True
     try:
         yield
     finally:
         _thread.decoding = False
+        _LOGGER.removeFilter(logs)
+        _take_out(filters)
 
 
-def _put_first() -> None:
-    filters = cast("list[Any]", warnings.filters)
-    if filters and filters[0] is _FILTER:
-        return
-    with _lock:
-        if _FILTER in filters:
-            filters.remove(_FILTER)
-        filters.insert(0, _FILTER)
+class _Logs(logging.Filter):
+    def filter(self, _record: logging.LogRecord) -> bool:
+        return not _thread.decoding
+
+
+def _take_out(filters: MutableSequence[Any]) -> None:
+    with contextlib.suppress(ValueError):  # somebody emptied the list
+        filters.remove(_FILTER)
+    if _filters() is not filters:  # swapped meanwhile, maybe for a copy that has ours
+        with contextlib.suppress(ValueError):
+            _filters().remove(_FILTER)
+
+
+def _filters() -> MutableSequence[Any]:
+    return cast("MutableSequence[Any]", warnings.filters)
