@@ -92,7 +92,7 @@ def test_what_is_in_the_filters_meanwhile_is_a_filter() -> None:
     action, message, category, module, line = seen[0]
     assert (action, message, module, line) == ("ignore", None, None, 0)
     assert issubclass(category, Warning)
-    assert pickle.loads(pickle.dumps(seen[0]))[2] is WarningWhileDecoding
+    assert pickle.loads(pickle.dumps(seen[0]))[2] is WarningWhileDecoding  # noqa: S301 (its own)
     # As scikit-learn does in each of its workers.
     with warnings.catch_warnings():
         warnings.simplefilter(action, category=category, lineno=line, append=True)
