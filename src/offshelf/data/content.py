@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from offshelf.data.colour import RGB
+from offshelf.data.memory_budget import default_memory
 from offshelf.errors import DataError, ImageError
 
 # A pipe or device must not hang the open; Windows must not translate line ends.
@@ -24,6 +25,10 @@ class Limits:
             (twice ``PIL.Image.MAX_IMAGE_PIXELS``) holds besides.
         max_bytes: size of the file.
         background: R, G, B under transparent pixels, 0 to 255 each.
+        keep_damaged: take what can be read of damaged and truncated files.
+        max_memory: bytes that decoding may take, over all threads of this process at
+            once; a file that needs more alone is ``too_large``. None for a quarter of
+            the memory of this machine.
 
     >>> Limits(max_pixels=0)
     Traceback (most recent call last):
@@ -34,13 +39,21 @@ class Limits:
     max_pixels: int = 178_956_970
     max_bytes: int = 256 * 2**20
     background: RGB = (255, 255, 255)
+    keep_damaged: bool = False
+    max_memory: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("max_pixels", "max_bytes"):
-            if getattr(self, name) < 1:
-                raise DataError(f"{name} must be 1 or more, not {getattr(self, name)}")
+        for name in ("max_pixels", "max_bytes", "max_memory"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise DataError(f"{name} must be 1 or more, not {value}")
         if len(self.background) != 3 or not all(0 <= part <= 255 for part in self.background):
             raise DataError(f"background must be R, G, B of 0 to 255, not {self.background}")
+
+    @property
+    def memory(self) -> int:
+        """Bytes that decoding may take, over all threads of this process at once."""
+        return default_memory() if self.max_memory is None else self.max_memory
 
 
 DEFAULT_LIMITS = Limits()

@@ -41,6 +41,7 @@ STATUSES = (
     "not_an_image",
     "unreadable",
     "truncated",
+    "damaged",
     "too_large",
     "unsupported",
 )

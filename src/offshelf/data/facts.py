@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.data.content import Limits
+from offshelf.data.memory_budget import in_words
 from offshelf.errors import ImageError
 
 
@@ -22,9 +23,11 @@ class Facts:
     Attributes:
         width: columns that the file claims, before any turn.
         height: rows that the file claims.
-        memory: bytes that decoding it in full takes at its peak, an upper estimate from
-            the header alone.
-        readable: share of the picture that the file really holds, 1.0 for a whole one.
+        memory: bytes that decoding it takes at its peak, an upper estimate from the
+            header alone.
+        status: ``ok``, or ``damaged`` or ``truncated`` for a file that only
+            ``keep_damaged`` takes.
+        readable: share of the picture that could be read, 1.0 for a whole one.
         assumed: what was decided where no standard decides, in a few words for a
             person; empty as a rule.
     """
@@ -32,6 +35,7 @@ class Facts:
     width: int
     height: int
     memory: int = 0
+    status: str = "ok"
     readable: float = 1.0
     assumed: str = ""
 
@@ -53,15 +57,35 @@ def check_facts(facts: Facts, limits: Limits) -> None:
     """Refuse an image whose facts are beyond *limits*, as the decoder does.
 
     Raises:
-        ImageError: ``too_large``.
+        ImageError: ``too_large``, ``damaged`` or ``truncated``.
 
     >>> check_facts(Facts(width=9, height=9), Limits(max_pixels=80))
     Traceback (most recent call last):
     ...
     offshelf.errors.ImageError: too_large: 9 x 9 pixels, the limit is 80 in all
     """
+    size = f"{facts.width} x {facts.height} pixels"
     if facts.width * facts.height > limits.max_pixels:
+        raise ImageError("too_large", f"{size}, the limit is {limits.max_pixels} in all")
+    if facts.memory > limits.memory:
         raise ImageError(
             "too_large",
-            f"{facts.width} x {facts.height} pixels, the limit is {limits.max_pixels} in all",
+            f"{size} need {in_words(facts.memory)} to decode, the budget is "
+            f"{in_words(limits.memory)}; see --max-memory",
         )
+    if facts.status != "ok" and not limits.keep_damaged:
+        early = "the file ends early, " if facts.status == "truncated" else ""
+        raise ImageError(
+            facts.status,
+            f"{early}{percent(facts.readable)} of the picture could be read; "
+            "--keep-damaged takes such images",
+        )
+
+
+def percent(share: float) -> str:
+    """Return the readable share of a damaged picture for a person, never 100 %.
+
+    >>> percent(0.528), percent(0.9999), percent(0.0)
+    ('52 %', '99 %', '0 %')
+    """
+    return f"{min(int(share * 100), 99)} %"
