@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import warnings
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, PngImagePlugin
 
 from offshelf.data.colour import grey8
-from offshelf.data.decode import Limits, decode
+from offshelf.data.decode import Limits, as_rgb, decode, decode_with_facts
 
 WHITE, RED, GREY = [255, 255, 255], [255, 0, 0], [128, 128, 128]
 # Two rows of three blocks of 16 pixels, so that JPEG keeps them apart.
@@ -161,6 +162,129 @@ def test_16_bit_grey_with_a_clear_value() -> None:
     PngImagePlugin.putchunk(chunk, b"tRNS", (1000).to_bytes(2, "big"))
     assert header in content
     assert decode(content[:at] + chunk.getvalue() + content[at:]).tolist() == [[WHITE, [8] * 3]]
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def png(width: int, bits: int, colour: int, row: bytes, *extra: bytes) -> bytes:
+    """One row of pixels."""
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, 1, bits, colour, 0, 0, 0))
+    body = chunk(b"IDAT", zlib.compress(b"\0" + row))
+    return b"\x89PNG\r\n\x1a\n" + head + b"".join(extra) + body + chunk(b"IEND", b"")
+
+
+def clear(*values: int) -> bytes:
+    return chunk(b"tRNS", struct.pack(f">{len(values)}H", *values))
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (png(2, 1, 0, b"\x40", clear(1)), [0, 255]),
+        (png(2, 1, 0, b"\x40", clear(0)), [255, 255]),
+        (png(4, 2, 0, b"\x1b", clear(1)), [0, 255, 170, 255]),
+        (png(4, 2, 0, b"\x1b", clear(2)), [0, 85, 255, 255]),
+        (png(4, 2, 0, b"\x1b", clear(0xFF02)), [0, 85, 255, 255]),  # the low bits count
+        (png(2, 4, 0, b"\x5c", clear(5)), [255, 204]),
+        (png(2, 4, 0, b"\x5c", clear(85)), [255, 204]),
+        (png(2, 8, 0, b"\x05\x55", clear(5)), [255, 85]),
+        (png(2, 8, 0, b"\x05\x55", clear(0x155)), [5, 255]),
+        (png(2, 16, 0, b"\x01\x00\x80\x80", clear(256)), [255, 128]),
+        (png(2, 8, 2, bytes(3) + b"\x07\x07\x07", clear(0x107, 7, 7)), [0, 255]),
+        (png(2, 16, 2, bytes(6) + b"\x80" * 6, clear(0x8080, 0x8080, 0x8080)), [0, 255]),
+    ],
+)
+def test_transparent_values_count_as_the_file_stores_them(
+    content: bytes, expected: list[int]
+) -> None:
+    assert decode(content).tolist() == [[[value] * 3 for value in expected]]
+    opened = Image.open(io.BytesIO(content))
+    assert as_rgb(opened).tolist() == [[[value] * 3 for value in expected]]
+    if expected[0] != 255:
+        assert decode(content, Limits(background=(1, 2, 3)))[0, 0].tolist() == [expected[0]] * 3
+
+
+def test_the_image_of_a_caller_is_left_as_it_was() -> None:
+    opened = Image.open(io.BytesIO(png(4, 2, 0, b"\x1b", clear(2))))
+    as_rgb(opened)
+    assert opened.info["transparency"] == 2
+
+
+def assumed(content: bytes) -> str:
+    return decode_with_facts(content).facts.assumed
+
+
+def bmp32(size: int, alpha_mask: int, *pixels: int) -> bytes:
+    """32 bits a pixel, B G R A, with a header of *size* bytes: 56, 108 (V4) or 124 (V5)."""
+    where = 14 + size
+    rows = struct.pack(f"<{len(pixels)}I", *pixels)
+    head = b"BM" + struct.pack("<IHHI", where + len(rows), 0, 0, where)
+    head += struct.pack("<IiiHHIIiiII", size, len(pixels), 1, 1, 32, 3, len(rows), 0, 0, 0, 0)
+    head += struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, alpha_mask)
+    return head.ljust(where, b"\0") + rows
+
+
+@pytest.mark.parametrize("size", [56, 108, 124])
+def test_alpha_of_a_bmp_counts_unless_it_is_0_everywhere(size: int) -> None:
+    nowhere = bmp32(size, 0xFF000000, 0x00010203, 0x00040506)
+    assert decode(nowhere).tolist() == [[[1, 2, 3], [4, 5, 6]]]
+    assert assumed(nowhere) == "BMP with alpha 0 everywhere read as opaque"
+    somewhere = bmp32(size, 0xFF000000, 0x00010203, 0xFF040506)
+    assert decode(somewhere).tolist() == [[WHITE, [4, 5, 6]]]
+    without = bmp32(size, 0, 0x00010203, 0xFF040506)
+    assert decode(without).tolist() == [[[1, 2, 3], [4, 5, 6]]]
+    assert assumed(somewhere) == assumed(without) == ""
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "JPEG2000"])
+def test_other_files_that_are_clear_everywhere_show_the_background(kind: str) -> None:
+    content = saved(Image.new("RGBA", (2, 1), (1, 2, 3, 0)), kind)
+    assert decode(content).tolist() == [[WHITE, WHITE]]
+    assert assumed(content) == ""
+
+
+def without_adobe(content: bytes) -> bytes:
+    at = content.index(b"\xff\xee")
+    return content[:at] + content[at + 2 + int.from_bytes(content[at + 2 : at + 4], "big") :]
+
+
+def test_cmyk_without_a_marker_of_adobe_holds_inks() -> None:
+    """Cyan paper: 255 of the first ink, none of the others, as a PDF file stores it."""
+    inks = Image.new("CMYK", (16, 16), (0, 255, 255, 255))  # Pillow's writer inverts
+    plain = without_adobe(saved(inks, "JPEG", quality=95))
+    assert np.abs(decode(plain).astype(int) - (0, 255, 255)).max() <= 3
+    assert assumed(plain) == "CMYK without an Adobe marker read as inks"
+    assert np.abs(as_rgb(Image.open(io.BytesIO(plain))).astype(int) - (0, 255, 255)).max() <= 3
+    marked = saved(Image.new("CMYK", (16, 16), (255, 0, 0, 0)), "JPEG", quality=95)
+    assert np.abs(decode(marked).astype(int) - (0, 255, 255)).max() <= 3
+    assert assumed(marked) == ""
+
+
+def tiff_palette(factor: int) -> bytes:
+    content = bytearray(palette_tiff := saved(two_colours(), "TIFF"))
+    entry = palette_tiff.index(struct.pack("<HHI", 320, 3, 768))
+    (at,) = struct.unpack_from("<I", content, entry + 8)
+    for channel, values in enumerate(((10, 200), (20, 100), (30, 50))):
+        every = [0] * 256
+        every[:2] = [value * factor for value in values]
+        struct.pack_into("<256H", content, at + 512 * channel, *every)
+    return bytes(content)
+
+
+def two_colours() -> Image.Image:
+    image = Image.new("P", (2, 1))
+    image.putpalette([1, 2, 3, 4, 5, 6])
+    image.putpixel((1, 0), 1)
+    return image
+
+
+@pytest.mark.parametrize("factor", [1, 256, 257])
+def test_palettes_of_8_and_16_bits(factor: int) -> None:
+    content = tiff_palette(factor)
+    assert decode(content).tolist() == [[[10, 20, 30], [200, 100, 50]]]
+    assert as_rgb(Image.open(io.BytesIO(content))).tolist() == [[[10, 20, 30], [200, 100, 50]]]
 
 
 @pytest.mark.parametrize("mode", ["CMYK", "YCbCr"])

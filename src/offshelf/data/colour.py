@@ -1,152 +1,189 @@
 """Any mode of Pillow becomes RGB, 8 bits a channel, upright.
 
 ICC profiles are left out: the numbers of the file are taken as sRGB, as networks are
-trained. 16-bit colour (not grey) loses its low byte in Pillow's reader.
+trained. Everything is done in strips, straight into the pixels that are returned. Where
+no standard says what numbers mean, this is what is decided, and said in ``assumed``:
+
+- CMYK in a JPEG without an Adobe marker holds inks (0 is paper), as in PDF files;
+- a BMP whose alpha is 0 everywhere is opaque, as Windows shows it. Any other file that is
+  clear everywhere shows the background, as its standard says.
+
+Transparent values count as the file stores them; the colours of a TIFF palette, where none
+is over 255, are 8 bits.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
-from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import Image, ImageChops
 
-RGB = tuple[int, int, int]
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+from offshelf.data.deep import RGB, deep_grey, tags_of, three_channels
+from offshelf.data.levels import Levels, Values, found_levels
+from offshelf.data.strips import STRIP_PIXELS, Pixels, drawn, orientation, strips
+
+__all__ = [
+    "RGB",
+    "conversion_bytes",
+    "grey8",
+    "on_background",
+    "picture",
+    "three_channels",
+]
+
+_STRIP_BYTES = 64 * STRIP_PIXELS  # what the conversion of one strip takes at most
+_COLOUR_MAP = 320
+# How a PNG stores its pixels -> what makes its transparent value one of Pillow's.
+_KEYS = {
+    "L;2": (0, 3, 85),
+    "L;4": (0, 15, 17),
+    "L": (0, 255, 1),
+    "RGB": (0, 255, 1),
+    "RGB;16B": (8, 255, 1),
 }
-_WITH_ORIENTATION = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")
-_STRIP_PIXELS = 2**17
-_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
+INKS = "CMYK without an Adobe marker read as inks"
+OPAQUE = "BMP with alpha 0 everywhere read as opaque"
 
 
-def upright(image: Image.Image) -> Image.Image:
-    """Return *image* turned as its EXIF (or XMP) orientation says.
+def conversion_bytes(mode: str, width: int, height: int, clear: bool = False) -> int:
+    """Return the bytes that :func:`picture` takes beside the loaded image, at most.
 
-    A TIFF file was turned by its reader already. Metadata that cannot be read turn nothing.
+    Args:
+        mode: of Pillow.
+        width: pixels.
+        height: pixels.
+        clear: whether the file names a transparent colour.
+
+    >>> conversion_bytes("F", 1000, 1000) - conversion_bytes("L", 1000, 1000)
+    2000000
     """
-    turn = _turn(image)
-    return image if turn is None else image.transpose(turn)
+    channels = 1 if mode == "L" and not clear else 3
+    return width * height * channels + min(4 * width * height * 64, _STRIP_BYTES)
 
 
-def turned(pixels: NDArray[np.uint8], image: Image.Image) -> NDArray[np.uint8]:
-    """Return *pixels*, decoded from the file of *image*, turned as :func:`upright` does."""
-    turn = _turn(image)
-    return pixels if turn is None else np.asarray(Image.fromarray(pixels).transpose(turn))
+def picture(image: Image.Image, background: RGB) -> tuple[Pixels, str]:
+    """Load an opened image and return its pixels, upright.
 
+    A TIFF file is turned by its reader. Metadata that cannot be read turn nothing.
 
-def _turn(image: Image.Image) -> Image.Transpose | None:
-    if not any(key in image.info for key in _WITH_ORIENTATION):
-        return None
-    try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # damaged metadata raise nearly anything, and the picture is whole
-        return None
-    return _TURNS.get(orientation) if isinstance(orientation, int) else None
-
-
-def rgb_pixels(image: Image.Image, background: RGB) -> NDArray[np.uint8]:
-    """Return the pixels of a loaded image, uint8 H x W x 3.
-
-    Transparent pixels are laid on *background*; CMYK, YCbCr, LAB, palettes and 1-bit
-    images are converted by Pillow; grey of more than 8 bits is scaled by :func:`grey8`.
+    Returns:
+        uint8, H x W for 8-bit grey that is opaque and H x W x 3 for everything else,
+        perhaps read-only; and what was assumed where no standard decides, or ``""``.
     """
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return _array(image)
+    raw = _raw_mode(image)
+    image.load()
+    turn = orientation(image)
     if image.mode == "L" and "transparency" not in image.info:
-        return three_channels(np.asarray(image))
-    if image.mode.startswith(("I", "F")):
-        return _deep_grey(image, background)
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        flat = Image.new("RGB", rgba.size, background)
-        flat.paste(rgba, mask=rgba)
-        return _array(flat)
-    return _array(image.convert("RGB"))
+        return drawn(image, _plain, turn, channels=1), ""
+    convert, assumed = _conversion(image, background, raw)
+    return drawn(image, convert, turn), assumed
 
 
-def grey8(values: NDArray[np.generic], top: int | None = None) -> NDArray[np.uint8]:
+def on_background(pixels: Pixels, background: RGB) -> Pixels:
+    """Return RGBA pixels, H x W x 4, laid on *background*, H x W x 3.
+
+    >>> on_background(np.array([[[9, 9, 9, 0]]], np.uint8), (1, 2, 3)).tolist()
+    [[[1, 2, 3]]]
+    """
+    return picture(Image.fromarray(np.ascontiguousarray(pixels)), background)[0]
+
+
+def grey8(values: Values, top: int | None = None) -> Pixels:
     """Scale grey values to 0..255, rounding to the nearest.
 
     With *top*, the value of white, 0..top is scaled linearly: 16 bits are divided by
-    257. Without it the values themselves decide, by the first that holds: floats within
-    [0, 1] are shares of white; values within [0, 255] are 8 bits; whole numbers within
-    [0, 65535] are 16 bits; anything else is stretched from its least to its greatest
-    value. NaN and infinities count as 0.
+    257. Without it the values themselves decide, see
+    :func:`offshelf.data.levels.found_levels`. NaN and infinities are drawn black.
 
     >>> grey8(np.array([[0, 257, 65535]], np.uint16), top=65535)
     array([[  0,   1, 255]], dtype=uint8)
-    >>> grey8(np.array([[0.0, 0.5, 1.0]]))
+    >>> grey8(np.array([[0.0, 0.5, 1.0001]]))
     array([[  0, 128, 255]], dtype=uint8)
     >>> grey8(np.array([[-40.0, 10.0]]))
     array([[  0, 255]], dtype=uint8)
     """
-    if top is not None:
-        wide = values.astype(np.uint32)
-        return ((wide * 510 + top) // (2 * top)).astype(np.uint8)
-    finite = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = float(finite.min()), float(finite.max())
-    whole = np.issubdtype(values.dtype, np.integer)
-    if low < 0 or high > (65535 if whole else 255):
-        finite, high = finite - low, (high - low) or 1.0
-    elif high > 255:
-        high = 65535.0
-    else:
-        high = 1.0 if high <= 1 and not whole else 255.0
-    return np.floor(finite * (255 / high) + 0.5).astype(np.uint8)
+    levels = found_levels([values]) if top is None else Levels(black=0, white=top)
+    return levels.grey8(values)
 
 
-def three_channels(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return grey H x W as RGB H x W x 3.
-
-    >>> three_channels(np.array([[7]], np.uint8)).tolist()
-    [[[7, 7, 7]]]
-    """
-    pixels = np.empty((*grey.shape, 3), np.uint8)
-    for channel in range(3):  # measured: half the time of repeat, a quarter of broadcasting
-        pixels[:, :, channel] = grey
-    return pixels
+def _plain(strip: Image.Image) -> Pixels:
+    return np.asarray(strip)
 
 
-def _array(image: Image.Image) -> NDArray[np.uint8]:
-    """Return the pixels of an RGB image.
-
-    Pillow hands out the bytes in two steps, each as large as the image; for a large one
-    it is twice as fast to do that in strips that stay in the processor's cache.
-    """
-    width, height = image.size
-    rows = max(_STRIP_PIXELS // width, 1)
-    if height <= 4 * rows:
-        return np.asarray(image)
-    pixels = np.empty((height, width, 3), np.uint8)
-    for top in range(0, height, rows):
-        below = min(top + rows, height)
-        pixels[top:below] = np.asarray(image.crop((0, top, width, below)))
-    return pixels
+def _conversion(
+    image: Image.Image, background: RGB, raw: str
+) -> tuple[Callable[[Image.Image], Pixels], str]:
+    """Return what makes RGB of each strip of the loaded *image*, and what that assumes."""
+    if image.mode == "CMYK" and image.format in ("JPEG", "MPO") and "adobe" not in image.info:
+        return lambda strip: _plain(ImageChops.invert(strip).convert("RGB")), INKS
+    if image.format == "BMP" and image.mode == "RGBA" and _all_clear(image):
+        return lambda strip: _plain(strip.convert("RGB")), OPAQUE
+    return _usual_conversion(image, background, raw), ""
 
 
-def _deep_grey(image: Image.Image, background: RGB) -> NDArray[np.uint8]:
-    values = np.asarray(image)
-    tags = getattr(image, "tag_v2", {})
-    top = _white(image, tags)
-    grey = grey8(values, top)
-    if top is not None and tags.get(_PHOTOMETRIC) == 0:  # white is zero; Pillow leaves it so
-        grey = 255 - grey
-    pixels = three_channels(grey)
+def _usual_conversion(
+    image: Image.Image, background: RGB, raw: str
+) -> Callable[[Image.Image], Pixels]:
+    if image.mode.startswith(("I", "F")):
+        return deep_grey(image, background)
+    if image.mode in ("P", "PA") and _holds_bytes(image):
+        return _with_palette(image, background)
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return _plain
+    if image.has_transparency_data:
+        clear = _clear_value(image, raw)
+        return lambda strip: _laid(strip, background, clear)
+    return lambda strip: _plain(strip.convert("RGB"))
+
+
+def _laid(strip: Image.Image, background: RGB, clear: Any) -> Pixels:
+    if strip.info.get("transparency") != clear:
+        strip = strip.copy()  # the caller's image stays as it is
+        strip.info["transparency"] = clear
+    rgba = strip.convert("RGBA")
+    flat = Image.new("RGB", rgba.size, background)
+    flat.paste(rgba, mask=rgba)
+    return _plain(flat)
+
+
+def _raw_mode(image: Image.Image) -> str:
+    """Return how a PNG file that is not loaded stores its pixels; Pillow forgets it."""
+    tile = getattr(image, "tile", None) if image.format == "PNG" else None
+    return str(tile[0].args) if tile else ""
+
+
+def _clear_value(image: Image.Image, raw: str) -> Any:
+    """Return the transparent value as Pillow's pixels hold it, which may be scaled."""
     clear = image.info.get("transparency")
-    if isinstance(clear, int):
-        pixels[values == clear] = background
-    return pixels
+    if raw not in _KEYS or isinstance(clear, bytes) or clear is None:
+        return clear
+    shift, mask, factor = _KEYS[raw]
+    if isinstance(clear, tuple):
+        return tuple((part >> shift & mask) * factor for part in clear)
+    return (clear >> shift & mask) * factor
 
 
-def _white(image: Image.Image, tags: dict[int, tuple[int, ...]]) -> int | None:
-    """Return the value of white where the mode or the file says it."""
-    if image.mode.startswith("I;16"):
-        bits = tags.get(_BITS_PER_SAMPLE, (16,))[0]
-        return (1 << bits) - 1 if 8 < bits < 16 else 65535
-    return 65535 if image.mode == "I" and image.format == "PPM" else None
+def _all_clear(image: Image.Image) -> bool:
+    return all(strip.getchannel("A").getbbox() is None for _, strip in strips(image))
+
+
+def _holds_bytes(image: Image.Image) -> bool:
+    """Return whether the palette of a TIFF was written with 8-bit values, not 16."""
+    colours = tags_of(image).get(_COLOUR_MAP, (256,))
+    return max(colours, default=256) < 256
+
+
+def _with_palette(image: Image.Image, background: RGB) -> Callable[[Image.Image], Pixels]:
+    colours = np.asarray(tags_of(image)[_COLOUR_MAP], np.uint8)
+    palette = colours.reshape(3, -1).T.tobytes()
+
+    def convert(strip: Image.Image) -> Pixels:
+        strip = strip.copy()
+        strip.putpalette(palette)
+        if strip.mode == "PA":
+            return _laid(strip, background, None)
+        return _plain(strip.convert("RGB"))
+
+    return convert

@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from offshelf.data.colour import rgb_pixels, three_channels, turned, upright
+from offshelf.data.colour import on_background, picture, three_channels
 from offshelf.data.content import DEFAULT_LIMITS, Limits, check_bytes, read_bytes
 from offshelf.data.facts import Decoded, Facts, check_facts
 from offshelf.data.formats import ends_early, image_format, lacks_codec, register
 from offshelf.data.jpeg import quick_pixels
 from offshelf.data.names import shown
 from offshelf.data.quiet import silently
+from offshelf.data.strips import orientation, turned
 from offshelf.errors import DataError, ImageError
 
 __all__ = [
@@ -152,29 +153,25 @@ def _opened(name: str, content: bytes, limits: Limits, at_least: int) -> Decoded
     register(name)
     with Image.open(io.BytesIO(content), formats=(name,)) as image:
         width, height = image.size
-        pixels = _pixels(image, limits, content, at_least)
-    return Decoded(pixels=pixels, facts=Facts(width=width, height=height))
+        pixels, assumed = _pixels(image, limits, content, at_least)
+    return Decoded(pixels=pixels, facts=Facts(width=width, height=height, assumed=assumed))
 
 
 def _pixels(
     image: Image.Image, limits: Limits, content: bytes = b"", at_least: int = 0
-) -> NDArray[np.uint8]:
+) -> tuple[NDArray[np.uint8], str]:
     check_facts(Facts(width=image.width, height=image.height), limits)
     quick = quick_pixels(image, content, at_least) if content else None
     if quick is not None:
-        return turned(quick, image)
-    image.load()
-    image = upright(image)
-    if image.mode == "L" and "transparency" not in image.info:
-        return np.asarray(image)
-    return rgb_pixels(image, limits.background)
+        return turned(quick, orientation(image)), ""
+    return picture(image, limits.background)
 
 
 def _from_pil(image: Image.Image, limits: Limits) -> NDArray[np.uint8]:
     if 0 in image.size:
         raise DataError("an image without pixels")
     try:
-        pixels = silently(lambda: _pixels(image, limits))
+        pixels, _ = silently(lambda: _pixels(image, limits))
     except Exception as error:
         raise _undecoded(error, image.format or "PIL", b"") from error
     return pixels if pixels.ndim == 3 else three_channels(pixels)
@@ -192,7 +189,7 @@ def _from_array(array: NDArray[np.uint8], limits: Limits) -> NDArray[np.uint8]:
     if array.size == 0:
         raise DataError(f"an image array without pixels: {_shape(array)}")
     if channels == 4:
-        return rgb_pixels(Image.fromarray(np.ascontiguousarray(array)), limits.background)
+        return on_background(array, limits.background)
     if channels == 1:
         return three_channels(array.reshape(array.shape[:2]))
     return np.ascontiguousarray(array)
