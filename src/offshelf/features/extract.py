@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from offshelf.engine.base import EngineOptions, choose
 from offshelf.features.job import Job, Row
 from offshelf.features.kind import FeatureKind
 from offshelf.features.profile import Profile, Stopwatch
-from offshelf.features.reader import Picture, ReadOptions, read_ahead
+from offshelf.features.reader import Digested, Picture, ReadOptions, read_ahead
 from offshelf.features.store import FeatureStore
 from offshelf.progress import Progress, Silent
 
@@ -104,18 +104,22 @@ def extract(
     """
     reading, progress = reading or ReadOptions(), progress or Silent()
     options = options or EngineOptions()
-    if options.images is None:
-        options = dataclasses.replace(options, images=len(paths))
+    options = dataclasses.replace(options, images=options.images or len(paths))
     began = time.perf_counter()
     name, device = choose(options)
     job = Job(backbone, tuple(kinds), options, progress)
     job.open_stores(folder or home.features_folder(options.cache_dir), name)
     started, opened = time.perf_counter(), job.opening
     watch = Stopwatch()
-    job.run(read_ahead(paths, job.has, backbone.input, reading, watch), len(paths), watch)
+
+    def read(places: Sequence[int]) -> Iterator[Digested]:
+        chosen = [paths[i] for i in places]
+        return read_ahead(chosen, job.needless, backbone.input, reading, watch)
+
+    job.run(read, len(paths), watch)
     profile = watch.profile(apart=job.opening - opened)
     return Extraction(
-        tuple(job.rows),
+        tuple(job.rows[place] for place in range(len(paths))),
         job.stores,
         f"{name} on {device}",
         job.computed,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +18,14 @@ from offshelf.features.derive import Flattened, find_flattened
 from offshelf.features.kind import FeatureKind
 from offshelf.features.profile import Stopwatch
 from offshelf.features.reader import Digested
+from offshelf.features.sharing import Sharing
 from offshelf.features.store import FeatureStore
 from offshelf.progress import Progress
+
+# Somebody who waits for so long is told for what.
+WAITING_SECONDS = 5.0
+PAUSE_SECONDS = 0.1
+Reader = Callable[[Sequence[int]], Iterator[Digested]]
 
 
 @dataclass(frozen=True)
@@ -57,19 +64,33 @@ class Job:
         self.options = options
         self.progress = progress
         self.stores: dict[FeatureKind, FeatureStore] = {}
-        self.rows: list[Row] = []
+        self.rows: dict[int, Row] = {}
         self.computed = 0
         self.opening = 0.0
         self._engine: Engine | None = None
         self._under_way: set[bytes] = set()
+        self._left: dict[int, bytes] = {}
+        self._places: Iterator[int] = iter(())
+        self._sharing: Sharing | None = None
         self._flattened: dict[FeatureKind, Flattened] = {}
         self._derivable: list[bytes] = []
         self._watch = Stopwatch()
 
+    def needless(self, digest: bytes) -> bool:
+        """Return whether this pass needs no pixels of an image: it is stored, or another's."""
+        if self.has(digest):
+            return True
+        return self._sharing is not None and not self._sharing.take(digest, self._missing(digest))
+
     def has(self, digest: bytes) -> bool:
         """Return whether every store has the row, or is about to."""
-        return digest in self._under_way or all(
-            digest in store or self._can_derive(kind, digest) for kind, store in self.stores.items()
+        return digest in self._under_way or not self._missing(digest)
+
+    def _missing(self, digest: bytes) -> frozenset[str]:
+        return frozenset(
+            store.folder.name
+            for kind, store in self.stores.items()
+            if digest not in store and not self._can_derive(kind, digest)
         )
 
     def _can_derive(self, kind: FeatureKind, digest: bytes) -> bool:
@@ -103,24 +124,77 @@ class Job:
             self.opening += time.perf_counter() - began
         return self._engine
 
-    def run(self, ahead: Iterator[Digested], total: int, watch: Stopwatch) -> None:
-        """Work through *ahead*; on any way out, what was computed is on disk."""
+    def run(self, read: Reader, total: int, watch: Stopwatch) -> None:
+        """Work through all images; on any way out, what was computed is on disk.
+
+        Args:
+            read: reads the images of these places, in order.
+            total: number of images.
+            watch: is told how long it took.
+        """
         self._watch = watch
         self.progress.start("images", total)
+        folders = [store.folder for store in self.stores.values()]
         try:
-            first = self._next_new(ahead)
-            if first is not None:
-                for digests, outputs in self.engine().stream(self._batches(first, ahead)):
-                    with watch.stage("store"):
-                        self._keep(digests, outputs)
+            with contextlib.closing(
+                Sharing(folders[0].parent, [f.name for f in folders])
+            ) as shared:
+                self._sharing = shared
+                places: Sequence[int] = range(total)
+                while places:
+                    self._places = iter(places)
+                    self._pass(read(places))
+                    places = self._remaining(shared)
         finally:
-            with watch.stage("store"):
-                self._derive()
-                for store in self.stores.values():
-                    store.flush()
-            if self._engine is not None:
-                self._engine.close()
-            self.progress.finish()
+            try:
+                with watch.stage("store"):
+                    self._derive()
+                    self._flush()
+            finally:
+                if self._engine is not None:
+                    self._engine.close()
+                self.progress.finish()
+
+    def _pass(self, ahead: Iterator[Digested]) -> None:
+        first = self._next_new(ahead)
+        if first is not None:
+            for digests, outputs in self.engine().stream(self._batches(first, ahead)):
+                with self._watch.stage("store"):
+                    self._keep(digests, outputs)
+
+    def _flush(self) -> None:
+        for store in self.stores.values():
+            store.flush()
+
+    def _remaining(self, sharing: Sharing) -> list[int]:
+        """Wait for what was left to others, and return the places to look at again.
+
+        That is as soon as one of them is nobody's, or when all are stored.
+        """
+        # Others may be waiting for these rows.
+        self._flush()
+        began, told = time.monotonic(), False
+        while self._left:
+            # In this order: whoever has ended has stored its rows before.
+            sharing.settle()
+            for store in self.stores.values():
+                store.refresh()
+            gone = [place for place, digest in self._left.items() if not self._stays(digest)]
+            if len(gone) == len(self._left) or not all(self.has(self._left[p]) for p in gone):
+                for place in gone:
+                    del self._left[place]
+                return gone
+            if not told and time.monotonic() - began > WAITING_SECONDS:
+                told = True
+                count = len(self._left) - len(gone)
+                self.progress.note(f"waiting for {count:,} images that another process computes")
+            with self._watch.waiting():
+                time.sleep(PAUSE_SECONDS)
+        return []
+
+    def _stays(self, digest: bytes) -> bool:
+        missing = self._missing(digest)
+        return bool(missing) and self._sharing is not None and self._sharing.held(digest, missing)
 
     def _next_new(self, ahead: Iterator[Digested]) -> Digested | None:
         while True:
@@ -128,10 +202,17 @@ class Job:
                 item = next(ahead, None)
             if item is None:
                 return None
-            self.rows.append(Row(item.path, item.status, item.reason, item.digest))
-            if item.pixels is not None and not self.has(item.digest):
+            place = next(self._places)
+            has = self.has(item.digest)
+            if item.status == "ok" and item.pixels is None and not has:
+                self._left[place] = item.digest
+                continue
+            self.rows[place] = Row(item.path, item.status, item.reason, item.digest)
+            if item.pixels is not None and not has:
                 self._under_way.add(item.digest)
                 return item
+            if item.status != "ok" and self._sharing is not None:
+                self._sharing.give_up(item.digest)
             if item.status == "ok" and self._flattened:
                 self._derivable.append(item.digest)
             self.progress.advance()
@@ -153,6 +234,7 @@ class Job:
         """Pool what was found flattened; the network is not needed for these rows."""
         for kind, flattened in self._flattened.items():
             store = self.stores[kind]
+            store.refresh()
             todo = [d for d in dict.fromkeys(self._derivable) if d not in store]
             flattened.fill(store, [d for d in todo if d in flattened.store])
         self._derivable.clear()
@@ -163,5 +245,7 @@ class Job:
             for digest, row in zip(digests, values, strict=True):
                 store.append(digest, row.reshape(-1))
         self._under_way.difference_update(digests)
+        if self._sharing is not None:
+            self._sharing.beat()
         self.computed += len(digests)
         self.progress.advance(len(digests))

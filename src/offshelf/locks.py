@@ -1,0 +1,260 @@
+"""Locks on files that the system takes back when their owner ends, however it ends.
+
+They are advisory and belong to an open file, so they also hold between threads. Where a file
+system has none, or nothing can be written, taking one raises ``OSError``; work then goes on
+as if nobody else were there, which costs time and never a result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+# Without a sign of life for so long an owner counts as stopped, and nobody waits for it.
+PATIENCE_SECONDS = 60.0
+BEAT_SECONDS = 1.0
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.0005, 0.05
+
+
+class Lock:
+    """One lock, on a file that is made where it is missing.
+
+    Args:
+        path: the file; its folder must exist.
+
+    >>> import tempfile; place = Path(tempfile.mkdtemp()) / "one.lock"
+    >>> mine, other = Lock(place), Lock(place)
+    >>> mine.take(), other.take()
+    (True, False)
+    >>> mine.release()
+    >>> place.exists()
+    False
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._handle: int | None = None
+
+    def take(self, shared: bool = False) -> bool:
+        """Return whether the lock could be had; nothing is waited for.
+
+        Args:
+            shared: others may share it.
+
+        Raises:
+            OSError: the file cannot be made, or there are no locks here.
+        """
+        while True:
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+            try:
+                taken = try_lock(handle, shared)
+                # Whoever had it may have removed the file that was opened here.
+                current = taken and _is_at(handle, self.path)
+            except BaseException:
+                os.close(handle)
+                raise
+            if current:
+                self._handle = handle
+                return True
+            os.close(handle)
+            if not taken:
+                return False
+
+    def write(self, content: bytes) -> None:
+        """Append *content* to the file of a lock that is held."""
+        if self._handle is not None:
+            os.lseek(self._handle, 0, os.SEEK_END)
+            os.write(self._handle, content)
+
+    def beat(self) -> None:
+        """Show by the file's time that the owner of the lock goes on."""
+        with contextlib.suppress(OSError):
+            os.utime(self.path)
+
+    def release(self, remove: bool = True) -> None:
+        """Let go of the lock, and remove its file."""
+        handle, self._handle = self._handle, None
+        if handle is None:
+            return
+        if remove:
+            with contextlib.suppress(OSError):
+                self.path.unlink()
+        # A forked process may still have the file open, and the lock with it.
+        with contextlib.suppress(OSError):
+            _unlock(handle)
+        os.close(handle)
+
+
+def is_held(path: Path) -> bool:
+    """Return whether somebody alive holds a lock on the file at *path*.
+
+    True where that cannot be told: nothing is taken from an owner that may be alive.
+
+    >>> is_held(Path("no such file"))
+    False
+    """
+    try:
+        handle = _open(path)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    try:
+        return not try_lock(handle, shared=False)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+
+
+def remove_if_free(path: Path) -> bool:
+    """Remove the file at *path* unless somebody alive holds a lock on it."""
+    try:
+        handle = _open(path)
+    except OSError:
+        return False
+    try:
+        # Under the lock: whoever opens it now sees that it has gone, and makes a new one.
+        if not try_lock(handle, shared=False) or not _is_at(handle, path):
+            return False
+        path.unlink()
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return True
+
+
+@contextlib.contextmanager
+def alone(target: Path, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
+    """Let one process at a time do the work that makes *target*, once.
+
+    Whoever comes second waits until the first has finished or has ended, and should look
+    whether *target* is there before it does the work, too. An owner that gives no sign of
+    life for *patience* seconds is not waited for any longer.
+
+    >>> import tempfile; target = Path(tempfile.mkdtemp()) / "graph"
+    >>> with alone(target):
+    ...     [path.name for path in target.parent.iterdir()]
+    ['.graph.lock']
+    """
+    lock = Lock(target.with_name(f".{target.name}.lock"))
+    taken = False
+    with contextlib.suppress(OSError):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        taken = wait_for(lock, patience)
+    if not taken:
+        yield
+        return
+    try:
+        with _beating(lock):
+            yield
+    finally:
+        lock.release()
+
+
+def wait_for(lock: Lock, patience: float, progress: Callable[[], object] | None = None) -> bool:
+    """Return whether *lock* was taken before its owner gave no sign for *patience* seconds.
+
+    Args:
+        lock: the lock.
+        patience: seconds.
+        progress: what changes while the owner goes on; None for the time of the lock's file.
+
+    Raises:
+        OSError: there are no locks here, or nothing can be written.
+    """
+    look = progress or (lambda: _stamp(lock.path))
+    seen, since, pause = look(), time.monotonic(), SHORTEST_PAUSE
+    while not lock.take():
+        if (found := look()) != seen:
+            seen, since = found, time.monotonic()
+        if time.monotonic() - since >= patience:
+            return False
+        time.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE)
+    return True
+
+
+@contextlib.contextmanager
+def _beating(lock: Lock) -> Iterator[None]:
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(BEAT_SECONDS):
+            lock.beat()
+
+    thread = threading.Thread(target=beat, daemon=True, name="offshelf-lock")
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR)
+    except PermissionError:
+        # Another user's file can be locked as well as read.
+        return os.open(path, os.O_RDONLY)
+
+
+def _stamp(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+if sys.platform == "win32":
+    # Locks of Windows keep others from reading: these are on bytes that no file has.
+    _START, _SPAN = 1 << 30, 1 << 20
+
+    def try_lock(handle: int, shared: bool) -> bool:
+        """Return whether the open file could be locked; who shares takes one of many bytes."""
+        os.lseek(handle, _START + (secrets.randbelow(_SPAN) if shared else 0), os.SEEK_SET)
+        try:
+            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1 if shared else _SPAN)
+        except PermissionError:
+            return False
+        return True
+
+    def _unlock(handle: int) -> None:
+        """Closing the file unlocks it."""
+else:
+
+    def try_lock(handle: int, shared: bool) -> bool:
+        """Return whether the open file could be locked.
+
+        Raises:
+            OSError: there are no locks here.
+        """
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        try:
+            fcntl.flock(handle, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _unlock(handle: int) -> None:
+        fcntl.flock(handle, fcntl.LOCK_UN)
