@@ -19,7 +19,7 @@ from offshelf.backbones.preprocess import Prepared, prepare
 from offshelf.backbones.spec import InputSpec
 from offshelf.data.decode import STATUSES, Limits, decode
 from offshelf.errors import DataError
-from offshelf.features import reader
+from offshelf.features import network_input, reader
 from offshelf.features.profile import Stopwatch
 from offshelf.features.reader import (
     AHEAD_PER_WORKER,
@@ -121,7 +121,7 @@ def test_never_more_than_a_bounded_number_is_held(
         weakref.finalize(prepared.pixels, count, -1)
         return prepared
 
-    monkeypatch.setattr(reader, "prepare", counted)
+    monkeypatch.setattr(network_input, "prepare", counted)
     workers = 2
     taken = 0
     for item in read_ahead(
@@ -186,7 +186,7 @@ def test_a_bad_file_is_a_line_and_not_the_end(images: list[str], tmp_path: Path,
 
 
 def of(image: Any) -> Digested:
-    return digest_picture(Picture("image 0", image), nothing_known, SPEC)
+    return digest_picture(Picture("image 0", image), nothing_known, SPEC, Limits())
 
 
 def test_pixels_have_the_same_hash_however_they_come():
@@ -208,7 +208,7 @@ def test_other_pixels_and_other_shapes_have_other_hashes():
 
 
 def test_a_known_image_in_memory_is_not_resized():
-    found = digest_picture(Picture("image 0", noise(1)), everything_known, SPEC)
+    found = digest_picture(Picture("image 0", noise(1)), everything_known, SPEC, Limits())
     assert (found.status, found.pixels, found.path) == ("ok", None, "image 0")
 
 

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.backbones.preprocess import prepare
 from offshelf.backbones.spec import InputSpec
-from offshelf.data.decode import Limits, as_rgb, decode_compact, read_bytes
+from offshelf.data.decode import Limits, as_rgb, read_bytes
 from offshelf.errors import DataError, ImageError
+from offshelf.features.network_input import network_input
 from offshelf.features.profile import Stopwatch
 
 AHEAD_PER_WORKER = 8
@@ -94,7 +94,7 @@ def read_ahead(
 
     def work(path: str | Picture) -> Digested:
         if isinstance(path, Picture):
-            return digest_picture(path, known, spec)
+            return digest_picture(path, known, spec, options.limits)
         return digest_one(path, known, spec, options.limits, watch)
 
     window: collections.deque[Future[Digested]] = collections.deque()
@@ -125,30 +125,29 @@ def digest_one(
             digest = hashlib.sha256(content).digest()
         if known(digest):
             return Digested(path, "ok", "", digest, None)
-        with watch.stage("decode"):
-            decoded = decode_compact(content, limits, spec.decoded_side)
-        with watch.stage("resize"):
-            pixels = prepare(decoded, spec).pixels
+        pixels = network_input(content, spec, limits, watch).pixels
     except ImageError as error:
         return Digested(path, error.status, error.reason, digest, None)
     return Digested(path, "ok", "", digest, pixels)
 
 
-def digest_picture(picture: Picture, known: Callable[[bytes], bool], spec: InputSpec) -> Digested:
+def digest_picture(
+    picture: Picture, known: Callable[[bytes], bool], spec: InputSpec, limits: Limits
+) -> Digested:
     """Digest an image in memory; it is addressed by its pixels.
 
     Raises:
         DataError: it is no image; the message begins with its name.
     """
     try:
-        rgb = as_rgb(picture.image)
+        rgb = as_rgb(picture.image, limits)
     except ImageError as error:
         return Digested(picture.name, error.status, error.reason, b"", None)
     except DataError as error:
         raise DataError(f"{picture.name}: {error}") from error
     content = f"rgb {rgb.shape}".encode() + np.ascontiguousarray(rgb).tobytes()
     digest = hashlib.sha256(content).digest()
-    pixels = None if known(digest) else prepare(rgb, spec).pixels
+    pixels = None if known(digest) else network_input(rgb, spec, limits).pixels
     return Digested(picture.name, "ok", "", digest, pixels)
 
 

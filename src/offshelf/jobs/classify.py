@@ -18,14 +18,13 @@ from numpy.typing import NDArray
 from offshelf import home
 from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.imagenet import CLASSES
-from offshelf.backbones.preprocess import prepare
-from offshelf.data.decode import decode, read_bytes
 from offshelf.data.table import ImageTable, list_images
 from offshelf.engine.base import choose
 from offshelf.errors import EngineError, ImageError, LayerError
 from offshelf.features import store as stores
 from offshelf.features.extract import Extraction, extract
 from offshelf.features.kind import FeatureKind
+from offshelf.features.network_input import network_input
 from offshelf.jobs.answers import NORMAL, PLAIN, Answer
 from offshelf.jobs.restless import require_few, training_views
 from offshelf.jobs.settings import FeatureSettings, RunSettings
@@ -176,11 +175,11 @@ def _train(
     limits, pixels = run.reading.limits, {}
     for row in views:
         try:
-            rgb = decode(read_bytes(extraction.rows[row].path, limits), limits)
+            found = network_input(extraction.rows[row].path, backbone.input, limits)
         except ImageError:
             # The file changed after it was classified; the others still show the point.
             continue
-        pixels[row] = prepare(rgb, backbone.input).pixels
+        pixels[row] = found.pixels
     trained, notes = training_views(pixels, backbone, kind.tap, run.seed)
     for row, more in trained.items():
         views[row] |= more

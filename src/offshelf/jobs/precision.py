@@ -17,14 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
-from offshelf.backbones.preprocess import prepare
-from offshelf.data.decode import Limits, decode_compact, read_bytes
+from offshelf.data.decode import Limits, read_bytes
 from offshelf.data.table import ImageTable
 from offshelf.engine.base import EngineOptions, choose, computes_bfloat16, open_engine
 from offshelf.engine.calibration import MAX_IMAGES, Calibration
 from offshelf.engine.ranged import way
 from offshelf.errors import EngineError, ImageError
 from offshelf.features.kind import FeatureKind
+from offshelf.features.network_input import network_input
 from offshelf.heads.fit import decision, fit_head
 from offshelf.jobs.settings import RunSettings
 from offshelf.progress import Progress, Silent
@@ -195,8 +195,7 @@ def _pixels(
     for number, path in enumerate(paths):
         # A bad image is listed by the extraction that follows.
         with contextlib.suppress(ImageError):
-            image = decode_compact(read_bytes(path, limits), limits, backbone.input.decoded_side)
-            pixels.append(prepare(image, backbone.input).pixels)
+            pixels.append(network_input(path, backbone.input, limits).pixels)
             readable.append(number)
     return np.array(pixels, np.uint8).reshape(-1, size, size, 3), readable
 

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf import files
-from offshelf.backbones.preprocess import prepare
 from offshelf.backbones.spec import InputSpec
-from offshelf.data.decode import Limits, as_rgb
+from offshelf.data.decode import Limits
 from offshelf.data.names import shown
-from offshelf.errors import DataError, OffshelfError
+from offshelf.errors import DataError, ImageError, OffshelfError
+from offshelf.features.network_input import network_input
 from offshelf.report.canvas import form_of
 
 LEAST_SIDE = 2
@@ -55,14 +55,18 @@ def see(image: Any, spec: InputSpec, limits: Limits) -> Seen:
     offshelf.errors.DataError: image: 1 x 1 pixels: too small to see anything, 2 x 2 at least
     """
     name = shown(image) if isinstance(image, str | Path) else "image"
-    rgb = as_rgb(image, limits)
-    height, width = rgb.shape[:2]
+    try:
+        found = network_input(image, spec, limits)
+    except ImageError as error:
+        reason = f"{name}: {error.reason}" if isinstance(image, str | Path) else error.reason
+        raise ImageError(error.status, reason) from error
+    width, height = found.facts.width, found.facts.height
     if min(height, width) < LEAST_SIDE:
         raise DataError(
             f"{name}: {width} x {height} pixels: too small to see anything, "
             f"{LEAST_SIDE} x {LEAST_SIDE} at least"
         )
-    return Seen(name, prepare(rgb, spec).pixels)
+    return Seen(name, found.pixels)
 
 
 def write_picture(path: Path, content: bytes) -> Path:

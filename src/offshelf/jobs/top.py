@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
-from offshelf.backbones.preprocess import prepare
-from offshelf.data.decode import as_rgb
 from offshelf.errors import DataError, LayerError, did_you_mean
+from offshelf.features.network_input import network_input
 from offshelf.features.reader import ReadOptions
 from offshelf.jobs.seen import picture_path, write_picture
 from offshelf.jobs.training import describe
@@ -203,8 +202,8 @@ class TopResult:
             # One at a time is enough to remember: neighbours in a row rarely repeat.
             opened.clear()
             try:
-                rgb = as_rgb(peak.path, self.reading.limits)
-                opened[peak.path] = prepare(rgb, self.backbone.input).pixels
+                found = network_input(peak.path, self.backbone.input, self.reading.limits)
+                opened[peak.path] = found.pixels
             except DataError:
                 return np.full((bottom - top, right - left, 3), 128, np.uint8)
         return opened[peak.path][top:bottom, left:right]

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from offshelf.archive import MAX_PICTURES, check_target
 from offshelf.backbones.backbone import Backbone, open_backbone
-from offshelf.backbones.preprocess import prepare
 from offshelf.bundle import BackboneRecord, Model, Sample, record, short_digest
-from offshelf.data.decode import Limits, decode_compact, read_bytes
+from offshelf.data.decode import Limits
 from offshelf.data.table import ImageTable, read_table
 from offshelf.engine.base import EngineOptions
 from offshelf.errors import DataError, ImageError
@@ -23,6 +22,7 @@ from offshelf.evaluate.metrics import Evaluation
 from offshelf.evaluate.trust import Trust
 from offshelf.features.extract import Extraction
 from offshelf.features.kind import FeatureKind, feature_kinds
+from offshelf.features.network_input import network_input
 from offshelf.heads.certainty import Certainty
 from offshelf.heads.check import check_normalisation, checked_options
 from offshelf.heads.fit import fit_head
@@ -247,8 +247,7 @@ def _samples(
 
 def _pixels(path: str, backbone: Backbone, limits: Limits) -> NDArray[np.uint8] | None:
     try:
-        content, side = read_bytes(path, limits), backbone.input.decoded_side
-        return prepare(decode_compact(content, limits, side), backbone.input).pixels
+        return network_input(path, backbone.input, limits).pixels
     except ImageError:
         # The file changed after it was read; the model is whole without this sample.
         return None

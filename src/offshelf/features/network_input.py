@@ -1,0 +1,71 @@
+"""What the network sees of an image. Everything that runs or shows a network asks here."""
+
+from __future__ import annotations
+
+import contextlib
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offshelf.backbones.preprocess import prepare
+from offshelf.backbones.spec import InputSpec
+from offshelf.data.decode import DEFAULT_LIMITS, Limits, as_rgb, decode_with_facts, read_bytes
+from offshelf.data.facts import Decoded, Facts
+from offshelf.features.profile import Stopwatch
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NetworkInput:
+    """One image, decoded and prepared.
+
+    Attributes:
+        pixels: what the network gets, uint8, S x S x 3.
+        facts: of the file; of an image in memory its width and height.
+    """
+
+    pixels: NDArray[np.uint8]
+    facts: Facts
+
+
+def network_input(
+    image: Any, spec: InputSpec, limits: Limits = DEFAULT_LIMITS, watch: Stopwatch | None = None
+) -> NetworkInput:
+    r"""Decode an image as *spec* asks for and prepare it.
+
+    Args:
+        image: the bytes of a file; the path of one; or a PIL image or uint8 array (H x W, or
+            H x W x 1, 3 or 4), which is decoded already: ``spec.decode`` is about files.
+        spec: the preprocessing.
+        limits: bounds on bytes and pixels.
+        watch: is told how long decoding and resizing take.
+
+    Raises:
+        ImageError: the file or PIL image cannot be decoded; the reason names no file.
+        DataError: it is no image.
+
+    >>> found = network_input(b"P5 2 1 255 \x00\xff", InputSpec(size=8))
+    >>> found.pixels.shape, found.facts.width
+    ((8, 8, 3), 2)
+    """
+    if isinstance(image, str | Path):
+        image = read_bytes(image, limits)
+    with _stage(watch, "decode"):
+        decoded = _decoded(image, spec, limits)
+    with _stage(watch, "resize"):
+        pixels = prepare(decoded.pixels, spec).pixels
+    return NetworkInput(pixels=pixels, facts=decoded.facts)
+
+
+def _decoded(image: Any, spec: InputSpec, limits: Limits) -> Decoded:
+    if isinstance(image, bytes):
+        return decode_with_facts(image, limits, spec.decoded_side)
+    rgb = as_rgb(image, limits)
+    return Decoded(pixels=rgb, facts=Facts(width=rgb.shape[1], height=rgb.shape[0]))
+
+
+def _stage(watch: Stopwatch | None, name: str) -> AbstractContextManager[None]:
+    return contextlib.nullcontext() if watch is None else watch.stage(name)
