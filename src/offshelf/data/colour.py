@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageChops
 
-from offshelf.data.deep import RGB, deep_grey, tags_of, three_channels
+from offshelf.data.deep import RGB, deep_grey, laid_on, tags_of, three_channels
+from offshelf.data.deep_png import HALVES, deep_png
 from offshelf.data.levels import Levels, Values, found_levels
 from offshelf.data.strips import STRIP_PIXELS, Pixels, drawn, orientation, strips
 
@@ -37,11 +38,10 @@ _STRIP_BYTES = 64 * STRIP_PIXELS  # what the conversion of one strip takes at mo
 _COLOUR_MAP = 320
 # How a PNG stores its pixels -> what makes its transparent value one of Pillow's.
 _KEYS = {
-    "L;2": (0, 3, 85),
-    "L;4": (0, 15, 17),
-    "L": (0, 255, 1),
-    "RGB": (0, 255, 1),
-    "RGB;16B": (8, 255, 1),
+    "L;2": (3, 85),
+    "L;4": (15, 17),
+    "L": (255, 1),
+    "RGB": (255, 1),
 }
 INKS = "CMYK without an Adobe marker read as inks"
 OPAQUE = "BMP with alpha 0 everywhere read as opaque"
@@ -73,6 +73,8 @@ def picture(image: Image.Image, background: RGB) -> tuple[Pixels, str]:
         perhaps read-only; and what was assumed where no standard decides, or ``""``.
     """
     raw = _raw_mode(image)
+    if raw in HALVES:
+        return deep_png(image, raw, background), ""
     image.load()
     turn = orientation(image)
     if image.mode == "L" and "transparency" not in image.info:
@@ -142,10 +144,7 @@ def _laid(strip: Image.Image, background: RGB, clear: Any) -> Pixels:
     if strip.info.get("transparency") != clear:
         strip = strip.copy()  # the caller's image stays as it is
         strip.info["transparency"] = clear
-    rgba = strip.convert("RGBA")
-    flat = Image.new("RGB", rgba.size, background)
-    flat.paste(rgba, mask=rgba)
-    return _plain(flat)
+    return laid_on(strip, background)
 
 
 def _raw_mode(image: Image.Image) -> str:
@@ -159,10 +158,10 @@ def _clear_value(image: Image.Image, raw: str) -> Any:
     clear = image.info.get("transparency")
     if raw not in _KEYS or isinstance(clear, bytes) or clear is None:
         return clear
-    shift, mask, factor = _KEYS[raw]
+    mask, factor = _KEYS[raw]
     if isinstance(clear, tuple):
-        return tuple((part >> shift & mask) * factor for part in clear)
-    return (clear >> shift & mask) * factor
+        return tuple((part & mask) * factor for part in clear)
+    return (clear & mask) * factor
 
 
 def _all_clear(image: Image.Image) -> bool:

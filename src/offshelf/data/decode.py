@@ -7,7 +7,6 @@ claims is checked before its pixels are decoded.
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from offshelf.data.content import DEFAULT_LIMITS, Limits, check_bytes, read_byte
 from offshelf.data.facts import Decoded, Facts, check_facts
 from offshelf.data.formats import ends_early, image_format, lacks_codec, register
 from offshelf.data.jpeg import quick_pixels
+from offshelf.data.metadata import opened
 from offshelf.data.names import shown
 from offshelf.data.quiet import silently
 from offshelf.data.strips import orientation, turned
@@ -151,7 +151,7 @@ def as_rgb(
 
 def _opened(name: str, content: bytes, limits: Limits, at_least: int) -> Decoded:
     register(name)
-    with Image.open(io.BytesIO(content), formats=(name,)) as image:
+    with opened(name, content) as image:
         width, height = image.size
         pixels, assumed = _pixels(image, limits, content, at_least)
     return Decoded(pixels=pixels, facts=Facts(width=width, height=height, assumed=assumed))

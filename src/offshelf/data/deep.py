@@ -68,6 +68,14 @@ def tags_of(image: Image.Image) -> Any:
     return getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
 
 
+def laid_on(image: Image.Image, background: RGB) -> Pixels:
+    """Return an image with transparency laid on *background*, H x W x 3."""
+    rgba = image.convert("RGBA")
+    flat = Image.new("RGB", rgba.size, background)
+    flat.paste(rgba, mask=rgba)
+    return np.asarray(flat)
+
+
 def three_channels(grey: Pixels) -> Pixels:
     """Return grey H x W as RGB H x W x 3.
 
