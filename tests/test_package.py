@@ -6,9 +6,11 @@ import ast
 import importlib
 import importlib.resources
 import json
+import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import offshelf
+from offshelf.backbones import catalog
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "offshelf"
@@ -179,3 +182,44 @@ def test_the_package_runs_as_a_module() -> None:
         [sys.executable, "-m", "offshelf", "--version"], capture_output=True, text=True, check=True
     )
     assert done.stdout.startswith("offshelf ")
+
+
+def texts() -> Iterator[tuple[str, str]]:
+    """Name and text of everything that may tell a person to install something."""
+    for path in sorted(SOURCE.rglob("*.py")):
+        yield path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
+    for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
+        yield name, (ROOT / name).read_text(encoding="utf-8")
+
+
+def extras_named(text: str) -> set[str]:
+    """The extras in *text*; braces are filled in from data that a test reads by itself."""
+    found = {name for one in re.findall(r"offshelf\[([^\]{]+)\]", text) for name in one.split(",")}
+    calls = r"MissingExtraError\(\s*\"[^\"]*\",\s*(?:extra=)?\"([^\"]+)\"\)"
+    return {name.strip() for name in found} | set(re.findall(calls, text))
+
+
+def test_every_extra_that_a_text_names_exists() -> None:
+    extras = set(PROJECT["optional-dependencies"])
+    named = [(name, extra) for name, text in texts() for extra in extras_named(text)]
+    assert [pair for pair in named if pair[1] not in extras] == []
+    assert {"lite", "frames"} <= {extra for _, extra in named}
+    specs = [catalog.get_spec(name) for name in catalog.names()]
+    assert {spec.extra for spec in specs} - {""} <= extras
+    calls = sum(text.count("MissingExtraError(") for _, text in texts())
+    literal = sum(len(re.findall(r"MissingExtraError\(\s*\"", text)) for _, text in texts())
+    assert calls - literal == 1, "an extra that is not written out, beside the class itself"
+
+
+def test_every_package_that_a_text_tells_to_install_is_a_requirement() -> None:
+    extras = PROJECT["optional-dependencies"].values()
+    asked = [*PROJECT["dependencies"], *(line for lines in extras for line in lines)]
+    known = {canonicalize_name(Requirement(line).name) for line in asked}
+    told = {
+        (name, package)
+        for name, text in texts()
+        for package in re.findall(r"pip install (?:-U )?'?([a-zA-Z][\w-]*)", text)
+    }
+    strangers = {pair for pair in told if canonicalize_name(pair[1]) not in known | {"offshelf"}}
+    assert strangers == set()
+    assert "nncf" in {package for _, package in told}

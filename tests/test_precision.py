@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +15,9 @@ from offshelf import predict as predict_module
 from offshelf.bundle import load_model
 from offshelf.data.table import read_table
 from offshelf.engine import openvino_engine, torch_engine
-from offshelf.engine.base import EngineOptions, computes_bfloat16
+from offshelf.engine.base import EngineOptions, Tap, computes_bfloat16
+from offshelf.engine.calibration import Calibration
+from offshelf.engine.quantise import quantised
 from offshelf.errors import EngineError
 from offshelf.features.kind import feature_kinds
 from offshelf.jobs import precision
@@ -223,3 +226,14 @@ def test_the_bounds_of_auto(cosine: float, fp32: float, int8: float, accepted: b
         f"{cosine:.3f} to fp32 (bound 0.97) and {int8:.1%} cross-validated accuracy against "
         "90.0% (bound 1% less)"
     )
+
+
+def test_an_installation_without_nncf_is_told_what_it_lacks(
+    scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    backbone = backbone_for(FeatureSettings(), RunSettings(), Silent())
+    sample = Calibration("", lambda: np.zeros((1, 224, 224, 3), np.uint8))
+    options = EngineOptions(precision="int8", calibration=sample)
+    with pytest.raises(EngineError, match=r"is missing here: pip install nncf$"):
+        quantised(backbone, (Tap("bn2"),), options)

@@ -16,7 +16,7 @@ from offshelf.engine.base import EngineOptions, Tap
 from offshelf.engine.graph import ROWS, convert, graph_from_bytes
 from offshelf.engine.ranged import ranged, way
 from offshelf.engine.winograd.marks import marked
-from offshelf.errors import EngineError, MissingExtraError
+from offshelf.errors import EngineError
 
 TRANSFORMERS = ("vit", "swin", "deit", "dinov", "beit", "eva")
 
@@ -29,8 +29,8 @@ def quantised(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions)
     NNCF's quantisation with its fast bias correction.
 
     Raises:
-        EngineError: the calibration has neither images nor a finished network.
-        MissingExtraError: NNCF is not installed.
+        EngineError: the calibration has neither images nor a finished network, or NNCF
+            is not installed.
     """
     calibration = options.calibration
     if calibration is not None and calibration.network is not None:
@@ -83,7 +83,10 @@ def _smaller(model: Any) -> Any:
 
 def _check_nncf() -> None:
     if importlib.util.find_spec("nncf") is None:
-        raise MissingExtraError("precision int8", "int8")
+        raise EngineError(
+            "precision int8 needs nncf, a part of every installation that is missing here: "
+            "pip install nncf"
+        )
 
 
 def _from_file(xml: bytes, weights: bytes) -> Any:
@@ -99,8 +102,12 @@ def _from_file(xml: bytes, weights: bytes) -> Any:
 def _quiet_nncf() -> Iterator[Any]:
     """NNCF without bars and chatter; errors of its logger are kept."""
     with contextlib.redirect_stdout(None):
-        import nncf
+        import nncf  # which sets the level of its logger
 
-        # It sets its own level when it is imported.
-        logging.getLogger("nncf").setLevel(logging.ERROR)
-        yield nncf
+        logger = logging.getLogger("nncf")
+        before = logger.level
+        logger.setLevel(logging.ERROR)
+        try:
+            yield nncf
+        finally:
+            logger.setLevel(before)
