@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from offshelf.backbones.backbone import open_backbone
+from offshelf.data.facts import Facts
 from offshelf.errors import HeadError, LayerError, OffshelfError
 from offshelf.evaluate.protocol import Fold
 from offshelf.features.store import FeatureStore
@@ -202,7 +203,7 @@ def plan(tmp_path: Path) -> Plan:
     store = FeatureStore(tmp_path / "features", identity, 8)
     digests = tuple(bytes([number]) * 32 for number in range(60))
     for digest, row in zip(digests, features.astype(np.float32), strict=True):
-        store.append(digest, row)
+        store.append(digest, row, Facts(width=8, height=8))
     store.flush()
     fold = Fold(np.arange(40), np.arange(40, 60))
     return Plan(

@@ -273,7 +273,7 @@ def test_a_damaged_part_is_told_and_extracted_again(
     first.write_bytes(first.read_bytes()[:-20])
     told = Silent()
     found, kind = run(paths, lite, tmp_path / "cache", progress=told)
-    assert told.notes == [f"{first.name}: damaged part of the store of penultimate_avg, set aside"]
+    assert told.notes == [f"{first}: damaged, set aside; its images are extracted again"]
     assert found.computed == 4
     assert np.allclose(found.matrix(kind, range(6)), expected(paths, lite))
 
@@ -301,7 +301,7 @@ def test_a_job_of_many_images_holds_few(
     import threading
     import weakref
 
-    from offshelf.features import reader
+    from offshelf.features import network_input, reader
 
     alive = peak = 0
     lock = threading.Lock()
@@ -318,7 +318,7 @@ def test_a_job_of_many_images_holds_few(
         weakref.finalize(prepared.pixels, count, -1)
         return prepared
 
-    monkeypatch.setattr(reader, "prepare", counted)
+    monkeypatch.setattr(network_input, "prepare", counted)
     sources = [Picture(f"{number}", noise(number, 8, 8)) for number in range(400)]
     found, _ = run(sources, lite, tmp_path / "cache", reading=ReadOptions(workers=2))
     assert found.computed == 400

@@ -59,7 +59,7 @@ def backbone() -> Backbone:
 
 def by_the_reader(photo: str, backbone: Backbone) -> Pixels | None:
     watch = Stopwatch()
-    return digest_one(photo, lambda _: False, backbone.input, LIMITS, watch).pixels
+    return digest_one(photo, lambda _: None, backbone.input, LIMITS, watch).pixels
 
 
 def by_explain_and_maps(photo: str, backbone: Backbone) -> Pixels:

@@ -18,12 +18,14 @@ from PIL import Image
 from offshelf.backbones.preprocess import Prepared, prepare
 from offshelf.backbones.spec import InputSpec
 from offshelf.data.decode import STATUSES, Limits, decode
+from offshelf.data.facts import Facts
 from offshelf.errors import DataError
 from offshelf.features import network_input, reader
 from offshelf.features.profile import Stopwatch
 from offshelf.features.reader import (
     AHEAD_PER_WORKER,
     Digested,
+    Known,
     Picture,
     ReadOptions,
     digest_picture,
@@ -34,17 +36,17 @@ from offshelf.features.reader import (
 SPEC = InputSpec(size=16)
 
 
-def nothing_known(_: bytes) -> bool:
-    return False
+def nothing_known(_: bytes) -> Facts | None:
+    return None
 
 
-def everything_known(_: bytes) -> bool:
-    return True
+def everything_known(_: bytes) -> Facts | None:
+    return Facts(width=20, height=12)
 
 
 def read(
     sources: list[Any],
-    known: Callable[[bytes], bool] = nothing_known,
+    known: Known = nothing_known,
     spec: InputSpec = SPEC,
     **options: Any,
 ) -> list[Digested]:
@@ -96,10 +98,22 @@ def test_no_images():
 
 def test_an_image_that_is_known_is_not_decoded(images: list[str]):
     known = hashlib.sha256(Path(images[3]).read_bytes()).digest()
-    found = read(images[:6], known=lambda digest: digest == known)
+    facts = Facts(width=20, height=12, assumed="something")
+    found = read(images[:6], known=lambda digest: facts if digest == known else None)
     assert [item.pixels is None for item in found] == [False] * 3 + [True] + [False] * 2
     assert {item.status for item in found} == {"ok"}
     assert found[3].digest == known
+    assert found[3].facts == facts
+    assert {item.facts for item in found if item is not found[3]} == {Facts(width=20, height=12)}
+
+
+def test_an_image_that_is_known_is_judged_by_its_facts(images: list[str]):
+    for limits in (Limits(max_pixels=239), Limits(max_pixels=240)):
+        fresh = read(images[:2], limits=limits)
+        known = read(images[:2], known=everything_known, limits=limits)
+        told = [(item.status, item.reason, item.digest) for item in fresh]
+        assert told == [(item.status, item.reason, item.digest) for item in known]
+        assert told[0][0] == ("ok" if limits.max_pixels == 240 else "too_large")
 
 
 def test_never_more_than_a_bounded_number_is_held(

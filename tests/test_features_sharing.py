@@ -258,7 +258,9 @@ def test_rows_of_another_are_waited_for_and_broken_ones_are_judged_here(
         assert waiting.wait(60)
         store = FeatureStore(tmp_path / "cache" / "features", _identity(tmp_path / "cache"))
         for row in expected.rows:
-            store.append(row.digest, expected.stores[kind].read([row.digest])[0])
+            facts = expected.stores[kind].facts(row.digest)
+            assert facts is not None
+            store.append(row.digest, expected.stores[kind].read([row.digest])[0], facts)
         store.flush()
         other.close()
 

@@ -21,13 +21,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from offshelf import records
+from offshelf.data.facts import Facts
 from offshelf.errors import StoreError
-from offshelf.features import parts
+from offshelf.features import manifest, parts
 from offshelf.features import store as stores
 from offshelf.features.store import FeatureStore, exists
+from offshelf.progress import Silent, heard_by
 
 IDENTITY = {"weights": "abc", "layer": "pool5", "pooling": "avg"}
 D = 5
+FACTS = Facts(width=64, height=48, memory=9216, status="damaged", readable=0.5, assumed="inks")
 
 
 def digest(number: int) -> bytes:
@@ -47,7 +51,7 @@ def filled(root: Path, groups: list[list[int]]) -> FeatureStore:
     store = FeatureStore(root, IDENTITY, D)
     for group in groups:
         for number in group:
-            store.append(digest(number), row(number))
+            store.append(digest(number), row(number), FACTS)
         store.flush()
     return store
 
@@ -74,7 +78,7 @@ def test_rows_come_in_the_order_asked(tmp_path: Path, wanted: list[int]):
 
 def test_what_was_appended_can_be_read_before_it_is_flushed(tmp_path: Path):
     store = FeatureStore(tmp_path, IDENTITY, D)
-    store.append(digest(1), row(1))
+    store.append(digest(1), row(1), FACTS)
     assert digest(1) in store
     assert digest(2) not in store
     assert len(store) == 1
@@ -85,9 +89,9 @@ def test_what_was_appended_can_be_read_before_it_is_flushed(tmp_path: Path):
 
 def test_the_first_row_of_a_hash_stays(tmp_path: Path):
     store = filled(tmp_path, [[1]])
-    store.append(digest(1), row(1, version=2))
-    store.append(digest(2), row(2))
-    store.append(digest(2), row(2, version=2))
+    store.append(digest(1), row(1, version=2), FACTS)
+    store.append(digest(2), row(2), FACTS)
+    store.append(digest(2), row(2, version=2), FACTS)
     assert len(store) == 2
     assert np.array_equal(store.read([digest(1), digest(2)]), rows([1, 2]))
 
@@ -96,7 +100,7 @@ def test_hashes_with_zeros_at_either_end_are_told_apart(tmp_path: Path):
     odd = [bytes(32), b"\0" * 31 + b"\1", b"\1" + bytes(31), b"\1\1" + bytes(30), b"\xff" * 32]
     store = FeatureStore(tmp_path, IDENTITY, D)
     for number, key in enumerate(odd[:-1]):
-        store.append(key, row(number))
+        store.append(key, row(number), FACTS)
     store.flush()
     for opened in (store, FeatureStore(tmp_path, IDENTITY)):
         assert [key in opened for key in odd] == [True] * 4 + [False]
@@ -124,7 +128,7 @@ def test_any_course_of_events_is_that_of_a_dictionary(
     store, expected = FeatureStore(root, IDENTITY, D), {}
     for version, (step, number) in enumerate(steps):
         if step == "append":
-            store.append(digest(number), row(number, version))
+            store.append(digest(number), row(number, version), FACTS)
             expected.setdefault(number, row(number, version))
         elif step == "flush":
             store.flush()
@@ -155,16 +159,16 @@ def test_a_part_is_plain_parquet(tmp_path: Path):
     store = filled(tmp_path, [[1, 2]])
     (part,) = files_of(store, "part-*.parquet")
     frame = pd.read_parquet(part)
-    assert list(frame.columns) == ["image_sha256", "features"]
+    facts = ["width", "height", "memory", "status", "readable", "assumed"]
+    assert list(frame.columns) == ["image_sha256", *facts, "features"]
+    assert frame[facts].to_numpy().tolist() == [[64, 48, 9216, "damaged", 0.5, "inks"]] * 2
     assert list(frame["image_sha256"]) == [digest(1), digest(2)]
     assert np.array_equal(np.stack(frame["features"]), rows([1, 2]))
     schema = pq.read_schema(part)
     assert schema.field("features").type == pa.list_(pa.float32(), D)
-    assert json.loads((store.folder / "manifest.json").read_text()) == {
-        "schema": 1,
-        "identity": IDENTITY,
-        "dimension": D,
-    }
+    document = json.loads((store.folder / "manifest.json").read_text())
+    assert len(document.pop("sha256")) == 64
+    assert document == {"schema": manifest.SCHEMA, "identity": IDENTITY, "dimension": D}
 
 
 def test_a_full_buffer_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -172,7 +176,7 @@ def test_a_full_buffer_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     store = FeatureStore(tmp_path, IDENTITY, D)
     counts = []
     for number in range(7):
-        store.append(digest(number), row(number))
+        store.append(digest(number), row(number), FACTS)
         counts.append(len(files_of(store, "part-*.parquet")))
     assert counts == [0, 0, 1, 1, 1, 2, 2]
 
@@ -181,12 +185,12 @@ def test_an_old_buffer_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     now = [100.0]
     monkeypatch.setattr(stores.time, "monotonic", lambda: now[0])
     store = FeatureStore(tmp_path, IDENTITY, D)
-    store.append(digest(1), row(1))
+    store.append(digest(1), row(1), FACTS)
     now[0] += stores.FLUSH_SECONDS - 1
-    store.append(digest(2), row(2))
+    store.append(digest(2), row(2), FACTS)
     assert files_of(store, "part-*.parquet") == []
     now[0] += 2
-    store.append(digest(3), row(3))
+    store.append(digest(3), row(3), FACTS)
     assert len(files_of(store, "part-*.parquet")) == 1
 
 
@@ -216,7 +220,7 @@ def test_other_features_are_in_another_folder(tmp_path: Path):
 
 def test_two_stores_see_each_others_rows(tmp_path: Path):
     one, other = filled(tmp_path, [[1]]), FeatureStore(tmp_path, IDENTITY)
-    other.append(digest(2), row(2))
+    other.append(digest(2), row(2), FACTS)
     other.flush()
     assert digest(2) not in one
     one.refresh()
@@ -225,8 +229,8 @@ def test_two_stores_see_each_others_rows(tmp_path: Path):
 
 def test_the_oldest_of_two_rows_wins_for_everybody(tmp_path: Path):
     one, other = FeatureStore(tmp_path, IDENTITY, D), FeatureStore(tmp_path, IDENTITY, D)
-    one.append(digest(1), row(1))
-    other.append(digest(1), row(1, version=3))
+    one.append(digest(1), row(1), FACTS)
+    other.append(digest(1), row(1, version=3), FACTS)
     one.flush()
     other.flush()
     for store in (one, other, FeatureStore(tmp_path, IDENTITY)):
@@ -239,13 +243,15 @@ WRITER = """
 import hashlib, sys
 import numpy as np
 from pathlib import Path
+from offshelf.data.facts import Facts
 from offshelf.features.store import FeatureStore
 root, start = Path(sys.argv[1]), int(sys.argv[2])
 sys.stdin.readline()
 store = FeatureStore(root, {"many": "writers"}, 5)
 for number in range(start, start + 60):
     row = np.arange(5, dtype=np.float32) + number
-    store.append(hashlib.sha256(str(number).encode()).digest(), row)
+    facts = Facts(width=64, height=48)
+    store.append(hashlib.sha256(str(number).encode()).digest(), row, facts)
     if number % 7 == 0:
         store.flush()
 store.flush()
@@ -272,7 +278,7 @@ def test_processes_write_into_one_store_at_once(tmp_path: Path):
         results.append((writer.communicate(timeout=120)[1], writer.returncode))
     assert results == [("", 0)] * 3
     store = FeatureStore(tmp_path, {"many": "writers"})
-    assert store.damaged == []
+    assert files_of(store, "*.damaged") == []
     assert len(store) == 100
     expected = np.arange(D, dtype=np.float32) + np.arange(100, dtype=np.float32)[:, None]
     assert np.array_equal(store.read([digest(n) for n in range(100)]), expected)
@@ -299,7 +305,12 @@ DAMAGES: dict[str, Callable[[Path], Any]] = {
     "text": lambda path: path.write_text("not parquet at all" * 20),
     "another table": other_columns,
     "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "a longer file": lambda path: path.write_bytes(path.read_bytes() + b"PAR1"),
 }
+
+
+def aside(path: Path, why: str = "damaged") -> str:
+    return f"{path}: {why}, set aside; its images are extracted again"
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -307,28 +318,46 @@ def test_a_damaged_part_is_set_aside_and_its_rows_come_again(tmp_path: Path, dam
     groups = [[1, 2], [3, 4], [5]]
     victim = files_of(filled(tmp_path, groups), "part-*.parquet")[1]
     DAMAGES[damage](victim)
-    store = FeatureStore(tmp_path, IDENTITY)
-    assert store.damaged == [victim.name]
+    with heard_by(told := Silent()):
+        store = FeatureStore(tmp_path, IDENTITY)
+    assert told.notes == [aside(victim)]
     assert not victim.exists()
     assert victim.with_suffix(".damaged").exists()
     assert [digest(n) in store for n in (1, 2, 3, 4, 5)] == [True, True, False, False, True]
     for number in (3, 4):
-        store.append(digest(number), row(number))
-    again = FeatureStore(tmp_path, IDENTITY)
-    assert again.damaged == []
+        store.append(digest(number), row(number), FACTS)
     store.flush()
-    again.refresh()
-    everything = [5, 4, 3, 2, 1]
-    assert np.array_equal(again.read([digest(n) for n in everything]), rows(everything))
+    with heard_by(told := Silent()):
+        again = FeatureStore(tmp_path, IDENTITY)
+        everything = [5, 4, 3, 2, 1]
+        assert np.array_equal(again.read([digest(n) for n in everything]), rows(everything))
+    assert told.notes == []
 
 
-def test_a_changed_number_is_never_read(tmp_path: Path):
+def changed(path: Path, value: bytes) -> None:
+    """Change one byte of *value* in the file."""
+    content = path.read_bytes()
+    at = content.index(value)
+    path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+
+
+def test_a_changed_number_makes_every_image_of_its_part_unknown(tmp_path: Path):
+    victim, _ = files_of(filled(tmp_path, [[1, 2], [3]]), "part-*.parquet")
+    changed(victim, row(2).tobytes())
+    with heard_by(told := Silent()):
+        store = FeatureStore(tmp_path, IDENTITY)
+        # The whole part is looked through before the first of its rows is said to be known.
+        assert [store.facts(digest(n)) for n in (3, 1, 2)] == [FACTS, None, None]
+    assert told.notes == [aside(victim)]
+    store.append(digest(1), row(1), FACTS)
+    assert np.array_equal(store.read([digest(3), digest(1)]), rows([3, 1]))
+
+
+def test_a_number_that_changes_meanwhile_is_never_read(tmp_path: Path):
     store = filled(tmp_path, [[1, 2], [3]])
+    assert digest(1) in store
     victim = files_of(store, "part-*.parquet")[0]
-    content = victim.read_bytes()
-    at = content.index(row(2).tobytes())
-    victim.write_bytes(content[:at] + b"\7" + content[at + 1 :])
-    assert digest(1) in FeatureStore(tmp_path, IDENTITY)
+    changed(victim, row(2).tobytes())
     with pytest.raises(StoreError) as caught:
         store.read([digest(3), digest(1)])
     assert str(caught.value) == (
@@ -336,9 +365,67 @@ def test_a_changed_number_is_never_read(tmp_path: Path):
         " images anew"
     )
     # The next run finds the rows missing, not damaged.
-    again = FeatureStore(tmp_path, IDENTITY)
-    assert [digest(n) in again for n in (1, 2, 3)] == [False, False, True]
-    assert again.damaged == []
+    with heard_by(told := Silent()):
+        again = FeatureStore(tmp_path, IDENTITY)
+        assert [digest(n) in again for n in (1, 2, 3)] == [False, False, True]
+    assert told.notes == []
+
+
+def test_a_part_of_another_store_is_set_aside(tmp_path: Path):
+    store = filled(tmp_path, [[1]])
+    other = FeatureStore(tmp_path, IDENTITY | {"pooling": "max"}, D)
+    other.append(digest(2), row(2), FACTS)
+    other.flush()
+    (foreign,) = files_of(other, "part-*.parquet")
+    stray = store.folder / foreign.name
+    stray.write_bytes(foreign.read_bytes())
+    with heard_by(told := Silent()):
+        again = FeatureStore(tmp_path, IDENTITY)
+    assert told.notes == [aside(stray, "part of another feature store")]
+    assert [digest(1) in again, digest(2) in again] == [True, False]
+
+
+def test_two_parts_under_each_others_names_are_set_aside(tmp_path: Path):
+    one, other = files_of(filled(tmp_path, [[1], [2]]), "part-*.parquet")
+    third = one.with_name("swapped")
+    one.rename(third)
+    other.rename(one)
+    third.rename(other)
+    with heard_by(told := Silent()):
+        store = FeatureStore(tmp_path, IDENTITY)
+    assert told.notes == [aside(one), aside(other)]
+    assert [digest(1) in store, digest(2) in store] == [False, False]
+
+
+def test_a_part_twice_is_no_damage(tmp_path: Path):
+    (part,) = files_of(filled(tmp_path, [[1, 2]]), "part-*.parquet")
+    stem, _, end = part.name.rpartition("-")
+    part.with_name(f"{stem}9-{end}").write_bytes(part.read_bytes())
+    with heard_by(told := Silent()):
+        store = FeatureStore(tmp_path, IDENTITY)
+        assert np.array_equal(store.read([digest(2), digest(1)]), rows([2, 1]))
+    assert (told.notes, len(store)) == ([], 2)
+
+
+def test_damage_that_two_stores_see_is_told_once(tmp_path: Path):
+    filled(tmp_path, [[1, 2]])
+    one, other = FeatureStore(tmp_path, IDENTITY), FeatureStore(tmp_path, IDENTITY)
+    (victim,) = files_of(one, "part-*.parquet")
+    changed(victim, row(2).tobytes())
+    with heard_by(told := Silent()):
+        assert one.facts(digest(1)) is None
+        assert other.facts(digest(1)) is None
+    assert told.notes == [aside(victim)]
+
+
+def test_a_flush_reads_only_what_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    store = filled(tmp_path, [[1], [2], [3]])
+    read: list[Path] = []
+    own = parts.read_part
+    monkeypatch.setattr(parts, "read_part", lambda path, key: read.append(path) or own(path, key))
+    store.append(digest(4), row(4), FACTS)
+    store.flush()
+    assert read == files_of(store, "part-*.parquet")[3:]
 
 
 def test_no_damage_gives_wrong_numbers_or_a_traceback(tmp_path: Path):
@@ -346,8 +433,8 @@ def test_no_damage_gives_wrong_numbers_or_a_traceback(tmp_path: Path):
     (part,) = files_of(filled(tmp_path, [list(range(30))]), "part-*.parquet")
     good = part.read_bytes()
     draw = np.random.default_rng(0)
-    changed = [(int(at), int(draw.integers(1, 256))) for at in draw.integers(0, len(good), 250)]
-    contents = [good[:at] + bytes([good[at] ^ bits]) + good[at + 1 :] for at, bits in changed]
+    flips = [(int(at), int(draw.integers(1, 256))) for at in draw.integers(0, len(good), 250)]
+    contents = [good[:at] + bytes([good[at] ^ bits]) + good[at + 1 :] for at, bits in flips]
     contents += [good[:at] for at in range(0, len(good), 97)]
     refusals: list[str] = []
     for content in contents:
@@ -365,32 +452,44 @@ def test_no_damage_gives_wrong_numbers_or_a_traceback(tmp_path: Path):
     assert all(text.startswith(f"{part}: damaged part") for text in refusals)
 
 
-def test_a_part_of_another_dimension_is_refused(tmp_path: Path):
+def test_a_part_of_another_dimension_is_set_aside(tmp_path: Path):
     store = filled(tmp_path, [[1]])
-    odd = store.folder / "part-0-0.parquet"
-    parts.write(odd, [digest(2)], np.ones((1, D + 1), np.float32))
-    store.refresh()
-    with pytest.raises(StoreError, match=r"part-0-0\.parquet: damaged part"):
-        store.read([digest(2)])
+    wider = parts.Rows([digest(2)], [FACTS], np.ones((1, D + 1), np.float32))
+    parts.write(store.folder, "part-9-0", IDENTITY, wider)
+    (odd,) = files_of(store, "part-9-0*")
+    with heard_by(told := Silent()):
+        store.refresh()
+    assert told.notes == [aside(odd, f"rows of {D + 1} values, not {D}")]
+    assert digest(2) not in store
 
 
 def test_a_part_that_another_process_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    store = filled(tmp_path, [[1], [2]])
-    victim = files_of(store, "part-*.parquet")[0]
+    store = filled(tmp_path, [[1], [2], [3]])
+    victim, second, _ = files_of(store, "part-*.parquet")
     victim.replace(victim.with_suffix(".damaged"))
     with pytest.raises(StoreError) as caught:
         store.read([digest(1), digest(2)])
     assert str(caught.value) == f"{victim}: cannot be read (No such file or directory); run again"
+    assert digest(1) not in store
     store.refresh()
     assert [digest(1) in store, digest(2) in store] == [False, True]
 
     # Both find the damage, and the other one is faster.
-    def found_by_both(path: Path) -> None:
-        path.unlink()
+    own = parts.read_part
 
-    monkeypatch.setattr(parts, "read_hashes", found_by_both)
-    store.refresh()
-    assert len(store) == 0
+    def found_by_both(path: Path, key: str) -> parts.Part:
+        if path == second:
+            path.write_bytes(b"")
+            try:
+                return own(path, key)
+            finally:
+                path.unlink()
+        return own(path, key)
+
+    monkeypatch.setattr(parts, "read_part", found_by_both)
+    with heard_by(told := Silent()):
+        assert len(FeatureStore(tmp_path, IDENTITY)) == 1
+    assert told.notes == []
 
 
 def test_a_temporary_file_that_another_process_renames_meanwhile(
@@ -409,9 +508,9 @@ def test_a_temporary_file_that_another_process_renames_meanwhile(
 
 @pytest.mark.parametrize("sizes", [(33, 31), (31, 32)])
 def test_digests_of_another_length_never_stand_in_a_part(tmp_path: Path, sizes: tuple[int, int]):
-    path = tmp_path / "part.parquet"
+    found = parts.Rows([bytes(size) for size in sizes], [FACTS] * 2, np.zeros((2, 3), np.float32))
     with pytest.raises(ValueError, match=r"^a digest is 32 bytes$"):
-        parts.write(path, [bytes(size) for size in sizes], np.zeros((2, 3), np.float32))
+        parts.write(tmp_path, "part", IDENTITY, found)
     assert not list(tmp_path.iterdir())
 
 
@@ -446,55 +545,80 @@ def test_what_a_killed_process_left_is_swept_when_it_is_old(tmp_path: Path):
 # --- a store that cannot be used ----------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("content", "dimension", "message"),
-    [
-        ("", D, "no manifest of a feature store; delete this folder"),
-        ("{", D, "no manifest of a feature store; delete this folder"),
-        ("[1, 2]", D, "no manifest of a feature store; delete this folder"),
-        ('{"schema": 1}', D, "no manifest of a feature store; delete this folder"),
-        (
-            {"schema": 1, "identity": {"layer": "fc6"}, "dimension": D},
-            D,
-            "belongs to other features; delete this folder",
-        ),
-        (
-            {"schema": 2, "identity": IDENTITY, "dimension": D},
-            None,
-            "belongs to other features; delete this folder",
-        ),
-        (
-            {"schema": 1, "identity": IDENTITY, "dimension": 7},
-            D,
-            "dimension 7, expected 5; delete this folder",
-        ),
-        (
-            {"schema": 1, "identity": IDENTITY, "dimension": "many"},
-            None,
-            "no manifest of a feature store; delete this folder",
-        ),
-        (
-            {"schema": 1, "identity": IDENTITY, "dimension": None},
-            None,
-            "no manifest of a feature store; delete this folder",
-        ),
-    ],
-)
-def test_another_manifest(tmp_path: Path, content: Any, dimension: int | None, message: str):
-    manifest = filled(tmp_path, [[1]]).folder / "manifest.json"
-    manifest.write_text(content if isinstance(content, str) else json.dumps(content))
-    with pytest.raises(StoreError) as caught:
-        FeatureStore(tmp_path, IDENTITY, dimension)
-    assert str(caught.value) == f"{manifest}: {message}"
+def sealed(document: dict[str, Any]) -> Callable[[Path], Any]:
+    return lambda path: records.write(path, document)
+
+
+WHOLE = {"schema": manifest.SCHEMA, "identity": IDENTITY, "dimension": D}
+MANIFESTS: dict[str, Callable[[Path], Any]] = {
+    "empty": lambda path: path.write_text(""),
+    "no JSON": lambda path: path.write_text("{"),
+    "deep": lambda path: path.write_text("[" * 100_000),
+    "no text": lambda path: path.write_bytes(b"\xff\xfe"),
+    "a list": lambda path: path.write_text("[1, 2]"),
+    "without a seal": lambda path: path.write_text(json.dumps(WHOLE)),
+    "an edited dimension": lambda path: path.write_text(
+        path.read_text().replace(f'"dimension": {D}', '"dimension": 7')
+    ),
+    "an edited identity": lambda path: path.write_text(path.read_text().replace("pool5", "pool4")),
+    "of other features": sealed(WHOLE | {"identity": {"layer": "fc6"}}),
+    "a wrong dimension": sealed(WHOLE | {"dimension": 7}),
+    "a dimension in words": sealed(WHOLE | {"dimension": "many"}),
+    "no dimension": sealed(WHOLE | {"dimension": None}),
+    "a dimension of nothing": sealed(WHOLE | {"dimension": 0}),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+}
+
+
+@pytest.mark.parametrize("dimension", [D, None])
+@pytest.mark.parametrize("damage", MANIFESTS)
+def test_a_damaged_manifest_costs_nothing(tmp_path: Path, damage: str, dimension: int | None):
+    folder = filled(tmp_path, [[1], [2]]).folder
+    found = (folder / "manifest.json").read_bytes()
+    MANIFESTS[damage](folder / "manifest.json")
+    with heard_by(told := Silent()):
+        assert exists(tmp_path, IDENTITY)
+        store = FeatureStore(tmp_path, IDENTITY, dimension)
+        assert np.array_equal(store.read([digest(2), digest(1)]), rows([2, 1]))
+    note = f"{folder / 'manifest.json'}: damaged, set aside; it is made again"
+    assert told.notes == [note]
+    assert (folder / "manifest.json").read_bytes() == found
+    with heard_by(told := Silent()):
+        FeatureStore(tmp_path, IDENTITY)
+    assert told.notes == []
+
+
+@pytest.mark.parametrize("damage", MANIFESTS)
+def test_a_damaged_manifest_without_parts_is_a_store_not_begun(tmp_path: Path, damage: str):
+    path = FeatureStore(tmp_path, IDENTITY, D).folder / "manifest.json"
+    MANIFESTS[damage](path)
+    begun = damage == "a wrong dimension"
+    assert exists(tmp_path, IDENTITY) == begun
+    if not begun:
+        with pytest.raises(StoreError) as caught:
+            FeatureStore(tmp_path, IDENTITY)
+        assert str(caught.value) == f"{path.parent}: no feature store; run again"
+    assert FeatureStore(tmp_path, IDENTITY, D).dimension == D
 
 
 def test_a_manifest_that_is_gone(tmp_path: Path):
-    manifest = filled(tmp_path, [[1]]).folder / "manifest.json"
-    manifest.unlink()
-    with pytest.raises(StoreError, match="no manifest of a feature store; delete this folder"):
-        FeatureStore(tmp_path, IDENTITY)
-    # Whoever knows the dimension writes it again, and the rows are there.
-    assert digest(1) in FeatureStore(tmp_path, IDENTITY, D)
+    manifest_path = filled(tmp_path, [[1]]).folder / "manifest.json"
+    manifest_path.unlink()
+    assert exists(tmp_path, IDENTITY)
+    assert digest(1) in FeatureStore(tmp_path, IDENTITY)
+    assert manifest_path.is_file()
+
+
+def test_stores_of_another_schema_are_left_alone(tmp_path: Path):
+    store = filled(tmp_path, [[1]])
+    old = tmp_path / "0123456789abcdef0123456789abcdef"
+    old.mkdir()
+    (old / "manifest.json").write_text('{"schema": 1}')
+    (tmp_path / "claims").mkdir()
+    assert store.folder.name.startswith(f"{manifest.SCHEMA}-")
+    assert manifest.outdated(tmp_path) == [old]
+    assert digest(1) in FeatureStore(tmp_path, IDENTITY)
+    assert (old / "manifest.json").read_text() == '{"schema": 1}'
 
 
 def test_a_file_in_the_place_of_the_folder(tmp_path: Path):
@@ -510,7 +634,7 @@ def test_a_file_in_the_place_of_the_folder(tmp_path: Path):
 
 def test_a_folder_that_is_lost_while_rows_are_waiting(tmp_path: Path):
     store = FeatureStore(tmp_path / "features", IDENTITY, D)
-    store.append(digest(1), row(1))
+    store.append(digest(1), row(1), FACTS)
     (store.folder / "manifest.json").unlink()
     store.folder.rmdir()
     store.folder.write_text("a file")
@@ -528,7 +652,7 @@ def test_a_folder_that_is_lost_while_rows_are_waiting(tmp_path: Path):
 
 def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     store = FeatureStore(tmp_path, IDENTITY, D)
-    store.append(digest(1), row(1))
+    store.append(digest(1), row(1), FACTS)
 
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")

@@ -252,7 +252,7 @@ def test_the_announcement_knows_disk_and_memory(images, cache, tmp_path, monkeyp
     inner = Silent()
     extract(images, backbone, kinds, options, None, Announcing(inner, backbone, kinds, options))
     (line,) = inner.notes
-    assert "154.7 kB on disk" in line
+    assert "159.0 kB on disk" in line
     assert "of memory at most" in line
 
 

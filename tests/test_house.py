@@ -20,6 +20,7 @@ RUNGS = (
     {"errors"},
     {"locks"},
     {"checks", "files", "home", "interrupt", "progress"},
+    {"records"},
     {"data", "backbones"},
     {"engine"},
     {"features"},

@@ -107,13 +107,16 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from offshelf.data.facts import Facts
 from offshelf.features.store import FeatureStore
 
 folder = Path(tempfile.mkdtemp())
 store = FeatureStore(folder, {}, 2)
-store.append(b"y" * 32, np.ones(2, np.float32))
+store.append(b"y" * 32, np.ones(2, np.float32), Facts(width=3, height=2, assumed="grey"))
 store.flush()
-assert FeatureStore(folder, {}).read([b"y" * 32]).tolist() == [[1, 1]]
+again = FeatureStore(folder, {})
+assert again.facts(b"y" * 32) == Facts(width=3, height=2, assumed="grey")
+assert again.read([b"y" * 32]).tolist() == [[1, 1]]
 """
 
 

@@ -7,18 +7,19 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 
 @contextlib.contextmanager
-def atomic_path(target: Path) -> Iterator[Path]:
+def atomic_path(target: Path, named: Callable[[Path, Path], Path] | None = None) -> Iterator[Path]:
     """Yield a temporary path beside *target*; rename it to *target* on success.
 
     The file is synced before the rename and its folder after it, so a crash at any
     moment leaves either the old file or the new one. On an exception the temporary
-    file is removed and *target* is untouched.
+    file is removed and *target* is untouched. *named* is given the finished temporary file
+    and *target* and returns the name in place of *target*, in the same folder.
 
     >>> import tempfile; from pathlib import Path
     >>> folder = Path(tempfile.mkdtemp())
@@ -32,7 +33,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
     try:
         yield temporary
         _sync(temporary)
-        temporary.replace(target)
+        temporary.replace(named(temporary, target) if named else target)
         _sync(target.parent)
     finally:
         temporary.unlink(missing_ok=True)

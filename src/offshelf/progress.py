@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Protocol
 
 
@@ -45,3 +48,48 @@ class Silent:
     def note(self, message: str) -> None:
         """Keep *message*."""
         self.notes.append(message)
+
+
+Hearer = tuple[Progress, set[str]]
+_HEARER: ContextVar[Hearer | None] = ContextVar("hearer", default=None)
+
+
+@contextlib.contextmanager
+def heard_by(progress: Progress) -> Iterator[None]:
+    """Let *progress* hear what is told in the block, each line once.
+
+    For what is found deep inside, where nobody was given a progress: a damaged file of
+    the cache.
+
+    >>> progress = Silent()
+    >>> with heard_by(progress):
+    ...     tell("plan.json: damaged")
+    ...     tell("plan.json: damaged")
+    >>> progress.notes
+    ['plan.json: damaged']
+    """
+    outer = _HEARER.get()
+    token = _HEARER.set((progress, outer[1] if outer else set()))
+    try:
+        yield
+    finally:
+        _HEARER.reset(token)
+
+
+def hearer() -> Hearer | None:
+    """Return who hears what is told here, for :func:`hear` in another thread."""
+    return _HEARER.get()
+
+
+def hear(found: Hearer | None) -> None:
+    """Let *found* hear what this thread tells from now on."""
+    _HEARER.set(found)
+
+
+def tell(message: str) -> None:
+    """Say one line to whoever hears it, if it was not said before."""
+    found = _HEARER.get()
+    if found is None or message in found[1]:
+        return
+    found[1].add(message)
+    found[0].note(message)

@@ -7,11 +7,11 @@ import json
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from offshelf.data.names import shown
-from offshelf.progress import Progress, Silent
+from offshelf.progress import Progress, Silent, heard_by
 
 if TYPE_CHECKING:
     from offshelf.features.profile import Profile
@@ -52,13 +52,12 @@ def exit_code(n_ok: int, n_failed: int, strict: bool) -> int:
 @contextmanager
 def progress(quiet: bool) -> Iterator[Progress]:
     """Yield a progress that fits stderr: a bar on a terminal, now and then a line else."""
-    if quiet:
-        yield Silent()
-    elif sys.stderr.isatty():
-        with _Bar() as bar:
-            yield bar
-    else:
-        yield _Lines()
+    with ExitStack() as stack:
+        chosen: Progress = Silent()
+        if not quiet:
+            chosen = stack.enter_context(_Bar()) if sys.stderr.isatty() else _Lines()
+        stack.enter_context(heard_by(chosen))
+        yield chosen
 
 
 class _Lines:

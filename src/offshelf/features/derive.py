@@ -59,7 +59,9 @@ class Flattened:
                 positions = rows.reshape(len(part), self.channels, -1)
                 rows = pooled(positions, self.kind.pooling)
             for digest, row in zip(part, rows, strict=True):
-                target.append(digest, row)
+                facts = self.store.facts(digest)
+                if facts is not None:
+                    target.append(digest, row, facts)
 
 
 def pooled(positions: NDArray[np.float32], pooling: str) -> NDArray[np.float32]:

@@ -24,7 +24,7 @@ from offshelf.features.kind import FeatureKind
 from offshelf.features.profile import Profile, Stopwatch
 from offshelf.features.reader import Digested, Picture, ReadOptions, read_ahead
 from offshelf.features.store import FeatureStore
-from offshelf.progress import Progress, Silent
+from offshelf.progress import Progress, Silent, heard_by
 
 __all__ = ["Extraction", "Row", "extract"]
 
@@ -108,15 +108,15 @@ def extract(
     began = time.perf_counter()
     name, device = choose(options)
     job = Job(backbone, tuple(kinds), options, progress)
-    job.open_stores(folder or home.features_folder(options.cache_dir), name)
-    started, opened = time.perf_counter(), job.opening
     watch = Stopwatch()
 
     def read(places: Sequence[int]) -> Iterator[Digested]:
-        chosen = [paths[i] for i in places]
-        return read_ahead(chosen, job.needless, backbone.input, reading, watch)
+        return read_ahead([paths[i] for i in places], job.known, backbone.input, reading, watch)
 
-    job.run(read, len(paths), watch)
+    with heard_by(progress):
+        job.open_stores(folder or home.features_folder(options.cache_dir), name)
+        started, opened = time.perf_counter(), job.opening
+        job.run(read, len(paths), watch)
     profile = watch.profile(apart=job.opening - opened)
     return Extraction(
         tuple(job.rows[place] for place in range(len(paths))),

@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
+from offshelf.data.facts import Facts
 from offshelf.engine.base import Engine, EngineOptions, Tap, open_engine
 from offshelf.features import store as stores
 from offshelf.features.derive import Flattened, find_flattened
 from offshelf.features.kind import FeatureKind
 from offshelf.features.profile import Stopwatch
-from offshelf.features.reader import Digested
+from offshelf.features.reader import ELSEWHERE, Digested
 from offshelf.features.sharing import Sharing
 from offshelf.features.store import FeatureStore
 from offshelf.progress import Progress
@@ -68,7 +69,8 @@ class Job:
         self.computed = 0
         self.opening = 0.0
         self._engine: Engine | None = None
-        self._under_way: set[bytes] = set()
+        self._under_way: dict[bytes, Facts] = {}
+        self._assumed: dict[str, list[str]] = {}
         self._left: dict[int, bytes] = {}
         self._places: Iterator[int] = iter(())
         self._sharing: Sharing | None = None
@@ -76,25 +78,37 @@ class Job:
         self._derivable: list[bytes] = []
         self._watch = Stopwatch()
 
-    def needless(self, digest: bytes) -> bool:
-        """Return whether this pass needs no pixels of an image: it is stored, or another's."""
-        if self.has(digest):
-            return True
-        return self._sharing is not None and not self._sharing.take(digest, self._missing(digest))
+    def known(self, digest: bytes) -> Facts | None:
+        """Return the facts of an image of which this pass needs no pixels, else None.
 
-    def has(self, digest: bytes) -> bool:
-        """Return whether every store has the row, or is about to."""
-        return digest in self._under_way or not self._missing(digest)
+        It is stored, or under way, or another process's: then ``ELSEWHERE``.
+        """
+        found = self._facts(digest)
+        if found is not None or self._sharing is None:
+            return found
+        return None if self._sharing.take(digest, self._missing(digest)) else ELSEWHERE
+
+    def _facts(self, digest: bytes) -> Facts | None:
+        """Return the facts of an image whose row every store has or is about to, else None."""
+        found = self._under_way.get(digest)
+        if found is not None:
+            return found
+        for kind, store in self.stores.items():
+            found = store.facts(digest) or self._derivable_facts(kind, digest)
+            if found is None:
+                return None
+        return found
 
     def _missing(self, digest: bytes) -> frozenset[str]:
         return frozenset(
             store.folder.name
             for kind, store in self.stores.items()
-            if digest not in store and not self._can_derive(kind, digest)
+            if digest not in store and self._derivable_facts(kind, digest) is None
         )
 
-    def _can_derive(self, kind: FeatureKind, digest: bytes) -> bool:
-        return kind in self._flattened and digest in self._flattened[kind].store
+    def _derivable_facts(self, kind: FeatureKind, digest: bytes) -> Facts | None:
+        flattened = self._flattened.get(kind)
+        return flattened.store.facts(digest) if flattened else None
 
     def open_stores(self, folder: Path, engine: str) -> None:
         """Open every store; one that is new needs the engine to tell its dimension."""
@@ -112,8 +126,6 @@ class Job:
                     else int(np.prod(self.engine().shapes[kind.tap]))
                 )
             self.stores[kind] = FeatureStore(folder, identity, dimension)
-            for part in self.stores[kind].damaged:
-                self.progress.note(f"{part}: damaged part of the store of {kind.column}, set aside")
 
     def engine(self) -> Engine:
         """Return the engine, opened when it is needed first."""
@@ -153,6 +165,7 @@ class Job:
             finally:
                 if self._engine is not None:
                     self._engine.close()
+                self._note_assumed()
                 self.progress.finish()
 
     def _pass(self, ahead: Iterator[Digested]) -> None:
@@ -180,7 +193,8 @@ class Job:
             for store in self.stores.values():
                 store.refresh()
             gone = [place for place, digest in self._left.items() if not self._stays(digest)]
-            if len(gone) == len(self._left) or not all(self.has(self._left[p]) for p in gone):
+            stored = all(self._facts(self._left[place]) is not None for place in gone)
+            if len(gone) == len(self._left) or not stored:
                 for place in gone:
                     del self._left[place]
                 return gone
@@ -196,6 +210,12 @@ class Job:
         missing = self._missing(digest)
         return bool(missing) and self._sharing is not None and self._sharing.held(digest, missing)
 
+    def _note_assumed(self) -> None:
+        """Say once what the decoder decided where no standard does, for stored images, too."""
+        for assumed, paths in self._assumed.items():
+            more = f" (and of {len(paths) - 1} more images)" if len(paths) > 1 else ""
+            self.progress.note(f"{paths[0]}: {assumed}{more}")
+
     def _next_new(self, ahead: Iterator[Digested]) -> Digested | None:
         while True:
             with self._watch.waiting():
@@ -203,13 +223,16 @@ class Job:
             if item is None:
                 return None
             place = next(self._places)
-            has = self.has(item.digest)
-            if item.status == "ok" and item.pixels is None and not has:
+            has = self._facts(item.digest) is not None
+            again = item.facts is ELSEWHERE or not has
+            if item.status == "ok" and item.pixels is None and again:
                 self._left[place] = item.digest
                 continue
             self.rows[place] = Row(item.path, item.status, item.reason, item.digest)
-            if item.pixels is not None and not has:
-                self._under_way.add(item.digest)
+            if item.facts is not None and item.facts.assumed:
+                self._assumed.setdefault(item.facts.assumed, []).append(item.path)
+            if item.pixels is not None and item.facts is not None and not has:
+                self._under_way[item.digest] = item.facts
                 return item
             if item.status != "ok" and self._sharing is not None:
                 self._sharing.give_up(item.digest)
@@ -243,8 +266,9 @@ class Job:
         for kind, store in self.stores.items():
             values = outputs[kind.tap]
             for digest, row in zip(digests, values, strict=True):
-                store.append(digest, row.reshape(-1))
-        self._under_way.difference_update(digests)
+                store.append(digest, row.reshape(-1), self._under_way[digest])
+        for digest in digests:
+            del self._under_way[digest]
         if self._sharing is not None:
             self._sharing.beat()
         self.computed += len(digests)

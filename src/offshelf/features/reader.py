@@ -15,11 +15,16 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.spec import InputSpec
 from offshelf.data.decode import Limits, as_rgb, read_bytes
+from offshelf.data.facts import Facts, check_facts
 from offshelf.errors import DataError, ImageError
 from offshelf.features.network_input import network_input
 from offshelf.features.profile import Stopwatch
+from offshelf.progress import hear, hearer
 
 AHEAD_PER_WORKER = 8
+Known = Callable[[bytes], Facts | None]
+# Instead of facts: another process computes the features, and will know the facts.
+ELSEWHERE = Facts(width=0, height=0)
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,7 @@ class Digested:
         reason: the same in a sentence.
         digest: sha256 of the bytes, 32 bytes; empty when they could not be read.
         pixels: uint8, S x S x 3; None for a bad file and for one already known.
+        facts: what the decoder learned of it; None for a bad file.
     """
 
     path: str
@@ -70,11 +76,12 @@ class Digested:
     reason: str
     digest: bytes
     pixels: NDArray[np.uint8] | None
+    facts: Facts | None = None
 
 
 def read_ahead(
     paths: Sequence[str | Picture],
-    known: Callable[[bytes], bool],
+    known: Known,
     spec: InputSpec,
     options: ReadOptions,
     watch: Stopwatch,
@@ -85,7 +92,8 @@ def read_ahead(
 
     Args:
         paths: the files, or images in memory.
-        known: whether the features of these bytes need no pixels.
+        known: the facts of bytes whose features need no pixels (:data:`ELSEWHERE` where
+            they are to be looked at again), None for others.
         spec: the preprocessing.
         options: threads and limits.
         watch: is told how long reading, decoding and resizing take.
@@ -98,7 +106,7 @@ def read_ahead(
         return digest_one(path, known, spec, options.limits, watch)
 
     window: collections.deque[Future[Digested]] = collections.deque()
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="offshelf-reader")
+    pool = ThreadPoolExecutor(threads, "offshelf-reader", hear, (hearer(),))
     try:
         for path in paths:
             window.append(pool.submit(work, path))
@@ -112,34 +120,38 @@ def read_ahead(
 
 def digest_one(
     path: str,
-    known: Callable[[bytes], bool],
+    known: Known,
     spec: InputSpec,
     limits: Limits,
     watch: Stopwatch,
 ) -> Digested:
-    """Read one file; nothing about the file can raise."""
+    """Read one file; nothing about the file can raise.
+
+    What is known is judged by its facts, as the decoder would judge it.
+    """
     digest = b""
     try:
         with watch.stage("read"):
             content = read_bytes(path, limits)
             digest = hashlib.sha256(content).digest()
-        if known(digest):
-            return Digested(path, "ok", "", digest, None)
-        pixels = network_input(content, spec, limits, watch).pixels
+        facts = known(digest)
+        if facts is not None:
+            check_facts(facts, limits)
+            return Digested(path, "ok", "", digest, None, facts)
+        found = network_input(content, spec, limits, watch)
     except ImageError as error:
         return Digested(path, error.status, error.reason, digest, None)
-    return Digested(path, "ok", "", digest, pixels)
+    return Digested(path, "ok", "", digest, found.pixels, found.facts)
 
 
-def digest_picture(
-    picture: Picture, known: Callable[[bytes], bool], spec: InputSpec, limits: Limits
-) -> Digested:
+def digest_picture(picture: Picture, known: Known, spec: InputSpec, limits: Limits) -> Digested:
     """Digest an image in memory; it is addressed by its pixels.
 
     Raises:
         DataError: it is no image; the message begins with its name.
     """
     try:
+        # Decoded again however well it is known, so that the limits hold of themselves.
         rgb = as_rgb(picture.image, limits)
     except ImageError as error:
         return Digested(picture.name, error.status, error.reason, b"", None)
@@ -147,8 +159,11 @@ def digest_picture(
         raise DataError(f"{picture.name}: {error}") from error
     content = f"rgb {rgb.shape}".encode() + np.ascontiguousarray(rgb).tobytes()
     digest = hashlib.sha256(content).digest()
-    pixels = None if known(digest) else network_input(rgb, spec, limits).pixels
-    return Digested(picture.name, "ok", "", digest, pixels)
+    facts = known(digest)
+    if facts is not None:
+        return Digested(picture.name, "ok", "", digest, None, facts)
+    found = network_input(rgb, spec, limits)
+    return Digested(picture.name, "ok", "", digest, found.pixels, found.facts)
 
 
 def processors() -> int:

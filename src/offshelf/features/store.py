@@ -2,31 +2,70 @@
 
 A store belongs to one kind of features (its *identity*: weights hash, preprocessing,
 layer, pooling, engine, precision). Its rows are addressed by the sha256 of the image's
-bytes: a renamed image costs nothing, a changed one is another row. Rows live in Parquet
-parts, each whole or absent; any number of processes may add parts.
+bytes: a renamed image costs nothing, a changed one is another row. Beside each row stand the
+facts of its image, so that the limits of a run hold for images that are known, too. Rows
+live in Parquet parts, each whole or absent; any number of processes may add parts. A part is
+looked through before the first of its rows is said to be known: a damaged one is set aside
+while its images can still be extracted again.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf import files
+from offshelf import records
+from offshelf.data.facts import Facts
 from offshelf.errors import StoreError
-from offshelf.features import parts
+from offshelf.features import manifest, parts
+from offshelf.features.parts import DamagedPartError, ForeignPartError, GonePartError, Part
 
-SCHEMA = 1
 FLUSH_BYTES = 32 * 2**20
 FLUSH_SECONDS = 5.0
 STALE_SECONDS = 24 * 3600.0
+AGAIN = "its images are extracted again"
 Hashes = NDArray[np.bytes_]
+
+
+@dataclass(frozen=True, eq=False)
+class _Index:
+    """Where the rows of some parts are: one object, that reader threads hold while it is replaced.
+
+    Attributes:
+        parts: the oldest first.
+        hashes: ``S32``, sorted.
+        places: number of the part and row in it, for each hash.
+    """
+
+    parts: tuple[Part, ...]
+    hashes: Hashes
+    places: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, found: Sequence[Part]) -> _Index:
+        hashes = [part.hashes for part in found] or [np.empty(0, "S32")]
+        counts = np.array([len(part.hashes) for part in found], np.int64)
+        number = np.repeat(np.arange(len(found)), counts)
+        row = np.concatenate([np.arange(count) for count in counts] or [np.empty(0, np.int64)])
+        # np.unique keeps the first of equal rows, so the oldest part always wins.
+        known, first = np.unique(np.concatenate(hashes), return_index=True)
+        return cls(tuple(found), known, np.stack([number, row], axis=1)[first].astype(np.int64))
+
+    def find(self, digests: Hashes) -> NDArray[np.int64]:
+        """Return the position of each digest, -1 where it is not known."""
+        if not len(self.hashes):
+            return np.full(len(digests), -1)
+        at = np.minimum(np.searchsorted(self.hashes, digests), len(self.hashes) - 1)
+        return np.where(self.hashes[at] == digests, at, -1)
 
 
 class FeatureStore:
@@ -38,65 +77,81 @@ class FeatureStore:
         dimension: columns of the matrix; None to open a store that exists.
 
     Raises:
-        StoreError: the folder cannot be used, or holds something else.
+        StoreError: the folder cannot be used, or nothing there tells the dimension.
 
     >>> import tempfile; from pathlib import Path
     >>> store = FeatureStore(Path(tempfile.mkdtemp()), {"layer": "relu7"}, dimension=2)
-    >>> store.append(b"x" * 32, np.array([1, 2], np.float32)); store.flush()
+    >>> facts = Facts(width=640, height=480)
+    >>> store.append(b"x" * 32, np.array([1, 2], np.float32), facts); store.flush()
     >>> store.read([b"x" * 32])
     array([[1., 2.]], dtype=float32)
+    >>> store.facts(b"x" * 32).width
+    640
     """
 
     def __init__(self, root: Path, identity: dict[str, Any], dimension: int | None = None) -> None:
-        self.folder = root / files.sha256_json(identity)[:32]
-        self.damaged: list[str] = []
-        self.dimension = self._settle(identity, dimension)
-        self._sorted: Hashes = np.empty(0, "S32")
-        self._place: NDArray[np.int64] = np.empty((0, 2), np.int64)
-        self._parts: list[Path] = []
+        self.identity = identity
+        self.folder = manifest.store_folder(root, identity)
+        self._lock = threading.RLock()
+        self._sound: set[Path] = set()
+        self._index = _Index.of(())
         self._buffer: list[tuple[bytes, NDArray[np.float32]]] = []
-        self._pending: set[bytes] = set()
+        self._pending: dict[bytes, Facts] = {}
         self._last_flush = time.monotonic()
-        self.refresh()
+        try:
+            _sweep(self.folder)
+            self.dimension = self._settle(dimension)
+        except OSError as error:
+            raise StoreError(
+                f"{self.folder}: cannot keep features there ({error.strerror or error}); "
+                "choose another --cache-dir"
+            ) from error
 
     def refresh(self) -> None:
         """Read which rows are on disk now; set aside parts that cannot be read."""
-        hashes: list[Hashes] = []
-        places: list[NDArray[np.int64]] = []
-        self._parts = []
-        for path in sorted(self.folder.glob("part-*.parquet")):
-            found = parts.read_hashes(path)
-            if found is None:
-                self._set_aside(path)
-                continue
-            number = np.full(len(found), len(self._parts))
-            places.append(np.stack([number, np.arange(len(found))], axis=1))
-            hashes.append(found)
-            self._parts.append(path)
-        if not hashes:
-            self._sorted, self._place = np.empty(0, "S32"), np.empty((0, 2), np.int64)
-            return
-        # np.unique keeps the first of equal rows, so the oldest part always wins.
-        self._sorted, first = np.unique(np.concatenate(hashes), return_index=True)
-        self._place = np.concatenate(places)[first]
+        with self._lock:
+            known = {part.path: part for part in self._index.parts}
+            paths = sorted(self.folder.glob("part-*.parquet"))
+            found = [known.get(path) or self._read_part(path) for path in paths]
+            self._index = _Index.of([part for part in found if part is not None])
 
     def __contains__(self, digest: bytes) -> bool:
-        return digest in self._pending or self._find(np.array([digest], "S32"))[0] >= 0
+        return self.facts(digest) is not None
 
     def __len__(self) -> int:
-        return len(self._sorted) + len(self._pending)
+        return len(self._index.hashes) + len(self._pending)
 
-    def append(self, digest: bytes, row: NDArray[np.float32]) -> None:
+    def facts(self, digest: bytes) -> Facts | None:
+        """Return the facts of an image whose row is here and sound, None for any other.
+
+        Args:
+            digest: sha256 of the image's bytes, 32 bytes.
+        """
+        # Again where the part was set aside: another one may hold the row.
+        while True:
+            waiting = self._pending.get(digest)
+            if waiting is not None:
+                return waiting
+            index = self._index
+            found = int(index.find(np.array([digest], "S32"))[0])
+            if found < 0:
+                return None
+            part = index.parts[int(index.places[found, 0])]
+            if self._is_sound(part):
+                return part.facts_of(int(index.places[found, 1]))
+
+    def append(self, digest: bytes, row: NDArray[np.float32], facts: Facts) -> None:
         """Add one row; it is on disk after the next :meth:`flush` at the latest.
 
         Args:
             digest: sha256 of the image's bytes, 32 bytes.
             row: float32 vector of the store's dimension.
+            facts: of the image.
         """
         if digest in self:
             return
         self._buffer.append((digest, row))
-        self._pending.add(digest)
+        self._pending[digest] = facts
         full = len(self._buffer) * self.dimension * 4 >= FLUSH_BYTES
         if full or time.monotonic() - self._last_flush > FLUSH_SECONDS:
             self.flush()
@@ -106,18 +161,23 @@ class FeatureStore:
         self._last_flush = time.monotonic()
         if not self._buffer:
             return
-        name = f"part-{time.time_ns():020d}-{os.getpid()}.parquet"
         digests = [digest for digest, _ in self._buffer]
+        rows = parts.Rows(
+            digests,
+            [self._pending[digest] for digest in digests],
+            np.stack([row for _, row in self._buffer]),
+        )
         try:
-            parts.write(self.folder / name, digests, np.stack([row for _, row in self._buffer]))
+            stem = f"part-{time.time_ns():020d}-{os.getpid()}"
+            parts.write(self.folder, stem, self.identity, rows)
         except OSError as error:
             raise StoreError(
                 f"{self.folder}: cannot write features ({error.strerror or error}); "
                 "free space there or choose another --cache-dir"
             ) from error
+        self.refresh()
         self._buffer.clear()
         self._pending.clear()
-        self.refresh()
 
     def read(self, digests: Sequence[bytes]) -> NDArray[np.float32]:
         """Return the rows of *digests* in their order, float32, N x dimension.
@@ -126,60 +186,97 @@ class FeatureStore:
             StoreError: a row is not in the store, or its part is damaged or unreadable.
         """
         self.flush()
-        found = self._find(np.array(digests, "S32"))
+        index = self._index
+        found = index.find(np.array(digests, "S32"))
         if (found < 0).any():
             raise StoreError(f"{self.folder}: {(found < 0).sum()} rows are not in the store")
         matrix = np.empty((len(digests), self.dimension), np.float32)
-        place = self._place[found]
+        place = index.places[found]
         for number in np.unique(place[:, 0]):
             wanted = np.flatnonzero(place[:, 0] == number)
             try:
-                parts.read_rows(self._parts[number], place[wanted, 1], matrix, wanted)
-            except parts.DamagedPartError:
-                self._set_aside(self._parts[number])
+                parts.read_rows(index.parts[number], place[wanted, 1], matrix, wanted)
+            except DamagedPartError:
+                self._set_aside(index.parts[number].path)
                 raise
         return matrix
 
-    def _set_aside(self, path: Path) -> None:
-        # Another process may have done it already.
-        with contextlib.suppress(FileNotFoundError):
-            path.replace(path.with_suffix(".damaged"))
-        self.damaged.append(path.name)
+    def _is_sound(self, part: Part) -> bool:
+        """Return whether the features of *part* are sound, looking through it at first."""
+        if part.path in self._sound:
+            return True
+        with self._lock:
+            if part.path in self._sound:
+                return True
+            if all(one is not part for one in self._index.parts):
+                return False
+            try:
+                parts.verify(part)
+            except GonePartError:
+                self._forget(part.path)
+                return False
+            except DamagedPartError:
+                self._set_aside(part.path)
+                return False
+            self._sound.add(part.path)
+            return True
 
-    def _find(self, digests: Hashes) -> NDArray[np.int64]:
-        # One reference: reader threads look up while the main thread may refresh.
-        known = self._sorted
-        if not len(known):
-            return np.full(len(digests), -1)
-        at = np.minimum(np.searchsorted(known, digests), len(known) - 1)
-        return np.where(known[at] == digests, at, -1)
-
-    def _settle(self, identity: dict[str, Any], dimension: int | None) -> int:
-        manifest = self.folder / "manifest.json"
-        document = {"schema": SCHEMA, "identity": identity, "dimension": dimension}
+    def _read_part(self, path: Path) -> Part | None:
         try:
-            if dimension is not None and not manifest.is_file():
-                files.write_json(manifest, document)
-            _sweep(self.folder)
-        except OSError as error:
-            raise StoreError(
-                f"{self.folder}: cannot keep features there ({error.strerror or error}); "
-                "choose another --cache-dir"
-            ) from error
-        kept = parts.read_manifest(manifest)
-        if kept.get("identity") != identity or kept.get("schema") != SCHEMA:
-            raise StoreError(f"{manifest}: belongs to other features; delete this folder")
-        if dimension not in {None, kept["dimension"]}:
-            raise StoreError(
-                f"{manifest}: dimension {kept['dimension']}, expected {dimension}; "
-                "delete this folder"
-            )
-        return int(kept["dimension"])
+            part = parts.read_part(path, self.folder.name)
+        except GonePartError:
+            return None
+        except ForeignPartError:
+            records.set_aside(path, AGAIN, "part of another feature store")
+            return None
+        except DamagedPartError:
+            records.set_aside(path, AGAIN)
+            return None
+        if part.dimension == (self.dimension or part.dimension):
+            return part
+        records.set_aside(path, AGAIN, f"rows of {part.dimension} values, not {self.dimension}")
+        return None
+
+    def _set_aside(self, path: Path) -> None:
+        records.set_aside(path, AGAIN)
+        self._forget(path)
+
+    def _forget(self, path: Path) -> None:
+        with self._lock:
+            self._index = _Index.of([part for part in self._index.parts if part.path != path])
+
+    def _settle(self, dimension: int | None) -> int:
+        """Read what is there, and agree on the dimension: the caller's, the parts', the manifest's.
+
+        The parts say it themselves, so that a manifest which is damaged or gone costs nothing.
+        """
+        self.dimension = dimension or 0
+        self.refresh()
+        stated = manifest.read_dimension(self.folder, self.identity)
+        held = self._index.parts[0].dimension if self._index.parts else None
+        settled = dimension or held or stated
+        if settled is None:
+            raise StoreError(f"{self.folder}: no feature store; run again")
+        for part in self._index.parts:
+            if part.dimension != settled:
+                self._set_aside(part.path)
+        if stated not in {None, settled}:
+            records.set_aside(self.folder / manifest.NAME)
+        if stated != settled:
+            manifest.write(self.folder, self.identity, settled)
+        return settled
 
 
 def exists(root: Path, identity: dict[str, Any]) -> bool:
-    """Return whether a store for *identity* has been begun under *root*."""
-    return (root / files.sha256_json(identity)[:32] / "manifest.json").is_file()
+    """Return whether a store for *identity* has been begun under *root*, and can be opened."""
+    folder = manifest.store_folder(root, identity)
+    if manifest.read_dimension(folder, identity) is not None:
+        return True
+    for path in sorted(folder.glob("part-*.parquet")):
+        with contextlib.suppress(StoreError):
+            parts.read_part(path, folder.name)
+            return True
+    return False
 
 
 def _sweep(folder: Path) -> None:

@@ -9,12 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from offshelf import files, home
+from offshelf import home
 from offshelf.backbones.backbone import Backbone
 from offshelf.engine.base import EngineOptions, choose
-from offshelf.errors import StoreError
+from offshelf.features import manifest
 from offshelf.features.kind import FeatureKind
-from offshelf.features.parts import read_manifest
 from offshelf.jobs.forecast import disk_bytes, held
 from offshelf.jobs.sample import SECONDS, WARM_BATCHES, peak_memory
 from offshelf.progress import Progress
@@ -97,9 +96,7 @@ class Announcing:
         """Return the features of an image as the open stores state them, [] if they do not."""
         folder = home.features_folder(self._options.cache_dir)
         engine, precision = choose(self._options)[0], self._options.precision_key
-        try:
-            keys = [kind.identity(self._backbone, engine, precision) for kind in self._kinds]
-            places = [folder / files.sha256_json(key)[:32] / "manifest.json" for key in keys]
-            return [int(read_manifest(place)["dimension"]) for place in places]
-        except StoreError:
-            return []
+        keys = [kind.identity(self._backbone, engine, precision) for kind in self._kinds]
+        found = [manifest.read_dimension(manifest.store_folder(folder, key), key) for key in keys]
+        sizes = [size for size in found if size is not None]
+        return sizes if len(sizes) == len(keys) else []

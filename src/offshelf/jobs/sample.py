@@ -25,9 +25,9 @@ from offshelf import home
 from offshelf.data.decode import Limits
 from offshelf.engine.base import EngineOptions, choose
 from offshelf.errors import DataError, EngineError, OffshelfError
+from offshelf.features import manifest
 from offshelf.features.extract import extract
 from offshelf.features.kind import feature_kinds
-from offshelf.features.parts import read_manifest
 from offshelf.features.reader import ReadOptions
 from offshelf.jobs.settings import FeatureSettings, RunSettings
 from offshelf.jobs.training import backbone_for
@@ -106,8 +106,12 @@ def take_sample(request: SampleRequest) -> Sample:
                     f"none of {len(request.paths)} images can be used; "
                     f"the first: {first.path}: {first.status}, {first.reason}"
                 )
-        stores = map(read_manifest, home.features_folder(room).glob("*/manifest.json"))
-        sizes = {(s["identity"]["layer"], s["identity"]["pooling"]): s["dimension"] for s in stores}
+        stores = [manifest.read(folder) for folder in home.features_folder(room).iterdir()]
+        sizes = {
+            (one["identity"]["layer"], one["identity"]["pooling"]): one["dimension"]
+            for one in stores
+            if one is not None
+        }
     return Sample(
         watch.began - began,
         tuple(watch.steps),

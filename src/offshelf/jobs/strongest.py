@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.layers import Layer
+from offshelf.data.facts import Facts
 from offshelf.data.table import list_images
 from offshelf.engine.base import Engine, EngineOptions, Tap, open_engine
 from offshelf.errors import DataError, LayerError
@@ -91,7 +92,7 @@ class _Search:
         self.ran, self.used = "", 0
         self.failures: list[dict[str, str]] = []
         self._paths: list[str] = []
-        self._seen: set[bytes] = set()
+        self._seen: dict[bytes, Facts] = {}
         self._best = [_Best(grid.channels, top) for _, grid in places]
 
     def run(self, paths: Sequence[str], run: RunSettings, progress: Progress) -> None:
@@ -102,7 +103,7 @@ class _Search:
         """
         taps = [Tap(row.path) for row, _ in self.places]
         reading, seen = run.reading, self._seen
-        ahead = read_ahead(paths, seen.__contains__, self.backbone.input, reading, Stopwatch())
+        ahead = read_ahead(paths, seen.get, self.backbone.input, reading, Stopwatch())
         options = _exactly(run.engine, len(paths))
         progress.start("images", len(paths))
         try:
@@ -139,12 +140,12 @@ class _Search:
         group: list[Digested] = []
         for item in ahead:
             progress.advance()
-            if item.pixels is None or item.digest in self._seen:
+            if item.pixels is None or item.facts is None or item.digest in self._seen:
                 if item.status != "ok":
                     row = {"path": item.path, "status": item.status, "reason": item.reason}
                     self.failures.append(row)
                 continue
-            self._seen.add(item.digest)
+            self._seen[item.digest] = item.facts
             group.append(item)
             if len(group) == engine.batch_size:
                 yield self._stacked(group)
