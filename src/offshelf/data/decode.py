@@ -22,6 +22,7 @@ from offshelf.data.metadata import opened
 from offshelf.data.names import shown
 from offshelf.data.quiet import silently
 from offshelf.data.strips import orientation, turned
+from offshelf.data.tiff import tiff_picture
 from offshelf.errors import DataError, ImageError
 
 __all__ = [
@@ -151,6 +152,12 @@ def as_rgb(
 
 def _opened(name: str, content: bytes, limits: Limits, at_least: int) -> Decoded:
     register(name)
+    drawn = tiff_picture(content) if name == "TIFF" else None
+    if drawn is not None:
+        width, height = drawn.samples.width, drawn.samples.height
+        facts = Facts(width=width, height=height, memory=drawn.memory, assumed=drawn.assumed)
+        check_facts(facts, limits)
+        return Decoded(pixels=drawn.pixels(content, limits.background), facts=facts)
     with opened(name, content) as image:
         width, height = image.size
         pixels, assumed = _pixels(image, limits, content, at_least)

@@ -1,0 +1,78 @@
+"""The first directory of a TIFF file: the tags that say how its samples lie, and no others."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
+FILL_ORDER, ORIENTATION, SAMPLES, PLANAR, PREDICTOR = 266, 274, 277, 284, 317
+STRIP_OFFSETS, ROWS_PER_STRIP, STRIP_COUNTS = 273, 278, 279
+TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS = 322, 323, 324, 325
+EXTRA_SAMPLES, SAMPLE_FORMAT, NO_DATA = 338, 339, 42113
+_WANTED = frozenset(
+    {WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, ORIENTATION, SAMPLES, PLANAR}
+    | {PREDICTOR, STRIP_OFFSETS, ROWS_PER_STRIP, STRIP_COUNTS, TILE_WIDTH, TILE_HEIGHT}
+    | {TILE_OFFSETS, TILE_COUNTS, EXTRA_SAMPLES, SAMPLE_FORMAT, NO_DATA}
+)
+_LETTERS = {1: "B", 2: "B", 3: "H", 4: "I", 16: "Q"}  # type of a tag's values -> of struct
+
+
+@dataclass(frozen=True)
+class Directory:
+    """Tags with their values as they are written.
+
+    Attributes:
+        order: of bytes, ``<`` or ``>``.
+        large: whether the file is a BigTIFF, with places of 64 bits.
+        tags: number -> values.
+    """
+
+    order: str
+    large: bool
+    tags: dict[int, tuple[int, ...]]
+
+    def one(self, tag: int, default: int) -> int:
+        """Return the first value of *tag*."""
+        return self.tags.get(tag, (default,))[0]
+
+
+def read_directory(content: bytes) -> Directory | None:
+    r"""Return the first directory of a TIFF or BigTIFF file, or None where it is damaged.
+
+    A tag whose values lie beyond the end of the file is left out.
+
+    >>> read_directory(b"II*\\0") is None
+    True
+    """
+    order = "<" if content[:1] == b"I" else ">"
+    try:
+        (version,) = struct.unpack_from(f"{order}H", content, 2)
+        large = version == 43
+        (start,) = struct.unpack_from(f"{order}Q" if large else f"{order}I", content, 4 + 4 * large)
+        (entries,) = struct.unpack_from(f"{order}Q" if large else f"{order}H", content, start)
+        first, size = (start + 8, 20) if large else (start + 2, 12)
+        if entries > len(content) // size:
+            return None
+        places = range(first, first + size * entries, size)
+        return Directory(order, large, _tags(content, order, places))
+    except (struct.error, OverflowError):
+        return None
+
+
+def _tags(content: bytes, order: str, entries: range) -> dict[int, tuple[int, ...]]:
+    large = entries.step == 20
+    head, pointer = (f"{order}HHQ", f"{order}Q") if large else (f"{order}HHI", f"{order}I")
+    room = 8 if large else 4
+    tags: dict[int, tuple[int, ...]] = {}
+    for entry in entries:
+        tag, kind, count = struct.unpack_from(head, content, entry)
+        if tag not in _WANTED or tag in tags or kind not in _LETTERS or count == 0:
+            continue
+        size = count * struct.calcsize(_LETTERS[kind])
+        where = entry + struct.calcsize(head)
+        if size > room:
+            (where,) = struct.unpack_from(pointer, content, where)
+        if where + size <= len(content):
+            tags[tag] = struct.unpack_from(f"{order}{count}{_LETTERS[kind]}", content, where)
+    return tags
