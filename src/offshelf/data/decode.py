@@ -7,6 +7,7 @@ claims is checked before its pixels are decoded.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,10 @@ from offshelf.data.colour import on_background, picture, three_channels
 from offshelf.data.content import DEFAULT_LIMITS, Limits, check_bytes, read_bytes
 from offshelf.data.facts import Decoded, Facts, check_facts
 from offshelf.data.formats import ends_early, image_format, lacks_codec, register
-from offshelf.data.jpeg import quick_pixels
+from offshelf.data.jpeg import jpeg_picture
 from offshelf.data.metadata import opened
 from offshelf.data.names import shown
 from offshelf.data.quiet import silently
-from offshelf.data.strips import orientation, turned
 from offshelf.data.tiff import tiff_picture
 from offshelf.errors import DataError, ImageError
 
@@ -61,8 +61,9 @@ def decode(content: bytes, limits: Limits = DEFAULT_LIMITS) -> NDArray[np.uint8]
         RGB, uint8 H x W x 3; it may be read-only.
 
     Raises:
-        ImageError: ``empty``, ``not_an_image``, ``truncated``, ``too_large``,
-            ``unsupported`` or ``unreadable`` (damaged).
+        ImageError: ``empty``, ``not_an_image``, ``too_large``, ``unsupported``;
+            ``truncated`` or ``damaged``, which ``limits.keep_damaged`` takes where
+            anything can be read; ``unreadable`` where nothing can.
 
     >>> decode(b"P5 2 1 255 \x00\xff").tolist()
     [[[0, 0, 0], [255, 255, 255]]]
@@ -111,7 +112,7 @@ def decode_with_facts(
     name = image_format(content)
     try:
         decoded = silently(lambda: _opened(name, content, limits, at_least))
-        if ImageFile.LOAD_TRUNCATED_IMAGES and ends_early(name, content):
+        if ImageFile.LOAD_TRUNCATED_IMAGES and name != "JPEG" and ends_early(name, content):
             raise OSError("truncated")  # another library told Pillow to accept it
     except Exception as error:  # on hostile bytes Pillow's readers raise nearly anything
         raise _undecoded(error, name, content) from error
@@ -159,26 +160,20 @@ def _opened(name: str, content: bytes, limits: Limits, at_least: int) -> Decoded
         check_facts(facts, limits)
         return Decoded(pixels=drawn.pixels(content, limits.background), facts=facts)
     with opened(name, content) as image:
-        width, height = image.size
-        pixels, assumed = _pixels(image, limits, content, at_least)
-    return Decoded(pixels=pixels, facts=Facts(width=width, height=height, assumed=assumed))
-
-
-def _pixels(
-    image: Image.Image, limits: Limits, content: bytes = b"", at_least: int = 0
-) -> tuple[NDArray[np.uint8], str]:
-    check_facts(Facts(width=image.width, height=image.height), limits)
-    quick = quick_pixels(image, content, at_least) if content else None
-    if quick is not None:
-        return turned(quick, orientation(image)), ""
-    return picture(image, limits.background)
+        facts = Facts(width=image.width, height=image.height)
+        check_facts(facts, limits)
+        if name == "JPEG":
+            return jpeg_picture(image, content, limits, at_least, facts)
+        pixels, assumed = picture(image, limits.background)
+    return Decoded(pixels=pixels, facts=replace(facts, assumed=assumed))
 
 
 def _from_pil(image: Image.Image, limits: Limits) -> NDArray[np.uint8]:
     if 0 in image.size:
         raise DataError("an image without pixels")
     try:
-        pixels, _ = silently(lambda: _pixels(image, limits))
+        check_facts(Facts(width=image.width, height=image.height), limits)
+        pixels, _ = silently(lambda: picture(image, limits.background))
     except Exception as error:
         raise _undecoded(error, image.format or "PIL", b"") from error
     return pixels if pixels.ndim == 3 else three_channels(pixels)

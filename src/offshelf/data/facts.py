@@ -73,13 +73,16 @@ def check_facts(facts: Facts, limits: Limits) -> None:
             f"{size} need {in_words(facts.memory)} to decode, the budget is "
             f"{in_words(limits.memory)}; see --max-memory",
         )
-    if facts.status != "ok" and not limits.keep_damaged:
-        early = "the file ends early, " if facts.status == "truncated" else ""
-        raise ImageError(
-            facts.status,
-            f"{early}{percent(facts.readable)} of the picture could be read; "
-            "--keep-damaged takes such images",
-        )
+    if facts.status != "ok" and not (limits.keep_damaged and facts.readable):
+        raise ImageError(facts.status, _damage(facts))
+
+
+def _damage(facts: Facts) -> str:
+    early = "the file ends early, " if facts.status == "truncated" else ""
+    if not facts.readable:
+        return f"{early}nothing of the picture could be read"
+    share = f"{percent(facts.readable)} of the picture could be read"
+    return f"{early}{share}; --keep-damaged takes such images"
 
 
 def percent(share: float) -> str:

@@ -1,20 +1,54 @@
 """JPEG pixels by libjpeg-turbo directly: the same pixels as Pillow's, sooner.
 
 Pillow moves every image through its own storage and out again; for a JPEG that is a
-third of the work. Whatever is unusual or damaged is left to Pillow, which decides what
-is tolerated and names what is wrong.
+third of the work. Whatever is unusual or damaged is left to Pillow, which tolerates nearly
+anything; :mod:`offshelf.data.jpeg_damage` tells which of those pictures are whole.
 """
 
 from __future__ import annotations
 
-import importlib
-from types import ModuleType
+import io
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from offshelf.data.colour import picture
+from offshelf.data.content import Limits
+from offshelf.data.facts import Decoded, Facts, check_facts
+from offshelf.data.jpeg_damage import is_complete, readable_share, turbo
+from offshelf.data.jpeg_segments import Jpeg, outlined, parsed
+from offshelf.data.strips import orientation, turned
+
 _SPACES = {"L": "GRAY", "RGB": "RGB"}
+
+
+def jpeg_picture(
+    image: Image.Image, content: bytes, limits: Limits, at_least: int, facts: Facts
+) -> Decoded:
+    """Return the pixels of an opened JPEG, upright, and what is damaged of it beside its *facts*.
+
+    Args:
+        image: opened by Pillow, not loaded.
+        content: the bytes of the file.
+        limits: background, and whether a damaged file is taken.
+        at_least: see :func:`quick_pixels`.
+        facts: what its header says.
+
+    Raises:
+        ImageError: ``damaged`` or ``truncated``.
+    """
+    quick = quick_pixels(image, content, at_least)
+    jpeg = parsed(content) if quick is None or _lacks_scans(image, content) else None
+    if jpeg is not None:
+        status, share = readable_share(jpeg, checked=quick is not None)
+        facts = replace(facts, status=status, readable=share)
+        check_facts(facts, limits)
+    if quick is not None and facts.status == "ok":
+        return Decoded(pixels=turned(quick, orientation(image)), facts=facts)
+    pixels, assumed = _tolerant(image, jpeg, limits, facts.status)
+    return Decoded(pixels=pixels, facts=replace(facts, assumed=assumed))
 
 
 def quick_pixels(image: Image.Image, content: bytes, at_least: int = 0) -> NDArray[np.uint8] | None:
@@ -30,11 +64,10 @@ def quick_pixels(image: Image.Image, content: bytes, at_least: int = 0) -> NDArr
         uint8, H x W for a grey file and H x W x 3 for RGB; None where Pillow must do it.
     """
     space = _SPACES.get(image.mode)
-    turbo = _turbo()
-    if space is None or turbo is None or image.format != "JPEG":
+    if space is None or image.format not in ("JPEG", "MPO"):
         return None
     try:
-        pixels: NDArray[np.uint8] = turbo.decode_jpeg(
+        pixels: NDArray[np.uint8] = turbo().decode_jpeg(
             content,
             colorspace=space,
             fastdct=False,
@@ -49,8 +82,24 @@ def quick_pixels(image: Image.Image, content: bytes, at_least: int = 0) -> NDArr
     return pixels[:, :, 0] if space == "GRAY" else pixels
 
 
-def _turbo() -> ModuleType | None:
-    try:
-        return importlib.import_module("simplejpeg")
-    except ImportError:
-        return None
+def _lacks_scans(image: Image.Image, content: bytes) -> bool:
+    """Return whether scans are missing; Pillow has just read the head of the first."""
+    parts = len(image.getbands())
+    file = getattr(image, "fp", None)
+    at = file.tell() - 8 - 2 * parts if file else 0
+    with_all = bytes([0xFF, 0xDA, 0, 6 + 2 * parts, parts])
+    if "progressive" not in image.info and content[at : at + 5] == with_all:
+        return False
+    jpeg = outlined(content)
+    return jpeg is None or not is_complete(jpeg)
+
+
+def _tolerant(
+    image: Image.Image, jpeg: Jpeg | None, limits: Limits, status: str
+) -> tuple[NDArray[np.uint8], str]:
+    """Return what Pillow reads; a file without an end mark is given one."""
+    if jpeg is None or (status == "ok" and jpeg.ended):
+        return picture(image, limits.background)
+    with Image.open(io.BytesIO(jpeg.content()), formats=("JPEG",)) as mended:
+        pixels, assumed = picture(mended, limits.background)
+    return turned(pixels, orientation(image)), assumed
