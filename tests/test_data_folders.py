@@ -106,13 +106,48 @@ def test_classes_of_nearly_the_same_name(
     )
 
 
-def test_an_exact_name_wins_and_a_flat_folder_merges_nothing(tmp_path: Path) -> None:
-    both = ("Coast", "coast")
+def test_names_that_differ_in_case_are_one_class_in_every_split(tmp_path: Path) -> None:
+    both = ("Coast", "coast", "sea")
     put(tmp_path / "split", *(f"{s}/{c}/{s}.png" for s in ("train", "test") for c in both))
     put(tmp_path / "flat", *(f"{c}/{n}.png" for c in both for n in range(3)))
-    for name in ("split", "flat"):
+    put(tmp_path / "flat", "coast/3.png")
+    for name, kept in (("split", "Coast"), ("flat", "coast")):
         table = read_table(tmp_path / name)
-        assert (table.classes, table.warnings) == (both, ())
+        assert table.classes == tuple(sorted((kept, "sea")))
+        assert table.warnings == (
+            f"{tmp_path / name}: one class, as the names differ only in case or spaces: 'Coast', "
+            f"'coast' as '{kept}'; rename them if they are several",
+        )
+        assert read_labelled(tmp_path / name).classes == table.classes
+
+
+def test_class_names_are_composed(tmp_path: Path) -> None:
+    put(tmp_path / "one", *(f"{c}/{n}.png" for c in ("cafe\u0301", "tea") for n in range(3)))
+    assert read_table(tmp_path / "one").classes == ("caf\xe9", "tea")
+    assert read_table(tmp_path / "one").warnings == ()
+    names = ("cafe\u0301", "caf\xe9", "tea")
+    put(tmp_path / "twins", *(f"{c}/{n}.png" for c in names for n in range(3)))
+    table = read_table(tmp_path / "twins")
+    assert (table.classes, len(table)) == (("caf\xe9", "tea"), 9)
+    assert table.warnings == (
+        f"{tmp_path / 'twins'}: one class, as the names differ only in Unicode composition: "
+        "'cafe\u0301', 'caf\xe9' as 'caf\xe9'; rename them if they are several",
+    )
+
+
+def test_single_letters_are_classes_of_their_own(tmp_path: Path) -> None:
+    put(tmp_path, *(f"{c}/{n}.png" for c in "aAb" for n in range(3)))
+    table = read_table(tmp_path)
+    assert table.classes == ("A", "a", "b")
+    assert table.warnings == (
+        f"{tmp_path}: single letters that differ in case are classes of their own: 'A', 'a'",
+    )
+
+
+def test_no_two_classes_print_alike(tmp_path: Path) -> None:
+    put(tmp_path, *(f"{c}/{n}.png" for c in ("a\nb", "a\\nb") for n in range(3)))
+    with pytest.raises(DataError, match=r"two classes both print as 'a\\nb'; rename one$"):
+        read_table(tmp_path)
 
 
 def test_what_is_left_out_is_said_once(tmp_path: Path) -> None:
@@ -154,7 +189,8 @@ ERRORS: list[tuple[Callable[[Path], Path], str]] = [
     (lambda f: put(f, "1.png") / "1.png", "1.png: is one image; DATA is a folder of class folders, or a .csv or .parquet file of path,label (to classify it: offshelf predict MODEL IMAGE)"),
     (lambda f: put(f, "x.zip") / "x.zip", "x.zip: is not labelled images; DATA is a folder of class folders"),
     (lambda f: put(f, "a/1.png", "a/2.png"), "holds one class only, 'a'; a classifier needs at least two."),
-    (lambda f: put(f, "in/a/1.png", "in/b/2.png"), "holds one class only, 'in'; a classifier needs at least two. Did you mean '{}/in'?"),
+    (lambda f: put(f, "cat/old/1.png", "cat/2.png"), "holds one class only, 'cat'; a classifier needs at least two. Did you mean '{}/cat'?"),
+    (lambda f: put(f, "images/1.png", "images/2.png", "labels.csv"), "holds one class only, 'images'; a classifier needs at least two. 'labels.csv' lies there: if it has the labels, it is DATA"),
     (lambda f: put(f, "a/1.png", "b/1.png"), "every class has one image only; to train and to test, a class needs at least two"),
     (lambda f: put(f, "train/a/1.png", "train/b/1.png"), "no images to test with; add a test/ folder (or rows of the split 'test'), or give the train/ folder alone, and a part of it is held out"),
     (lambda f: put(f, "test/a/1.png", "test/b/1.png"), "no images to train on; add a train/ folder (or rows of the split 'train')"),

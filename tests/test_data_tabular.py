@@ -152,8 +152,10 @@ def test_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         ("1.png,b,train\n", "images with more than one label: '1.png'"),
         ("1.png,a,test\n", "images both in train and in test (accuracy too high): '1.png'"),
         ("1.png,a,val\n", "test rows are the test split; 1 val row left out"),
-        ("gone.png,A,train\n", "labels that differ only in case or spaces stay classes of their own: 'A', 'a'"),
-        ("gone.png,B ,test\n", "labels that differ only in case or spaces stay classes of their own: 'B', 'b'"),
+        ("gone.png,A,train\n", "single letters that differ in case are classes of their own: 'A', 'a'"),
+        ("gone.png,B ,test\n", "1 test class taken as the train class of nearly the same name: 'B as b'"),
+        ("gone.png,Cat,train\n5.png,cat,train\n6.png,c at,train\n", "one class, as the names differ only in case or spaces: 'Cat', 'c at', 'cat' as 'Cat'; rename them if they are several"),
+        ("gone.png,cafe\u0301,train\n5.png,caf\xe9,train\n", "one class, as the names differ only in Unicode composition: 'cafe\u0301', 'caf\xe9' as 'caf\xe9'; rename them if they are several"),
     ],
 )  # fmt: skip
 def test_warnings(tmp_path: Path, more: str, warning: str) -> None:

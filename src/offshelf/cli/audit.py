@@ -24,6 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--html", metavar="PAGE", help="write the findings with pictures to this HTML file"
     )
+    options.add_classes(parser)
     parser.add_argument(
         "--strict",
         action="store_true",

@@ -23,6 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write the rows; the ending says how: .md .csv .txt .html .tex .json .parquet",
     )
+    options.add_classes(parser)
     parser.add_argument(
         "--pictures", metavar="FOLDER", help="write the pictures that the rows give, as PNG"
     )

@@ -26,6 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="training images per class, for example 5,10,20,40 (default: doubling from about 5 to "
         "the smallest class)",
     )
+    options.add_classes(parser)
     parser.add_argument(
         "--repeats",
         type=options.whole_number(1, 1000),

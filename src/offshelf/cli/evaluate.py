@@ -25,6 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="test, train or all (%(default)s); of data without a split of its own, test takes the "
         "images that the model was not trained on",
     )
+    options.add_classes(parser)
     parser.add_argument(
         "--reliability",
         metavar="FILE",

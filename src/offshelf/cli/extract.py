@@ -18,6 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "data", metavar="DATA", help=f"{options.DATA_HELP}; or an image, or any folder of images"
     )
+    options.add_classes(parser)
     parser.add_argument(
         "-o",
         "--out",

@@ -21,6 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--out", metavar="MODEL", help="write the model to this .offshelf file"
     )
+    options.add_classes(parser)
     options.add_backbone(parser)
     options.add_layer(parser)
     heads.add_head(parser)

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from offshelf.jobs.settings import FeatureSettings, RunSettings
 
 DATA_HELP = (
-    "a folder with train/ and test/ (or val/) that hold one folder per class; a folder of "
-    "class folders (then split by --seed and --test-size); or a CSV or Parquet file with "
-    "columns path, label and perhaps split"
+    "a folder with train/ and test/ (or val/, or other words for them) that hold one folder per "
+    "class; a folder of class folders (then split by --seed and --test-size); or a CSV or Parquet "
+    "file with columns path, label and perhaps split"
 )
 
 
@@ -105,6 +105,17 @@ def add_test_size(parser: argparse._ActionsContainer) -> None:
         default=0.25,
         metavar="SHARE",
         help="share of images to test on where DATA has no split of its own (%(default)s)",
+    )
+
+
+def add_classes(parser: argparse._ActionsContainer) -> None:
+    """Add which folders of DATA are its classes."""
+    parser.add_argument(
+        "--classes",
+        choices=("outer", "inner"),
+        metavar="LEVEL",
+        help="outer or inner: which folders of DATA are the classes, where folders lie in folders "
+        "(default: what is certain; else you are asked)",
     )
 
 
@@ -229,7 +240,7 @@ def run_settings(options: argparse.Namespace) -> RunSettings:
 
     given = {
         name: getattr(options, name)
-        for name in ("seed", "test_size", "samples")
+        for name in ("seed", "test_size", "samples", "classes")
         if getattr(options, name, None) is not None
     }
     limits = Limits(max_pixels=options.max_pixels) if options.max_pixels else Limits()

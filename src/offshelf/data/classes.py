@@ -4,35 +4,97 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-from offshelf.data.names import TEST, TRAIN, counted, listed, same_class_key, shown
+from offshelf.data.names import TEST, TRAIN, composed, counted, listed, same_class_key, shown
 from offshelf.data.rows import Reading, Row
+from offshelf.data.tree import Tree
 from offshelf.errors import DataError, did_you_mean
 
 
-def merge_classes(data: Path, reading: Reading) -> Reading:
-    """Give test classes the name of the train class that differs only in case or spaces.
+def merge_classes(data: Path, reading: Reading, known: Collection[str] = ()) -> Reading:
+    """Make one class of labels that differ only in case, spaces or Unicode composition.
 
-    An exact name wins. A test class that is like several train classes is left alone.
+    The class is called as most of its training images are, in composed form. Single
+    letters are the exception: ``A`` and ``a`` are two classes where both are trained on.
+
+    Args:
+        data: is named in messages.
+        reading: rows with labels as they were found.
+        known: classes of a model; a label that is one of them stays as it is.
 
     Returns:
-        The rows with their final labels, and one more warning if any was renamed.
+        The rows with their final labels, and warnings that say which were merged.
+
+    Raises:
+        DataError: two classes look the same on a screen.
     """
-    train, test = images_by_class(reading.rows, TRAIN), images_by_class(reading.rows, TEST)
-    alike: dict[str, list[str]] = {}
-    for name in train:
-        alike.setdefault(same_class_key(name), []).append(name)
-    renamed = {}
-    for name in test:
-        candidates = alike.get(same_class_key(name), [])
-        if name not in train and len(candidates) == 1:
-            renamed[name] = candidates[0]
-    if not renamed:
-        return reading
-    rows = tuple(_renamed(row, renamed) for row in reading.rows)
-    return Reading(rows, (*reading.warnings, f"{shown(data)}: {_merged(renamed)}"))
+    renamed, notes = dict[str, str](), list[str]()
+    for group in _alike(reading.rows):
+        names, note = _one_class(group)
+        renamed |= {label: name for label, name in names.items() if label not in known}
+        notes += [note] if note else []
+    rows = tuple(
+        dataclasses.replace(row, label=renamed.get(row.label, row.label)) for row in reading.rows
+    )
+    _check_distinct(data, {row.label for row in rows})
+    notes += _tested_as(reading.rows, renamed)
+    return Reading(rows, (*reading.warnings, *(f"{shown(data)}: {note}" for note in notes)))
+
+
+def _alike(rows: Iterable[Row]) -> list[list[Row]]:
+    """Return the rows of labels that are nearly the same, group by group."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(same_class_key(row.label), []).append(row)
+    return list(groups.values())
+
+
+def _one_class(rows: list[Row]) -> tuple[dict[str, str], str]:
+    """Return label -> name of the class, and what to say where labels of one split merge."""
+    trained = [row for row in rows if row.split != TEST] or rows
+    found = sorted({row.label for row in trained})
+    counts = Counter(composed(row.label) for row in trained)
+    if len(counts) > 1 and all(len(name.strip()) == 1 for name in counts):
+        names = {row.label: composed(row.label) for row in rows}
+        both = listed(sorted(counts))
+        return names, f"single letters that differ in case are classes of their own: {both}"
+    name = min(counts, key=lambda one: (-counts[one], one))
+    names = dict.fromkeys((row.label for row in rows), name)
+    if len(found) < 2:
+        return names, ""
+    how = "in case or spaces" if len(counts) > 1 else "in Unicode composition"
+    return names, (
+        f"one class, as the names differ only {how}: {listed(found)} as {listed([name])}; "
+        "rename them if they are several"
+    )
+
+
+def _tested_as(rows: Iterable[Row], renamed: Mapping[str, str]) -> list[str]:
+    """Say which labels that are only in test were taken as a class of another name."""
+    trained = {row.label for row in rows if row.split != TEST}
+    tested = {row.label for row in rows if row.split == TEST} - trained
+    names = {renamed.get(label, label) for label in trained}
+    pairs = [
+        f"{label} as {renamed[label]}"
+        for label in sorted(tested & renamed.keys())
+        if renamed[label] != label and renamed[label] in names
+    ]
+    if not pairs:
+        return []
+    number = counted(len(pairs), "test class", "test classes")
+    return [f"{number} taken as the train class of nearly the same name: {listed(pairs)}"]
+
+
+def _check_distinct(data: Path, names: Iterable[str]) -> None:
+    seen: dict[str, str] = {}
+    for name in sorted(names):
+        other = seen.setdefault(shown(name), name)
+        if other != name:
+            raise DataError(
+                f"{shown(data)}: two classes both print as {listed([name])}; rename one"
+            )
 
 
 def check_two_classes(data: Path, rows: Iterable[Row]) -> None:
@@ -47,6 +109,9 @@ def check_two_classes(data: Path, rows: Iterable[Row]) -> None:
         is_folder = data.is_dir() and inner.is_dir()
         deeper = is_folder and any(entry.is_dir() for entry in inner.iterdir())
         hint = f" Did you mean '{shown(inner)}'?" if deeper else ""
+        tables = Tree().tables(data) if data.is_dir() else []
+        if tables:
+            hint = f" {listed(tables)} lies there: if it has the labels, it is DATA"
         raise DataError(
             f"{shown(data)}: holds one class only, {listed(names)}; a classifier needs at least "
             f"two.{hint}"
@@ -98,18 +163,6 @@ def check_seeded_split(data: Path, rows: Iterable[Row]) -> tuple[str, ...]:
 def images_by_class(rows: Iterable[Row], split: str | None = None) -> Counter[str]:
     """Return class name -> number of images, of one split or of all rows."""
     return Counter(row.label for row in rows if split is None or row.split == split)
-
-
-def _renamed(row: Row, renamed: Mapping[str, str]) -> Row:
-    if row.split != TEST or row.label not in renamed:
-        return row
-    return dataclasses.replace(row, label=renamed[row.label])
-
-
-def _merged(renamed: Mapping[str, str]) -> str:
-    pairs = [f"{test} as {train}" for test, train in sorted(renamed.items())]
-    number = counted(len(pairs), "test class", "test classes")
-    return f"{number} taken as the train class of nearly the same name: {listed(pairs)}"
 
 
 def _class_word(names: list[str]) -> str:

@@ -12,25 +12,32 @@ from collections.abc import Iterable
 from pathlib import Path
 
 TRAIN, TEST, VAL = "train", "test", "val"
+HELD_OUT = "held out"  # test images, unless others are called so
 SPLIT_WORDS = {
-    "train": TRAIN,
-    "training": TRAIN,
-    "test": TEST,
-    "testing": TEST,
-    "val": VAL,
-    "valid": VAL,
-    "validation": VAL,
+    **dict.fromkeys(("train", "training", "trn", "trainval"), TRAIN),
+    **dict.fromkeys(("test", "testing", "tst"), TEST),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), VAL),
+    **dict.fromkeys(("eval", "evaluation", "holdout", "heldout"), HELD_OUT),
 }
 _LISTED = 5
 
 
 def split_word(word: str) -> str:
-    """Return ``train``, ``test`` or ``val`` for a word that means one of them, else "".
+    """Return ``train``, ``test``, ``val`` or ``held out`` for a word that means it, else "".
 
-    >>> split_word(" Validation "), split_word("Test"), split_word("dev")
-    ('val', 'test', '')
+    >>> split_word(" Validation "), split_word("Test"), split_word("eval"), split_word("coast")
+    ('val', 'test', 'held out', '')
     """
     return SPLIT_WORDS.get(word.strip().lower(), "")
+
+
+def composed(name: str) -> str:
+    r"""Return *name* with each accent and its letter as one character, as class names are.
+
+    >>> composed("cafe\u0301") == "caf\u00e9"
+    True
+    """
+    return unicodedata.normalize("NFC", name)
 
 
 def same_class_key(name: str) -> str:
@@ -44,7 +51,7 @@ def same_class_key(name: str) -> str:
     >>> same_class_key("living_room") == same_class_key("livingroom")
     False
     """
-    return "".join(unicodedata.normalize("NFC", name).casefold().split())
+    return "".join(unicodedata.normalize("NFC", composed(name).casefold()).split())
 
 
 def shown(path: str | Path) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from offshelf.data.columns import TABLE_SUFFIXES
 from offshelf.data.folders import read_folder
+from offshelf.data.layout import Question
 from offshelf.data.names import listed, shown
 from offshelf.data.rows import Reading, Row
 from offshelf.data.tabular import read_tabular
@@ -30,14 +31,16 @@ def existing(data: str | Path) -> Path:
     return place
 
 
-def read_labelled_source(place: Path) -> Reading:
+def read_labelled_source(place: Path, question: Question | None = None) -> Reading:
     """Read *place* with labels: a folder, or a CSV or Parquet file.
+
+    *question* says how to read folders where more than one way is right.
 
     Raises:
         DataError: it is another kind of file, or what its reader says.
     """
     if place.is_dir():
-        return read_folder(place)
+        return read_folder(place, question)
     if place.suffix.lower() in TABLE_SUFFIXES:
         return read_tabular(place)
     needed = "DATA is a folder of class folders, or a .csv or .parquet file of path,label"

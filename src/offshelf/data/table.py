@@ -7,7 +7,7 @@ would make the result wrong or impossible.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,8 @@ from offshelf.data.classes import (
     check_two_classes,
     merge_classes,
 )
-from offshelf.data.names import TEST, TRAIN, counted, shown
+from offshelf.data.layout import Question
+from offshelf.data.names import TEST, TRAIN, counted, same_class_key, shown
 from offshelf.data.rows import Reading
 from offshelf.data.sources import (
     existing,
@@ -77,17 +78,19 @@ class ImageTable:
         return np.array([position.get(label, -1) for label in self.labels], np.int64)
 
 
-def read_table(data: str | Path, *, test_size: float = 0.25, seed: int = 0) -> ImageTable:
+def read_table(
+    data: str | Path, *, test_size: float = 0.25, seed: int = 0, classes: str = ""
+) -> ImageTable:
     """Read labelled images to train on and to test with.
 
-    *data* is a folder with ``train/`` and ``test/`` (or ``val/``), a folder of class
-    folders, or a CSV or Parquet file with the columns ``path,label[,split]``. Where both
-    ``test`` and ``val`` are given, ``test`` is used and ``val`` is left out, with a
-    warning. Without a given split, each class is split by
+    *data* is a folder with ``train/`` and ``test/`` (or ``val/``, or other words for
+    them), a folder of class folders, or a CSV or Parquet file with the columns
+    ``path,label[,split]``. Where both ``test`` and ``val`` are given, ``test`` is used and
+    ``val`` is left out, with a warning. Without a given split, each class is split by
     :func:`offshelf.data.split.stratified_split`.
 
-    Test classes whose names differ from a train class only in case or spaces are that
-    class, with a warning. A class that is only in train stays, with a warning: it is
+    Classes whose names differ only in case, spaces or Unicode composition are one, with a
+    warning. A class that is only in train stays, with a warning: it is
     learned and never tested. A class that is only in test is an error: no head can ever
     predict it, and leaving its images out silently would flatter the accuracy.
 
@@ -95,14 +98,17 @@ def read_table(data: str | Path, *, test_size: float = 0.25, seed: int = 0) -> I
         data: folder or file.
         test_size: share of each class to test, in (0, 1), where no split is given.
         seed: of that split, 0 or more.
+        classes: where folders lie in folders, ``outer`` or ``inner`` says which are the
+            classes; "" takes what is certain.
 
     Raises:
         DataError: *data* is missing or no such thing, holds no images, fewer than two
-            classes, no train or no test images, or a class that is only in test.
+            classes, no train or no test images, or a class that is only in test; or what
+            its folders are is not certain.
     """
     check_split_settings(test_size, seed)
     place = existing(data)
-    reading = merge_classes(place, read_labelled_source(place))
+    reading = merge_classes(place, read_labelled_source(place, Question(classes)))
     check_two_classes(place, reading.rows)
     if any(row.split for row in reading.rows):
         more = check_given_split(place, reading.rows)
@@ -112,18 +118,24 @@ def read_table(data: str | Path, *, test_size: float = 0.25, seed: int = 0) -> I
     return _table(Reading(reading.rows, (*reading.warnings, *more)))
 
 
-def read_labelled(data: str | Path) -> ImageTable:
+def read_labelled(data: str | Path, *, classes: str = "", known: Iterable[str] = ()) -> ImageTable:
     """Read labelled images to evaluate a finished model with; nothing is split off.
 
     Takes the same *data* as :func:`read_table`, and also a single class, a lone
     ``test/`` folder, or classes that are only in test. Rows of a given split keep it;
     where none is given, every row is ``test``.
 
+    Args:
+        data: folder or file.
+        classes: ``outer``, ``inner`` or "", as for :func:`read_table`.
+        known: classes of a model, by which the class folders are recognised.
+
     Raises:
         DataError: *data* is missing or no such thing, or holds no images.
     """
     place = existing(data)
-    reading = merge_classes(place, read_labelled_source(place))
+    question = Question(classes, frozenset(map(same_class_key, known)), one_class=True)
+    reading = merge_classes(place, read_labelled_source(place, question), tuple(known))
     rows = tuple(dataclasses.replace(row, split=row.split or TEST) for row in reading.rows)
     return _table(Reading(rows, reading.warnings))
 

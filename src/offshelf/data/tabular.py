@@ -6,13 +6,12 @@ from pathlib import Path
 
 from offshelf.data.columns import Cells, read_cells
 from offshelf.data.names import (
-    SPLIT_WORDS,
+    HELD_OUT,
     TEST,
     TRAIN,
     VAL,
     counted,
     listed,
-    same_class_key,
     shown,
     split_word,
 )
@@ -23,9 +22,8 @@ from offshelf.errors import DataError, did_you_mean
 def read_tabular(file: Path, *, labelled: bool = True) -> Reading:
     """Read the images of a CSV or Parquet file.
 
-    Paths are relative to the folder of *file*. Labels that differ only in case or
-    spaces within one split stay apart, with a warning. A few images that do not exist
-    are the business of the row ledger; if none exists, the paths are wrong.
+    Paths are relative to the folder of *file*. A few images that do not exist are the
+    business of the row ledger; if none exists, the paths are wrong.
 
     Args:
         file: a file whose name ends in one of ``columns.TABLE_SUFFIXES``.
@@ -46,7 +44,6 @@ def read_tabular(file: Path, *, labelled: bool = True) -> Reading:
     warnings: list[str] = []
     cells = _with_splits(file, cells, warnings)
     cells = _without_repeats(cells, warnings)
-    _note_twins(cells, warnings)
     rows = tuple(_row(file.parent, cell) for cell in cells)
     _check_exist(file, rows)
     return Reading(rows, tuple(f"{shown(file)}: {warning}" for warning in warnings))
@@ -77,6 +74,8 @@ def _with_splits(file: Path, cells: list[Cells], warnings: list[str]) -> list[Ce
     if not any(cell.split for cell in cells):
         return cells
     words = [_split_of(file, cell) for cell in cells]
+    held_out = VAL if TEST in words else TEST
+    words = [held_out if word == HELD_OUT else word for word in words]
     unused = words.count(VAL) if TEST in words else 0
     if unused:
         warnings.append(f"test rows are the test split; {counted(unused, 'val row')} left out")
@@ -91,7 +90,7 @@ def _split_of(file: Path, cell: Cells) -> str:
     word = split_word(cell.split)
     if not word:
         what = f"an unknown split '{shown(cell.split)}'" if cell.split else "an empty split"
-        hint = did_you_mean(cell.split, SPLIT_WORDS, limit=1)
+        hint = did_you_mean(cell.split, (TRAIN, TEST, VAL), limit=1)
         raise DataError(
             f"{shown(file)}: row {cell.number} has {what}; use train, test or val.{hint}"
         )
@@ -117,16 +116,3 @@ def _without_repeats(cells: list[Cells], warnings: list[str]) -> list[Cells]:
     if leaked:
         warnings.append(f"images both in train and in test (accuracy too high): {listed(leaked)}")
     return list(first.values())
-
-
-def _note_twins(cells: list[Cells], warnings: list[str]) -> None:
-    """Say which labels of one split look alike: typed by hand, they may be one class."""
-    alike: dict[tuple[str, str], set[str]] = {}
-    for cell in cells:
-        alike.setdefault((cell.split, same_class_key(cell.label)), set()).add(cell.label)
-    for labels in alike.values():
-        if len(labels) > 1:
-            warnings.append(
-                "labels that differ only in case or spaces stay classes of their own: "
-                + listed(sorted(labels))
-            )

@@ -86,7 +86,7 @@ def images_under(folder: Path, left_out: LeftOut) -> list[str]:
     that form a loop cannot hang the walk; a link to a folder above is not followed.
     """
     above = (*folder.absolute().parents, *folder.resolve().parents)
-    seen = {_identity(place) for place in (folder, *above)}
+    seen = {identity_of(place) for place in (folder, *above)}
     found: list[str] = []
     waiting, links = [""], list[str]()
     while waiting or links:
@@ -101,7 +101,7 @@ def images_under(folder: Path, left_out: LeftOut) -> list[str]:
             elif is_link:
                 links.append(inside)
             else:
-                seen.add(_identity(folder / inside))
+                seen.add(identity_of(folder / inside))
                 waiting.append(f"{inside}/")
     return sorted(found)
 
@@ -113,7 +113,7 @@ def _first_new(
     links.sort(reverse=True)
     while links:
         link = links.pop()
-        identity = _identity(folder / link)
+        identity = identity_of(folder / link)
         if identity not in seen:
             seen.add(identity)
             return [f"{link}/"]
@@ -149,7 +149,8 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _identity(folder: Path) -> Identity | None:
+def identity_of(folder: Path) -> Identity | None:
+    """Return what tells *folder* from any other, whatever links lead to it."""
     try:
         status = folder.stat()
     except OSError:  # gone, or behind a folder that may not be entered: never followed

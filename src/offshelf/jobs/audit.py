@@ -137,7 +137,7 @@ def audit(
     bounds, progress = bounds or Bounds(), progress or Silent()
     clock = Clock()
     with clock.stage("read"):
-        table = read_table(data, test_size=run.test_size, seed=run.seed)
+        table = read_table(data, test_size=run.test_size, seed=run.seed, classes=run.classes)
         for warning in table.warnings:
             progress.note(warning)
         backbone = backbone_for(features, run, progress)

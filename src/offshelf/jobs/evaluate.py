@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from offshelf.backbones.backbone import Backbone
 from offshelf.bundle import Model, short_digest
 from offshelf.data.names import TRAIN, counted, listed, same_class_key, shown
+from offshelf.data.sources import existing
 from offshelf.data.table import ImageTable, read_labelled
 from offshelf.errors import DataError, did_you_mean
 from offshelf.evaluate.metrics import Evaluation, evaluate
@@ -116,10 +117,12 @@ def evaluate_model(
         ModelFileError: the model file is not what it should be.
     """
     run, progress, clock = run or RunSettings(), progress or Silent(), Clock()
-    table, rows = _rows(data, split, progress)
+    _check(data, split)
     with clock.stage("open"):
         opened = open_model(model_path, weights=weights, options=run.engine, progress=progress)
     model, backbone = opened
+    table = read_labelled(data, classes=run.classes, known=model.classes)
+    rows = _rows(table, data, split, progress)
     labels = _labels([table.labels[row] for row in rows], model, data)
     with clock.stage("predict"):
         paths = [table.paths[row] for row in rows]
@@ -141,16 +144,20 @@ def evaluate_model(
     )
 
 
-def _rows(data: str | Path, split: str, progress: Progress) -> tuple[ImageTable, list[int]]:
-    """Read *data* and return which of its rows are of *split*."""
+def _check(data: str | Path, split: str) -> None:
+    """Refuse what a glance shows, before the model is opened."""
     if split not in SPLITS:
         raise DataError(f"no split {split!r}: {', '.join(SPLITS)}.{did_you_mean(split, SPLITS)}")
-    table = read_labelled(data)
+    existing(data)
+
+
+def _rows(table: ImageTable, data: str | Path, split: str, progress: Progress) -> list[int]:
+    """Return which of the rows of *table* are of *split*."""
     note_all(progress, table.warnings)
     rows = list(range(len(table))) if split == "all" else table.rows(split).tolist()
     if not rows:
         raise DataError(f"{shown(data)}: has no {split} images; --split all takes every image")
-    return table, rows
+    return rows
 
 
 def _seen(extraction: Extraction, model: Model) -> NDArray[np.bool_]:

@@ -10,7 +10,8 @@ from typing import Any
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.data.columns import TABLE_SUFFIXES, read_cells
-from offshelf.data.names import TRAIN, shown, split_word
+from offshelf.data.layout import has_splits
+from offshelf.data.names import shown
 from offshelf.data.sources import existing
 from offshelf.data.table import ImageTable, list_images, read_labelled, read_table
 from offshelf.data.walk import LeftOut, subfolders
@@ -124,10 +125,10 @@ def _table(data: Path, run: RunSettings) -> ImageTable:
     if not labelled:
         table = list_images([data])
         return dataclasses.replace(table, warnings=(*table.warnings, *warnings))
-    table = read_labelled(data)
+    table = read_labelled(data, classes=run.classes)
     if len(table.classes) < 2:
         return table
-    return read_table(data, test_size=run.test_size, seed=run.seed)
+    return read_table(data, test_size=run.test_size, seed=run.seed, classes=run.classes)
 
 
 def _layout(place: Path) -> tuple[bool, tuple[str, ...]]:
@@ -136,8 +137,7 @@ def _layout(place: Path) -> tuple[bool, tuple[str, ...]]:
         is_table = place.suffix.lower() in TABLE_SUFFIXES
         return is_table and any(cells.label for cells in read_cells(place, ("path",))), ()
     folders, images = subfolders(place, LeftOut())
-    splits = {split_word(name) for name in folders} - {""}
-    if not images or (TRAIN in splits and len(splits) > 1):
+    if not images or has_splits(place):
         return bool(folders), ()
     beside = f"{shown(place)}: images lie beside its folders, so folders are not taken as classes"
     return False, (beside,) if folders else ()

@@ -71,6 +71,8 @@ class RunSettings:
         seed: of every random choice.
         test_size: share of images for the test split where the data has none, in (0, 1).
         samples: test images kept in the model file for its self-test, 0 to 16.
+        classes: where folders lie in folders, ``outer`` or ``inner`` says which are the
+            classes; "" takes what is certain.
     """
 
     engine: EngineOptions = field(default_factory=EngineOptions)
@@ -78,3 +80,4 @@ class RunSettings:
     seed: int = 0
     test_size: float = 0.25
     samples: int = 3
+    classes: str = ""

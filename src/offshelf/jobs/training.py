@@ -96,7 +96,7 @@ def images_and_network(
     data: str | Path, features: FeatureSettings, run: RunSettings, progress: Progress
 ) -> tuple[ImageTable, Backbone, FeatureKind]:
     """Read labelled images and open the network; say what a person should know of both."""
-    table = read_table(data, test_size=run.test_size, seed=run.seed)
+    table = read_table(data, test_size=run.test_size, seed=run.seed, classes=run.classes)
     note_all(progress, table.warnings)
     backbone = backbone_for(features, run, progress)
     return table, backbone, feature_kinds(backbone, [features.layer], [features.pooling])[0]

@@ -121,7 +121,7 @@ def _prepare(
     settings.networks.check()
     settings.protocol.check()
     recipes = recipes_of(settings.heads)
-    table = read_table(data, test_size=run.test_size, seed=run.seed)
+    table = read_table(data, test_size=run.test_size, seed=run.seed, classes=run.classes)
     note_all(progress, table.warnings)
     folds = folds_of(table, settings.protocol, run.seed)
     networks = Networks(run, progress, settings.download)

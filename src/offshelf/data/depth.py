@@ -1,0 +1,195 @@
+"""At which depth the class folders lie, where folders lie in folders."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from offshelf.data.names import TEST, TRAIN, VAL, counted, listed, same_class_key, shown
+from offshelf.data.partition import OUTER
+from offshelf.data.tree import Tree
+from offshelf.data.words import NAMED, is_batch, is_heap, split_mark
+from offshelf.errors import DataError
+
+INNER = "inner"
+
+
+@dataclass(frozen=True)
+class ClassFolder:
+    """A folder whose images, at any depth, are of one class.
+
+    Attributes:
+        path: where it is.
+        name: its path inside DATA, or inside the folder of its split.
+        label: the class.
+        split: ``train``, ``test`` or ``val``, or "" when there is none.
+    """
+
+    path: Path
+    name: str
+    label: str
+    split: str = ""
+
+
+@dataclass(frozen=True)
+class Depth:
+    """Where the class folders below one folder are.
+
+    Attributes:
+        folders: the class folders.
+        notes: what a person should know.
+    """
+
+    folders: tuple[ClassFolder, ...]
+    notes: tuple[str, ...] = ()
+
+
+def class_folders(
+    folder: Path, tree: Tree, choice: str = "", split: str = "", known: Collection[str] = ()
+) -> Depth:
+    """Return the class folders below *folder*, which holds no splits.
+
+    Args:
+        folder: holds them, or folders of batches that hold them.
+        tree: reads it.
+        choice: ``outer`` or ``inner``, or "" to decide by what is certain.
+        split: of all of them.
+        known: keys of classes that are known from elsewhere.
+
+    Raises:
+        DataError: the outer folders may be the classes as well as the inner ones.
+    """
+    level, note = _level(folder, tree, choice, known)
+    if level == INNER:
+        found = _inner(folder, tree, split)
+    else:
+        names = tree.entries(folder)[0]
+        found = tuple(ClassFolder(folder / name, name, name, split) for name in names)
+    return Depth(found, (note,) if note else ())
+
+
+def splits_inside(folder: Path, tree: Tree) -> Depth | None:
+    """Return the splits inside class folders (``cat/train``, ``cat/test``), None for none.
+
+    Raises:
+        DataError: class folders lie inside those splits, or images lie beside them.
+    """
+    tops = tree.folders(folder)
+    inside = {top: _split_names(folder / top, tree) for top in tops}
+    halves = [top for top in tops if len({role for _, role in inside[top]}) > 1]
+    if not any(role == TRAIN for top in halves for _, role in inside[top]):
+        return None
+    odd = [
+        top
+        for top in tops
+        if tree.images(folder / top) or len(inside[top]) < len(tree.folders(folder / top))
+    ]
+    if odd:
+        if 2 * len(halves) <= len(tops):
+            return None
+        raise DataError(
+            f"{shown(folder)}: class folders hold train/ and test/, but {listed(odd)} holds more "
+            "than those; move the images into train/ or test/"
+        )
+    for top in halves:
+        _check_no_classes_in_splits(folder, halves, [n for n, _ in inside[top]], top, tree)
+    folders = [
+        ClassFolder(folder / top / name, f"{top}/{name}", top, role)
+        for top in tops
+        for name, role in inside[top]
+    ]
+    names = sorted({name for top in tops for name, _ in inside[top]})
+    return _one_test(folders, f"splits inside the class folders: {listed(names)}")
+
+
+def _one_test(folders: list[ClassFolder], note: str) -> Depth:
+    """Leave ``val`` out where there is ``test``, and else test with it."""
+    both = {TEST, VAL} <= {one.split for one in folders}
+    kept = [
+        dataclasses.replace(one, split=TRAIN if one.split == TRAIN else TEST)
+        for one in folders
+        if not (both and one.split == VAL)
+    ]
+    return Depth(tuple(kept), (note, "test is used to test; val is left out") if both else (note,))
+
+
+def _split_names(folder: Path, tree: Tree) -> list[tuple[str, str]]:
+    """Return the folders in *folder* that are splits by their names, with their roles."""
+    marks = [(name, split_mark(name)) for name in tree.folders(folder)]
+    roles = [(name, mark.role) for name, mark in marks if mark and mark.strength < NAMED]
+    held_out = VAL if TEST in dict(map(reversed, roles)) else TEST  # type: ignore[arg-type]
+    return [(n, role if role in (TRAIN, TEST, VAL) else held_out) for n, role in roles]
+
+
+def _check_no_classes_in_splits(
+    folder: Path, tops: list[str], names: list[str], top: str, tree: Tree
+) -> None:
+    inner = [set(tree.folders(folder / top / name)) for name in names]
+    shared = Counter(name for some in inner for name in some)
+    if sum(count > 1 for count in shared.values()) > 1:
+        raise DataError(
+            f"{shown(folder)}: {listed(tops)} each hold splits with class folders; give one of "
+            f"them as DATA, for example '{shown(folder / top)}'"
+        )
+
+
+def _level(folder: Path, tree: Tree, choice: str, known: Collection[str]) -> tuple[str, str]:
+    """Return which folders are the classes, and what to say about it."""
+    tops = tree.folders(folder)
+    nested = {top: tree.folders(folder / top) for top in tops if tree.is_nested(folder / top)}
+    inside = Counter(name for names in nested.values() for name in names)
+    level = choice or _known_level(tops, inside, known) or _certain_level(tops, nested, inside)
+    if level == INNER and nested:
+        return INNER, f"the folders inside {listed(nested)} are the classes"
+    if level:
+        return OUTER, ""
+    if repeated := _repeated(inside):
+        raise DataError(
+            f"{shown(folder)}: {listed(nested)} hold folders of the same names, "
+            f"{listed(repeated)}; say which are the classes: --classes outer or --classes inner"
+        )
+    return OUTER, (
+        f"the outer folders are the classes ({listed(tops)}), not the "
+        f"{counted(len(inside), 'folder')} inside; --classes inner takes those"
+    )
+
+
+def _known_level(tops: Collection[str], inside: Collection[str], known: Collection[str]) -> str:
+    """Return the level at which more names are known classes, "" for neither."""
+    here, below = (sum(same_class_key(name) in known for name in names) for names in (tops, inside))
+    return "" if here == below else INNER if below > here else OUTER
+
+
+def _certain_level(
+    tops: Collection[str], nested: Mapping[str, Collection[str]], inside: Mapping[str, int]
+) -> str:
+    """Return the level where names and places leave no other, "" where either may be."""
+    if len(inside) < 2 or _nothing_but_parts(inside):
+        return OUTER
+    batches = [top for top in nested if is_batch(top)]
+    if len(batches) == len(tops):
+        return INNER
+    if _repeated(inside) and (batches or len(nested) == len(tops)):
+        return ""
+    return OUTER if len(nested) < len(tops) or len(inside) <= len(tops) else ""
+
+
+def _repeated(inside: Mapping[str, int]) -> list[str]:
+    """Return the names that lie in several folders, where most of the names do."""
+    shared = [name for name, count in inside.items() if count > 1]
+    return shared if len(shared) > 1 and 2 * len(shared) >= len(inside) else []
+
+
+def _nothing_but_parts(names: Collection[str]) -> bool:
+    return all(is_batch(name) or is_heap(name) or name.isdecimal() for name in names)
+
+
+def _inner(folder: Path, tree: Tree, split: str) -> tuple[ClassFolder, ...]:
+    return tuple(
+        ClassFolder(folder / top / name, f"{top}/{name}", name, split)
+        for top in tree.folders(folder)
+        for name in tree.entries(folder / top)[0]
+    )
