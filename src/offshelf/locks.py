@@ -137,12 +137,23 @@ def remove_if_free(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def alone(target: Path, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
+def alone(
+    target: Path,
+    patience: float = PATIENCE_SECONDS,
+    waiting: Callable[[], None] | None = None,
+) -> Iterator[bool]:
     """Let one process at a time do the work that makes *target*, once.
 
     Whoever comes second waits until the first has finished or has ended, and should look
-    whether *target* is there before it does the work, too. An owner that gives no sign of
-    life for *patience* seconds is not waited for any longer.
+    whether *target* is there before it does the work, too.
+
+    Args:
+        target: what is made; the lock lies beside it and goes with the block.
+        patience: seconds without a sign of life after which an owner is not waited for.
+        waiting: is called when another process must be waited for.
+
+    Yields:
+        False where another process still has the lock, and gave no sign for *patience*.
 
     >>> import tempfile; target = Path(tempfile.mkdtemp()) / "graph"
     >>> with alone(target):
@@ -151,15 +162,21 @@ def alone(target: Path, patience: float = PATIENCE_SECONDS) -> Iterator[None]:
     """
     lock = Lock(target.with_name(f".{target.name}.lock"))
     taken = False
-    with contextlib.suppress(OSError):
+    try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        taken = wait_for(lock, patience)
+        taken = lock.take()
+        if not taken and waiting is not None:
+            waiting()
+        taken = taken or wait_for(lock, patience)
+    except OSError:
+        yield True
+        return
     if not taken:
-        yield
+        yield False
         return
     try:
         with _beating(lock):
-            yield
+            yield True
     finally:
         lock.release()
 

@@ -16,12 +16,13 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from offshelf.errors import WeightsError
 from offshelf.files import atomic_path, sha256_file, write_json
+from offshelf.locks import alone
 from offshelf.progress import Progress, Silent
 
 CHUNK_BYTES = 1 << 20
@@ -77,10 +78,14 @@ def download(
         raise DownloadError(f"{url}: only http and https addresses")
     progress = progress or Silent()
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _alone_in(target.parent, progress):
+    note = f"{target}: waiting for another process that downloads it"
+    with alone(target, waiting=lambda: progress.note(note)) as free:
         if target.is_file() and (found := sha256_file(target)).startswith(sha256.lower()):
             return found
         transfer = _Transfer(_address(url), target, sha256.lower(), size, progress, timeout)
+        if not free:
+            # Whoever was stopped in the middle may go on with its own part.
+            transfer.use_part(target.with_name(f"{target.name}.{os.getpid()}.part"))
         with contextlib.closing(transfer):
             transfer.run()
         return transfer.keep()
@@ -99,9 +104,13 @@ class _Transfer:
     ) -> None:
         self.url, self.target, self.sha256, self.size = url, target, sha256, size
         self.progress, self.timeout = progress, timeout
-        self.part = target.with_name(target.name + ".part")
-        self.memory = target.with_name(target.name + ".part.json")
         self.shown: int | None = None
+        self.use_part(target.with_name(target.name + ".part"))
+
+    def use_part(self, part: Path) -> None:
+        """Receive into the file *part*."""
+        self.part = part
+        self.memory = part.with_name(part.name + ".json")
         self.furthest = self._have()
 
     def run(self) -> None:
@@ -264,29 +273,6 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         tag = headers.get("X-Linked-Etag", "").removeprefix("W/").strip('"')
         if url.startswith(_address(HUB + "/")) and re.fullmatch("[0-9a-f]{64}", tag):
             self.sha256 = tag
-
-
-@contextlib.contextmanager
-def _alone_in(folder: Path, progress: Progress) -> Iterator[None]:
-    """Let one process at a time download into *folder*, where the system has such locks."""
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress.note(f"{folder}: waiting for another process that downloads into it")
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        except OSError:
-            # Some network file systems have no locks; the hash still guards the result.
-            pass
-        yield
-    finally:
-        os.close(handle)
 
 
 def _validator(headers: Mapping[str, str]) -> str:

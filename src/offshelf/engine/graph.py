@@ -24,8 +24,9 @@ from offshelf.engine.base import EngineOptions, Tap
 from offshelf.engine.calibration import Calibration
 from offshelf.errors import EngineError
 from offshelf.interrupt import interrupted_afterwards
+from offshelf.locks import alone
 
-VERSION = 2
+VERSION = 3
 ROWS = 4
 _PARTS = ("graph.xml", "graph.bin")
 
@@ -67,25 +68,36 @@ def graph_folder(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptio
 def load_graph(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions) -> Any:
     """Return the graph from disk, or convert the network and keep it.
 
-    A graph that was damaged on disk is made again.
+    A graph that was damaged on disk is made again; of several processes one makes it. What a
+    model file brings is used and not kept: it may be anybody's.
 
     Raises:
         LayerError: a tap is no layer, or the weights do not reach it.
         WeightsError: the weights file does not fit.
     """
+    if options.precision == "int8" and options.calibration and options.calibration.network:
+        return _made(backbone, taps, options)
     folder = graph_folder(backbone, taps, options)
     kept = read_graph(folder)
     if kept is not None:
         return kept
+    with alone(folder):
+        # Another process may have made it in the meantime.
+        kept = read_graph(folder)
+        if kept is not None:
+            return kept
+        model = _made(backbone, taps, options)
+        # What is read back owns its numbers, where a converted graph borrows those of torch; so
+        # the first run computes with the same memory as every later one.
+        return keep_graph(model, folder, _key(backbone, taps, options)) or model
+
+
+def _made(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions) -> Any:
     if options.precision == "int8":
         from offshelf.engine.quantise import quantised
 
-        model = quantised(backbone, taps, options)
-    else:
-        model = convert(backbone, taps)
-    # What is read back owns its numbers, where a converted graph borrows those of torch; so
-    # the first run computes with the same memory as every later one.
-    return keep_graph(model, folder, _key(backbone, taps, options)) or model
+        return quantised(backbone, taps, options)
+    return convert(backbone, taps)
 
 
 def convert(backbone: Backbone, taps: tuple[Tap, ...]) -> Any:

@@ -24,6 +24,7 @@ from offshelf import files
 from offshelf.engine.graph import ROWS, import_openvino, the_core, with_rows
 from offshelf.engine.winograd.compiled import multiplies_halves
 from offshelf.engine.winograd.rewrite import rewritten, suits
+from offshelf.locks import alone
 
 # Two attentions at once now and then give wrong numbers in OpenVINO 2026.4 (about one process
 # in ten with vit_b_16); one after the other never did.
@@ -128,23 +129,37 @@ def chosen_plan(model: Any, folder: Path, settings: Settings, threads: int, work
     """
     images = work.images
     path = folder / f"plan-{_processor(settings, threads)}.json"
-    kept = _read(path)
-    if kept is not None and (kept[1] is None or (images or 0) <= STILL_GOOD * kept[1]):
-        return possible_plan(model, kept[0], settings)
+    kept = _remembered(path, images)
+    if kept is not None:
+        return possible_plan(model, kept, settings)
     if _in_chains(model, settings):
         # They hardly care how many rows come at once: no trial is worth its time.
         return Plan(min(ROWS, max(1, images or ROWS)), threads, threads)
     if images is None or images < WORTH_A_TRIAL:
         return possible_plan(model, default_plan(threads, work.precision), settings)
     plans = candidates(threads, work.precision)
-    tried = (possible_plan(model, plan, settings) for plan in plans)
-    best, finished = trial(model, tuple(dict.fromkeys(tried)), settings, images)
-    document = dataclasses.asdict(best) | {"images": None if finished else images}
-    # Not being able to remember only costs the next run a trial.
-    with contextlib.suppress(OSError):
-        if folder.is_dir():
+    tried = tuple(dict.fromkeys(possible_plan(model, plan, settings) for plan in plans))
+    if not folder.is_dir():
+        return trial(model, tried, settings, images)[0]
+    with alone(path):
+        # Another process may have found it in the meantime.
+        kept = _remembered(path, images)
+        if kept is not None:
+            return possible_plan(model, kept, settings)
+        best, finished = trial(model, tried, settings, images)
+        document = dataclasses.asdict(best) | {"images": None if finished else images}
+        # Not being able to remember only costs the next run a trial.
+        with contextlib.suppress(OSError):
             files.write_json(path, document)
-    return best
+        return best
+
+
+def _remembered(path: Path, images: int | None) -> Plan | None:
+    """Return the plan at *path* if it is good for so many images."""
+    kept = _read(path)
+    if kept is None or (kept[1] is not None and (images or 0) > STILL_GOOD * kept[1]):
+        return None
+    return kept[0]
 
 
 def trial(

@@ -25,8 +25,11 @@ from offshelf.heads.head import FittedHead, Normalisation
 from offshelf.heads.prepare import Preparation, apply, prepare
 from offshelf.jobs.compare.plan import Plan, Recipe
 from offshelf.jobs.compare.product import product_of
+from offshelf.locks import PATIENCE_SECONDS, alone
 
 Matrix = NDArray[np.float32]
+# Stands in the name of the lock of a unit where a cell has its recipe.
+UNIT = Recipe(head="unit")
 
 
 @dataclass(frozen=True)
@@ -63,12 +66,29 @@ def read_cell(place: Path) -> Cell | None:
         return None
 
 
-def run_unit(plan: Plan, view: int, fold: int) -> None:
+def run_unit(plan: Plan, view: int, fold: int, wait: bool = True) -> bool:
     """Work out what is missing of one view in one fold, and keep it.
+
+    Args:
+        plan: the work.
+        view: number of the view.
+        fold: number of the fold.
+        wait: whether another process that is at it is waited for.
+
+    Returns:
+        False where another process is at it, and was not waited for.
 
     Raises:
         StoreError: the features cannot be read.
     """
+    patience = PATIENCE_SECONDS if wait else 0.0
+    with alone(plan.place(view, fold, UNIT), patience) as free:
+        if free or wait:
+            _run(plan, view, fold)
+        return free or wait
+
+
+def _run(plan: Plan, view: int, fold: int) -> None:
     missing = [r for r in plan.recipes if read_cell(plan.place(view, fold, r)) is None]
     if not missing:
         return

@@ -23,6 +23,7 @@ from offshelf.jobs.compare.views import Part, Source, View
 from offshelf.jobs.forecast import speed
 from offshelf.jobs.sample import SampleRequest, take_sample
 from offshelf.jobs.settings import FeatureSettings, RunSettings
+from offshelf.locks import alone
 
 SAMPLED = 512
 
@@ -49,13 +50,14 @@ def speed_of(source: Source, extracted: Extracted, table: ImageTable, run: RunSe
     paths = [kind.path for kind in extracted.kinds.values()]
     macs = {path: macs_up_to(extracted.backbone, path) for path in paths}
     place = _record(extracted, max(macs, key=lambda path: macs[path]), run)
-    ms = _seen(extracted) or _recorded(place) or _sampled(source, extracted, table, run)
-    if ms is None:
-        return Speed(0.0, macs)
-    # Not being able to remember only costs the next comparison a sample.
-    with contextlib.suppress(OSError):
-        files.write_json(place, {"ms": ms})
-    return Speed(ms, macs)
+    with alone(place):
+        ms = _seen(extracted) or _recorded(place) or _sampled(source, extracted, table, run)
+        if ms is None:
+            return Speed(0.0, macs)
+        # Not being able to remember only costs the next comparison a sample.
+        with contextlib.suppress(OSError):
+            files.write_json(place, {"ms": ms})
+        return Speed(ms, macs)
 
 
 def _seen(extracted: Extracted) -> float | None:

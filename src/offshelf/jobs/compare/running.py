@@ -1,7 +1,8 @@
 """The grid over several processes, each with one thread of linear algebra.
 
 A process is given units one by one. What it finishes is on disk at once; so a run that
-was stopped anywhere is gone on with, and gives what an unbroken one gives.
+was stopped anywhere is gone on with, and gives what an unbroken one gives. A unit that another
+comparison is at comes last, and by then is done as a rule.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from offshelf import files
 from offshelf.errors import OffshelfError, StoreError
@@ -32,6 +34,7 @@ _ONE_THREAD = dict.fromkeys(
     ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"), "1"
 )
 Unit = tuple[int, int]
+Waiting = queue.SimpleQueue[tuple[Unit, bool]]
 
 
 def run_plan(plan: Plan, progress: Progress, workers: int | None = None) -> None:
@@ -68,16 +71,22 @@ def _missing(plan: Plan, unit: Unit) -> int:
 
 
 def _here(plan: Plan, units: Sequence[Unit], progress: Progress) -> None:
+    counts = {unit: _missing(plan, unit) for unit in units}
+    held = []
     for unit in units:
-        count = _missing(plan, unit)
+        if run_unit(plan, *unit, wait=False):
+            progress.advance(counts[unit])
+        else:
+            held.append(unit)
+    for unit in held:
         run_unit(plan, *unit)
-        progress.advance(count)
+        progress.advance(counts[unit])
 
 
 def _apart(plan: Plan, units: Sequence[Unit], count: int, progress: Progress) -> None:
-    waiting: queue.SimpleQueue[Unit] = queue.SimpleQueue()
+    waiting: Waiting = queue.SimpleQueue()
     for unit in units:
-        waiting.put(unit)
+        waiting.put((unit, False))
     counts = {unit: _missing(plan, unit) for unit in units}
     failures: list[str] = []
     lock = threading.Lock()
@@ -108,7 +117,7 @@ def _apart(plan: Plan, units: Sequence[Unit], count: int, progress: Progress) ->
 def _feed(
     place: Path,
     number: int,
-    waiting: queue.SimpleQueue[Unit],
+    waiting: Waiting,
     done: Callable[[Unit], None],
     failures: list[str],
 ) -> None:
@@ -130,30 +139,32 @@ def _feed(
     ):
         try:
             while not failures:
-                unit = waiting.get_nowait()
-                answer = _ask(process, unit, said)
+                unit, wait = waiting.get_nowait()
+                answer = _ask(process, (*unit, wait), said)
                 if "error" in answer:
                     failures.append(answer["error"])
-                else:
+                elif answer["done"]:
                     done(unit)
+                else:
+                    waiting.put((unit, True))
         except queue.Empty:
             pass
         finally:
             process.communicate()
 
 
-def _ask(process: subprocess.Popen[str], unit: Unit, said: Path) -> dict[str, str]:
+def _ask(process: subprocess.Popen[str], asked: tuple[int, ...], said: Path) -> dict[str, Any]:
     given, answers = process.stdin, process.stdout
     if given is None or answers is None:
         raise RuntimeError("a working process needs its streams")
     try:
-        given.write(json.dumps(unit) + "\n")
+        given.write(json.dumps(asked) + "\n")
         given.flush()
         line = answers.readline()
     except BrokenPipeError:
         line = ""
     if line:
-        answer: dict[str, str] = json.loads(line)
+        answer: dict[str, Any] = json.loads(line)
         return answer
     process.wait()
     lines: list[str] = []

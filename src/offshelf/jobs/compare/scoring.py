@@ -11,6 +11,7 @@ from offshelf.evaluate.transfer import Transfer, transfer_scores
 from offshelf.heads.prepare import Preparation, apply
 from offshelf.jobs.compare.cells import training_matrix
 from offshelf.jobs.compare.plan import Plan, Recipe
+from offshelf.locks import alone
 from offshelf.progress import Progress
 
 # Stands in the key where a cell has its recipe.
@@ -24,15 +25,21 @@ def transfer_of(plan: Plan, progress: Progress) -> dict[int, Transfer]:
     try:
         for view in range(len(plan.views)):
             place = plan.place(view, 0, _MARK)
-            kept = _read(place)
-            if kept is None:
-                kept = _scores(plan, view)
-                files.write_json(place, asdict(kept))
-            found[view] = kept
+            found[view] = _read(place) or _made(plan, view, place)
             progress.advance()
     finally:
         progress.finish()
     return found
+
+
+def _made(plan: Plan, view: int, place: Path) -> Transfer:
+    with alone(place):
+        # Another comparison may have made them in the meantime.
+        kept = _read(place)
+        if kept is None:
+            kept = _scores(plan, view)
+            files.write_json(place, asdict(kept))
+        return kept
 
 
 def _scores(plan: Plan, view: int) -> Transfer:

@@ -1,7 +1,7 @@
 """A process that works on a plan: ``python -m offshelf.jobs.compare.worker PLAN``.
 
-It reads pairs (view, fold) from stdin and answers each with one line of JSON. Results go
-to disk, so nothing is lost with it.
+It reads (view, fold, wait) from stdin and answers each with one line of JSON: whether the unit
+is done, or another comparison is at it. Results go to disk, so nothing is lost with it.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ def main(place: str) -> None:
     """Answer until stdin ends."""
     plan = Plan.from_json(json.loads(Path(place).read_text()))
     for line in sys.stdin:
-        view, fold = json.loads(line)
+        view, fold, wait = json.loads(line)
         try:
-            run_unit(plan, view, fold)
-            answer: dict[str, Any] = {"done": [view, fold]}
+            answer: dict[str, Any] = {"done": run_unit(plan, view, fold, wait)}
         except OffshelfError as error:
             answer = {"error": str(error)}
         sys.stdout.write(json.dumps(answer) + "\n")
