@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -14,6 +15,9 @@ from typing import Any
 
 import pytest
 from PIL import Image
+
+from offshelf.cli import main
+from offshelf.interrupt import TerminatedError
 
 COMMAND = [sys.executable, "-m", "offshelf.cli.main"]
 linux = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -116,6 +120,7 @@ def test_names_that_are_no_utf8(tmp_path: Path, odd: Path) -> None:
             ),
         ),
         (signal.SIGTERM, "terminated", 143),
+        (signal.SIGHUP, "the terminal has gone", 129),
     ],
 )
 def test_a_command_that_is_stopped_says_one_line(
@@ -144,10 +149,28 @@ def test_a_command_that_is_stopped_says_one_line(
     assert list(cache.rglob("part-*.parquet")), "what was computed was not kept"
 
 
+def test_a_terminal_that_has_gone_cannot_hide_why_a_command_ended(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(arguments: object) -> int:
+        try:
+            raise TerminatedError(signal.SIGHUP)
+        finally:
+            # As when the bar of progress is taken back.
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(main, "_run", run)
+    monkeypatch.setattr(main.streams, "give_up", lambda: None)
+    assert main.main(["doctor"]) == 129
+    line = "the terminal has gone: what was done is kept; run the same command to go on\n"
+    assert capsys.readouterr().err == line
+
+
 def _wait_for_work(process: subprocess.Popen[str], cache: Path) -> None:
-    for _ in range(600):
-        if process.poll() is not None or list(cache.rglob("manifest.json")):
-            time.sleep(3)
+    """Wait until so many images are claimed that some have been computed."""
+    for _ in range(3000):
+        claimed = sum(path.stat().st_size for path in cache.rglob("*.claim"))
+        if process.poll() is not None or claimed > 33 * 64:
             return
         time.sleep(0.1)
-    pytest.fail("no store was begun in a minute")
+    pytest.fail("no image was computed in five minutes")

@@ -39,7 +39,7 @@ from offshelf.engine.base import (
 from offshelf.engine.graph import convert, import_openvino
 from offshelf.engine.tapped import TappedNetwork, pool
 from offshelf.errors import EngineError, LayerError
-from offshelf.interrupt import TerminatedError, ended_by_sigterm, interrupted_afterwards
+from offshelf.interrupt import TerminatedError, ended_by_signals, interrupted_afterwards
 
 TINY = "timm/test_resnet"
 BOTH = ["torch", "openvino"]
@@ -597,14 +597,19 @@ def run_in_a_new_process(code: str, cache: Path) -> Any:
 def usual_interrupt() -> Iterator[None]:
     """Python's own handler, also where the tests run as a job that ignores Ctrl-C."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    with ended_by_sigterm():
+    with ended_by_signals():
         yield
     signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("error", [None, RuntimeError("what became of it")])
 @pytest.mark.parametrize(
-    ("sent", "kind"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, TerminatedError)]
+    ("sent", "kind"),
+    [
+        (signal.SIGINT, KeyboardInterrupt),
+        (signal.SIGTERM, TerminatedError),
+        (signal.SIGHUP, TerminatedError),
+    ],
 )
 def test_a_signal_waits_for_the_end_of_a_conversion(
     usual_interrupt: None, error: Exception | None, sent: signal.Signals, kind: type[BaseException]
@@ -621,15 +626,27 @@ def test_a_signal_waits_for_the_end_of_a_conversion(
     with pytest.raises(kind) as caught:
         work()
     assert caught.type is kind
+    assert getattr(caught.value, "number", signal.SIGINT) == sent
     assert done == ["all of it"]
     assert signal.getsignal(sent) is before
+
+
+def test_a_hangup_that_is_ignored_stays_ignored():
+    usual = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with ended_by_signals(), interrupted_afterwards():
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            signal.raise_signal(signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, usual)
 
 
 def test_a_handler_of_sigterm_that_is_there_stays():
     heard: list[int] = []
     usual = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
     try:
-        with ended_by_sigterm(), interrupted_afterwards():
+        with ended_by_signals(), interrupted_afterwards():
             signal.raise_signal(signal.SIGTERM)
             assert heard == [signal.SIGTERM]
     finally:

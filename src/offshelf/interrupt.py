@@ -1,4 +1,4 @@
-"""Being stopped from outside: SIGTERM ends work as Ctrl-C does, and both can be held back.
+"""Being stopped from outside: SIGTERM and SIGHUP end work as Ctrl-C does, and can be held back.
 
 A library that calls Python back would lose what a signal raises, or make it another error.
 """
@@ -8,41 +8,57 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
+
+# SIGHUP says that the terminal has gone; Windows has none.
+ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 class TerminatedError(KeyboardInterrupt):
-    """Somebody asked this process to end; whoever keeps work at Ctrl-C keeps it now, too."""
+    """Somebody asked this process to end; whoever keeps work at Ctrl-C keeps it now, too.
+
+    Args:
+        number: of the signal.
+    """
+
+    def __init__(self, number: int = signal.SIGTERM) -> None:
+        super().__init__()
+        self.number = number
 
 
-def terminated(_number: int, _frame: FrameType | None) -> NoReturn:
-    """Raise :class:`TerminatedError`: a handler for SIGTERM."""
-    raise TerminatedError
+def terminated(number: int, _frame: FrameType | None) -> NoReturn:
+    """Raise :class:`TerminatedError`: a handler for SIGTERM and SIGHUP."""
+    raise TerminatedError(number)
 
 
 @contextlib.contextmanager
-def ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM raise :class:`TerminatedError` in the block, where nobody handles it.
+def ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP raise :class:`TerminatedError` in the block.
 
-    >>> with ended_by_sigterm():
+    Only where nobody handles them: what is ignored stays so, as ``nohup`` asks for.
+
+    >>> with ended_by_signals():
     ...     signal.getsignal(signal.SIGTERM) is terminated
     True
     """
-    if not _in_main_thread() or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+    if not _in_main_thread():
         yield
         return
-    signal.signal(signal.SIGTERM, terminated)
+    usual = [number for number in ENDING if signal.getsignal(number) is signal.SIG_DFL]
+    for number in usual:
+        signal.signal(number, terminated)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in usual:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @contextlib.contextmanager
 def interrupted_afterwards() -> Iterator[None]:
-    """Hold Ctrl-C and SIGTERM back until the end of the block.
+    """Hold Ctrl-C, SIGTERM and SIGHUP back until the end of the block.
 
     Only where they would raise here: in the main thread, by Python's own handler or ours.
 
@@ -50,7 +66,8 @@ def interrupted_afterwards() -> Iterator[None]:
     ...     print("goes on")
     goes on
     """
-    ours = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: terminated}
+    ours: dict[int, Callable[[int, FrameType | None], Any]] = dict.fromkeys(ENDING, terminated)
+    ours[signal.SIGINT] = signal.default_int_handler
     held = {number: own for number, own in ours.items() if signal.getsignal(number) is own}
     if not held or not _in_main_thread():
         yield
@@ -64,7 +81,7 @@ def interrupted_afterwards() -> Iterator[None]:
         for number, own in held.items():
             signal.signal(number, own)
         if seen:
-            held[signal.Signals(seen[0])](seen[0], None)
+            held[seen[0]](seen[0], None)
 
 
 def _in_main_thread() -> bool:

@@ -1,13 +1,14 @@
 """``offshelf``: picks the command, and turns errors into one line and an exit code.
 
-Exit codes: 0 done, 1 the result is a failure, 2 wrong input, 130 interrupted,
-143 terminated.
+Exit codes: 0 done, 1 the result is a failure, 2 wrong input, 129 the terminal has gone,
+130 interrupted, 143 terminated.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -35,7 +36,7 @@ from offshelf.cli import (
 from offshelf.cli.parser import WRONG_INPUT, Parser
 from offshelf.data.names import shown
 from offshelf.errors import OffshelfError
-from offshelf.interrupt import TerminatedError, ended_by_sigterm
+from offshelf.interrupt import TerminatedError, ended_by_signals
 
 COMMANDS = (
     fit,
@@ -56,7 +57,7 @@ COMMANDS = (
     demo,
     doctor,
 )
-INTERRUPTED, TERMINATED = 130, 143
+WORDS = {129: "the terminal has gone", 130: "interrupted", 143: "terminated"}
 GO_ON = "what was done is kept; run the same command to go on"
 # Libraries make hundreds of thousands of objects that stay; looking through them again and again,
 # and once more at the end, took the better part of a second of each cold start.
@@ -88,7 +89,7 @@ def console() -> int:
     """Run the command of this process, and return its exit code."""
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     try:
-        with ended_by_sigterm():
+        with ended_by_signals():
             return main()
     finally:
         gc.freeze()
@@ -100,23 +101,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in (sys.argv[1:] if arguments is None else arguments)
     try:
         return _run(arguments)
-    except TerminatedError:
-        streams.complain(f"terminated: {GO_ON}")
-        return TERMINATED
-    except KeyboardInterrupt:
-        streams.complain(f"interrupted: {GO_ON}")
-        return INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has gone; there is nobody left to tell.
-        streams.give_up()
-        return 0
+    except KeyboardInterrupt as stop:
+        return _stopped(stop)
     except (OffshelfError, OSError) as error:
+        behind = _stop_behind(error)
+        if behind is not None:
+            return _stopped(behind)
+        if isinstance(error, BrokenPipeError):
+            # Whoever read our output has gone; there is nobody left to tell.
+            streams.give_up()
+            return 0
         if debug:
             raise
         if isinstance(error, OSError):
             streams.give_up()
         streams.complain(f"error: {one_line(_reason(error))}")
         return WRONG_INPUT
+
+
+def _stopped(stop: KeyboardInterrupt) -> int:
+    code = 128 + (stop.number if isinstance(stop, TerminatedError) else signal.SIGINT)
+    streams.complain(f"{WORDS[code]}: {GO_ON}")
+    if code == 128 + getattr(signal, "SIGHUP", 0):
+        streams.give_up()
+    return code
+
+
+def _stop_behind(error: BaseException) -> KeyboardInterrupt | None:
+    """Return the signal while whose work was being kept *error* came up, if there was one.
+
+    Without its terminal a process cannot even take its progress back.
+    """
+    cause = error.__context__
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__context__
+    return cause
 
 
 def _run(arguments: Sequence[str] | None) -> int:
