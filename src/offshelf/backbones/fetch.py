@@ -78,14 +78,12 @@ def download(
         raise DownloadError(f"{url}: only http and https addresses")
     progress = progress or Silent()
     target.parent.mkdir(parents=True, exist_ok=True)
-    note = f"{target}: waiting for another process that downloads it"
-    with alone(target, waiting=lambda: progress.note(note)) as free:
+    waiting = f"{target}: waiting for another process that downloads it"
+    with alone(target, waiting=lambda: progress.note(waiting)) as free:
         if target.is_file() and (found := sha256_file(target)).startswith(sha256.lower()):
             return found
         transfer = _Transfer(_address(url), target, sha256.lower(), size, progress, timeout)
-        if not free:
-            # Whoever was stopped in the middle may go on with its own part.
-            transfer.use_part(target.with_name(f"{target.name}.{os.getpid()}.part"))
+        transfer.use_part("" if free else f".{os.getpid()}")
         with contextlib.closing(transfer):
             transfer.run()
         return transfer.keep()
@@ -105,12 +103,12 @@ class _Transfer:
         self.url, self.target, self.sha256, self.size = url, target, sha256, size
         self.progress, self.timeout = progress, timeout
         self.shown: int | None = None
-        self.use_part(target.with_name(target.name + ".part"))
+        self.use_part("")
 
-    def use_part(self, part: Path) -> None:
-        """Receive into the file *part*."""
-        self.part = part
-        self.memory = part.with_name(part.name + ".json")
+    def use_part(self, own: str) -> None:
+        """Receive into a part of *own*: whoever was stopped may yet go on with the usual one."""
+        self.part = self.target.with_name(f"{self.target.name}{own}.part")
+        self.memory = self.part.with_name(f"{self.part.name}.json")
         self.furthest = self._have()
 
     def run(self) -> None:
