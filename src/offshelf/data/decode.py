@@ -19,6 +19,7 @@ from offshelf.data.content import DEFAULT_LIMITS, Limits, check_bytes, read_byte
 from offshelf.data.facts import Decoded, Facts, check_facts
 from offshelf.data.formats import ends_early, image_format, lacks_codec, register
 from offshelf.data.jpeg import jpeg_picture
+from offshelf.data.kinds import unread_kind
 from offshelf.data.metadata import opened
 from offshelf.data.names import shown
 from offshelf.data.quiet import silently
@@ -212,4 +213,6 @@ def _undecoded(error: Exception, name: str, content: bytes) -> ImageError:
         return ImageError("unsupported", f"this build of Pillow cannot read {name}")
     if "truncated" in str(error).lower() or (content and ends_early(name, content)):
         return ImageError("truncated", f"the {name} file ends early")
-    return ImageError("unreadable", f"damaged, or an unusual kind of {name}")
+    kind = unread_kind(name, content, error)
+    reason = kind or f"damaged, or an unusual kind of {name}"
+    return ImageError("unsupported" if kind else "unreadable", reason)

@@ -54,6 +54,8 @@ _OTHERS = (
     (b"qoif", "a QOI image"),
     (b"v/1\x01", "an OpenEXR image"),
     (b"<svg", "an SVG drawing"),
+    (b"PF\n", "a PFM image in colour"),
+    (b"P7\n", "a PAM image"),
 )
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
