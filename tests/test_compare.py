@@ -13,6 +13,7 @@ import pyarrow.parquet
 import pytest
 
 import offshelf
+from offshelf import records
 from offshelf.cli.main import main
 from offshelf.engine.base import EngineOptions
 from offshelf.errors import DataError, HeadError, LayerError, MissingExtraError, OffshelfError
@@ -427,9 +428,15 @@ def test_wrong_options_are_one_line(
 def test_a_damaged_record_of_speed_is_made_again(scenes: Path, tmp_path: Path) -> None:
     before = compare(scenes, run=apart(tmp_path))
     (place,) = (tmp_path / "compiled").glob("speed-*.json")
-    for text in ("", "{}", "[]"):
-        place.write_text(text)
-        again = compare(scenes, run=apart(tmp_path))
+    for content in ("", '{"ms": 1.0}', {"ms": -1.0}, {"ms": "fast"}, {"ms": float("inf")}, {}):
+        if isinstance(content, str):
+            place.write_text(content)
+        else:
+            records.write(place, content)
+        told = Silent()
+        again = compare(scenes, run=apart(tmp_path), progress=told)
+        note = f"{place}: damaged, set aside; it is made again"
+        assert [line for line in told.notes if "damaged" in line] == [note]
         assert again.best.cost is not None
         assert again.best.cost.ms_per_image is not None
         assert again.best.cost.ms_per_image > 0

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from offshelf import records
 from offshelf.backbones.backbone import open_backbone
 from offshelf.data.facts import Facts
 from offshelf.errors import HeadError, LayerError, OffshelfError
@@ -28,7 +29,7 @@ from offshelf.jobs.compare.product import product_of
 from offshelf.jobs.compare.running import run_plan
 from offshelf.jobs.compare.stages import chosen_layers, stage_layers
 from offshelf.jobs.compare.views import Part, Source, View, views_of
-from offshelf.progress import Silent
+from offshelf.progress import Silent, heard_by
 
 LAYERS = {"deepest": ("last",), "all": ("first", "last")}
 
@@ -220,7 +221,7 @@ def plan(tmp_path: Path) -> Plan:
 
 
 def cells(plan: Plan) -> list[Cell | None]:
-    return [read_cell(plan.place(0, 0, recipe)) for recipe in plan.recipes]
+    return [read_cell(plan, 0, 0, recipe) for recipe in plan.recipes]
 
 
 def test_a_cell_holds_what_the_head_says(plan: Plan) -> None:
@@ -264,14 +265,36 @@ def test_another_recipe_has_another_name(plan: Plan, recipe: Recipe) -> None:
     assert plan.place(0, 0, recipe) != plan.place(0, 0, Recipe())
 
 
-@pytest.mark.parametrize("damage", ["", "[]", "{}", '{"predictions": 3}'])
-def test_a_damaged_cell_is_made_again(plan: Plan, damage: str) -> None:
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *("", "[]", "{}", '{"predictions": 3}', "digit", "swapped"),
+        *({"predictions": [0] * 19}, {"predictions": [3] * 20}, {"predictions": [-1] * 20}),
+        *({"predictions": ["a"] * 20}, {"predictions": [True] * 20}, {"predictions": 3}),
+        *({"fit_seconds": -1}, {"fit_seconds": "long"}, {"predict_seconds": float("nan")}),
+        *({"dimension": 0}, {"dimension": "8"}, {"c": "auto"}, {"notes": [1]}, {"more": 1}),
+        *({"problem": "none"}, {"problem": 1}),
+    ],
+)
+def test_a_damaged_cell_is_made_again(plan: Plan, damage: str | dict[str, object]) -> None:
     run_unit(plan, 0, 0)
     before = cells(plan)
     place = plan.place(0, 0, plan.recipes[0])
-    place.write_text(damage)
-    assert read_cell(place) is None
-    run_unit(plan, 0, 0)
+    if damage == "digit":
+        text = place.read_text()
+        place.write_text(text.replace("    2", "    1", 1))
+        assert place.read_text() != text
+    elif damage == "swapped":
+        place.write_bytes(plan.place(0, 0, plan.recipes[2]).read_bytes())
+    elif isinstance(damage, str):
+        place.write_text(damage)
+    else:
+        records.write(place, (records.read(place) or {}) | damage)
+    told = Silent()
+    with heard_by(told):
+        assert read_cell(plan, 0, 0, plan.recipes[0]) is None
+        run_unit(plan, 0, 0)
+    assert told.notes == [f"{place}: damaged, set aside; it is made again"]
     after = cells(plan)
     assert after[0] is not None
     assert before[0] is not None
@@ -290,7 +313,7 @@ def test_processes_say_what_this_process_says(plan: Plan, tmp_path: Path) -> Non
     run_plan(many, Silent(), workers=2)
     for unit in many.units:
         for recipe in many.recipes:
-            one, other = (read_cell(p.place(*unit, recipe)) for p in (here, many))
+            one, other = (read_cell(p, *unit, recipe) for p in (here, many))
             assert one is not None
             assert other is not None
             assert one.predictions == other.predictions
@@ -325,7 +348,7 @@ def test_a_working_process_that_is_killed_is_said(
 def test_a_reduction_beyond_the_rank_is_a_row_with_a_reason(plan: Plan) -> None:
     recipe = Recipe(reduction="pca:200")
     run_unit(dataclasses.replace(plan, recipes=(recipe,)), 0, 0)
-    cell = read_cell(plan.place(0, 0, recipe))
+    cell = read_cell(plan, 0, 0, recipe)
     assert cell is not None
     assert cell.predictions == ()
     assert "200" in cell.problem

@@ -6,6 +6,7 @@ import importlib.util
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -40,6 +41,7 @@ from offshelf.engine.graph import convert, import_openvino
 from offshelf.engine.tapped import TappedNetwork, pool
 from offshelf.errors import EngineError, LayerError
 from offshelf.interrupt import TerminatedError, ended_by_signals, interrupted_afterwards
+from offshelf.progress import Silent, heard_by
 
 TINY = "timm/test_resnet"
 BOTH = ["torch", "openvino"]
@@ -755,11 +757,30 @@ def test_a_damaged_graph_is_made_again(tiny: Backbone, name: str, damage: str, t
     expected = opened(tiny, [tap], "openvino", cache_dir=tmp_path).run(images)[tap]
     (file,) = tmp_path.glob(f"compiled/*/{name}")
     DAMAGES[damage](file)
-    for _ in range(2):
-        found = opened(tiny, [tap], "openvino", cache_dir=tmp_path).run(images)[tap]
-        assert np.array_equal(found, expected)
+    with heard_by(told := Silent()):
+        for _ in range(2):
+            found = opened(tiny, [tap], "openvino", cache_dir=tmp_path).run(images)[tap]
+            assert np.array_equal(found, expected)
+    assert told.notes == [
+        f"{file.parent}: {name} is damaged, set aside; the network is converted again"
+    ]
     assert file.is_file()
-    assert len(list((tmp_path / "compiled").iterdir())) == 1
+    names = {file.parent.name, file.parent.with_suffix(".damaged").name}
+    assert {path.name for path in (tmp_path / "compiled").iterdir()} == names
+
+
+def test_the_graph_of_another_network_is_never_run(tiny: Backbone, tmp_path: Path):
+    tap, images = Tap("fc:in", "avg"), pictures(2, 160)
+    opened(tiny, [Tap("fc:in", "max")], "openvino", cache_dir=tmp_path)
+    (other,) = (tmp_path / "compiled").iterdir()
+    expected = opened(tiny, [tap], "openvino", cache_dir=tmp_path).run(images)[tap]
+    (own,) = set((tmp_path / "compiled").iterdir()) - {other}
+    shutil.rmtree(own)
+    shutil.copytree(other, own)
+    with heard_by(told := Silent()):
+        found = opened(tiny, [tap], "openvino", cache_dir=tmp_path).run(images)[tap]
+    assert np.array_equal(found, expected)
+    assert told.notes == [f"{own}: key.json is damaged, set aside; the network is converted again"]
 
 
 def test_where_nothing_can_be_kept_the_network_runs_all_the_same(tiny: Backbone, tmp_path: Path):

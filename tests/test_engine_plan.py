@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from offshelf import records
 from offshelf.engine import plan as plans
 from offshelf.engine.plan import Plan, Work, candidates, chosen_plan, default_plan, trial
+from offshelf.progress import Silent, heard_by
 
 
 @pytest.fixture
@@ -68,7 +70,7 @@ def test_attention_never_runs_beside_itself(
     tmp_path: Path, timed: list[Plan], operation: str
 ) -> None:
     assert choose(tmp_path, 10, operation) == Plan(2, 1, 2)
-    (tmp_path / "plan-here.json").write_text('{"rows": 8, "streams": 2, "threads": 2}')
+    records.write(tmp_path / "plan-here.json", {"rows": 8, "streams": 2, "threads": 2})
     assert choose(tmp_path, 10, operation) == Plan(8, 1, 2)
     (tmp_path / "plan-here.json").unlink()
     choose(tmp_path, 10**6, operation)
@@ -98,14 +100,41 @@ def test_a_trial_ends_when_it_costs_its_share(tmp_path: Path, timed: list[Plan])
     assert len(timed) > 2
 
 
+GOOD = {"rows": 8, "streams": 2, "threads": 2, "images": None}
+
+
+def test_a_plan_is_believed_as_it_was_written(tmp_path: Path, timed: list[Plan]) -> None:
+    records.write(tmp_path / "plan-here.json", GOOD)
+    with heard_by(told := Silent()):
+        assert choose(tmp_path, 10**6) == Plan(8, 2, 2)
+    assert (timed, told.notes) == ([], [])
+
+
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"rows": 0}', '{"rows":4,"streams":2,"threads":2,"images":-1}']
+    "content",
+    [
+        *("", "[]", "{}", "null", '{"rows": 0}', '{"rows":8,"streams":2,"threads":2}'),
+        *({"rows": 4096}, {"rows": 5}, {"rows": 0}, {"rows": 8.0}, {"rows": True}, {"rows": "8"}),
+        *({"streams": 3}, {"streams": -1}, {"threads": 1}, {"threads": 64}),
+        *({"images": -1}, {"images": 0}, {"images": "many"}, {"more": 1}),
+    ],
 )
-def test_a_damaged_plan_is_found_again(tmp_path: Path, timed: list[Plan], text: str) -> None:
-    (tmp_path / "plan-here.json").write_text(text)
-    choose(tmp_path, 10**6)
-    assert timed
-    assert json.loads((tmp_path / "plan-here.json").read_text())["images"] is None
+def test_a_plan_that_no_trial_found_is_found_again(
+    tmp_path: Path, timed: list[Plan], content: str | dict[str, object]
+) -> None:
+    path = tmp_path / "plan-here.json"
+    if isinstance(content, str):
+        path.write_text(content)
+    else:
+        records.write(path, GOOD | content)
+    with heard_by(told := Silent()):
+        choose(tmp_path, 10**6)
+        assert timed
+        timed.clear()
+        choose(tmp_path, 10**6)
+    assert timed == []
+    assert told.notes == [f"{path}: damaged, set aside; it is made again"]
+    assert json.loads(path.read_text())["images"] is None
 
 
 def test_a_plan_that_cannot_be_compiled_is_left_out(

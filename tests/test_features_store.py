@@ -167,7 +167,7 @@ def test_a_part_is_plain_parquet(tmp_path: Path):
     schema = pq.read_schema(part)
     assert schema.field("features").type == pa.list_(pa.float32(), D)
     document = json.loads((store.folder / "manifest.json").read_text())
-    assert len(document.pop("sha256")) == 64
+    assert len(document.pop("seal")) == 64
     assert document == {"schema": manifest.SCHEMA, "identity": IDENTITY, "dimension": D}
 
 

@@ -6,15 +6,15 @@ whoever reads it makes it again.
 
 from __future__ import annotations
 
-import contextlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 from offshelf import files
 from offshelf.progress import tell
 
-_SEAL = "sha256"
+_SEAL = "seal"
 
 
 def write(path: Path, document: dict[str, Any]) -> None:
@@ -37,22 +37,21 @@ def read(path: Path) -> dict[str, Any] | None:
     >>> read(Path("no/such/file.json")) is None
     True
     """
-    try:
-        content = path.read_bytes()
-    except IsADirectoryError:
+    document = sealed(path)
+    if document is None and path.exists():
         set_aside(path)
-        return None
-    except OSError:
-        return None
+    return document
+
+
+def sealed(path: Path) -> dict[str, Any] | None:
+    """Return the document at *path* if its seal is whole, None otherwise; see :func:`read`."""
     try:
-        document = json.loads(content)
-        sound = isinstance(document, dict) and document.pop(_SEAL, None) == _seal(path, document)
-    except (ValueError, RecursionError):
-        sound = False
-    if not sound:
-        set_aside(path)
-        return None
-    return dict(document)
+        document = json.loads(path.read_bytes())
+        if document.pop(_SEAL, None) == _seal(path, document):
+            return dict(document)
+    except (OSError, ValueError, RecursionError, AttributeError, TypeError):
+        pass
+    return None
 
 
 def set_aside(path: Path, what: str = "it is made again", why: str = "damaged") -> bool:
@@ -66,14 +65,16 @@ def set_aside(path: Path, what: str = "it is made again", why: str = "damaged") 
     Returns:
         Whether this process did it; another one may have been faster.
     """
+    aside = path.with_suffix(".damaged")
     try:
-        path.replace(path.with_suffix(".damaged"))
+        # A folder gives way to no other one.
+        shutil.rmtree(aside, ignore_errors=True)
+        path.replace(aside)
     except FileNotFoundError:
         return False
     except OSError:
-        # A folder that cannot be written, or that has such a file already.
-        with contextlib.suppress(OSError):
-            path.unlink()
+        # A folder that cannot be written: whoever comes next finds the same.
+        pass
     tell(f"{path}: {why}, set aside; {what}")
     return True
 

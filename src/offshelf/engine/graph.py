@@ -6,7 +6,6 @@ OpenVINO's own usage reporting is never loaded.
 from __future__ import annotations
 
 import functools
-import json
 import shutil
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from offshelf import files, home
+from offshelf import files, home, records
 from offshelf.backbones.backbone import Backbone
 from offshelf.engine.base import EngineOptions, Tap
 from offshelf.engine.calibration import Calibration
@@ -26,8 +25,9 @@ from offshelf.errors import EngineError
 from offshelf.interrupt import interrupted_afterwards
 from offshelf.locks import alone
 
-VERSION = 3
+VERSION = 4
 ROWS = 4
+KEY = "key.json"
 _PARTS = ("graph.xml", "graph.bin")
 
 
@@ -77,19 +77,20 @@ def load_graph(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions
     """
     if options.precision == "int8" and options.calibration and options.calibration.network:
         return _made(backbone, taps, options)
+    key = _key(backbone, taps, options)
     folder = graph_folder(backbone, taps, options)
-    kept = read_graph(folder)
+    kept = read_graph(folder, key)
     if kept is not None:
         return kept
     with alone(folder):
         # Another process may have made it in the meantime.
-        kept = read_graph(folder)
+        kept = read_graph(folder, key)
         if kept is not None:
             return kept
         model = _made(backbone, taps, options)
         # What is read back owns its numbers, where a converted graph borrows those of torch; so
         # the first run computes with the same memory as every later one.
-        return keep_graph(model, folder, _key(backbone, taps, options)) or model
+        return keep_graph(model, folder, key) or model
 
 
 def _made(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions) -> Any:
@@ -125,16 +126,33 @@ def convert(backbone: Backbone, taps: tuple[Tap, ...]) -> Any:
         return openvino.convert_model(decoder, input=[(shape, openvino.Type.u8)])
 
 
-def read_graph(folder: Path) -> Any:
-    """Return the graph in *folder*, None when there is none or it is damaged."""
-    try:
-        expected = json.loads((folder / "key.json").read_text())["sha256"]
-        found = {name: files.sha256_file(folder / name) for name in _PARTS}
-    except (OSError, ValueError, KeyError, TypeError):
+def read_graph(folder: Path, key: dict[str, Any]) -> Any:
+    """Return the graph of *key* in *folder*, None where there is none.
+
+    One that is damaged, or another's, is set aside with its folder.
+    """
+    if not folder.is_dir():
         return None
-    if found != expected:
+    damaged = _damaged(folder, key)
+    if damaged:
+        records.set_aside(folder, "the network is converted again", f"{damaged} is damaged")
         return None
     return the_core().read_model(folder / _PARTS[0])
+
+
+def _damaged(folder: Path, key: dict[str, Any]) -> str:
+    """Return the name of the first file that is not what was written, "" where all are."""
+    kept = records.sealed(folder / KEY)
+    if kept is None or files.sha256_json(kept.get("key")) != files.sha256_json(key):
+        return KEY
+    hashes = kept.get("sha256")
+    for name in _PARTS:
+        try:
+            if not isinstance(hashes, dict) or files.sha256_file(folder / name) != hashes[name]:
+                return name
+        except (OSError, KeyError):
+            return name
+    return ""
 
 
 def keep_graph(model: Any, folder: Path, key: dict[str, Any]) -> Any:
@@ -147,7 +165,7 @@ def keep_graph(model: Any, folder: Path, key: dict[str, Any]) -> Any:
         temporary.mkdir(parents=True)
         import_openvino().save_model(model, temporary / _PARTS[0], compress_to_fp16=False)
         hashes = {name: files.sha256_file(temporary / name) for name in _PARTS}
-        files.write_json(temporary / "key.json", {"key": key, "sha256": hashes})
+        records.write(temporary / KEY, {"key": key, "sha256": hashes})
         if folder.exists():
             shutil.rmtree(folder)
         temporary.rename(folder)

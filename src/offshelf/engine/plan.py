@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 import statistics
 import time
@@ -20,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from offshelf import files
+from offshelf import files, records
 from offshelf.engine.graph import ROWS, import_openvino, the_core, with_rows
 from offshelf.engine.winograd.compiled import multiplies_halves
 from offshelf.engine.winograd.rewrite import rewritten, suits
@@ -129,7 +128,7 @@ def chosen_plan(model: Any, folder: Path, settings: Settings, threads: int, work
     """
     images = work.images
     path = folder / f"plan-{_processor(settings, threads)}.json"
-    kept = _remembered(path, images)
+    kept = _remembered(path, images, threads)
     if kept is not None:
         return possible_plan(model, kept, settings)
     if _in_chains(model, settings):
@@ -143,20 +142,20 @@ def chosen_plan(model: Any, folder: Path, settings: Settings, threads: int, work
         return trial(model, tried, settings, images)[0]
     with alone(path):
         # Another process may have found it in the meantime.
-        kept = _remembered(path, images)
+        kept = _remembered(path, images, threads)
         if kept is not None:
             return possible_plan(model, kept, settings)
         best, finished = trial(model, tried, settings, images)
         document = dataclasses.asdict(best) | {"images": None if finished else images}
         # Not being able to remember only costs the next run a trial.
         with contextlib.suppress(OSError):
-            files.write_json(path, document)
+            records.write(path, document)
         return best
 
 
-def _remembered(path: Path, images: int | None) -> Plan | None:
+def _remembered(path: Path, images: int | None, threads: int) -> Plan | None:
     """Return the plan at *path* if it is good for so many images."""
-    kept = _read(path)
+    kept = _read(path, threads)
     if kept is None or (kept[1] is not None and (images or 0) > STILL_GOOD * kept[1]):
         return None
     return kept[0]
@@ -241,14 +240,21 @@ def _processor(settings: Settings, threads: int) -> str:
     return files.sha256_json([str(name), os.cpu_count(), threads, settings])[:16]
 
 
-def _read(path: Path) -> tuple[Plan, int | None] | None:
-    """Return the plan at *path*, and the work that a trial cut short was for."""
-    try:
-        document = json.loads(path.read_text())
-        images = document.pop("images", None)
-        plan = Plan(**document)
-    except (OSError, ValueError, TypeError, AttributeError):
+def _read(path: Path, threads: int) -> tuple[Plan, int | None] | None:
+    """Return the plan at *path*, and the work that a trial cut short was for.
+
+    A plan that no trial can have found is set aside.
+    """
+    document = records.read(path)
+    if document is None:
         return None
-    numbers = (*dataclasses.astuple(plan), *([] if images is None else [min(images, 1)]))
-    valid = all(isinstance(n, int) and 0 < n <= 4096 for n in numbers)
-    return (plan, images) if valid else None
+    images = document.pop("images", None)
+    numbers = (*document.values(), 1 if images is None else images)
+    whole = all(type(number) is int and number > 0 for number in numbers)
+    if whole and set(document) == {field.name for field in dataclasses.fields(Plan)}:
+        plan = Plan(**document)
+        rows = {ROWS, *(one.rows for one in candidates(threads))}
+        if plan.threads == threads and plan.streams <= threads and plan.rows in rows:
+            return plan, images
+    records.set_aside(path)
+    return None

@@ -65,7 +65,7 @@ def _depths(views: Sequence[View]) -> list[int]:
 
 
 def _cell(plan: Plan, view: int, fold: int, recipe: Recipe) -> Cell:
-    cell = read_cell(plan.place(view, fold, recipe))
+    cell = read_cell(plan, view, fold, recipe)
     if cell is None:
         raise HeadError("a result vanished while it was needed: run the same command again")
     return cell

@@ -6,17 +6,16 @@ that was killed goes on where it stood, and the same comparison again reads its 
 
 from __future__ import annotations
 
-import json
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf import files
+from offshelf import records
 from offshelf.errors import HeadError
 from offshelf.evaluate.protocol import Fold
 from offshelf.features.store import FeatureStore
@@ -55,15 +54,38 @@ class Cell:
     problem: str = ""
 
 
-def read_cell(place: Path) -> Cell | None:
-    """Return the finished cell at *place*, None where there is none or it is damaged."""
+def read_cell(plan: Plan, view: int, fold: int, recipe: Recipe) -> Cell | None:
+    """Return a finished cell of *plan*, None where there is none.
+
+    What cannot be what a head said of that fold is set aside.
+    """
+    place = plan.place(view, fold, recipe)
+    document = records.read(place)
+    if document is None:
+        return None
     try:
-        document = json.loads(place.read_text())
         for name in ("predictions", "notes"):
             document[name] = tuple(document[name])
-        return Cell(**document)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        cell = Cell(**document)
+    except (KeyError, TypeError):
+        cell = None
+    if cell is not None and _possible(cell, len(plan.folds[fold].test), len(plan.classes)):
+        return cell
+    records.set_aside(place)
+    return None
+
+
+def _possible(cell: Cell, tested: int, classes: int) -> bool:
+    """Return whether a head can have said this of *tested* rows and so many classes."""
+    numbers = [cell.fit_seconds, cell.predict_seconds, *([] if cell.c is None else [cell.c])]
+    if not all(type(number) in (int, float) and 0 <= number < math.inf for number in numbers):
+        return False
+    if type(cell.dimension) is not int or not all(isinstance(one, str) for one in cell.notes):
+        return False
+    if cell.problem:
+        return isinstance(cell.problem, str) and not cell.predictions
+    labels = all(type(label) is int and 0 <= label < classes for label in cell.predictions)
+    return labels and len(cell.predictions) == tested and cell.dimension > 0
 
 
 def run_unit(plan: Plan, view: int, fold: int, wait: bool = True) -> bool:
@@ -89,7 +111,7 @@ def run_unit(plan: Plan, view: int, fold: int, wait: bool = True) -> bool:
 
 
 def _run(plan: Plan, view: int, fold: int) -> None:
-    missing = [r for r in plan.recipes if read_cell(plan.place(view, fold, r)) is None]
+    missing = [r for r in plan.recipes if read_cell(plan, view, fold, r) is None]
     if not missing:
         return
     rows = plan.folds[fold]
@@ -108,7 +130,7 @@ def _run(plan: Plan, view: int, fold: int) -> None:
         shared = time.perf_counter() - began
         for recipe in recipes:
             cell = _fit(plan, recipe, prepared, rows, (test, mirror), shared)
-            files.write_json(plan.place(view, fold, recipe), asdict(cell))
+            records.write(plan.place(view, fold, recipe), asdict(cell))
 
 
 def training_matrix(plan: Plan, view: int, fold: int) -> Matrix:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from offshelf import files, home
+from offshelf import files, home, records
 from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.layers import INPUT_SUFFIX
 from offshelf.data.table import ImageTable
@@ -26,6 +25,9 @@ from offshelf.jobs.settings import FeatureSettings, RunSettings
 from offshelf.locks import alone
 
 SAMPLED = 512
+# No image takes longer than a day.
+LONGEST_MS = 86_400_000.0
+VERSION = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +58,7 @@ def speed_of(source: Source, extracted: Extracted, table: ImageTable, run: RunSe
             return Speed(0.0, macs)
         # Not being able to remember only costs the next comparison a sample.
         with contextlib.suppress(OSError):
-            files.write_json(place, {"ms": ms})
+            records.write(place, {"ms": ms})
         return Speed(ms, macs)
 
 
@@ -73,10 +75,14 @@ def _seen(extracted: Extracted) -> float | None:
 
 
 def _recorded(place: Path) -> float | None:
-    try:
-        return float(json.loads(place.read_text())["ms"])
-    except (OSError, ValueError, KeyError, TypeError):
+    document = records.read(place)
+    if document is None:
         return None
+    ms = document.get("ms")
+    if type(ms) is float and 0 < ms < LONGEST_MS:
+        return ms
+    records.set_aside(place)
+    return None
 
 
 def milliseconds(
@@ -130,6 +136,7 @@ def _sampled(
 
 def _record(extracted: Extracted, deepest: str, run: RunSettings) -> Path:
     key = [
+        VERSION,
         extracted.backbone.identity() | {"input": extracted.backbone.input.size},
         deepest,
         extracted.extraction.engine,

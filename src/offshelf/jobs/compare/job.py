@@ -25,7 +25,7 @@ from offshelf.jobs.compare.scoring import transfer_of
 from offshelf.jobs.compare.views import Source, View, views_of
 from offshelf.jobs.settings import RunSettings
 from offshelf.jobs.training import note_all
-from offshelf.progress import Progress, Silent
+from offshelf.progress import Progress, Silent, heard_by
 
 
 @dataclass(frozen=True)
@@ -88,17 +88,18 @@ def compare(
         work = _prepare(data, settings, run, progress)
     with clock.stage("extract"):
         found = extract_all(work.table, work.views, work.networks, run, progress)
-    with clock.stage("speed"):
+    with clock.stage("speed"), heard_by(progress):
         plain = [source for source in found if not source.mirrored]
         speeds = {source: speed_of(source, found[source], work.table, run) for source in plain}
     folds = folds_of(work.table, settings.protocol, run.seed, usable(found.values()))
     keep_splits(work.table, folds, settings.protocol, run.seed)
     plan = make_plan(work, folds, found, run)
-    with clock.stage("heads"):
+    with clock.stage("heads"), heard_by(progress):
         run_plan(plan, progress, settings.processes)
-    with clock.stage("transfer"):
+    with clock.stage("transfer"), heard_by(progress):
         scores = transfer_of(plan, progress) if settings.transfer else {}
-    rows, test, agreement, findings = assemble(plan, work.views, (found, speeds), scores)
+    with heard_by(progress):
+        rows, test, agreement, findings = assemble(plan, work.views, (found, speeds), scores)
     failures = next(iter(found.values())).extraction.failures
     protocol, left_out = described(settings.protocol, folds), tuple(f.to_json() for f in failures)
     return Comparison(rows, protocol, test, agreement, left_out, findings, clock.total())

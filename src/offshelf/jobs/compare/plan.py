@@ -21,7 +21,7 @@ from offshelf import files
 from offshelf.evaluate.protocol import Fold
 from offshelf.heads.head import ClassWeight, Normalisation
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)

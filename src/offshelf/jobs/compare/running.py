@@ -67,7 +67,7 @@ def run_plan(plan: Plan, progress: Progress, workers: int | None = None) -> None
 
 
 def _missing(plan: Plan, unit: Unit) -> int:
-    return sum(read_cell(plan.place(*unit, recipe)) is None for recipe in plan.recipes)
+    return sum(read_cell(plan, *unit, recipe) is None for recipe in plan.recipes)
 
 
 def _here(plan: Plan, units: Sequence[Unit], progress: Progress) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
-from offshelf import files
+from offshelf import records
 from offshelf.evaluate.transfer import Transfer, transfer_scores
 from offshelf.heads.prepare import Preparation, apply
 from offshelf.jobs.compare.cells import training_matrix
@@ -25,7 +24,7 @@ def transfer_of(plan: Plan, progress: Progress) -> dict[int, Transfer]:
     try:
         for view in range(len(plan.views)):
             place = plan.place(view, 0, _MARK)
-            found[view] = _read(place) or _made(plan, view, place)
+            found[view] = _read(place, len(plan.folds[0].train)) or _made(plan, view, place)
             progress.advance()
     finally:
         progress.finish()
@@ -35,10 +34,10 @@ def transfer_of(plan: Plan, progress: Progress) -> dict[int, Transfer]:
 def _made(plan: Plan, view: int, place: Path) -> Transfer:
     with alone(place):
         # Another comparison may have made them in the meantime.
-        kept = _read(place)
+        kept = _read(place, len(plan.folds[0].train))
         if kept is None:
             kept = _scores(plan, view)
-            files.write_json(place, asdict(kept))
+            records.write(place, asdict(kept))
         return kept
 
 
@@ -48,8 +47,14 @@ def _scores(plan: Plan, view: int) -> Transfer:
     return transfer_scores(scaled, plan.targets[plan.folds[0].train])
 
 
-def _read(place: Path) -> Transfer | None:
-    try:
-        return Transfer(**json.loads(place.read_text()))
-    except (OSError, ValueError, TypeError):
+def _read(place: Path, images: int) -> Transfer | None:
+    """Return the scores that were kept for so many images; what cannot be them is set aside."""
+    document = records.read(place)
+    if document is None:
         return None
+    names = [field.name for field in fields(Transfer)]
+    numbers = all(type(document.get(name)) in (int, float) for name in names)
+    if numbers and len(document) == len(names) and document["n"] == images:
+        return Transfer(**document)
+    records.set_aside(place)
+    return None
