@@ -452,9 +452,14 @@ BAD_LABELS: dict[str, tuple[Any, type[Exception], str]] = {
     "too few": (["a"] * 17, DataError, "18 images but labels of shape (17,)"),
     "none": (None, DataError, "18 images but labels of shape ()"),
     "a table": (np.zeros((18, 2)), DataError, "18 images but labels of shape (18, 2)"),
-    "numbers": (NUMBERS, DataError, "labels are missing or continuous numbers; a classifier"),
-    "missing": ([np.nan, 1.0] * 9, DataError, "labels are missing or continuous numbers; a"),
-    "a gap": (["a", None] * 9, DataError, "labels of several kinds (NoneType, str); make them"),
+    "numbers": (NUMBERS, DataError, "labels are continuous numbers; a classifier needs"),
+    "missing": (
+        [np.nan, 1.0] * 9,
+        DataError,
+        "9 of 18 labels are missing, the first at position 0",
+    ),
+    "mixed": ([1, "1", 2] * 6, DataError, "labels of several kinds (int, str), such as 1 and '1'"),
+    "a gap": (["a", None] * 9, DataError, "9 of 18 labels are missing, the first at"),
     "one class": (["a"] * 18, HeadError, "training data holds only 'a': a head needs at least"),
 }
 

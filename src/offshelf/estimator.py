@@ -17,6 +17,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from offshelf.backbones.backbone import Backbone, open_backbone
+from offshelf.data.labels import sorted_classes
 from offshelf.engine.base import EngineOptions
 from offshelf.errors import DataError
 from offshelf.features.kind import DEFAULT_LAYER, DEFAULT_POOLING, FeatureKind, feature_kinds
@@ -220,7 +221,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         choice = self.head if isinstance(self.head, HeadChoice) else HeadChoice(self.head)
         check_probability(wish := ProbabilitySettings(choice.calibrate))
         items = _items(X)
-        self.classes_, targets = _classes(y, len(items))
+        self.classes_, targets = sorted_classes(y, len(items))
         self.extractor_ = FeatureExtractor(
             self.backbone, self.layer, self.pooling, self.weights
         ).fit()
@@ -313,25 +314,6 @@ def _items(images: Any) -> Sequence[Any]:
         # scikit-learn hands a column of paths over as N x 1.
         items = [row.item() for row in items]
     return items
-
-
-def _classes(y: Any, count: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """Return the sorted classes among *count* labels, and each label's place in them.
-
-    Raises:
-        DataError: the labels are too few or many, missing, or no classes.
-    """
-    labels = np.asarray(y)
-    if labels.ndim != 1 or len(labels) != count:
-        raise DataError(f"{count} images but labels of shape {labels.shape}")
-    if labels.dtype.kind in "fc" and not np.equal(np.mod(labels, 1), 0).all():
-        raise DataError("labels are missing or continuous numbers; a classifier needs classes")
-    try:
-        classes, targets = np.unique(labels, return_inverse=True)
-    except TypeError as error:
-        kinds = ", ".join(sorted({type(label).__name__ for label in labels}))
-        raise DataError(f"labels of several kinds ({kinds}); make them all text") from error
-    return classes, targets.astype(np.int64)
 
 
 def _shape(array: NDArray[Any]) -> str:
