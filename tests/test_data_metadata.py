@@ -183,3 +183,48 @@ def test_16_bit_colour_in_strips_and_turned() -> None:
     content = PNG[:8] + head + body + chunk(b"eXIf", turn(6)[6:]) + END
     expected = np.floor(np.rot90(values, -1) / 257 + 0.5)
     assert np.array_equal(decode(content), expected)
+
+
+def with_tags(content: bytes, *entries: tuple[int, int, int, int]) -> bytes:
+    """The same TIFF file with more tags in its directory."""
+    (start,) = struct.unpack_from("<I", content, 4)
+    (count,) = struct.unpack_from("<H", content, start)
+    known = [content[at : at + 12] for at in range(start + 2, start + 2 + 12 * count, 12)]
+    known += [struct.pack("<HHII", *entry) for entry in entries]
+    known.sort(key=lambda entry: struct.unpack_from("<H", entry)[0])
+    directory = struct.pack("<H", len(known)) + b"".join(known) + bytes(4)
+    return content[:4] + struct.pack("<I", len(content)) + content[8:] + directory
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "CMYK"])
+@pytest.mark.parametrize(
+    "entry",
+    [
+        (282, 5, 1, 2**31),  # a resolution beyond the end
+        (305, 2, 2**31 - 1, 8),  # a text without end
+        (700, 3, 1, 5),  # XMP that is a number
+        (34665, 4, 1, 100),  # EXIF where there is none
+        (34675, 7, 2**30, 8),
+        (50000, 77, 4, 4),
+    ],
+)
+def test_tiff_with_tags_that_pillow_gives_up(mode: str, entry: tuple[int, int, int, int]) -> None:
+    image = Image.fromarray(NOISE)
+    buffer = io.BytesIO()
+    (image.quantize(16) if mode == "P" else image.convert(mode)).save(buffer, "TIFF")
+    assert np.array_equal(decode(with_tags(buffer.getvalue(), entry)), decode(buffer.getvalue()))
+
+
+@pytest.mark.parametrize("lossless", [False, True])
+def test_webp_with_metadata_that_pillow_gives_up(lossless: bool) -> None:
+    buffer, plain = io.BytesIO(), io.BytesIO()
+    image = Image.fromarray(NOISE)
+    image.save(plain, "WEBP", lossless=lossless)
+    image.save(buffer, "WEBP", lossless=lossless, exif=turn(6), xmp=XMP, icc_profile=b"x" * 99)
+    whole = buffer.getvalue()
+    at = whole.index(b"EXIF") + 4
+    for content in (whole[:at] + struct.pack("<I", 5) + whole[at + 4 :], whole[: at + 10]):
+        assert np.array_equal(decode(content), decode(plain.getvalue()))
+    assert decode(whole).shape == (50, 40, 3)
+    with pytest.raises(ImageError, match=r"^truncated: the WEBP file ends early$"):
+        decode(whole[: at // 2])

@@ -178,6 +178,9 @@ FOUR = "4 bands of a TIFF without ExtraSamples: the first three read as RGB"
         ),
         (made_tiff(bands(10, 20, 0), photometric=1, extra=[0, 2]), WHITE, ""),
         (made_tiff(bands(10, 0), photometric=0, extra=[2]), WHITE, ""),
+        (made_tiff(bands(10, 0), photometric=1, extra=[2]), WHITE, ""),
+        (made_tiff(bands(64, 128), photometric=1, extra=[1]), [191] * 3, ""),
+        (made_tiff(bands(64, 0, 0, 128), extra=[1]), [191, 127, 127], ""),
         (made_tiff(bands(10, 255), photometric=0, extra=[2]), [245] * 3, ""),
     ],
 )

@@ -70,7 +70,7 @@ def tags_of(image: Image.Image) -> Any:
 
 def laid_on(image: Image.Image, background: RGB) -> Pixels:
     """Return an image with transparency laid on *background*, H x W x 3."""
-    rgba = image.convert("RGBA")
+    rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
     flat = Image.new("RGB", rgba.size, background)
     flat.paste(rgba, mask=rgba)
     return np.asarray(flat)

@@ -29,6 +29,16 @@ _SEGMENTS = {
     0xEE: (b"Adobe", 12),
 }
 
+_WEBP_PIXELS = frozenset({b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF"})
+_WEBP_FLAGS = 0x12  # alpha and animation
+# Size, samples, compression and its tables, place of strips and tiles, colours, orientation,
+# and the value for no data.
+_TIFF_PIXELS = frozenset(
+    {256, 257, 258, 259, 262, 266, 273, 274, 277, 278, 279, 284, 292, 293, 317, 320}
+    | {322, 323, 324, 325, 332, 338, 339, 347, 529, 530, 531, 532, *range(512, 522), 42113}
+)
+_TIFF_XMP = {(700, 1), (700, 7)}  # bytes, by the two types of it
+
 
 def opened(name: str, content: bytes) -> Image.Image:
     """Open a file of the format *name*, whatever its metadata are like.
@@ -37,13 +47,12 @@ def opened(name: str, content: bytes) -> Image.Image:
         ImageError: ``unreadable``, a PNG of over a million chunks.
         Exception: whatever Pillow raises for a damaged file.
     """
-    if name == "PNG":
-        content = png_pixels(content)
+    content = _BEFORE[name](content) if name in _BEFORE else content
     try:
         return Image.open(io.BytesIO(content), formats=(name,))
     except Exception:
-        plain = jpeg_pixels(content) if name == "JPEG" else content
-        if len(plain) == len(content):
+        plain = _AFTER[name](content) if name in _AFTER else content
+        if plain == content:
             raise
         return Image.open(io.BytesIO(plain), formats=(name,))
 
@@ -86,6 +95,50 @@ def jpeg_pixels(content: bytes) -> bytes:
         at = end
     kept.append(content[at:])
     return b"".join(kept)
+
+
+def webp_pixels(content: bytes) -> bytes:
+    """Return the WebP file *content* without profile, EXIF and XMP, and what follows them.
+
+    A file that ends within its pixels is returned as it is.
+    """
+    kept, at = b"", 12
+    while at + 8 <= len(content):
+        kind, size = struct.unpack_from("<4sI", content, at)
+        end = at + 8 + size + size % 2
+        if kind in _WEBP_PIXELS:
+            if end > len(content) + size % 2:
+                return content
+            kept += content[at:end]
+        elif kind != b"ICCP":
+            break
+        at = end
+    if kept[:4] == b"VP8X":  # its flags name what follows
+        kept = kept[:8] + bytes([kept[8] & _WEBP_FLAGS]) + kept[9:]
+    return content[:4] + struct.pack("<I", len(kept) + 4) + content[8:12] + kept
+
+
+def tiff_pixels(content: bytes) -> bytes:
+    """Return the TIFF file *content* with a new directory, of the tags that draw the picture."""
+    order = "<" if content[:1] == b"I" else ">"
+    try:
+        version, start = struct.unpack_from(f"{order}HI", content, 2)
+        (count,) = struct.unpack_from(f"{order}H", content, start)
+        tags = struct.iter_unpack(f"{order}HHI4s", content[start + 2 : start + 2 + 12 * count])
+    except struct.error:
+        return content
+    if version != 42:  # BigTIFF has other fields
+        return content
+    pixels = (entry for entry in tags if entry[0] in _TIFF_PIXELS or entry[:2] in _TIFF_XMP)
+    kept = [struct.pack(f"{order}HHI4s", *entry) for entry in pixels]
+    body = content[8:] + b"\0" * (len(content) % 2)
+    directory = struct.pack(f"{order}H", len(kept)) + b"".join(kept) + bytes(4)
+    return content[:4] + struct.pack(f"{order}I", 8 + len(body)) + body + directory
+
+
+# Before Pillow fails, which it does late or at great cost, and after.
+_BEFORE = {"PNG": png_pixels, "TIFF": tiff_pixels}
+_AFTER = {"JPEG": jpeg_pixels, "WEBP": webp_pixels}
 
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
