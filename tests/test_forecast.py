@@ -105,7 +105,7 @@ def test_the_forecast_of_a_small_set(images: list[str], settings: RunSettings, c
     assert row.memory is None or 5e7 < row.memory < 4e9
     assert json.loads(json.dumps(result.to_json()))["rows"][0]["disk"] == row.disk
     # Nothing of the sample stays behind, and nothing went into the real store.
-    assert not list(cache.glob(".sample-*"))
+    assert not list(cache.glob(".offshelf-*"))
     assert set((cache / "features").glob("*/part-*")) == parts
 
 

@@ -1,4 +1,8 @@
-"""Files that are whole or absent: temporary name, sync, rename. And their hashes."""
+"""Files that are whole or absent: temporary name, sync, rename. And their hashes.
+
+What a killed process leaves half written has a name of ours, and a lock that nobody holds:
+the next write to the same target removes it.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,20 @@ import contextlib
 import hashlib
 import json
 import os
+import re
+import shutil
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from offshelf.locks import Lock, is_held, remove_if_free
+
+# No file of a person's is called so.
+FILE_NAME = re.compile(r"\.offshelf-[0-9a-f]{16}-[0-9a-f]{32}\.tmp")
+FOLDER_NAME = re.compile(r"\.offshelf-[a-z0-9_]{8}")
+_BEGINNING, _OWNER = ".offshelf-", "owner.lock"
 
 
 @contextlib.contextmanager
@@ -18,7 +32,8 @@ def atomic_path(target: Path, named: Callable[[Path, Path], Path] | None = None)
 
     The file is synced before the rename and its folder after it, so a crash at any
     moment leaves either the old file or the new one. On an exception the temporary
-    file is removed and *target* is untouched. *named* is given the finished temporary file
+    file is removed and *target* is untouched. The path is to be written, not replaced: its
+    file is there and has a lock. *named* is given the finished temporary file
     and *target* and returns the name in place of *target*, in the same folder.
 
     >>> import tempfile; from pathlib import Path
@@ -29,14 +44,94 @@ def atomic_path(target: Path, named: Callable[[Path, Path], Path] | None = None)
     'whole'
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{uuid.uuid4().hex}{target.suffix}.tmp")
+    beginning = f"{_BEGINNING}{sha256_bytes(os.fsencode(target.name))[:16]}-"
+    for left in leftover_files(target.parent, beginning):
+        remove_if_free(left)
+    temporary = target.with_name(f"{beginning}{uuid.uuid4().hex}.tmp")
+    lock = Lock(temporary)
     try:
+        # Where there are no locks, or nothing can be written, the writing goes on or says so.
+        with contextlib.suppress(OSError):
+            lock.take()
         yield temporary
         _sync(temporary)
+        if os.name == "nt":
+            lock.release(remove=False)
         temporary.replace(named(temporary, target) if named else target)
         _sync(target.parent)
     finally:
+        lock.release(remove=False)
         temporary.unlink(missing_ok=True)
+
+
+def put(finished: Path, target: Path) -> None:
+    """Rename the *finished* file to *target* in the same folder, synced before and after."""
+    _sync(finished)
+    finished.replace(target)
+    _sync(target.parent)
+
+
+@contextlib.contextmanager
+def temporary_folder(parent: Path | None = None) -> Iterator[Path]:
+    """Yield a new folder that goes with the block, in *parent* or where the system has such.
+
+    What killed processes left there goes, too.
+
+    Raises:
+        OSError: it cannot be made.
+
+    >>> with temporary_folder() as folder:
+    ...     folder.is_dir()
+    True
+    """
+    place = Path(tempfile.gettempdir()) if parent is None else parent
+    place.mkdir(parents=True, exist_ok=True)
+    for left in leftover_folders(place):
+        shutil.rmtree(left, ignore_errors=True)
+    folder, lock = _owned_folder(place)
+    try:
+        yield folder
+    finally:
+        lock.release()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _owned_folder(place: Path) -> tuple[Path, Lock]:
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_BEGINNING, dir=place))
+        lock = Lock(folder / _OWNER)
+        try:
+            lock.take()
+        except FileNotFoundError:
+            # Another process took the new folder for one without an owner.
+            continue
+        except OSError:
+            pass
+        return folder, lock
+
+
+def leftover_files(folder: Path, beginning: str = _BEGINNING) -> list[Path]:
+    """Return temporary files in *folder* that nobody writes any more."""
+    found = (folder / name for name in _names(folder, beginning) if FILE_NAME.fullmatch(name))
+    return [path for path in found if not path.is_symlink() and not is_held(path)]
+
+
+def leftover_folders(place: Path) -> list[Path]:
+    """Return temporary folders in *place* that nobody uses any more."""
+    found = (place / name for name in _names(place, _BEGINNING) if FOLDER_NAME.fullmatch(name))
+    return [
+        path
+        for path in found
+        if not path.is_symlink() and (path / _OWNER).is_file() and not is_held(path / _OWNER)
+    ]
+
+
+def _names(folder: Path, beginning: str) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if entry.name.startswith(beginning))
+    except OSError:
+        return []
 
 
 def write_bytes(target: Path, content: bytes) -> None:

@@ -37,3 +37,8 @@ def features_folder(cache_dir: str | Path | None = None) -> Path:
 def compiled_folder(cache_dir: str | Path | None = None) -> Path:
     """Return the folder of converted and compiled networks."""
     return cache_root(cache_dir) / "compiled"
+
+
+def compared_folder(cache_dir: str | Path | None = None) -> Path:
+    """Return the folder of finished comparisons."""
+    return cache_root(cache_dir) / "compared"

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from offshelf.errors import WeightsError
-from offshelf.files import atomic_path, sha256_file, write_json
+from offshelf.files import put, sha256_file, write_json
 from offshelf.locks import alone
 from offshelf.progress import Progress, Silent
 
@@ -151,8 +151,7 @@ class _Transfer:
             )
         if not expected:
             self.progress.note(f"{self.url}: nothing to check the file against; sha256 {found}")
-        with atomic_path(self.target) as temporary:
-            self.part.replace(temporary)
+        put(self.part, self.target)
         self.memory.unlink(missing_ok=True)
         return found
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.resources
-import shutil
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +13,7 @@ from PIL import Image
 
 from offshelf.data.names import TEST, TRAIN, shown
 from offshelf.errors import DataError
-from offshelf.files import write_bytes
+from offshelf.files import temporary_folder, write_bytes
 
 SIDE = 32
 TRAINED_PER_CLASS = 100
@@ -62,17 +60,15 @@ def _whole_folder(target: Path) -> Iterator[Path]:
 
     One rename for 1797 files, where one sync for each would take longer than the demo.
     """
-    temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
+    with temporary_folder(target.parent) as place:
+        whole = place / target.name
+        whole.mkdir()
+        yield whole
         try:
-            temporary.rename(target)
+            whole.rename(target)
         except OSError:
             if not target.is_dir():  # else another run was first, and its folder is as good
                 raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _write_digits(folder: Path) -> None:

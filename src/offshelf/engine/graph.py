@@ -8,8 +8,6 @@ from __future__ import annotations
 import functools
 import shutil
 import sys
-import tempfile
-import uuid
 import warnings
 from pathlib import Path
 from types import ModuleType
@@ -160,26 +158,26 @@ def keep_graph(model: Any, folder: Path, key: dict[str, Any]) -> Any:
 
     None where it cannot be kept: a full disk is no error.
     """
-    temporary = folder.with_name(f".{uuid.uuid4().hex}")
     try:
-        temporary.mkdir(parents=True)
-        import_openvino().save_model(model, temporary / _PARTS[0], compress_to_fp16=False)
-        hashes = {name: files.sha256_file(temporary / name) for name in _PARTS}
-        records.write(temporary / KEY, {"key": key, "sha256": hashes})
-        if folder.exists():
-            shutil.rmtree(folder)
-        temporary.rename(folder)
+        with files.temporary_folder(folder.parent) as place:
+            whole = place / folder.name
+            whole.mkdir()
+            import_openvino().save_model(model, whole / _PARTS[0], compress_to_fp16=False)
+            hashes = {name: files.sha256_file(whole / name) for name in _PARTS}
+            records.write(whole / KEY, {"key": key, "sha256": hashes})
+            if folder.exists():
+                shutil.rmtree(folder)
+            whole.rename(folder)
         return the_core().read_model(folder / _PARTS[0])
     except (OSError, RuntimeError):
         # Another process was first, or the disk is full: the graph in memory serves.
-        shutil.rmtree(temporary, ignore_errors=True)
         return None
 
 
 def graph_bytes(model: Any) -> tuple[bytes, bytes]:
     """Return a graph as OpenVINO's XML and weights."""
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / _PARTS[0]
+    with files.temporary_folder() as folder:
+        target = folder / _PARTS[0]
         import_openvino().save_model(model, target, compress_to_fp16=False)
         return target.read_bytes(), target.with_suffix(".bin").read_bytes()
 

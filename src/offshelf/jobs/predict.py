@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from offshelf import home
+from offshelf import files, home
 from offshelf.backbones.backbone import Backbone
 from offshelf.bundle import Model
 from offshelf.data.table import list_images
@@ -126,5 +125,5 @@ def _store(run: RunSettings, progress: Progress) -> Iterator[Path]:
         yield folder
         return
     progress.note(f"{folder}: cannot be written: features are not kept; choose another --cache-dir")
-    with tempfile.TemporaryDirectory(prefix="offshelf-") as place:
-        yield Path(place)
+    with files.temporary_folder() as place:
+        yield place

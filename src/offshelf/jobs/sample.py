@@ -10,18 +10,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from offshelf import home
+from offshelf import files, home
 from offshelf.data.decode import Limits
 from offshelf.engine.base import EngineOptions, choose
 from offshelf.errors import DataError, EngineError, OffshelfError
@@ -184,23 +182,19 @@ class _Watch(Silent):
 def _room(options: EngineOptions) -> Iterator[Path]:
     """Yield a cache folder for a while that shares compiled networks with the real one."""
     root, compiled = home.cache_root(options.cache_dir), home.compiled_folder(options.cache_dir)
-    try:
-        compiled.mkdir(parents=True, exist_ok=True)
-        room = Path(tempfile.mkdtemp(prefix=".sample-", dir=root))
-    except OSError as error:
-        raise EngineError(
-            f"{root}: cannot be written ({error.strerror or error}); choose another --cache-dir"
-        ) from error
-    shared = home.compiled_folder(room)
-    try:
+    with ExitStack() as stack:
+        try:
+            compiled.mkdir(parents=True, exist_ok=True)
+            room = stack.enter_context(files.temporary_folder(root))
+        except OSError as error:
+            raise EngineError(
+                f"{root}: cannot be written ({error.strerror or error}); choose another --cache-dir"
+            ) from error
+        shared = home.compiled_folder(room)
         # Where links are not allowed the network is converted once more.
         with suppress(OSError):
             shared.symlink_to(compiled.resolve(), target_is_directory=True)
         yield room
-    finally:
-        if shared.is_symlink():
-            shared.unlink()
-        shutil.rmtree(room, ignore_errors=True)
 
 
 def _graphs(options: EngineOptions) -> set[str]:

@@ -146,7 +146,7 @@ def make_plan(
     )
     return Plan(
         home.features_folder(run.engine.cache_dir),
-        home.cache_root(run.engine.cache_dir) / "compared",
+        home.compared_folder(run.engine.cache_dir),
         tuple(row.digest for row in ledger.rows),
         np.asarray(work.table.targets(), np.int64),
         work.table.classes,

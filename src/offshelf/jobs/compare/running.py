@@ -13,7 +13,6 @@ import os
 import queue
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -95,8 +94,8 @@ def _apart(plan: Plan, units: Sequence[Unit], count: int, progress: Progress) ->
         with lock:
             progress.advance(counts[unit])
 
-    with tempfile.TemporaryDirectory(prefix="offshelf-") as folder:
-        place = Path(folder) / "plan.json"
+    with files.temporary_folder() as folder:
+        place = folder / "plan.json"
         files.write_json(place, plan.to_json())
         threads = [
             threading.Thread(target=_feed, args=(place, number, waiting, done, failures))
