@@ -30,6 +30,7 @@ def tag(content: bytes, number: int, value: int) -> bytes:
 
 
 GREY = made_tiff(np.zeros((2, 2), np.uint16))
+PACKED = made_tiff(np.zeros((2, 2, 3), np.float64), packed=True)
 COLOUR = made_tiff(np.zeros((2, 2, 4), np.float32), photometric=5)
 JPEG = io.BytesIO()
 Image.new("RGB", (16, 16)).save(JPEG, "JPEG")
@@ -80,6 +81,7 @@ def test_unsupported(content: bytes, reason: str) -> None:
     ("content", "name"),
     [
         (tag(GREY, 256, 0), "TIFF"),
+        (tag(PACKED, 317, 9), "TIFF"),  # a predictor that is none
         (GREY.replace(struct.pack("<HH", 273, 4), struct.pack("<HH", 60000, 4)), "TIFF"),
         (frame(bits=9), "JPEG"),
         (b"\xff\xd8\xff\xff" + bytes(20), "JPEG"),

@@ -99,6 +99,15 @@ def test_8_bits_of_big_endian_bigtiff() -> None:
     assert decode(bytes(content)).tolist() == values.tolist()
 
 
+@pytest.mark.parametrize("rows", [0, 2**16 - 1])
+def test_one_strip_by_any_number_of_rows(rows: int) -> None:
+    values = np.arange(12, dtype=np.uint16).reshape(3, 4) * 257
+    content = bytearray(made_tiff(values))
+    at = content.index(struct.pack("<HHI", 278, 3, 1)) + 8
+    content[at : at + 2] = struct.pack("<H", rows)
+    assert decode(bytes(content))[:, :, 0].tolist() == np.arange(12).reshape(3, 4).tolist()
+
+
 @pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
 def test_white_is_zero(dtype: str) -> None:
     white = {"u1": 255, "u2": 65535, "f4": 1}[dtype]

@@ -19,6 +19,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from made_tiffs import made_tiff
 from offshelf.backbones.backbone import Backbone, open_backbone
 from offshelf.backbones.preprocess import prepare
 from offshelf.data.decode import Limits, decode
@@ -216,6 +217,10 @@ class Told(Silent):
     def __init__(self) -> None:
         super().__init__()
         self.events: list[Any] = []
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
     def start(self, what: str, total: int | None) -> None:
         self.events.append(("start", what, total))
@@ -238,6 +243,24 @@ def test_progress_counts_every_image_once(
     assert told.events[0] == ("start", "images", len(sources))
     assert sum(told.events[1:-1]) == len(sources)
     assert told.events[-1] == "finish"
+
+
+def test_what_no_standard_decides_is_noted_once_on_a_warm_and_on_a_fresh_store(
+    lite: Backbone, engines: list[FakeEngine], tmp_path: Path
+):
+    paths = pictures(tmp_path, 2)
+    for number, bands in enumerate((4, 4, 4, 2, 2)):
+        values = np.full((20, 20, bands), number, np.uint8)
+        path = tmp_path / f"{number}.tif"
+        path.write_bytes(made_tiff(values, photometric=2 if bands == 4 else 1))
+        paths.append(str(path))
+    for sources in (paths, paths, [paths[2], paths[2]]):
+        told = Told()
+        run(sources, lite, tmp_path / "cache", progress=told)
+        colour = f"{paths[2]}: 4 bands of a TIFF without ExtraSamples: the first three read as RGB"
+        grey = f"{paths[5]}: 2 bands of a TIFF without ExtraSamples: the first read as grey"
+        both = [f"{colour} (and 2 more images)", f"{grey} (and 1 more image)"]
+        assert told.notes == (both if sources is paths else [f"{colour} (and 1 more image)"])
 
 
 def test_what_was_computed_before_a_failure_is_kept(

@@ -89,7 +89,18 @@ def _tiff_kind(directory: Directory) -> str:
     if compression not in _PILLOWS:
         method = _METHODS.get(compression, f"method {compression}")
         return f"a TIFF compressed by {method}; convert it to PNG"
+    if _is_usual(directory):
+        return ""
     return f"a TIFF of {_samples_in_words(directory)}; convert it to 8 or 16 bits"
+
+
+def _is_usual(directory: Directory) -> bool:
+    """Return whether these samples are read, so that something else must be wrong."""
+    formats = set(directory.tags.get(tiff.SAMPLE_FORMAT, (1,)))
+    bits = set(directory.tags.get(tiff.BITS, (1,)))
+    sizes = {(16,), (32,), (64,)} if formats == {_FLOATS} else {(8,), (16,), (32,), (64,)}
+    known = len(formats) == 1 and not formats & _COMPLEX and tuple(bits) in sizes
+    return known and directory.one(tiff.PHOTOMETRIC, 1) in (0, 1, 2)
 
 
 def _samples_in_words(directory: Directory) -> str:

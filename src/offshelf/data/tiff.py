@@ -190,7 +190,7 @@ def _colours(photometric: int, bands: int, extra: tuple[int, ...]) -> tuple[tupl
 def _laid_out(directory: Directory, bands: int, dtype: np.dtype[np.generic]) -> Samples | None:
     width, height = directory.one(tiff.WIDTH, 0), directory.one(tiff.HEIGHT, 0)
     tiled = tiff.TILE_OFFSETS in directory.tags
-    rows = directory.one(tiff.ROWS_PER_STRIP, height)
+    rows = directory.one(tiff.ROWS_PER_STRIP, 0) or height
     tile = (width, min(rows, height))
     if tiled:
         tile = directory.one(tiff.TILE_WIDTH, 0), directory.one(tiff.TILE_HEIGHT, 0)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.data.facts import Facts
+from offshelf.data.names import shown
 from offshelf.engine.base import Engine, EngineOptions, Tap, open_engine
 from offshelf.features import store as stores
 from offshelf.features.derive import Flattened, find_flattened
@@ -213,8 +214,9 @@ class Job:
     def _note_assumed(self) -> None:
         """Say once what the decoder decided where no standard does, for stored images, too."""
         for assumed, paths in self._assumed.items():
-            more = f" (and of {len(paths) - 1} more images)" if len(paths) > 1 else ""
-            self.progress.note(f"{paths[0]}: {assumed}{more}")
+            others = len(paths) - 1
+            more = f" (and {others:,} more image{'s' if others > 1 else ''})" if others else ""
+            self.progress.note(f"{shown(paths[0])}: {assumed}{more}")
 
     def _next_new(self, ahead: Iterator[Digested]) -> Digested | None:
         while True:
