@@ -209,6 +209,15 @@ def test_a_pattern_that_finds_no_group_is_refused(pattern, message):
     assert refused(lambda: groups_by_pattern(NAMES, pattern)) == message
 
 
+def test_a_column_is_read_as_the_table_of_images_is(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(b"x")
+    table = ImageTable((str(tmp_path / "in" / "a.png"),), ("x",), ("train",), ("x",), ())
+    file = tmp_path / "groups.csv"
+    file.write_text(f"sep=;\npath;person;caption\nin\\a.png;ann;{'x' * 200_000}\n")
+    assert groups_by_column(table, file, "person") == ("ann",)
+
+
 def test_a_column_that_does_not_fit_is_refused(tmp_path):
     table = ImageTable((str(tmp_path / "a.png"),), ("x",), ("train",), ("x",), ())
     file = tmp_path / "groups.csv"
@@ -224,8 +233,8 @@ def test_a_column_that_does_not_fit_is_refused(tmp_path):
             f"{file}: has more than one column 'person'; its columns are "
             "'path', 'person', 'Person'. Did you mean 'Person'?"
         ),
-        "path,person\na.png\n": f"{file}: row 1 below the header has 1 cell, the header has 2",
-        'path,person\na.png,"x\n': f"{file}: line 2 is not valid CSV: unexpected end of data",
+        "path,person\na.png\n": f"{file}: row 2 has 1 cell, the header has 2",
+        'path,person\na.png,"x\n': f"{file}: row 2 is not valid CSV: a quote is not closed",
         "": f"{file}: the file is empty",
     }
     for text, message in cases.items():

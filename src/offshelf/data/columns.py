@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from offshelf.data.delimited import csv_rows, csv_text
 from offshelf.data.names import counted, listed, shown
 from offshelf.errors import DataError, did_you_mean
 
@@ -32,28 +31,35 @@ class Cells(NamedTuple):
     split: str
 
 
-def read_cells(file: Path, needed: Sequence[str]) -> list[Cells]:
+def read_cells(file: Path, needed: Sequence[str], notes: list[str] | None = None) -> list[Cells]:
     """Read the columns ``path``, ``label`` and ``split`` of *file*.
 
-    A CSV file is UTF-8 (or UTF-16 with its mark), separated by commas, semicolons or
-    tabs. Column names may be in any case and order; other columns are ignored.
+    A CSV file is UTF-8 (or UTF-16 with its mark), separated by commas, semicolons, tabs
+    or bars. Column names may be in any case and order; other columns are ignored. Labels
+    of CSV are the text as it stands; whole floating-point numbers of Parquet, which pandas
+    makes of whole numbers, are written without a fraction.
+
+    Args:
+        file: a file whose name ends in one of ``TABLE_SUFFIXES``.
+        needed: columns that it must have.
+        notes: gets a line for what a person should know.
 
     Raises:
-        DataError: the file cannot be read, is empty, is damaged, or lacks one of the
-            *needed* columns.
+        DataError: the file cannot be read, is empty, is damaged, lacks one of the
+            *needed* columns, or a column holds no text.
     """
     try:
         if file.stat().st_size == 0:
             raise DataError(f"{shown(file)}: the file is empty; it needs the columns path,label")
         if file.suffix.lower() in PARQUET_SUFFIXES:
-            return list(_parquet_cells(file, needed))
+            return list(_parquet_cells(file, needed, notes if notes is not None else []))
         return list(_csv_cells(file, needed))
     except OSError as error:
         raise DataError(f"{shown(file)}: cannot be read: {error.strerror}") from error
 
 
 def _csv_cells(file: Path, needed: Sequence[str]) -> Iterator[Cells]:
-    lines = _csv_rows(file)
+    lines = csv_rows(file, csv_text(file))
     try:
         _, header = next(lines)
     except StopIteration:
@@ -68,32 +74,7 @@ def _csv_cells(file: Path, needed: Sequence[str]) -> Iterator[Cells]:
         yield Cells(number, *(_word(values[places[c]]) if c in places else "" for c in COLUMNS))
 
 
-def _csv_rows(file: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number of each row that is not blank, and its values."""
-    text = _text(file)
-    first = text.lstrip().partition("\n")[0]
-    delimiter = next((mark for mark in ",;\t" if "path" in _folded(first.split(mark))), ",")
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    number = 1
-    try:
-        for values in reader:
-            if any(value.strip() for value in values):
-                yield number, values
-            number = reader.line_num + 1
-    except csv.Error as error:
-        raise DataError(f"{shown(file)}: row {number} is not valid CSV: {error}") from error
-
-
-def _text(file: Path) -> str:
-    content = file.read_bytes()
-    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    try:
-        return content.decode(encoding)
-    except UnicodeDecodeError as error:
-        raise DataError(f"{shown(file)}: is not UTF-8 text; save it as CSV UTF-8") from error
-
-
-def _parquet_cells(file: Path, needed: Sequence[str]) -> Iterator[Cells]:
+def _parquet_cells(file: Path, needed: Sequence[str], notes: list[str]) -> Iterator[Cells]:
     import pyarrow
     import pyarrow.parquet
 
@@ -106,10 +87,33 @@ def _parquet_cells(file: Path, needed: Sequence[str]) -> Iterator[Cells]:
         raise DataError(f"{shown(file)}: is not a Parquet file, or it is damaged") from error
     blank = [""] * len(table)
     columns = [
-        table.column(names[places[c]]).to_pylist() if c in places else blank for c in COLUMNS
+        _values(file, table.column(names[places[c]]), c, notes) if c in places else blank
+        for c in COLUMNS
     ]
     for number, values in enumerate(zip(*columns, strict=True), start=1):
         yield Cells(number, *map(_word, values))
+
+
+def _values(file: Path, column: Any, name: str, notes: list[str]) -> list[Any]:
+    """Return the values of a Parquet column that can be read as text."""
+    import pyarrow.types as kinds
+
+    kind = column.type.value_type if kinds.is_dictionary(column.type) else column.type
+    if kinds.is_nested(kind):
+        raise DataError(
+            f"{shown(file)}: its column '{name}' holds {kind}, not one text for each row; make it "
+            "text"
+        )
+    values: list[Any] = column.to_pylist()
+    if name != "label" or not kinds.is_floating(kind):
+        return values
+    whole = [value for value in values if value is not None and float(value).is_integer()]
+    if whole:
+        notes.append(
+            f"labels are floating-point numbers; whole ones are written without a fraction, such "
+            f"as '{int(whole[0])}'"
+        )
+    return [int(v) if v is not None and float(v).is_integer() else v for v in values]
 
 
 def _places(file: Path, header: Sequence[str], needed: Sequence[str]) -> dict[str, int]:

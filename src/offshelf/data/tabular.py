@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from offshelf.data.columns import Cells, read_cells
@@ -10,11 +11,13 @@ from offshelf.data.names import (
     TEST,
     TRAIN,
     VAL,
+    composed,
     counted,
     listed,
     shown,
     split_word,
 )
+from offshelf.data.pathnames import located
 from offshelf.data.rows import Reading, Row
 from offshelf.errors import DataError, did_you_mean
 
@@ -35,22 +38,27 @@ def read_tabular(file: Path, *, labelled: bool = True) -> Reading:
             empty path or label or an unknown split; or not one of its images exists.
     """
     needed = ("path", "label") if labelled else ("path",)
-    cells = read_cells(file, needed)
+    warnings: list[str] = []
+    cells = read_cells(file, needed, warnings if labelled else None)
     if not cells:
         raise DataError(f"{shown(file)}: has no rows; it needs one row per image")
     _check_filled(file, cells, needed)
     if not labelled:
         cells = [cell._replace(label="", split="") for cell in cells]
-    warnings: list[str] = []
     cells = _with_splits(file, cells, warnings)
-    cells = _without_repeats(cells, warnings)
-    rows = tuple(_row(file.parent, cell) for cell in cells)
+    rows = _without_repeats(_rows(file.parent, cells, warnings), warnings)
     _check_exist(file, rows)
     return Reading(rows, tuple(f"{shown(file)}: {warning}" for warning in warnings))
 
 
-def _row(base: Path, cell: Cells) -> Row:
-    return Row(str(base / cell.path), cell.path.replace("\\", "/"), cell.label, cell.split)
+def _rows(base: Path, cells: list[Cells], warnings: list[str]) -> list[Row]:
+    """Return a row for each cell; say once what was changed to find the images."""
+    places = [located(base, cell.path) for cell in cells]
+    warnings += sorted({how for _, how in places if how})
+    return [
+        Row(str(place), cell.path.replace("\\", "/"), cell.label, cell.split)
+        for cell, (place, _) in zip(cells, places, strict=True)
+    ]
 
 
 def _check_filled(file: Path, cells: list[Cells], needed: tuple[str, ...]) -> None:
@@ -97,22 +105,25 @@ def _split_of(file: Path, cell: Cells) -> str:
     return word
 
 
-def _without_repeats(cells: list[Cells], warnings: list[str]) -> list[Cells]:
+def _without_repeats(rows: list[Row], warnings: list[str]) -> tuple[Row, ...]:
     """Take equal rows once; say which images have two labels or are in both splits."""
-    first: dict[tuple[str, str, str], Cells] = {}
+    first: dict[tuple[str, str, str], Row] = {}
     labels: dict[str, set[str]] = {}
     splits: dict[str, set[str]] = {}
-    for cell in cells:
-        first.setdefault((cell.path, cell.label, cell.split), cell)
-        labels.setdefault(cell.path, set()).add(cell.label)
-        splits.setdefault(cell.path, set()).add(cell.split)
-    repeats = len(cells) - len(first)
-    torn = [path for path, found in labels.items() if len(found) > 1]
-    leaked = [path for path, found in splits.items() if len(found) > 1]
+    for row in rows:
+        # a.png, ./a.png and x/../a.png are one file
+        place, label = os.path.normpath(row.path), composed(row.label)
+        first.setdefault((place, label, row.split), row)
+        labels.setdefault(place, set()).add(label)
+        splits.setdefault(place, set()).add(row.split)
+    names = {os.path.normpath(row.path): row.name for row in reversed(rows)}
+    repeats = len(rows) - len(first)
+    torn = [names[place] for place, found in labels.items() if len(found) > 1]
+    leaked = [names[place] for place, found in splits.items() if len(found) > 1]
     if repeats:
         warnings.append(f"{counted(repeats, 'repeated row')} left out")
     if torn:
         warnings.append(f"images with more than one label: {listed(torn)}")
     if leaked:
         warnings.append(f"images both in train and in test (accuracy too high): {listed(leaked)}")
-    return list(first.values())
+    return tuple(first.values())

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from offshelf.data.names import counted, listed, shown
+from offshelf.data.pathnames import located
 from offshelf.data.table import ImageTable
 from offshelf.errors import DataError, did_you_mean
 from offshelf.evaluate.names import image_names
@@ -71,7 +72,7 @@ def groups_by_column(table: ImageTable, file: str | Path, column: str) -> tuple[
     file = Path(file)
     found: dict[str, str] = {}
     for path, group in _column(file, column):
-        place = os.path.abspath(file.parent / path)  # noqa: PTH100 - links stay as they are
+        place = os.path.abspath(located(file.parent, path)[0])  # noqa: PTH100 - links stay as they are
         if found.setdefault(place, group) != group:
             raise DataError(f"{shown(file)}: '{shown(path)}' is in two groups of '{shown(column)}'")
     groups = [found.get(os.path.abspath(path), "") for path in table.paths]  # noqa: PTH100

@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from offshelf.data.delimited import csv_rows, csv_text
 from offshelf.data.names import counted, shown
 from offshelf.errors import DataError
 
@@ -14,32 +15,26 @@ from offshelf.errors import DataError
 def read_csv(file: Path) -> tuple[list[str], list[Sequence[str]]]:
     """Return the header of *file* and its rows; each row has one cell per column.
 
-    The text is UTF-8; commas, semicolons or tabs separate its cells; blank lines are
+    The text is UTF-8; commas, semicolons, tabs or bars separate its cells; blank lines are
     left out. Names with bytes that are not UTF-8 survive as Python's surrogates.
 
     Raises:
         DataError: the file cannot be read, is empty, or a row is not valid.
     """
-    text = read_text(file)
-    first = text.lstrip().partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
-        rows = [row for row in reader if any(cell.strip() for cell in row)]
-    except csv.Error as error:
-        raise DataError(
-            f"{shown(file)}: line {reader.line_num} is not valid CSV: {error}"
-        ) from error
-    if not rows:
+        found = list(csv_rows(file, csv_text(file, strict=False)))
+    except OSError as error:
+        raise DataError(f"{shown(file)}: cannot be read: {error.strerror}") from error
+    if not found:
         raise DataError(f"{shown(file)}: the file is empty")
-    header = rows[0]
-    for number, row in enumerate(rows[1:], start=1):
+    (_, header), *rows = found
+    for number, row in rows:
         if len(row) != len(header):
             raise DataError(
-                f"{shown(file)}: row {number} below the header has {counted(len(row), 'cell')}, "
-                f"the header has {len(header)}"
+                f"{shown(file)}: row {number} has {counted(len(row), 'cell')}, the header has "
+                f"{len(header)}"
             )
-    return header, list(rows[1:])
+    return header, [row for _, row in rows]
 
 
 def read_text(file: Path) -> str:
