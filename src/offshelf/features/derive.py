@@ -1,7 +1,9 @@
 """Pooled features from flattened ones that the store already holds: no network needed.
 
-A flattened layer holds everything that ``avg``, ``max`` and ``gem`` of that layer reduce.
-The result equals the network's own pooling up to the rounding of a float32 sum (tested).
+A flattened layer holds everything that the poolings of that layer reduce. Only the largest
+value is the same bits however it is found; a mean depends in its last bits on the order of
+its sum, and features must not depend on what a store holds. So ``avg`` and ``gem`` are left
+to the network.
 """
 
 from __future__ import annotations
@@ -10,17 +12,15 @@ import dataclasses
 import functools
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from offshelf.backbones.backbone import Backbone
+from offshelf.data.colour import RGB
+from offshelf.engine.base import EngineOptions
 from offshelf.features import store as stores
 from offshelf.features.kind import FeatureKind
 from offshelf.features.store import FeatureStore
 
 ROWS_AT_A_TIME = 128
-GEM_POWER = 3.0
-GEM_FLOOR = 1e-6
+DERIVED = ("max",)
 
 
 class Flattened:
@@ -56,45 +56,21 @@ class Flattened:
             rows = self.store.read(part)
             # A vector has no positions: it passes every pooling as it is.
             if len(self._shape) > 1:
-                positions = rows.reshape(len(part), self.channels, -1)
-                rows = pooled(positions, self.kind.pooling)
+                rows = rows.reshape(len(part), self.channels, -1).max(axis=2)
             for digest, row in zip(part, rows, strict=True):
                 facts = self.store.facts(digest)
                 if facts is not None:
                     target.append(digest, row, facts)
 
 
-def pooled(positions: NDArray[np.float32], pooling: str) -> NDArray[np.float32]:
-    """Reduce activations over their positions, as :func:`offshelf.engine.tapped.pool` does.
-
-    Args:
-        positions: float32, N x C x P.
-        pooling: ``avg``, ``max`` or ``gem``.
-
-    Returns:
-        float32, N x C.
-
-    >>> pooled(np.array([[[1.0, 3.0]]], np.float32), "avg")
-    array([[2.]], dtype=float32)
-    """
-    if pooling == "max":
-        largest: NDArray[np.float32] = positions.max(axis=2)
-        return largest
-    exact: NDArray[np.float64] = positions.astype(np.float64)
-    if pooling == "gem":
-        exact = np.maximum(exact, GEM_FLOOR) ** GEM_POWER
-    mean: NDArray[np.float64] = exact.mean(axis=2)
-    return (mean ** (1 / GEM_POWER) if pooling == "gem" else mean).astype(np.float32)
-
-
 def find_flattened(
-    folder: Path, kind: FeatureKind, backbone: Backbone, engine: str, precision: str
+    folder: Path, kind: FeatureKind, backbone: Backbone, options: EngineOptions, background: RGB
 ) -> Flattened | None:
     """Return the flattened features of the same layer, if the store under *folder* has any."""
-    if kind.pooling == "flatten":
+    if kind.pooling not in DERIVED:
         return None
     whole = dataclasses.replace(kind, pooling="flatten")
-    identity = whole.identity(backbone, engine, precision)
+    identity = whole.identity(backbone, options, background)
     if not stores.exists(folder, identity):
         return None
     return Flattened(kind, FeatureStore(folder, identity), backbone)

@@ -108,13 +108,13 @@ def extract(
     began = time.perf_counter()
     name, device = choose(options)
     job = Job(backbone, tuple(kinds), options, progress)
-    watch = Stopwatch()
+    watch, place = Stopwatch(), folder or home.features_folder(options.cache_dir)
 
     def read(places: Sequence[int]) -> Iterator[Digested]:
         return read_ahead([paths[i] for i in places], job.known, backbone.input, reading, watch)
 
     with heard_by(progress):
-        job.open_stores(folder or home.features_folder(options.cache_dir), name)
+        job.open_stores(place, reading.limits.background)
         started, opened = time.perf_counter(), job.opening
         job.run(read, len(paths), watch)
     profile = watch.profile(apart=job.opening - opened)

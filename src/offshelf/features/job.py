@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
+from offshelf.data.colour import RGB
 from offshelf.data.facts import Facts
 from offshelf.data.names import shown
 from offshelf.engine.base import Engine, EngineOptions, Tap, open_engine
@@ -111,12 +112,11 @@ class Job:
         flattened = self._flattened.get(kind)
         return flattened.store.facts(digest) if flattened else None
 
-    def open_stores(self, folder: Path, engine: str) -> None:
+    def open_stores(self, folder: Path, background: RGB) -> None:
         """Open every store; one that is new needs the engine to tell its dimension."""
         for kind in self.kinds:
-            identity = kind.identity(self.backbone, engine, self.options.precision_key)
-            precision = self.options.precision_key
-            flattened = find_flattened(folder, kind, self.backbone, engine, precision)
+            identity = kind.identity(self.backbone, self.options, background)
+            flattened = find_flattened(folder, kind, self.backbone, self.options, background)
             if flattened is not None:
                 self._flattened[kind] = flattened
             dimension = None

@@ -7,11 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from offshelf.backbones.backbone import Backbone
-from offshelf.engine.base import Pooling, Tap, check_pooling
+from offshelf.data.colour import RGB
+from offshelf.data.content import DECODING, DEFAULT_LIMITS
+from offshelf.engine.base import EngineOptions, Pooling, Tap, check_pooling
+from offshelf.engine.circumstances import circumstances, installed
 from offshelf.errors import LayerError
 
 DEFAULT_LAYER = "penultimate"
 DEFAULT_POOLING = "avg"
+DECODERS = ("pillow", "simplejpeg")
+WHITE = DEFAULT_LIMITS.background
 
 
 @dataclass(frozen=True)
@@ -42,14 +47,30 @@ class FeatureKind:
         """
         return f"{self.layer}_{self.pooling}"
 
-    def identity(self, backbone: Backbone, engine: str, precision: str) -> dict[str, Any]:
-        """Return everything that decides the numbers: the key of the store."""
+    def identity(
+        self, backbone: Backbone, options: EngineOptions, background: RGB = WHITE
+    ) -> dict[str, Any]:
+        """Return everything that decides the numbers: the key of the store.
+
+        Args:
+            backbone: network, weights and preprocessing.
+            options: engine, device and precision.
+            background: what shows through transparent pixels.
+
+        Raises:
+            EngineError: the engine, device or precision is not available.
+        """
         return {
             **backbone.identity(),
+            **circumstances(options),
             "layer": self.path,
             "pooling": self.pooling,
-            "engine": engine,
-            "precision": precision,
+            "precision": options.precision_key,
+            "decoding": {
+                "version": DECODING,
+                "background": list(background),
+                **{package: installed(package) for package in DECODERS},
+            },
         }
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from offshelf import home
 from offshelf.backbones.backbone import Backbone
-from offshelf.engine.base import EngineOptions, choose
+from offshelf.engine.base import EngineOptions
 from offshelf.features import manifest
 from offshelf.features.kind import FeatureKind
 from offshelf.jobs.forecast import disk_bytes, held
@@ -95,8 +95,7 @@ class Announcing:
     def _dimensions(self) -> list[int]:
         """Return the features of an image as the open stores state them, [] if they do not."""
         folder = home.features_folder(self._options.cache_dir)
-        engine, precision = choose(self._options)[0], self._options.precision_key
-        keys = [kind.identity(self._backbone, engine, precision) for kind in self._kinds]
+        keys = [kind.identity(self._backbone, self._options) for kind in self._kinds]
         found = [manifest.read_dimension(manifest.store_folder(folder, key), key) for key in keys]
         sizes = [size for size in found if size is not None]
         return sizes if len(sizes) == len(keys) else []

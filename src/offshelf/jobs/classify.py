@@ -19,7 +19,6 @@ from offshelf import home
 from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.imagenet import CLASSES
 from offshelf.data.table import ImageTable, list_images
-from offshelf.engine.base import choose
 from offshelf.errors import EngineError, ImageError, LayerError
 from offshelf.features import store as stores
 from offshelf.features.extract import Extraction, extract
@@ -133,7 +132,7 @@ def require_classifier(backbone: Backbone, kind: FeatureKind, run: RunSettings) 
         LayerError: the weights do not reach it, or it has not 1,000 values.
     """
     folder = home.features_folder(run.engine.cache_dir)
-    identity = kind.identity(backbone, choose(run.engine)[0], run.engine.precision_key)
+    identity = kind.identity(backbone, run.engine, run.reading.limits.background)
     if stores.exists(folder, identity):
         # It was checked when the store was made; looking at the network takes seconds.
         return

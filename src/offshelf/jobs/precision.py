@@ -17,10 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
+from offshelf.data.content import DECODING
 from offshelf.data.decode import Limits, read_bytes
 from offshelf.data.table import ImageTable
 from offshelf.engine.base import EngineOptions, choose, computes_bfloat16, open_engine
 from offshelf.engine.calibration import MAX_IMAGES, Calibration
+from offshelf.engine.circumstances import installed
 from offshelf.engine.ranged import way
 from offshelf.errors import EngineError, ImageError
 from offshelf.features.kind import FeatureKind
@@ -112,16 +114,19 @@ def calibration(
     rows = _sample(table, run.seed, MAX_IMAGES)
     paths = [table.paths[row] for row in rows]
     made = way(backbone.spec.architecture)
-    digest = hashlib.sha256(f"offshelf int8 calibration 2 {made}".encode())
+    # All that decides which of them are usable, and their pixels.
+    limits, tool = run.reading.limits, installed("nncf") if made == "nncf" else ""
+    how = f"offshelf int8 calibration 3 {made} {tool} {DECODING} {limits}"
+    digest = hashlib.sha256(how.encode())
     for path in paths:
-        digest.update(_digest(path, run.reading.limits))
+        digest.update(_digest(path, limits))
 
     def pixels() -> NDArray[np.uint8]:
         told = progress or Silent()
         told.note(
             f"int8: measuring the ranges of {backbone.spec.name} on {len(paths)} images, once"
         )
-        return _pixels(paths, backbone, run.reading.limits)[0]
+        return _pixels(paths, backbone, limits)[0]
 
     return Calibration(digest.hexdigest(), pixels)
 

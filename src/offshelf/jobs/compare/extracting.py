@@ -94,8 +94,7 @@ class Extracted:
 
     def identity(self, part: Part) -> dict[str, object]:
         """Return what decides the numbers of *part*, the key of its store."""
-        engine = self.extraction.engine.split()[0]
-        return self.kinds[part].identity(self.backbone, engine, self.options.precision_key)
+        return self.extraction.stores[self.kinds[part]].identity
 
 
 def extract_all(

@@ -1,0 +1,70 @@
+"""What decides the last bits of features besides network, preprocessing and precision.
+
+Another device, another version of the engine or another kind of processor adds the same
+numbers in another order. A feature store therefore has all of it in its key: what a run
+gives never depends on who filled the cache.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from offshelf.engine.base import EngineOptions, choose
+from offshelf.engine.winograd.compiled import SWITCH
+
+# Instructions that engines choose their code by.
+INSTRUCTIONS = frozenset(
+    {"avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni"}
+    | {"amx_tile", "amx_int8", "amx_bf16", "asimd", "asimddp", "bf16", "i8mm", "sve"}
+)
+SWITCHES = (SWITCH, "ONEDNN_MAX_CPU_ISA")
+
+
+def circumstances(options: EngineOptions) -> dict[str, Any]:
+    """Return engine, its version, device and, of a CPU, its kind, as JSON values.
+
+    Raises:
+        EngineError: the engine or device is not available.
+
+    >>> found = circumstances(EngineOptions(engine="torch", device="cpu"))
+    >>> found["engine"], found["device"]
+    ('torch', 'cpu')
+    """
+    engine, device = choose(options)
+    word = device.partition(":")[0]
+    found = {"engine": engine, "engine_version": installed(engine), "device": word}
+    return found | ({"processor": processor()} if word == "cpu" else {})
+
+
+@functools.cache
+def installed(package: str) -> str:
+    """Return the version of a package, "" where it is not installed.
+
+    >>> installed("no-such-package")
+    ''
+    """
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def processor() -> str:
+    """Return the kind of this processor in words, and what the environment forbids it.
+
+    >>> processor() == processor()
+    True
+    """
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    lines = (line for line in text.splitlines() if line.startswith(("flags", "Features")))
+    known = INSTRUCTIONS.intersection(next(lines, "").split())
+    forbidden = [f"{name}={os.environ[name]}" for name in SWITCHES if name in os.environ]
+    return " ".join([platform.machine(), *sorted(known), *forbidden])
