@@ -322,8 +322,10 @@ def test_as_rgb_turns_a_pil_image_upright() -> None:
     ("image", "text"),
     [
         (np.zeros((4, 4), np.float32), "an image array must be uint8, not float32; scale it to 0..255 and use .astype('uint8')"),
-        (np.zeros((4, 4), np.int64), "an image array must be uint8, not int64"),
-        (np.zeros((4, 4), bool), "an image array must be uint8, not bool"),
+        (np.zeros((4, 4), np.int64), "an image array must be uint8, not int64; scale it to 0..255 and use .astype('uint8')"),
+        (np.zeros((4, 4), np.uint16), "an image array must be uint8, not uint16; for 16 bits use (array / 257).round().astype('uint8')"),
+        (np.zeros((4, 4), bool), "an image array must be uint8, not bool; use array.astype('uint8') * 255"),
+        (np.zeros((4, 4), "S1"), "an image array must be uint8, not |S1; give its pixels as numbers of 0 to 255"),
         (np.zeros((3, 8, 8), np.uint8), "an image array is H x W, or H x W x 1, 3 or 4, not 3 x 8 x 8; move the channels last: numpy.moveaxis(array, 0, -1)"),
         (np.zeros((2, 8, 8, 3), np.uint8), "an image array is H x W, or H x W x 1, 3 or 4, not 2 x 8 x 8 x 3"),
         (np.zeros((8, 8, 2), np.uint8), "an image array is H x W, or H x W x 1, 3 or 4, not 8 x 8 x 2"),

@@ -254,7 +254,11 @@ def test_limits() -> None:
         decode(bytes(many), Limits(max_memory=10**12))
 
 
-@pytest.mark.parametrize("layout", [{}, {"rows": 8, "packed": True}, {"tile": 256}], ids=str)
+@pytest.mark.parametrize(
+    "layout",
+    [{}, {"rows": 8, "packed": True}, {"tile": 256}, {"packed": True}, {"rows": 700}],
+    ids=str,
+)
 def test_a_large_file_takes_its_pixels_and_a_little_more(layout: dict[str, Any]) -> None:
     rng = np.random.default_rng(0)
     content = made_tiff(rng.random((2000, 1500), np.float32), **layout)
@@ -266,7 +270,7 @@ def test_a_large_file_takes_its_pixels_and_a_little_more(layout: dict[str, Any])
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert pixels.nbytes <= peak <= known.memory <= pixels.nbytes + 80 * 2**20
+    assert pixels.nbytes <= peak <= known.memory <= pixels.nbytes + 130 * 2**20
 
 
 def test_strips_that_all_unpack_the_same_bytes_are_bounded() -> None:

@@ -182,8 +182,7 @@ def _from_pil(image: Image.Image, limits: Limits) -> NDArray[np.uint8]:
 
 def _from_array(array: NDArray[np.uint8], limits: Limits) -> NDArray[np.uint8]:
     if array.dtype != np.uint8:
-        scale = "; scale it to 0..255 and use .astype('uint8')" if array.dtype.kind == "f" else ""
-        raise DataError(f"an image array must be uint8, not {array.dtype}{scale}")
+        raise DataError(f"an image array must be uint8, not {array.dtype}; {_scaled(array)}")
     channels = array.shape[2] if array.ndim == 3 else 1
     if array.ndim not in (2, 3) or channels not in (1, 3, 4):
         moved = array.ndim == 3 and array.shape[0] in (1, 3, 4)
@@ -196,6 +195,17 @@ def _from_array(array: NDArray[np.uint8], limits: Limits) -> NDArray[np.uint8]:
     if channels == 1:
         return three_channels(array.reshape(array.shape[:2]))
     return np.ascontiguousarray(array)
+
+
+def _scaled(array: NDArray[np.generic]) -> str:
+    """Return how to make an array of another dtype one of 8 bits."""
+    if array.dtype.kind == "b":
+        return "use array.astype('uint8') * 255"
+    if array.dtype == np.uint16:
+        return "for 16 bits use (array / 257).round().astype('uint8')"
+    if array.dtype.kind in "fiu":
+        return "scale it to 0..255 and use .astype('uint8')"
+    return "give its pixels as numbers of 0 to 255"
 
 
 def _shape(array: NDArray[np.uint8]) -> str:

@@ -28,7 +28,9 @@ _SIZES = {"u": (8, 16, 32, 64), "i": (8, 16, 32, 64), "f": (16, 32, 64)}
 _GREY, _WHITE_IS_ZERO, _COLOUR = (0, 1), 0, 2
 _PREMULTIPLIED, _ALPHA = 1, 2
 _MOST_BYTES = 2**32
-_WORKING = 40  # bytes beside each byte of a block, at most: floats of 64 bits and masks
+_COPIES = 3  # of a packed block: its pieces, the file of them, and its reader's
+_WORKING = 40  # bytes beside each byte that is scaled: floats of 64 bits and masks
+_AT_ONCE = 2**21  # bytes that are scaled at once, at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +61,10 @@ class TiffPicture:
     def memory(self) -> int:
         """Bytes that :meth:`pixels` takes at its peak, an upper estimate."""
         size = self.samples.width * self.samples.height
-        return 3 * size + _WORKING * self.samples.block_bytes
+        planes = len(self.colours) + 1 if self.samples.separate else 1
+        block = self.samples.block_bytes
+        unpacking = block + _COPIES * min(sum(self.samples.counts), 2 * block)
+        return 3 * size + planes * unpacking + _WORKING * min(planes * block, _AT_ONCE)
 
     def pixels(self, content: bytes, background: RGB) -> Pixels:
         """Return the pixels, uint8 H x W x 3, upright.
