@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
 
 from offshelf.cli import console, options
-from offshelf.errors import DataError
 
 if TYPE_CHECKING:
     from offshelf.jobs.classify import ClassifyResult
@@ -29,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "paths",
         nargs="+",
         metavar="IMAGE",
-        help="image files and folders of images; - reads a list of them from stdin, one a line",
+        help=options.IMAGES_HELP,
     )
     parser.add_argument(
         "-k",
@@ -66,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     with console.progress(arguments.quiet) as progress:
         result = classify(
-            sources(arguments.paths),
+            arguments.paths,
             options.feature_settings(arguments, "logits", "flatten"),
             run=options.run_settings(arguments),
             no_normalize=arguments.no_normalize,
@@ -78,24 +76,6 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         show(result, arguments.top)
     return console.exit_code(result.n_ok, result.n_failed, arguments.strict)
-
-
-def sources(paths: list[str]) -> list[str]:
-    """Return the paths, with the lines of stdin in the place of ``-``.
-
-    Raises:
-        DataError: stdin has no path.
-    """
-    found: list[str] = []
-    for path in paths:
-        if path != "-":
-            found.append(path)
-            continue
-        lines = [line.rstrip("\r\n") for line in sys.stdin]
-        if not any(lines):
-            raise DataError("stdin: no paths; give one image or folder a line")
-        found += filter(None, lines)
-    return found
 
 
 def show(result: ClassifyResult, top: int) -> None:

@@ -16,7 +16,7 @@ SUMMARY = "write features of images to a Parquet file"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "data", metavar="DATA", help=f"{options.DATA_HELP}; or an image, or any folder of images"
+        "data", metavar="DATA", help=f"{options.DATA_HELP}; or {options.IMAGES_HELP}"
     )
     options.add_classes(parser)
     parser.add_argument(

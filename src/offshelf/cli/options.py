@@ -16,6 +16,11 @@ DATA_HELP = (
     "file with columns path, label and perhaps split"
 )
 
+IMAGES_HELP = (
+    "images, folders of images, patterns such as 'photos/*.jpg', and lists of paths, one a line: a "
+    ".txt file, or - for standard input"
+)
+
 
 def whole_number(low: int, high: int) -> Callable[[str], int]:
     """Return a converter for whole numbers from *low* to *high*.

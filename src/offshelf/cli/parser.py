@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import itertools
+import os
 import shutil
 import sys
 from collections.abc import Generator, Sequence
 from typing import Any, NoReturn
 
+from offshelf.data.walk import is_image_name
 from offshelf.errors import did_you_mean
 
 WRONG_INPUT = 2
@@ -52,6 +55,7 @@ class Parser(argparse.ArgumentParser):
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> argparse.Namespace:
         """Parse everything; an unknown option is answered by the command it was meant for."""
+        self._refuse_files_like_options(sys.argv[1:] if args is None else args)
         options: argparse.Namespace
         options, rest = self.parse_known_args(args, namespace)
         if rest:
@@ -59,11 +63,19 @@ class Parser(argparse.ArgumentParser):
             command.refuse(rest)
         return options
 
+    def _refuse_files_like_options(self, words: Sequence[str]) -> None:
+        """Say how a file is named that begins with a dash; no option holds a dot."""
+        for word in itertools.takewhile(lambda one: one != "--", words):
+            if word.startswith("-") and "." in word and "=" not in word and os.path.lexists(word):
+                self.error(f"{word!r} begins with a dash; for the file write './{word}'")
+
     def refuse(self, rest: Sequence[str]) -> NoReturn:
         """Say which argument nobody knows."""
         word = next((one for one in rest if one.startswith("-")), rest[0]).split("=")[0]
         if not word.startswith("-"):
             self.error(f"unexpected argument {word!r}")
+        if is_image_name(word) or os.path.lexists(word):
+            self.error(f"no option {word!r}; for a file of this name write './{word}'")
         self.error(f"no option {word!r}.{did_you_mean(word, self._option_string_actions)}")
 
     def short_usage(self) -> None:

@@ -24,9 +24,7 @@ SUMMARY = "label images with a model file"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("model", metavar="MODEL", help="a .offshelf file")
-    parser.add_argument(
-        "paths", nargs="+", metavar="PATH", help="image files and folders of images"
-    )
+    parser.add_argument("paths", nargs="+", metavar="PATH", help=options.IMAGES_HELP)
     options.add_model_weights(parser)
     parser.add_argument(
         "--top",

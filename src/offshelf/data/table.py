@@ -143,8 +143,10 @@ def read_labelled(data: str | Path, *, classes: str = "", known: Iterable[str] =
 def list_images(sources: Sequence[str | Path]) -> ImageTable:
     """List images without labels: files, folders (searched to any depth), CSV or Parquet.
 
-    The sources keep their order; inside a folder the images are sorted by path. A file
-    that is named is taken whatever its name ends in. Every row is ``test``.
+    A ``.txt`` file is a list of paths, ``-`` such a list on standard input, and a name that
+    does not exist and holds ``*``, ``?`` or ``[`` a pattern. The sources keep their order;
+    inside a folder the images are sorted by path. A file that is named is taken whatever
+    its name ends in. Every row is ``test``.
 
     Raises:
         DataError: a source does not exist, there is none, or no image was found.

@@ -12,7 +12,7 @@ from offshelf.backbones.backbone import Backbone
 from offshelf.data.columns import TABLE_SUFFIXES, read_cells
 from offshelf.data.layout import has_splits
 from offshelf.data.names import shown
-from offshelf.data.sources import existing
+from offshelf.data.sources import existing, is_several
 from offshelf.data.table import ImageTable, list_images, read_labelled, read_table
 from offshelf.data.walk import LeftOut, subfolders
 from offshelf.features.extract import Extraction, extract
@@ -86,7 +86,8 @@ def extract_features(
     """Extract features of images and write them as a Parquet table.
 
     Args:
-        data: labelled data as for ``fit``, or an image, or any folder of images.
+        data: labelled data as for ``fit``, or an image, any folder of images, a list of
+            paths (``-`` for standard input) or a pattern.
         out: the Parquet file; None leaves the features in the store alone.
         features: the backbone, and the layer and pooling where the next two are empty.
         layers: layers to take in one pass.
@@ -102,7 +103,7 @@ def extract_features(
     target = Path(out) if out is not None else None
     if target is not None:
         check_target(target, Path(data))
-    table = _table(Path(data), run)
+    table = _table(data, run)
     for warning in table.warnings:
         progress.note(warning)
     backbone = backbone_for(features, run, progress)
@@ -115,11 +116,13 @@ def extract_features(
     return ExtractResult(table, extraction, backbone, kinds, target)
 
 
-def _table(data: Path, run: RunSettings) -> ImageTable:
+def _table(data: str | Path, run: RunSettings) -> ImageTable:
     """Read *data* with labels and the split of ``fit`` where it has them, else as images.
 
     What is laid out as labelled data and is broken is an error, not a heap of images.
     """
+    if is_several(data):
+        return list_images([data])
     place = existing(data)
     labelled, warnings = _layout(place)
     if not labelled:
