@@ -2,8 +2,8 @@
 
 Nothing is compiled here, but the compiler is imported by the way: by torchvision, to ask it one
 question when its box operators are called; by timm and torch, to mark functions that are not to
-be compiled. A stand-in does both when the compiler is really there; where it is here already
-there is no stand-in.
+be compiled, or where compiling is to pause. A stand-in does what is asked when the compiler is
+really there; where it is here already there is no stand-in.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def without_compiler() -> Iterator[None]:
         return
     stand_in, inner = _StandIn(COMPILER), ModuleType(f"{COMPILER}.utils")
     vars(inner)["is_compile_supported"] = _is_compile_supported
-    vars(stand_in).update(utils=inner, disable=_disable)
+    vars(stand_in).update(utils=inner, disable=_disable, graph_break=lambda: None)
     sys.modules.update({module.__name__: module for module in (stand_in, inner)})
     try:
         yield

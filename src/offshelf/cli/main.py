@@ -92,12 +92,17 @@ def console() -> int:
         with ended_by_signals():
             return main()
     finally:
+        streams.finish()
         gc.freeze()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
-    streams.prepare()
+    """Run one command and return its exit code; the process stays as it was."""
+    with streams.prepared():
+        return _answered(arguments)
+
+
+def _answered(arguments: Sequence[str] | None) -> int:
     debug = "--debug" in (sys.argv[1:] if arguments is None else arguments)
     try:
         return _run(arguments)
@@ -109,12 +114,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _stopped(behind)
         if isinstance(error, BrokenPipeError):
             # Whoever read our output has gone; there is nobody left to tell.
-            streams.give_up()
             return 0
         if debug:
             raise
-        if isinstance(error, OSError):
-            streams.give_up()
         streams.complain(f"error: {one_line(_reason(error))}")
         return WRONG_INPUT
 
@@ -122,8 +124,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _stopped(stop: KeyboardInterrupt) -> int:
     code = 128 + (stop.number if isinstance(stop, TerminatedError) else signal.SIGINT)
     streams.complain(f"{WORDS[code]}: {GO_ON}")
-    if code == 128 + getattr(signal, "SIGHUP", 0):
-        streams.give_up()
     return code
 
 

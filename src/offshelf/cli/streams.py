@@ -6,23 +6,40 @@ import contextlib
 import io
 import os
 import sys
+from collections.abc import Iterator
 
 
-def prepare() -> None:
-    """Make both streams usable whatever this process was started with.
+@contextlib.contextmanager
+def prepared() -> Iterator[None]:
+    """Make both streams usable in the block, whatever this process was started with.
 
-    A closed stream becomes the null device, so that no file that is opened later takes its
-    number and gets what libraries print. A character that a stream cannot encode, such as
-    the undecodable part of a file name, is written as an escape.
+    What goes to a file or a pipe is UTF-8 under every code page. A terminal keeps its own
+    encoding, and a character that it lacks is written as an escape. A closed stream becomes
+    the null device, so that no file that is opened later takes its number and gets what
+    libraries print.
     """
     if sys.stdout is None or sys.stderr is None:
         while os.open(os.devnull, os.O_RDWR) < 2:
             pass
         sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
         sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    with _encoded(sys.stdout), _encoded(sys.stderr):
+        yield
+
+
+@contextlib.contextmanager
+def _encoded(stream: object) -> Iterator[None]:
+    if not isinstance(stream, io.TextIOWrapper) or stream.closed:
+        yield
+        return
+    encoding, errors = stream.encoding, stream.errors
+    stream.reconfigure(encoding=encoding if stream.isatty() else "utf-8", errors="backslashreplace")
+    try:
+        yield
+    finally:
+        # Changing it back writes what is left, which a full disk cannot take.
+        with contextlib.suppress(OSError, ValueError):
+            stream.reconfigure(encoding=encoding, errors=errors)
 
 
 def complain(line: str) -> None:
@@ -32,12 +49,13 @@ def complain(line: str) -> None:
         sys.stderr.flush()
 
 
-def give_up() -> None:
-    """Drop what standard output cannot take: a second try at exit would fail again."""
+def finish() -> None:
+    """Write what is left, or drop what standard output cannot take: nobody tries again."""
     try:
-        number = sys.stdout.fileno()
+        sys.stdout.flush()
     except (OSError, ValueError):
-        return
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, number)
-    os.close(null)
+        with contextlib.suppress(OSError, ValueError):
+            number = sys.stdout.fileno()
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, number)
+            os.close(null)

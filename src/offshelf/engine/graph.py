@@ -1,11 +1,9 @@
-"""A tapped network as an OpenVINO graph, kept on disk so that a second start needs no torch.
-
-OpenVINO's own usage reporting is never loaded.
-"""
+"""A tapped network as an OpenVINO graph, kept on disk so that a second start needs no torch."""
 
 from __future__ import annotations
 
 import functools
+import importlib
 import shutil
 import sys
 import warnings
@@ -19,6 +17,7 @@ from offshelf import files, home, records
 from offshelf.backbones.backbone import Backbone
 from offshelf.engine.base import EngineOptions, Tap
 from offshelf.engine.calibration import Calibration
+from offshelf.engine.telemetry import without_telemetry
 from offshelf.errors import EngineError
 from offshelf.interrupt import interrupted_afterwards
 from offshelf.locks import alone
@@ -35,12 +34,10 @@ def import_openvino() -> ModuleType:
     >>> import_openvino().__name__
     'openvino'
     """
-    if "openvino" not in sys.modules:
-        # With this name blocked, openvino takes its own empty stand-in.
-        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    import openvino
-
-    return openvino  # type: ignore[no-any-return]
+    if "openvino" in sys.modules:
+        return sys.modules["openvino"]
+    with without_telemetry():
+        return importlib.import_module("openvino")
 
 
 @functools.lru_cache(maxsize=1)

@@ -15,6 +15,7 @@ from offshelf.backbones.backbone import Backbone
 from offshelf.engine.base import EngineOptions, Tap
 from offshelf.engine.graph import ROWS, convert, graph_from_bytes
 from offshelf.engine.ranged import ranged, way
+from offshelf.engine.telemetry import without_telemetry
 from offshelf.engine.winograd.marks import marked
 from offshelf.errors import EngineError
 
@@ -100,10 +101,13 @@ def _from_file(xml: bytes, weights: bytes) -> Any:
 
 @contextlib.contextmanager
 def _quiet_nncf() -> Iterator[Any]:
-    """NNCF without bars and chatter; errors of its logger are kept."""
-    with contextlib.redirect_stdout(None):
-        import nncf  # which sets the level of its logger
-
+    """NNCF without bars, chatter and usage reports; errors of its logger are kept."""
+    with contextlib.redirect_stdout(None), without_telemetry():
+        kind = logging.getLoggerClass()
+        try:
+            import nncf  # which makes its own kind of logger that of everybody
+        finally:
+            logging.setLoggerClass(kind)
         logger = logging.getLogger("nncf")
         before = logger.level
         logger.setLevel(logging.ERROR)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from offshelf.backbones.backbone import Backbone
 from offshelf.engine.base import EngineOptions, Tap, Ticket, pad
 from offshelf.engine.tapped import TappedNetwork
+from offshelf.engine.torch_threads import torch_threads
 from offshelf.errors import EngineError
 
 CPU_BATCH = 8
@@ -41,8 +42,7 @@ class TorchEngine:
         if options.precision == "bf16" and half_of(device) != "bf16":
             raise EngineError(f"precision bf16 is emulated on this {device} device: use fp16")
         self._dtype = DTYPES[options.precision]
-        if options.threads and device == "cpu":
-            torch.set_num_threads(options.threads)
+        self._threads = options.threads if device == "cpu" else None
         self._taps = taps
         network: Any = TappedNetwork(backbone, taps)
         # Parts that the weights do not cover have no numbers to move.
@@ -86,7 +86,8 @@ class TorchEngine:
         if self._cuda:
             images = images.pin_memory()
         images = images.to(self._device, non_blocking=self._cuda)
-        with torch.inference_mode(), self._autocast(), _exact_fp32(self._cuda):
+        settings = (self._autocast(), _exact_fp32(self._cuda), torch_threads(self._threads))
+        with torch.inference_mode(), settings[0], settings[1], settings[2]:
             outputs = [output.float() for output in self._network(images)]
         if not self._cuda:
             return outputs, None

@@ -5,8 +5,7 @@ torch is there for training only; scores are exact products, as with every other
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from offshelf.backbones.light import without_compiler
+from offshelf.engine.torch_threads import torch_threads
 from offshelf.heads.balance import class_weights
 from offshelf.heads.exact import exact_product
 from offshelf.heads.folds import stratified_folds
@@ -67,7 +68,9 @@ class Connected(LinearHead):
         weights = class_weights(targets, n_classes, options.class_weight)
         training = _Training(inputs, targets, weights, kept, held)
         sizes = [rows.shape[1], *([self.hidden] if self.hidden else []), n_classes]
-        with one_thread():
+        # Batches are so small that threads mostly wait for each other, and sums whose order no
+        # number of threads decides come out the same on any machine of a kind.
+        with torch_threads(1), without_compiler():
             run = training.run(sizes, decay, options.seed)
         layers = [
             (weight.astype(np.float64), bias.astype(np.float64)) for weight, bias in run.layers
@@ -208,23 +211,6 @@ class _Training:
             torch.from_numpy(self.weights.astype(np.float32)),
             reduction=reduction,
         )
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch compute in one thread for a while.
-
-    Batches are so small that threads mostly wait for each other, and sums whose order no
-    number of threads decides come out the same on any machine of a kind.
-    """
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def learning_rate(dimension: int, hidden: int) -> float:
