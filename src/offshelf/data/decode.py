@@ -7,6 +7,8 @@ claims is checked before its pixels are decoded.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,10 +18,12 @@ from PIL import Image, ImageFile
 
 from offshelf.data.colour import on_background, picture, three_channels
 from offshelf.data.content import DEFAULT_LIMITS, Limits, check_bytes, read_bytes
+from offshelf.data.decode_memory import SPARE, decode_bytes, resize_bytes
 from offshelf.data.facts import Decoded, Facts, check_facts
 from offshelf.data.formats import ends_early, image_format, lacks_codec, register
-from offshelf.data.jpeg import jpeg_picture
+from offshelf.data.jpeg import jpeg_picture, reduced_picture
 from offshelf.data.kinds import unread_kind
+from offshelf.data.memory_budget import BUDGET
 from offshelf.data.metadata import opened
 from offshelf.data.names import shown
 from offshelf.data.quiet import silently
@@ -107,17 +111,38 @@ def decode_with_facts(
     >>> decode_with_facts(b"P5 2 1 255 \x00\xff").facts.width
     2
     """
+    with decoding(content, limits, at_least) as decoded:
+        return decoded
+
+
+@contextlib.contextmanager
+def decoding(
+    content: bytes, limits: Limits = DEFAULT_LIMITS, at_least: int = 0
+) -> Iterator[Decoded]:
+    r"""Decode for the time of a block, which may hold the pixels once more to resize them.
+
+    The memory for that is taken from what all threads have together, and given back at
+    the end of the block. Not to be nested: two threads might wait for each other.
+
+    Raises:
+        ImageError: as :func:`decode`.
+
+    >>> with decoding(b"P5 2 1 255 \x00\xff") as decoded:
+    ...     decoded.pixels.tolist()
+    [[0, 255]]
+    """
     if not content:
         raise ImageError("empty", "the file is empty")
     check_bytes(len(content), limits)
     name = image_format(content)
-    try:
-        decoded = silently(lambda: _opened(name, content, limits, at_least))
-        if ImageFile.LOAD_TRUNCATED_IMAGES and name != "JPEG" and ends_early(name, content):
-            raise OSError("truncated")  # another library told Pillow to accept it
-    except Exception as error:  # on hostile bytes Pillow's readers raise nearly anything
-        raise _undecoded(error, name, content) from error
-    return decoded
+    with contextlib.ExitStack() as held:
+        try:
+            decoded = _decoded(name, content, limits, at_least, held)
+            if ImageFile.LOAD_TRUNCATED_IMAGES and name != "JPEG" and ends_early(name, content):
+                raise OSError("truncated")  # another library told Pillow to accept it
+        except Exception as error:  # on hostile bytes Pillow's readers raise nearly anything
+            raise _undecoded(error, name, content) from error
+        yield decoded
 
 
 def as_rgb(
@@ -152,31 +177,60 @@ def as_rgb(
     raise DataError(f"an image is a path, a PIL image or a uint8 array, not {type(image).__name__}")
 
 
-def _opened(name: str, content: bytes, limits: Limits, at_least: int) -> Decoded:
+def _decoded(
+    name: str, content: bytes, limits: Limits, at_least: int, held: contextlib.ExitStack
+) -> Decoded:
     register(name)
     drawn = tiff_picture(content) if name == "TIFF" else None
     if drawn is not None:
-        width, height = drawn.samples.width, drawn.samples.height
-        facts = Facts(width=width, height=height, memory=drawn.memory, assumed=drawn.assumed)
-        check_facts(facts, limits)
+        samples = drawn.samples
+        resizing = resize_bytes(samples.width, samples.height, 3)
+        memory = SPARE + len(content) + max(drawn.memory, resizing)
+        facts = Facts(
+            width=samples.width, height=samples.height, memory=memory, assumed=drawn.assumed
+        )
+        _hold(facts, limits, held)
         return Decoded(pixels=drawn.pixels(content, limits.background), facts=facts)
-    with opened(name, content) as image:
-        facts = Facts(width=image.width, height=image.height)
-        check_facts(facts, limits)
-        if name == "JPEG":
-            return jpeg_picture(image, content, limits, at_least, facts)
-        pixels, assumed = picture(image, limits.background)
+    with silently(lambda: opened(name, content)) as image:
+        decoded = None
+        if at_least and name == "JPEG":
+            facts = _hold(_facts(image, content, at_least), limits, held)
+            decoded = silently(lambda: reduced_picture(image, content, at_least, facts))
+        if decoded is None:
+            facts = _hold(_facts(image, content), limits, held)
+            decoded = silently(lambda: _whole(image, content, limits, facts))
+    return decoded
+
+
+def _facts(image: Image.Image, content: bytes = b"", at_least: int = 0) -> Facts:
+    memory = decode_bytes(image, content, at_least)
+    return Facts(width=image.width, height=image.height, memory=memory)
+
+
+def _hold(facts: Facts, limits: Limits, held: contextlib.ExitStack) -> Facts:
+    """Take the memory of an image instead of what is held, once there is enough."""
+    held.pop_all().close()  # who waits must hold nothing
+    check_facts(facts, limits)
+    held.enter_context(BUDGET.held(facts.memory, of=limits.memory))
+    return facts
+
+
+def _whole(image: Image.Image, content: bytes, limits: Limits, facts: Facts) -> Decoded:
+    if image.format in ("JPEG", "MPO"):
+        return jpeg_picture(image, content, limits, facts)
+    pixels, assumed = picture(image, limits.background)
     return Decoded(pixels=pixels, facts=replace(facts, assumed=assumed))
 
 
 def _from_pil(image: Image.Image, limits: Limits) -> NDArray[np.uint8]:
     if 0 in image.size:
         raise DataError("an image without pixels")
-    try:
-        check_facts(Facts(width=image.width, height=image.height), limits)
-        pixels, _ = silently(lambda: picture(image, limits.background))
-    except Exception as error:
-        raise _undecoded(error, image.format or "PIL", b"") from error
+    with contextlib.ExitStack() as held:
+        try:
+            _hold(_facts(image), limits, held)
+            pixels, _ = silently(lambda: picture(image, limits.background))
+        except Exception as error:
+            raise _undecoded(error, image.format or "PIL", b"") from error
     return pixels if pixels.ndim == 3 else three_channels(pixels)
 
 

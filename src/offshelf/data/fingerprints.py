@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from offshelf.data.decode import DEFAULT_LIMITS, Limits, decode_compact
+from offshelf.data.decode import DEFAULT_LIMITS, Limits, decoding
 from offshelf.data.formats import image_format, register
 from offshelf.data.hashes import SIDE, dct_hash
 from offshelf.data.quiet import silently
@@ -76,9 +76,9 @@ def fingerprint(content: bytes, limits: Limits = DEFAULT_LIMITS) -> Fingerprint:
     >>> found.width, found.mode, found.coloured, found.brightness
     (3, 'L', False, 10.0)
     """
-    pixels = decode_compact(content, limits, LONG_SIDE)
-    mode, width, height = _stored(content, pixels)
-    reduced = _reduced(Image.fromarray(pixels))
+    with decoding(content, limits, LONG_SIDE) as decoded:
+        mode, width, height = _stored(content, decoded.pixels)
+        reduced = _reduced(Image.fromarray(decoded.pixels))
     grey = reduced.convert("L")
     small = grey.resize((SIDE, SIDE), Image.Resampling.BOX)
     values = np.asarray(grey, np.float32)

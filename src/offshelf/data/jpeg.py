@@ -24,29 +24,44 @@ from offshelf.data.strips import orientation, turned
 _SPACES = {"L": "GRAY", "RGB": "RGB"}
 
 
-def jpeg_picture(
-    image: Image.Image, content: bytes, limits: Limits, at_least: int, facts: Facts
-) -> Decoded:
+def reduced_picture(
+    image: Image.Image, content: bytes, at_least: int, facts: Facts
+) -> Decoded | None:
+    """Return an opened JPEG at a smaller scale, or None where it must be decoded in full.
+
+    Args:
+        image: opened by Pillow, not loaded.
+        content: the bytes of the file.
+        at_least: see :func:`quick_pixels`.
+        facts: what its header says.
+    """
+    quick = quick_pixels(image, content, at_least)
+    if quick is None or _lacks_scans(image, content):
+        return None
+    return Decoded(pixels=turned(quick, orientation(image)), facts=facts)
+
+
+def jpeg_picture(image: Image.Image, content: bytes, limits: Limits, facts: Facts) -> Decoded:
     """Return the pixels of an opened JPEG, upright, and what is damaged of it beside its *facts*.
 
     Args:
         image: opened by Pillow, not loaded.
         content: the bytes of the file.
         limits: background, and whether a damaged file is taken.
-        at_least: see :func:`quick_pixels`.
         facts: what its header says.
 
     Raises:
         ImageError: ``damaged`` or ``truncated``.
     """
-    quick = quick_pixels(image, content, at_least)
-    jpeg = parsed(content) if quick is None or _lacks_scans(image, content) else None
+    quick = quick_pixels(image, content)
+    if quick is not None and not _lacks_scans(image, content):
+        return Decoded(pixels=turned(quick, orientation(image)), facts=facts)
+    checked, quick = quick is not None, None
+    jpeg = parsed(content)
     if jpeg is not None:
-        status, share = readable_share(jpeg, checked=quick is not None)
+        status, share = readable_share(jpeg, checked=checked)
         facts = replace(facts, status=status, readable=share)
         check_facts(facts, limits)
-    if quick is not None and facts.status == "ok":
-        return Decoded(pixels=turned(quick, orientation(image)), facts=facts)
     pixels, assumed = _tolerant(image, jpeg, limits, facts.status)
     return Decoded(pixels=pixels, facts=replace(facts, assumed=assumed))
 

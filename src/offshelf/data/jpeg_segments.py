@@ -174,7 +174,7 @@ def outlined(content: bytes) -> Jpeg | None:
 
 def _heads(content: bytes, frame: bytes, at: int) -> list[Scan]:
     found, end = [], content.find(CLOSED, at)
-    while 0 <= at < end:
+    while at >= 0 and (at < end or end < 0):
         head = content[at : at + 2 + int.from_bytes(content[at + 2 : at + 4], "big")]
         if _fits(head, frame):
             found.append(Scan(tables=b"", head=_plain(head, frame), data=b""))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.preprocess import prepare
 from offshelf.backbones.spec import InputSpec
-from offshelf.data.decode import DEFAULT_LIMITS, Limits, as_rgb, decode_with_facts, read_bytes
+from offshelf.data.decode import DEFAULT_LIMITS, Limits, as_rgb, decoding, read_bytes
 from offshelf.data.facts import Decoded, Facts
 from offshelf.features.profile import Stopwatch
 
@@ -53,18 +53,20 @@ def network_input(
     """
     if isinstance(image, str | Path):
         image = read_bytes(image, limits)
-    with _stage(watch, "decode"):
-        decoded = _decoded(image, spec, limits)
-    with _stage(watch, "resize"):
-        pixels = prepare(decoded.pixels, spec).pixels
+    with contextlib.ExitStack() as held:
+        with _stage(watch, "decode"):
+            decoded = held.enter_context(_decoding(image, spec, limits))
+        with _stage(watch, "resize"):
+            pixels = prepare(decoded.pixels, spec).pixels
     return NetworkInput(pixels=pixels, facts=decoded.facts)
 
 
-def _decoded(image: Any, spec: InputSpec, limits: Limits) -> Decoded:
+def _decoding(image: Any, spec: InputSpec, limits: Limits) -> AbstractContextManager[Decoded]:
     if isinstance(image, bytes):
-        return decode_with_facts(image, limits, spec.decoded_side)
+        return decoding(image, limits, spec.decoded_side)
     rgb = as_rgb(image, limits)
-    return Decoded(pixels=rgb, facts=Facts(width=rgb.shape[1], height=rgb.shape[0]))
+    facts = Facts(width=rgb.shape[1], height=rgb.shape[0])
+    return contextlib.nullcontext(Decoded(pixels=rgb, facts=facts))
 
 
 def _stage(watch: Stopwatch | None, name: str) -> AbstractContextManager[None]:

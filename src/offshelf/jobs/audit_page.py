@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from offshelf import __version__, files
-from offshelf.data.decode import Limits, decode, read_bytes
+from offshelf.data.decode import Limits, decoding, read_bytes
 from offshelf.errors import ImageError, OffshelfError
 from offshelf.features.reader import ReadOptions
 from offshelf.jobs.audit import AuditResult
@@ -138,10 +138,11 @@ def _thumbnails(paths: Sequence[str], reading: ReadOptions, progress: Progress) 
 def thumbnail(path: str, limits: Limits) -> str | None:
     """Return a small JPEG of an image as a ``data:`` address, or None when it has no pixels."""
     try:
-        image = Image.fromarray(decode(read_bytes(path, limits), limits))
+        with decoding(read_bytes(path, limits), limits) as decoded:
+            image = Image.fromarray(decoded.pixels)
+            image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BOX)
     except ImageError:
         return None
-    image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BOX)
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=_QUALITY)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
