@@ -1,0 +1,336 @@
+"""Damage to every kind of file in the cache: no number may change, nothing may come back.
+
+A small cache is made, one of its files is damaged, and everything in it is used twice: the
+first use must see the damage or not be touched by it, give what was kept, and leave a cache
+that the second use has nothing to say of.
+
+    python benchmarks/flips.py --flips 20000
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import shutil
+import tempfile
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from offshelf import records
+from offshelf.data.facts import Facts
+from offshelf.engine import graph
+from offshelf.engine import plan as plans
+from offshelf.evaluate.protocol import Fold
+from offshelf.evaluate.transfer import Transfer
+from offshelf.features import parts
+from offshelf.features.store import FeatureStore, exists
+from offshelf.jobs.compare import cells, costs, scoring
+from offshelf.jobs.compare.plan import Plan, Recipe, Stored
+from offshelf.progress import Silent, heard_by
+
+D, PARTS, ROWS, GROUP = 6, 3, 12, 5
+IDENTITY = {"layer": "pool5", "pooling": "avg"}
+RECIPES = (Recipe(), Recipe(c=0.01), Recipe(head="centroid"))
+FOREIGN = "foreign"
+
+
+def digest_of(number: int) -> bytes:
+    """Return the hash of an image that is none."""
+    return hashlib.sha256(str(number).encode()).digest()
+
+
+class World:
+    """A cache with every kind of file, and what it must say.
+
+    Args:
+        folder: where it is made.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        draw = np.random.default_rng(0)
+        self.folder = folder
+        self.numbers = range(PARTS * ROWS)
+        self.digests = [digest_of(number) for number in self.numbers]
+        self.matrix = draw.normal(size=(len(self.digests), D)).astype(np.float32)
+        words = ("", "inks", "two bands")
+        self.facts = [
+            Facts(width=9 + n, height=7, memory=64 * n, readable=1.0, assumed=words[n % 3])
+            for n in self.numbers
+        ]
+        self.plan = self._plan()
+        self.cells = [
+            cells.Cell(tuple(draw.integers(0, 3, 12).tolist()), 0.25, 0.125, D, c, ("slow",))
+            for c in (1.0, 0.01, None)
+        ]
+        self.scores = Transfer(0.5, 1.5, 1.25, 0.1, 0.0625, 10.0, 24, D)
+        self.best = plans.Plan(8, 2, 2)
+        self.key = {"graph": "of a small network", "taps": [["fc", "avg"]]}
+        self.constant = draw.normal(size=(4, 4)).astype(np.float32)
+        self.use()
+        self._beside()
+        self.whole = {path: path.read_bytes() for path in self.files()}
+
+    def files(self) -> list[Path]:
+        """Return the files that are there."""
+        return sorted(path for path in self.folder.rglob("*") if path.is_file())
+
+    def restore(self) -> None:
+        """Put everything back."""
+        for path in sorted(self.folder.rglob("*"), reverse=True):
+            if path.is_dir() and (path.suffix == ".damaged" or path in self.whole):
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.is_file() and path not in self.whole:
+                path.unlink()
+        for path, content in self.whole.items():
+            if not path.is_file() or path.read_bytes() != content:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+
+    def use(self) -> None:
+        """Read everything as the product does, make what is missing, and compare.
+
+        Raises:
+            AssertionError: something is not what was kept.
+        """
+        self._use_store()
+        self._use_cells()
+        self._use_graph()
+
+    def _use_store(self) -> None:
+        root = self.folder / "features"
+        dimension = None if exists(root, IDENTITY) else D
+        store = FeatureStore(root, IDENTITY, dimension)
+        check(store.dimension == D, "dimension")
+        for number, digest in enumerate(self.digests):
+            facts = store.facts(digest)
+            if facts is None:
+                store.append(digest, self.matrix[number], self.facts[number])
+            else:
+                check(facts == self.facts[number], "facts")
+            if number % ROWS == ROWS - 1:
+                store.flush()
+        check(np.array_equal(store.read(self.digests), self.matrix), "features")
+
+    def _beside(self) -> None:
+        """Make a store of other features, whose part may come to lie in the first."""
+        other = FeatureStore(self.folder / "features", IDENTITY | {"pooling": FOREIGN}, D)
+        for number, digest in enumerate(self.digests[:ROWS]):
+            other.append(digest, -self.matrix[number], self.facts[number])
+        other.flush()
+
+    def _use_cells(self) -> None:
+        for recipe, truth in zip(RECIPES, self.cells, strict=True):
+            cell = cells.read_cell(self.plan, 0, 0, recipe)
+            if cell is None:
+                records.write(self.plan.place(0, 0, recipe), asdict(truth))
+            else:
+                check(cell == truth, "cell")
+        place = self.plan.place(0, 0, scoring._MARK)
+        kept = scoring._read(place, 24)
+        if kept is None:
+            records.write(place, asdict(self.scores))
+        else:
+            check(kept == self.scores, "scores")
+        speed = self.folder / "compiled" / "speed-0.json"
+        ms = costs._recorded(speed)
+        if ms is None:
+            records.write(speed, {"ms": 12.5})
+        else:
+            check(ms == 12.5, "speed")
+
+    def _use_graph(self) -> None:
+        folder = self.folder / "compiled" / "graph"
+        model = graph.read_graph(folder, self.key)
+        if model is None:
+            made = graph.keep_graph(small_network(self.constant), folder, self.key)
+            check(made is not None, "graph kept")
+        else:
+            held = [op.data for op in model.get_ops() if op.get_type_name() == "Constant"]
+            check(len(held) == 1 and np.array_equal(held[0], self.constant), "graph")
+        place = folder / "plan-0.json"
+        found = plans._read(place, 2)
+        if found is None:
+            records.write(place, asdict(self.best) | {"images": None})
+        else:
+            check(found == (self.best, None), "plan")
+
+    def _plan(self) -> Plan:
+        return Plan(
+            self.folder / "features",
+            self.folder / "compared",
+            tuple(self.digests),
+            np.arange(len(self.digests)) % 3,
+            ("a", "b", "c"),
+            (Fold(np.arange(24), np.arange(24, 36)),),
+            (Stored((IDENTITY,)),),
+            RECIPES,
+            0,
+        )
+
+
+def small_network(constant: Any) -> Any:
+    """Return a graph with one constant."""
+    opset = graph.import_openvino().opset13
+    given = opset.parameter([1, 4], np.float32)
+    product = opset.matmul(given, opset.constant(constant), False, False)
+    return graph.import_openvino().Model([product], [given])
+
+
+def check(right: bool, what: str) -> None:
+    """Refuse a number that is not what was kept."""
+    if not right:
+        raise AssertionError(what)
+
+
+@dataclass
+class Report:
+    """What became of the damages.
+
+    Attributes:
+        tried: damages by kind of file.
+        seen: of these, how many were said.
+        bad: damage -> what went wrong, for silent changes, errors and what came back.
+    """
+
+    tried: Counter[str] = field(default_factory=Counter)
+    seen: Counter[str] = field(default_factory=Counter)
+    bad: dict[str, list[str]] = field(
+        default_factory=lambda: {"silent": [], "error": [], "back": [], "notes": []}
+    )
+
+
+def kind_of(path: Path) -> str:
+    """Return the kind of file in a word."""
+    if path.suffix == ".parquet":
+        return "part"
+    if path.parent.parent.name == "compared":
+        return "cell"
+    return path.name.partition("-")[0].removesuffix(".json")
+
+
+def attempt(world: World, report: Report, path: Path, what: str) -> None:
+    """Use a world twice in which *path* was damaged, note what happened, and mend it."""
+    kind = kind_of(path)
+    report.tried[kind] += 1
+    told = [Silent(), Silent()]
+    try:
+        for progress in told:
+            with heard_by(progress):
+                world.use()
+    except AssertionError as error:
+        report.bad["silent"].append(f"{path.name}: {what}: {error}")
+    except Exception:
+        report.bad["error"].append(f"{path.name}: {what}: {traceback.format_exc()}")
+    first, second = (progress.notes for progress in told)
+    report.seen[kind] += bool(first)
+    if second:
+        report.bad["back"].append(f"{path.name}: {what}: {second}")
+    named = all(path.name in line or path.parent.name in line for line in first)
+    if len(first) > 1 or not named:
+        report.bad["notes"].append(f"{path.name}: {what}: {first}")
+    world.restore()
+
+
+def flips(world: World, count: int, seed: int) -> Iterator[tuple[Path, bytes, str]]:
+    """Yield *count* damages of single bytes, evenly over the kinds of files and their bytes."""
+    draw = np.random.default_rng(seed)
+    by_kind: dict[str, list[Path]] = {}
+    for path in world.whole:
+        if FOREIGN not in path.read_text(errors="replace"):
+            by_kind.setdefault(kind_of(path), []).append(path)
+    # Parts have the most bytes and the most structure.
+    kinds = [*sorted(by_kind), "part", "part", "part"]
+    for number in range(count):
+        choices = by_kind[kinds[number % len(kinds)]]
+        path = choices[int(draw.integers(len(choices)))]
+        content = bytearray(world.whole[path])
+        at, bits = int(draw.integers(len(content))), int(draw.integers(1, 256))
+        bits = bits if number % 2 else 1 << int(draw.integers(8))
+        content[at] ^= bits
+        yield path, bytes(content), f"byte {at} of {len(content)} ^ {bits}"
+
+
+def other_damages(
+    world: World, draw: np.random.Generator, rounds: int
+) -> Iterator[tuple[Path, bytes, str]]:
+    """Yield each file cut, emptied, lengthened, zeroed in places, and in another's place."""
+    for path, whole in world.whole.items():
+        if FOREIGN in path.read_text(errors="replace"):
+            continue
+        yield path, b"", "emptied"
+        yield path, whole + whole[-64:], "lengthened"
+        yield path, whole + b"\0" * 512, "lengthened by zeros"
+        yield path, bytes(len(whole)), "zeros"
+        for _ in range(rounds):
+            cut, at = int(draw.integers(len(whole))), int(draw.integers(len(whole)))
+            yield path, whole[:cut], f"cut to {cut}"
+            yield (
+                path,
+                whole[:at] + bytes(min(64, len(whole) - at)) + whole[at + 64 :],
+                f"hole {at}",
+            )
+            yield path, whole[:at] + whole[at + 1 :], f"without byte {at}"
+        others = [one for one in world.whole.items() if kind_of(one[0]) == kind_of(path)]
+        for other, content in others:
+            if content != whole:
+                yield path, content, f"{other.name} in its place"
+
+
+def attack(
+    world: World, count: int, seed: int, every: Callable[[], None], rounds: int = 12
+) -> Report:
+    """Damage *world* in all ways, and *count* times by a flipped byte."""
+    report, draw = Report(), np.random.default_rng(seed)
+    for path, content, what in [*other_damages(world, draw, rounds), *flips(world, count, seed)]:
+        path.write_bytes(content)
+        attempt(world, report, path, what)
+        every()
+    for path in list(world.whole):
+        path.unlink()
+        attempt(world, report, path, "deleted")
+    shapes = [path for path in world.whole if path.suffix == ".parquet"]
+    for path in shapes:
+        for target in shapes:
+            stray = target.parent / f"part-9{path.name[6:]}"
+            if not stray.exists():
+                stray.write_bytes(world.whole[path])
+                attempt(world, report, stray, f"a copy of {path}")
+    return report
+
+
+def main() -> None:
+    """Attack and report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--flips", type=int, default=20_000)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    # Several row groups in each part.
+    parts.ROW_GROUP_BYTES = GROUP * 4 * D
+    done = Counter[str]()
+
+    def every() -> None:
+        done["all"] += 1
+        if done["all"] % 2000 == 0:
+            print(f"{done['all']:,} damages")
+
+    with tempfile.TemporaryDirectory() as folder:
+        report = attack(World(Path(folder)), options.flips, options.seed, every)
+    print(
+        f"{sum(report.tried.values()):,} damages, of which {sum(report.seen.values()):,} were said"
+    )
+    for kind, count in sorted(report.tried.items()):
+        print(f"  {kind:<10} {count:>7,} tried {report.seen[kind]:>7,} said")
+    for what, found in report.bad.items():
+        print(f"{what}: {len(found)}")
+        for line in found[:5]:
+            print(f"  {line}")
+
+
+if __name__ == "__main__":
+    main()
