@@ -18,7 +18,7 @@ SOURCE = ROOT / "src" / "offshelf"
 # A part may import parts of earlier rungs and itself; neighbours do not know each other.
 RUNGS = (
     {"errors"},
-    {"locks"},
+    {"forks", "locks"},
     {"checks", "files", "home", "interrupt", "progress"},
     {"records"},
     {"data", "backbones"},

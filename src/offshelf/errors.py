@@ -7,8 +7,10 @@ line: what is wrong, where, and what to do. The command line prints it after
 
 from __future__ import annotations
 
+import copyreg
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class OffshelfError(Exception):
@@ -19,6 +21,11 @@ class OffshelfError(Exception):
     ...
     offshelf.errors.OffshelfError: data/: holds no images
     """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A pool of processes waits for ever for an error that cannot be built again from its
+        # text, as those cannot that are made of other arguments.
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 class DataError(OffshelfError):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from offshelf.backbones.light import without_compiler
 from offshelf.backbones.spec import BackboneSpec
+from offshelf.backbones.threads import one_thread
 from offshelf.backbones.torchvision_shim import import_timm, import_torchvision
 from offshelf.backbones.weights import WeightsFile, read_tensors
 from offshelf.errors import BackboneError, WeightsError
@@ -46,6 +47,7 @@ def skeleton(spec: BackboneSpec, *, image_size: int | None = None) -> torch.nn.M
         return _quiet(_construct(spec, image_size).to("meta"))
 
 
+@one_thread()
 def load_module(spec: BackboneSpec, file: WeightsFile) -> torch.nn.Module:
     """Return the backbone's network with the tensors of *file*, in evaluation mode.
 

@@ -11,19 +11,19 @@ from __future__ import annotations
 
 import importlib
 import sys
-import threading
 import warnings
 from types import ModuleType
 from typing import Any
 
 from offshelf.backbones.light import without_compiler
+from offshelf.forks import process_lock
 
 _SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
 _LIBRARIES: list[object] = []
-_LOCK = threading.Lock()
+_LOCK = process_lock()
 
 
 def import_torchvision() -> ModuleType:

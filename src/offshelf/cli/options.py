@@ -175,7 +175,7 @@ def add_engine(parser: argparse.ArgumentParser, precision: bool = True) -> None:
         "--batch-size",
         type=whole_number(1, 4096),
         metavar="N",
-        help="images in one request (default: the engine's choice)",
+        help="images in one request on a CUDA or Apple device; on a cpu the network decides",
     )
     group.add_argument(
         "--workers",

@@ -52,7 +52,8 @@ class EngineOptions:
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         precision: ``fp32``, ``int8`` (with a calibration), or ``bf16`` and ``fp16`` where
             the hardware computes in them.
-        batch_size: rows in one request; None lets the engine choose.
+        batch_size: rows in one request on a CUDA or Apple device; None lets the engine choose.
+            On a CPU the network alone decides: other rows would give other last bits.
         threads: processor threads; None for all.
         cache_dir: root of offshelf's own folders.
         images: how many images are expected: many make a measured choice worth its time.
@@ -204,7 +205,7 @@ def pad(batch: NDArray[np.uint8], rows: int) -> NDArray[np.uint8]:
     >>> pad(np.ones((1, 2, 2, 3), np.uint8), 3).shape
     (3, 2, 2, 3)
     """
-    if len(batch) == rows:
+    if len(batch) == rows and min(batch.strides) >= 0:
         return np.ascontiguousarray(batch)
     padded = np.zeros((rows, *batch.shape[1:]), np.uint8)
     padded[: len(batch)] = batch

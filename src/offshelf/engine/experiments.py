@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
+from offshelf.backbones.threads import one_thread
 from offshelf.engine.base import Tap
 from offshelf.errors import EngineError
 
@@ -85,7 +86,7 @@ class TrainingMode:
 
         self._network.train(training)
         try:
-            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            with torch.no_grad(), one_thread(), torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 (output,) = self._network(torch.from_numpy(np.array(pixels)))
         except ValueError as error:

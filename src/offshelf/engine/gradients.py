@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.layers import INPUT_SUFFIX
+from offshelf.backbones.threads import one_thread
 from offshelf.engine.base import Tap
 
 if TYPE_CHECKING:
@@ -71,9 +72,10 @@ class Probe:
 
         towards = torch.from_numpy(direction.astype(np.float32))
         start = self._taken[place]
-        (found,) = torch.autograd.grad(
-            self._end, start, towards, retain_graph=True, materialize_grads=True
-        )
+        with one_thread():
+            (found,) = torch.autograd.grad(
+                self._end, start, towards, retain_graph=True, materialize_grads=True
+            )
         gradient: NDArray[np.float32] = found[0].numpy()
         return gradient
 
@@ -86,7 +88,7 @@ class Probe:
         # Registered before the pass, so these hooks run before the tap's own.
         handles = [self._listen(network.network, place) for place in self._calls]
         try:
-            with torch.enable_grad():
+            with torch.enable_grad(), one_thread():
                 (features,) = network(torch.from_numpy(pixels[None].copy()))
         finally:
             for handle in handles:

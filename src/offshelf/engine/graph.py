@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 import shutil
 import sys
 import warnings
@@ -15,10 +16,12 @@ import numpy as np
 
 from offshelf import files, home, records
 from offshelf.backbones.backbone import Backbone
+from offshelf.backbones.threads import one_thread
 from offshelf.engine.base import EngineOptions, Tap
 from offshelf.engine.calibration import Calibration
 from offshelf.engine.telemetry import without_telemetry
 from offshelf.errors import EngineError
+from offshelf.forks import leave_in_forked, process_lock
 from offshelf.interrupt import interrupted_afterwards
 from offshelf.locks import alone
 
@@ -26,6 +29,7 @@ VERSION = 4
 ROWS = 4
 KEY = "key.json"
 _PARTS = ("graph.xml", "graph.bin")
+_MAKING = process_lock()
 
 
 def import_openvino() -> ModuleType:
@@ -40,18 +44,48 @@ def import_openvino() -> ModuleType:
         return importlib.import_module("openvino")
 
 
-@functools.lru_cache(maxsize=1)
 def the_core() -> Any:
     """Return the one OpenVINO core of this process.
+
+    Its threads are not there in a process that was forked from this one: there it would wait
+    for them for ever.
 
     Each core brings a signal stack of its own, and when two of them end in another order than
     that of stacks, one that is gone stays in place: the next Ctrl-C is then a crash (OpenVINO
     2026.4).
 
+    Raises:
+        EngineError: this process was forked from one that had made its core.
+
     >>> the_core() is the_core()
     True
     """
-    return import_openvino().Core()
+    check_not_forked()
+    with _MAKING:
+        return _core()[0]
+
+
+def check_not_forked() -> None:
+    """Do nothing where networks can run on OpenVINO in this process.
+
+    Raises:
+        EngineError: this process was forked from one that had made its core.
+
+    >>> check_not_forked()
+    """
+    if _core.cache_info().currsize and _core()[1] != os.getpid():
+        raise EngineError(
+            "offshelf had run a network before this process was forked, and none can run here: "
+            "start processes with multiprocessing.get_context('spawn')"
+        )
+
+
+@functools.lru_cache(maxsize=1)
+def _core() -> tuple[Any, int]:
+    """Return the core, and the process that it belongs to."""
+    core = import_openvino().Core()
+    leave_in_forked(the_core, core)
+    return core, os.getpid()
 
 
 def graph_folder(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions) -> Path:
@@ -106,7 +140,8 @@ def convert(backbone: Backbone, taps: tuple[Tap, ...]) -> Any:
     network = TappedNetwork(backbone, taps)
     size = backbone.input.size
     example = torch.zeros((ROWS, size, size, 3), dtype=torch.uint8)
-    with interrupted_afterwards(), torch.inference_mode(), warnings.catch_warnings():
+    quiet = warnings.catch_warnings()
+    with interrupted_afterwards(), torch.inference_mode(), one_thread(), quiet:
         # OpenVINO traces by torch.jit, which torch calls deprecated; and what it warns to take
         # for a constant is one, as all shapes here are fixed.
         warnings.simplefilter("ignore", DeprecationWarning)

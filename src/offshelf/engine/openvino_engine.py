@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.engine.base import EngineOptions, Tap, Ticket, computes_bfloat16, pad
-from offshelf.engine.graph import graph_folder, load_graph
+from offshelf.engine.graph import check_not_forked, graph_folder, load_graph
 from offshelf.engine.plan import HINT, Plan, Work, asked_plan, chosen_plan, compile_plan
 from offshelf.errors import EngineError
+from offshelf.forks import leave_in_forked
 
 HINTS = {"fp32": "f32", "int8": "f32", "bf16": "bf16"}
 
@@ -46,6 +47,7 @@ class OpenvinoEngine:
         self._requests = [
             self._compiled.create_infer_request() for _ in range(self.plan.streams + 1)
         ]
+        leave_in_forked(self, self._compiled, *self._requests)
         outputs = zip(taps, self._compiled.outputs, strict=True)
         self.shapes: dict[Tap, tuple[int, ...]] = {
             tap: tuple(output.shape)[1:] for tap, output in outputs
@@ -62,6 +64,7 @@ class OpenvinoEngine:
         self, batches: Iterable[tuple[Ticket, NDArray[np.uint8]]]
     ) -> Iterator[tuple[Ticket, dict[Tap, NDArray[np.float32]]]]:
         """See :class:`offshelf.engine.base.Engine`."""
+        check_not_forked()
         idle = list(self._requests)
         running: collections.deque[tuple[Any, Ticket, int, Any]] = collections.deque()
         try:
@@ -86,6 +89,7 @@ class OpenvinoEngine:
         """Drop the compiled network."""
         self._requests.clear()
         self._compiled = None
+        leave_in_forked(self)
 
     def _collect(self, request: Any, rows: int) -> dict[Tap, NDArray[np.float32]]:
         request.wait()

@@ -18,6 +18,7 @@ from torch import nn
 from offshelf.backbones.architectures import load_module
 from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.layers import INPUT_SUFFIX
+from offshelf.backbones.threads import one_thread
 from offshelf.engine.base import Tap
 from offshelf.engine.grey import sum_over_colour
 
@@ -40,6 +41,7 @@ class TappedNetwork(nn.Module):
         LayerError: a tap is no layer of the backbone, or its weights do not reach it.
     """
 
+    @one_thread()
     def __init__(self, backbone: Backbone, taps: Sequence[Tap]) -> None:
         super().__init__()
         self._calls = [backbone.require(tap.path).calls for tap in taps]

@@ -1,14 +1,20 @@
 """The reference engine: plain torch, on the CPU, CUDA or Apple's MPS.
 
-On CUDA the images go up while the last ones are computed: pinned memory, copies that do
-not wait, channels-last layout, and bf16 or fp16 where asked for. TensorFloat-32 stays
-off, so that fp32 means fp32.
+On the CPU each request of two images is computed by one thread, and several requests at
+once: shared out among threads, a batch would have other last bits on another number of them,
+and at another place in the batch. On CUDA the images go up while the last ones are computed:
+pinned memory, copies that do not wait, channels-last layout, and bf16 or fp16 where asked for.
+TensorFloat-32 stays off, so that fp32 means fp32.
 """
 
 from __future__ import annotations
 
 import collections
+import copy
+import os
+import queue
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -16,12 +22,12 @@ import torch
 from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
+from offshelf.backbones.threads import one_thread
 from offshelf.engine.base import EngineOptions, Tap, Ticket, pad
 from offshelf.engine.tapped import TappedNetwork
-from offshelf.engine.torch_threads import torch_threads
 from offshelf.errors import EngineError
 
-CPU_BATCH = 8
+CPU_BATCH = 2
 ACCELERATOR_BATCH = 64
 UNDER_WAY = 3
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -37,12 +43,11 @@ class TorchEngine:
     ) -> None:
         _check_precision(options.precision, device)
         self.device = device
-        self.batch_size = options.batch_size or _batch(device)
         self._device = _device(device)
+        self.batch_size = _batch(self._device, options)
         if options.precision == "bf16" and half_of(device) != "bf16":
             raise EngineError(f"precision bf16 is emulated on this {device} device: use fp16")
         self._dtype = DTYPES[options.precision]
-        self._threads = options.threads if device == "cpu" else None
         self._taps = taps
         network: Any = TappedNetwork(backbone, taps)
         # Parts that the weights do not cover have no numbers to move.
@@ -51,6 +56,10 @@ class TorchEngine:
         if self._device.type != "cpu":
             network._apply(_channels_last)
         self._network = network
+        self._twins: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._threads = options.threads or os.cpu_count() or 1
+        for _ in range(self._threads if self._device.type == "cpu" else 0):
+            self._twins.put(_twin(network))
         size = backbone.input.size
         blank = self.run(np.zeros((1, size, size, 3), np.uint8))
         self.shapes: dict[Tap, tuple[int, ...]] = {
@@ -68,6 +77,9 @@ class TorchEngine:
         self, batches: Iterable[tuple[Ticket, NDArray[np.uint8]]]
     ) -> Iterator[tuple[Ticket, dict[Tap, NDArray[np.float32]]]]:
         """See :class:`offshelf.engine.base.Engine`."""
+        if self._device.type == "cpu":
+            yield from self._stream_on_cpu(batches)
+            return
         running: collections.deque[tuple[Ticket, int, Any, Any]] = collections.deque()
         for ticket, batch in batches:
             running.append((ticket, len(batch), *self._start(batch)))
@@ -79,6 +91,38 @@ class TorchEngine:
     def close(self) -> None:
         """Drop the network."""
         self._network = None
+        self._twins = queue.SimpleQueue()
+
+    def _stream_on_cpu(
+        self, batches: Iterable[tuple[Ticket, NDArray[np.uint8]]]
+    ) -> Iterator[tuple[Ticket, dict[Tap, NDArray[np.float32]]]]:
+        running: collections.deque[tuple[Ticket, Future[Any]]] = collections.deque()
+        with ThreadPoolExecutor(self._threads, thread_name_prefix="offshelf-torch") as pool:
+            try:
+                for ticket, batch in batches:
+                    if len(running) > self._threads:
+                        done, future = running.popleft()
+                        yield done, future.result()
+                    running.append((ticket, pool.submit(self._alone, batch)))
+                while running:
+                    done, future = running.popleft()
+                    yield done, future.result()
+            finally:
+                for _, future in running:
+                    future.cancel()
+
+    def _alone(self, batch: NDArray[np.uint8]) -> dict[Tap, NDArray[np.float32]]:
+        """Compute one request in this thread, with a network that no other has hooks in."""
+        images, twin = torch.from_numpy(pad(batch, self.batch_size)), self._twins.get()
+        try:
+            with torch.inference_mode(), one_thread():
+                outputs = twin(images)
+        finally:
+            self._twins.put(twin)
+        return {
+            tap: output[: len(batch)].float().numpy()
+            for tap, output in zip(self._taps, outputs, strict=True)
+        }
 
     def _start(self, batch: NDArray[np.uint8]) -> tuple[list[torch.Tensor], Any]:
         """Queue one batch; on CUDA this returns before anything was computed."""
@@ -86,8 +130,7 @@ class TorchEngine:
         if self._cuda:
             images = images.pin_memory()
         images = images.to(self._device, non_blocking=self._cuda)
-        settings = (self._autocast(), _exact_fp32(self._cuda), torch_threads(self._threads))
-        with torch.inference_mode(), settings[0], settings[1], settings[2]:
+        with torch.inference_mode(), self._autocast(), _exact_fp32(self._cuda):
             outputs = [output.float() for output in self._network(images)]
         if not self._cuda:
             return outputs, None
@@ -136,8 +179,15 @@ def _check_precision(precision: str, device: str) -> None:
         )
 
 
-def _batch(device: str) -> int:
-    return CPU_BATCH if device == "cpu" else ACCELERATOR_BATCH
+def _batch(device: torch.device, options: EngineOptions) -> int:
+    """On the CPU the rows of a request decide last bits, so nobody else may decide them."""
+    return CPU_BATCH if device.type == "cpu" else options.batch_size or ACCELERATOR_BATCH
+
+
+def _twin(network: torch.nn.Module) -> torch.nn.Module:
+    """Return a copy with modules of its own and the same numbers."""
+    numbers = (*network.parameters(), *network.buffers())
+    return copy.deepcopy(network, {id(number): number for number in numbers})
 
 
 def _channels_last(tensor: torch.Tensor) -> torch.Tensor:

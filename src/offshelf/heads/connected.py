@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.light import without_compiler
-from offshelf.engine.torch_threads import torch_threads
+from offshelf.backbones.threads import one_thread
 from offshelf.heads.balance import class_weights
 from offshelf.heads.exact import exact_product
 from offshelf.heads.folds import stratified_folds
@@ -70,7 +70,7 @@ class Connected(LinearHead):
         sizes = [rows.shape[1], *([self.hidden] if self.hidden else []), n_classes]
         # Batches are so small that threads mostly wait for each other, and sums whose order no
         # number of threads decides come out the same on any machine of a kind.
-        with torch_threads(1), without_compiler():
+        with one_thread(), without_compiler():
             run = training.run(sizes, decay, options.seed)
         layers = [
             (weight.astype(np.float64), bias.astype(np.float64)) for weight, bias in run.layers

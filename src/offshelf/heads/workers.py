@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from threading import Lock
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from offshelf.forks import process_lock
 
 Result = TypeVar("Result")
 
@@ -21,7 +22,7 @@ Result = TypeVar("Result")
 MIN_VALUES = 4096
 
 # The number of threads belongs to the whole process, so one user at a time may change it.
-_ONE_USER = Lock()
+_ONE_USER = process_lock()
 
 
 def share_out(work: Callable[[NDArray[np.intp]], Result], count: int, values: int) -> list[Result]:

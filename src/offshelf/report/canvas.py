@@ -8,7 +8,6 @@ font comes with matplotlib. Sizes are bounded.
 from __future__ import annotations
 
 import io
-import threading
 import warnings
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from offshelf.errors import OffshelfError, did_you_mean
+from offshelf.forks import process_lock
 
 FORMS = ("png", "svg")
 MAX_SIDE = 4096
@@ -26,7 +26,7 @@ INK, FAINT = "#111111", "#555555"
 # A power of two, so that no side in inches is rounded to a pixel less.
 _DPI = 128
 _FONT = "DejaVu Sans"
-DRAWING = threading.Lock()
+DRAWING = process_lock()
 
 
 class Canvas:
