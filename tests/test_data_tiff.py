@@ -138,6 +138,23 @@ def test_the_tag_of_no_data(text: str) -> None:
     assert decode(made_tiff(whole, more=more))[0, :, 0].tolist() == [0, 0]
 
 
+def test_no_data_of_8_bits_and_of_colour() -> None:
+    more = ((42113, "B", list(b"255\0")),)
+    grey = np.array([[7, 255]], np.uint8)
+    assert decode(made_tiff(grey, more=more)).tolist() == [[[7] * 3, [0] * 3]]
+    colour = np.array([[[255, 200, 255], [255, 255, 255]]], np.uint8)
+    for values in (colour, colour * np.uint16(257)):
+        more = ((42113, "B", list(f"{values.max()}\0".encode())),)
+        assert decode(made_tiff(values, more=more)).tolist() == [[[255, 200, 255], [0] * 3]]
+
+
+def test_no_data_is_rounded_as_the_samples_are() -> None:
+    more = ((42113, "B", list(b"280.1\0")),)
+    values = np.array([[280.1, 282, 292, 302]], np.float32)
+    assert decode(made_tiff(values, more=more))[0, :, 0].tolist() == [0, 0, 128, 255]
+    assert as_rgb(Image.open(io.BytesIO(made_tiff(values, more=more))))[0, 0, 0] == 0
+
+
 def test_colour_is_scaled_as_one() -> None:
     values = np.array([[[280, 290, 300], [np.nan, 285, -9999]]], np.float32)
     assert decode(made_tiff(values)).tolist() == [[[0, 128, 255], [0, 64, 0]]]

@@ -38,7 +38,7 @@ def deep_grey(image: Image.Image, background: RGB) -> Callable[[Image.Image], Pi
 
 def _levels(image: Image.Image, blocks: Iterator[Values]) -> Levels:
     tags = tags_of(image)
-    missing = no_data(tags.get(_NO_DATA))
+    missing = no_data(tags.get(_NO_DATA), np.dtype("f4" if image.mode == "F" else "i4"))
     white = _white(image)
     if white is None:
         levels = found_levels(blocks, missing)

@@ -49,7 +49,7 @@ class Levels:
     def grey8(self, values: Values) -> NDArray[np.uint8]:
         """Scale *values* of any shape to 0..255, rounding to the nearest."""
         values = values.astype(values.dtype.newbyteorder("="), copy=False)
-        if values.dtype.itemsize == 2 and values.size > _TABLE:
+        if values.dtype.itemsize == 2 and values.size > 8 * _TABLE:
             every = np.arange(_TABLE, dtype=np.uint16)
             table = self._computed(every.view(values.dtype))
             return table[values.view(np.uint16)]
@@ -117,16 +117,22 @@ def _black_and_white(low: float, high: float, whole: bool) -> tuple[float, float
     return max(low, -most), min(high, most)
 
 
-def no_data(text: object) -> tuple[float, ...]:
+def no_data(text: object, dtype: np.dtype[np.generic]) -> tuple[float, ...]:
     r"""Return the value that a tag of GDAL names as no data, if it is a number.
 
-    >>> no_data("-9999 \0"), no_data("nan"), no_data(None)
-    ((-9999.0,), (), ())
+    Args:
+        text: of the tag.
+        dtype: of the samples, to which floats are rounded as the samples were.
+
+    >>> no_data("-9999 \0", np.dtype("f4")), no_data("nan", np.dtype("f4"))
+    ((-9999.0,), ())
     """
     try:
         value = float(str(text).strip(" \0"))
     except ValueError:
         return ()
+    with np.errstate(over="ignore"):
+        value = float(np.array(value).astype(dtype)) if dtype.kind == "f" else value
     return (value,) if math.isfinite(value) else ()
 
 

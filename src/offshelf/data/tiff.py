@@ -17,7 +17,7 @@ import numpy as np
 
 from offshelf.data import tiff_directory as tiff
 from offshelf.data.deep import RGB, three_channels
-from offshelf.data.levels import Levels, found_levels, no_data
+from offshelf.data.levels import Levels, Values, found_levels, no_data
 from offshelf.data.strips import Pixels, canvas
 from offshelf.data.tiff_directory import Directory
 from offshelf.data.tiff_samples import BLOCK_BYTES, PACKED_BYTES, RAW, Samples
@@ -82,12 +82,19 @@ class TiffPicture:
         bands = self.colours if self.alpha is None else (*self.colours, self.alpha)
         upright, stored = canvas((self.samples.height, self.samples.width, 3), self.turn)
         for top, values in self.samples.blocks(content, bands):
-            drawn = scale.grey8(values[:, :, : len(self.colours)])
-            drawn = drawn if len(self.colours) == 3 else three_channels(drawn[:, :, 0])
+            drawn = self._drawn(values[:, :, : len(self.colours)], scale)
             if opaque is not None:
                 drawn = self._laid(drawn, opaque.grey8(values[:, :, -1:]), background)
             stored[top : top + len(values)] = drawn
         return upright
+
+    def _drawn(self, values: Values, scale: Levels) -> Pixels:
+        if len(self.colours) == 1:
+            return three_channels(scale.grey8(values)[:, :, 0])
+        drawn = replace(scale, missing=()).grey8(values)  # one band alone may be as bright
+        for value in scale.missing:
+            drawn[(values == value).all(axis=2)] = 0
+        return drawn
 
     def _scale(self, content: bytes, bands: tuple[int, ...]) -> Levels:
         white = {"u1": 255, "u2": 65535}.get(self.samples.dtype.str[1:])
@@ -130,7 +137,7 @@ def tiff_picture(content: bytes) -> TiffPicture | None:
         alpha=None if alpha is None else bands - len(extra) + alpha,
         premultiplied=alpha is not None and extra[alpha] == _PREMULTIPLIED,
         white_is_zero=photometric == _WHITE_IS_ZERO,
-        missing=no_data(text.decode("ascii", "replace")),
+        missing=no_data(text.decode("ascii", "replace"), samples.dtype),
         turn=directory.one(tiff.ORIENTATION, 1),
         assumed=assumed,
     )
@@ -156,8 +163,7 @@ def _samples(directory: Directory) -> Samples | None:
     channels = 3 if photometric == _COLOUR else 1
     if dtype is None or photometric not in (*_GREY, _COLOUR) or bands < channels + len(extra):
         return None
-    opens = not (directory.large and directory.order == ">")  # which Pillow takes for damaged
-    if dtype.str[1:] == "u1" and opens and _pillow_draws(photometric, bands, extra):
+    if dtype.str[1:] == "u1" and _pillow_draws(directory, photometric, bands, extra):
         return None
     return _laid_out(directory, bands, dtype)
 
@@ -173,8 +179,12 @@ def _dtype(directory: Directory, bands: int) -> np.dtype[np.generic] | None:
     return np.dtype(f"{directory.order}{kind}{size // 8}")
 
 
-def _pillow_draws(photometric: int, bands: int, extra: tuple[int, ...]) -> bool:
+def _pillow_draws(
+    directory: Directory, photometric: int, bands: int, extra: tuple[int, ...]
+) -> bool:
     """Return whether Pillow draws these bands of 8 bits as their tags say."""
+    if tiff.NO_DATA in directory.tags or (directory.large and directory.order == ">"):
+        return False  # it takes the latter for damaged
     if photometric == _COLOUR:
         return bands == 3 + len(extra) and len(extra) <= 3
     return bands == 1 or (bands == 2 and len(extra) == 1 and photometric != _WHITE_IS_ZERO)

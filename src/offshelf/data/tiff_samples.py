@@ -85,7 +85,8 @@ class Samples:
             for together in zip(*parts, strict=True):
                 values = np.concatenate(together, axis=2) if self.separate else together[0]
                 values = values[: self.height - top, : self.width]
-                yield top, values if self.separate else values[:, :, list(bands)]
+                chosen = not self.separate and bands != tuple(range(self.bands))
+                yield top, values[:, :, list(bands)] if chosen else values
                 top += len(values)
 
     def _rows(self, content: bytes, plane: int, first: int, step: int) -> Iterator[Values]:
