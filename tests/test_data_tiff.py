@@ -99,6 +99,16 @@ def test_8_bits_of_big_endian_bigtiff() -> None:
     assert decode(bytes(content)).tolist() == values.tolist()
 
 
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+@pytest.mark.parametrize("bands", [1, 3])
+def test_without_a_photometric_tag_black_is_zero(dtype: str, bands: int) -> None:
+    white = np.iinfo(dtype).max
+    content = made_tiff(np.full((1, 1, bands), white, dtype))
+    entry = struct.pack("<HH", 262, 3)
+    assert entry in content
+    assert decode(content.replace(entry, struct.pack("<HH", 60001, 3))).tolist() == [[WHITE]]
+
+
 @pytest.mark.parametrize("rows", [0, 2**16 - 1])
 def test_one_strip_by_any_number_of_rows(rows: int) -> None:
     values = np.arange(12, dtype=np.uint16).reshape(3, 4) * 257

@@ -183,8 +183,9 @@ def _pillow_draws(
     directory: Directory, photometric: int, bands: int, extra: tuple[int, ...]
 ) -> bool:
     """Return whether Pillow draws these bands of 8 bits as their tags say."""
-    if tiff.NO_DATA in directory.tags or (directory.large and directory.order == ">"):
-        return False  # it takes the latter for damaged
+    unknown = directory.large and directory.order == ">"  # which it takes for damaged
+    if unknown or tiff.NO_DATA in directory.tags or tiff.PHOTOMETRIC not in directory.tags:
+        return False
     if photometric == _COLOUR:
         return bands == 3 + len(extra) and len(extra) <= 3
     return bands == 1 or (bands == 2 and len(extra) == 1 and photometric != _WHITE_IS_ZERO)
