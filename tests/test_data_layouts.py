@@ -269,7 +269,7 @@ def test_a_table_beside_the_folders_is_named(tmp_path: Path) -> None:
     put(tmp_path, "cat", "dog")
     (tmp_path / "labels.csv").write_text("path,label\n")
     assert said(read_table(tmp_path), tmp_path)[0] == (
-        "'labels.csv' beside the folders is not used; if it has the labels, it is DATA"
+        "not used: 'labels.csv' beside the folders; give it as DATA if it has the labels"
     )
 
 
@@ -280,6 +280,10 @@ ASKED = [
     (("test_images", "train_images"), "train_images: holds images but no class folders; put the images of each class in a folder of its own, or give a CSV file with the columns path,label"),
     (("test", "val"), "'test', 'val' are splits by their names, but not all hold class folders; put the images of each class in a folder of its own, or give a CSV file with the columns path,label"),
     (("bus_train", "bus_test", "car_train", "car_test"), "folders name class and split in one, 'bus_test', 'bus_train', 'car_test', 'car_train'; make a folder train/ and a folder test/, and put the class folders into them"),
+    (("images/training", "images/validation", "annotations/training"), "'annotations', 'images' are no classes by their names; give '{}/images' as DATA, or say --classes outer if they are"),
+    (("images", "masks"), "'images', 'masks' are no classes by their names; give '{}/images' as DATA, or say --classes outer if they are"),
+    (("cat", "dog", "flowers/cat", "flowers/dog"), "'flowers' holds folders of the same names as those beside it ('cat', 'dog'); move it out of there, or say --classes outer if it is a class"),
+    (("cat", "dog", "batch2/cat", "batch2/dog"), "'batch2' holds folders of the same names as those beside it ('cat', 'dog'); move it out of there, or say --classes outer if it is a class"),
     (("Train/cat", "train/cat", "test/cat"), "'Train', 'train' both mean train; rename or remove one"),
     (("train_1/cat", "train_2/cat", "test/cat"), "'train_1', 'train_2' both mean train; rename or remove one"),
     (("cat/train", "cat/test", "dog/train", "dog/test", "dog/more"), "class folders hold train/ and test/, but 'dog' holds more than those; move the images into train/ or test/"),
@@ -304,6 +308,31 @@ def test_the_answer_outer_takes_every_folder_as_a_class(tmp_path: Path) -> None:
     assert said(table, tmp_path) == ["taken as classes although called like splits: 'test'"]
 
 
+def test_images_between_the_levels_are_said(tmp_path: Path) -> None:
+    put(tmp_path, "alice/cat", "alice/dog", "bob/cat", "bob/dog", "carol", count=3)
+    assert read_table(tmp_path).classes == ("alice", "bob", "carol")
+    table = read_table(tmp_path, classes="inner")
+    assert table.classes == ("cat", "dog")
+    assert said(table, tmp_path) == [
+        "the folders inside 'alice', 'bob' are the classes",
+        "3 images directly in 'carol' left out",
+    ]
+    put(tmp_path / "flat", "cat", "dog")
+    with pytest.raises(DataError, match=r"--classes inner: its folders hold no folders of images$"):
+        read_table(tmp_path / "flat", classes="inner")
+
+
+def test_the_inner_level_of_train_is_that_of_test(tmp_path: Path) -> None:
+    deep = ("alice/cat", "alice/dog", "bob/cat", "bob/dog")
+    put(tmp_path, *(f"train/{place}" for place in deep), "test/cat/new", "test/dog/old")
+    assert read_table(tmp_path, classes="inner").classes == ("cat", "dog")
+
+
+def test_a_lone_folder_of_unsorted_images_is_one_class(tmp_path: Path) -> None:
+    put(tmp_path, "pred/a", "pred/b")
+    assert read_labelled(tmp_path).classes == ("pred",)
+
+
 def test_a_table_beside_flat_splits_is_named(tmp_path: Path) -> None:
     put(tmp_path, "train", "test")
     (tmp_path / "train.csv").write_text("id,label\n")
@@ -315,10 +344,14 @@ def test_links_do_not_hang_the_first_look(tmp_path: Path) -> None:
     put(tmp_path / "data", "in/cat", "in/dog")
     for name, target in (("up", tmp_path / "data"), ("self", tmp_path / "data" / "in")):
         (tmp_path / "data" / "in" / name).symlink_to(target)
-    assert set(read_table(tmp_path / "data").classes) >= {"cat", "dog"}
+    table = read_table(tmp_path / "data")
+    assert (table.classes, len(table)) == (("cat", "dog"), 4)
+    assert "links to folders already read are not followed: 'in/self', 'in/up'" in said(
+        table, tmp_path / "data"
+    )
     (tmp_path / "loop").mkdir()
     (tmp_path / "loop" / "loop").symlink_to(tmp_path / "loop")
-    with pytest.raises(DataError, match="loop: holds no images"):
+    with pytest.raises(DataError, match="loop: the folder is empty"):
         read_table(tmp_path / "loop")
 
 

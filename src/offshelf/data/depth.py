@@ -11,7 +11,7 @@ from pathlib import Path
 from offshelf.data.names import TEST, TRAIN, VAL, counted, listed, same_class_key, shown
 from offshelf.data.partition import OUTER
 from offshelf.data.tree import Tree
-from offshelf.data.words import NAMED, is_batch, is_heap, split_mark
+from offshelf.data.words import NAMED, images_among, is_batch, is_heap, split_mark
 from offshelf.errors import DataError
 
 INNER = "inner"
@@ -63,12 +63,11 @@ def class_folders(
         DataError: the outer folders may be the classes as well as the inner ones.
     """
     level, note = _level(folder, tree, choice, known)
+    notes = (note,) if note else ()
     if level == INNER:
-        found = _inner(folder, tree, split)
-    else:
-        names = tree.entries(folder)[0]
-        found = tuple(ClassFolder(folder / name, name, name, split) for name in names)
-    return Depth(found, (note,) if note else ())
+        return Depth(_inner(folder, tree, split), (*notes, *_loose_notes(folder, tree)))
+    names = tree.entries(folder)[0]
+    return Depth(tuple(ClassFolder(folder / name, name, name, split) for name in names), notes)
 
 
 def splits_inside(folder: Path, tree: Tree) -> Depth | None:
@@ -78,6 +77,7 @@ def splits_inside(folder: Path, tree: Tree) -> Depth | None:
         DataError: class folders lie inside those splits, or images lie beside them.
     """
     tops = tree.folders(folder)
+    _check_names(folder, tops, tree)
     inside = {top: _split_names(folder / top, tree) for top in tops}
     halves = [top for top in tops if len({role for _, role in inside[top]}) > 1]
     if not any(role == TRAIN for top in halves for _, role in inside[top]):
@@ -140,9 +140,13 @@ def _level(folder: Path, tree: Tree, choice: str, known: Collection[str]) -> tup
     """Return which folders are the classes, and what to say about it."""
     tops = tree.folders(folder)
     nested = {top: tree.folders(folder / top) for top in tops if tree.is_nested(folder / top)}
+    if not choice and not known:
+        _check_names(folder, tops, tree)
     inside = Counter(name for names in nested.values() for name in names)
     level = choice or _known_level(tops, inside, known) or _certain_level(tops, nested, inside)
-    if level == INNER and nested:
+    if choice == INNER and not inside:
+        raise DataError(f"{shown(folder)}: --classes inner: its folders hold no folders of images")
+    if level == INNER and inside:
         return INNER, f"the folders inside {listed(nested)} are the classes"
     if level:
         return OUTER, ""
@@ -155,6 +159,23 @@ def _level(folder: Path, tree: Tree, choice: str, known: Collection[str]) -> tup
         f"the outer folders are the classes ({listed(tops)}), not the "
         f"{counted(len(inside), 'folder')} inside; --classes inner takes those"
     )
+
+
+def _check_names(folder: Path, tops: list[str], tree: Tree) -> None:
+    """Ask about folders that hardly are classes: masks, and copies of what lies beside."""
+    if images := images_among(tops):
+        raise DataError(
+            f"{shown(folder)}: {listed(tops)} are no classes by their names; give "
+            f"'{shown(folder / images)}' as DATA, or say --classes outer if they are"
+        )
+    for name in tops:
+        shared = set(tree.folders(folder / name)) & (set(tops) - {name})
+        if len(shared) > 1:
+            raise DataError(
+                f"{shown(folder)}: '{shown(name)}' holds folders of the same names as those beside "
+                f"it ({listed(sorted(shared))}); move it out of there, or say --classes outer if "
+                "it is a class"
+            )
 
 
 def _known_level(tops: Collection[str], inside: Collection[str], known: Collection[str]) -> str:
@@ -181,6 +202,13 @@ def _repeated(inside: Mapping[str, int]) -> list[str]:
     """Return the names that lie in several folders, where most of the names do."""
     shared = [name for name, count in inside.items() if count > 1]
     return shared if len(shared) > 1 and 2 * len(shared) >= len(inside) else []
+
+
+def _loose_notes(folder: Path, tree: Tree) -> list[str]:
+    """Say which outer folders hold images beside their inner folders."""
+    loose = [top for top in tree.folders(folder) if tree.images(folder / top)]
+    number = sum(len(tree.images(folder / top)) for top in loose)
+    return [f"{counted(number, 'image')} directly in {listed(loose)} left out"] if loose else []
 
 
 def _nothing_but_parts(names: Collection[str]) -> bool:

@@ -124,4 +124,4 @@ def _tables(data: Path, folder: Path, tree: Tree) -> list[str]:
     tables = list(dict.fromkeys([*tree.tables(data), *tree.tables(folder)]))
     if not tables or not tree.folders(folder):
         return []
-    return [f"{listed(tables)} beside the folders is not used; if it has the labels, it is DATA"]
+    return [f"not used: {listed(tables)} beside the folders; give it as DATA if it has the labels"]

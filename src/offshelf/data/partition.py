@@ -148,10 +148,11 @@ def _is_split(folder: Path, partition: Partition, marks: Mapping[str, Mark], tre
 
 def _only_splits(folder: Path, partition: Partition, tree: Tree) -> Partition:
     names = [*partition.splits.values(), *partition.unlabelled]
+    if not partition.splits or len(names) == 1:
+        lone = [name for name in partition.splits.values() if tree.folders(folder / name)]
+        return partition if lone else Partition()
     if all(tree.folders(folder / name) for name in names):
         return partition
-    if len(names) == 1:
-        return Partition()
     raise DataError(
         f"{shown(folder)}: {listed(names)} are splits by their names, but not all hold class "
         f"folders; {how_to_label(folder, tree)}"

@@ -51,7 +51,8 @@ def portions(
     found = _train(folder, labelled, partition, tree, (choice, known, tested))
     if tested:
         theirs = frozenset(same_class_key(one.label) for one in found.folders) or known
-        found = _joined(found, _read(folder, tested, tree, choice, TEST, theirs))
+        level = "" if theirs else choice
+        found = _joined(found, _read(folder, tested, tree, level, TEST, theirs))
     return Depth(found.folders, (*notes, *found.notes))
 
 

@@ -72,11 +72,22 @@ def is_image_name(name: str) -> bool:
 
 
 def subfolders(folder: Path, left_out: LeftOut) -> tuple[list[str], list[str]]:
-    """Return the names of the folders and of the image files directly in *folder*, sorted."""
+    """Return the names of the folders and of the image files directly in *folder*, sorted.
+
+    A link to *folder* or to one above is left out.
+    """
     folders, images = list[str](), list[str]()
-    for name, is_folder, _ in _entries(folder, left_out):
-        (folders if is_folder else images).append(name)
+    for name, is_folder, is_link in _entries(folder, left_out):
+        if is_folder and is_link and identity_of(folder / name) in _above(folder):
+            left_out.loops.append(f"{folder.name}/{name}")
+        else:
+            (folders if is_folder else images).append(name)
     return sorted(folders), sorted(images)
+
+
+def _above(folder: Path) -> set[Identity | None]:
+    """Return *folder* and all folders above, by the path it is named by and by its own."""
+    return {identity_of(p) for p in (folder, *folder.absolute().parents, *folder.resolve().parents)}
 
 
 def images_under(folder: Path, left_out: LeftOut) -> list[str]:
@@ -85,8 +96,7 @@ def images_under(folder: Path, left_out: LeftOut) -> list[str]:
     Each folder is read once and under its real path where it has one here, so links
     that form a loop cannot hang the walk; a link to a folder above is not followed.
     """
-    above = (*folder.absolute().parents, *folder.resolve().parents)
-    seen = {identity_of(place) for place in (folder, *above)}
+    seen = _above(folder)
     found: list[str] = []
     waiting, links = [""], list[str]()
     while waiting or links:

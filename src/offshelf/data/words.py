@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from offshelf.data.names import SPLIT_WORDS
@@ -33,6 +34,13 @@ _BATCHES = frozenset(
     | {"group", "import", "lot", "month", "pack", "package", "part", "piece", "round", "run"}
     | {"series", "section", "session", "set", "shard", "shoot", "site", "source", "split"}
     | {"subset", "tranche", "upload", "vol", "volume", "week", "zip"}
+)
+_IMAGES = frozenset({"data", "image", "images", "img", "imgs", "jpegimages", "jpg", "photos"})
+# What lies beside images and is often pictures itself.
+_COMPANIONS = frozenset(
+    {"ann", "annotation", "annotations", "bboxes", "boxes", "depth", "ground truth", "groundtruth"}
+    | {"gt", "label", "labels", "mask", "masks", "previews", "segmentation", "segmentations"}
+    | {"thumbnails", "thumbs"}
 )
 _ORDINALS = frozenset({"first", "second", "third", "fourth", "fifth", "last", "old"}) | {
     *("one", "two", "three", "four", "five"),
@@ -107,6 +115,18 @@ def is_heap(name: str) -> bool:
     words = _words(name)
     rest = [word for word in words if word not in _HEAPS]
     return len(rest) < len(words) and all(word.isdecimal() for word in rest)
+
+
+def images_among(names: Collection[str]) -> str:
+    """Return the folder of the images where the others hold masks or labels for them, or "".
+
+    >>> images_among(["images", "masks"]), images_among(["image", "text"])
+    ('images', '')
+    """
+    words = {name: " ".join(_words(name)) for name in names}
+    images = [name for name in names if words[name] in _IMAGES]
+    others = [name for name in names if words[name] in _COMPANIONS]
+    return images[0] if images and others and len(images) + len(others) == len(names) else ""
 
 
 def _words(name: str) -> list[str]:
