@@ -72,7 +72,7 @@ def test_split_folders_by_other_names(tmp_path: Path, train: str, test: str) -> 
         assert inside(table, tmp_path, "test") == {f"{test}/cat", f"{test}/dog"}
     assert has_splits(tmp_path)
     plain = split_mark(train).strength + split_mark(test).strength == 0  # type: ignore[union-attr]
-    note = f"taken as splits: {train}/ is train, {test}/ is {'val' if 'val' in test.lower() or test == 'dev' else 'test'}"
+    note = f"taken as splits: {train}/ is train, {test}/ is {'val, used to test' if 'val' in test.lower() or test == 'dev' else 'test'}"
     assert said(read_table(tmp_path), tmp_path) == ([] if plain else [note])
 
 
@@ -129,7 +129,9 @@ def test_batches(tmp_path: Path, tops: tuple[str, ...]) -> None:
     assert len(table) == 8 * len(tops)
     names = ", ".join(f"'{top}'" for top in sorted(tops))
     assert said(table, tmp_path) == [f"the folders inside {names} are the classes"]
-    assert read_table(tmp_path, classes="outer").classes == tuple(sorted(tops))
+    outer = read_table(tmp_path, classes="outer")
+    assert outer.classes == tuple(sorted(tops))
+    assert said(outer, tmp_path) == [f"taken as classes although called like batches: {names}"]
 
 
 def test_batches_in_splits(tmp_path: Path) -> None:
@@ -182,6 +184,8 @@ def test_folders_that_cross_are_asked_about(tmp_path: Path) -> None:
         (("train_station", "test_tube", "tent"), []),
         (("train_station/day", "train_station/night", "harbour"), []),
         (("test_match", "training_ground"), []),
+        (("part1", "part2"), ["taken as classes although called like batches: 'part1', 'part2'"]),
+        (("day1/dawn/cat", "day2/dawn/dog"), ["taken as classes although called like batches: 'day1', 'day2'"]),
     ],
 )  # fmt: skip
 def test_what_stays_a_class(tmp_path: Path, places: tuple[str, ...], notes: list[str]) -> None:
@@ -284,6 +288,7 @@ ASKED = [
     (("images", "masks"), "'images', 'masks' are no classes by their names; give '{}/images' as DATA, or say --classes outer if they are"),
     (("cat", "dog", "flowers/cat", "flowers/dog"), "'flowers' holds folders of the same names as those beside it ('cat', 'dog'); move it out of there, or say --classes outer if it is a class"),
     (("cat", "dog", "batch2/cat", "batch2/dog"), "'batch2' holds folders of the same names as those beside it ('cat', 'dog'); move it out of there, or say --classes outer if it is a class"),
+    (("one/train/cat", "one/train/dog", "two/test/cat"), "'one', 'two' hold one split each, so no class is in two; put the class folders into a folder train/ and a folder test/"),
     (("Train/cat", "train/cat", "test/cat"), "'Train', 'train' both mean train; rename or remove one"),
     (("train_1/cat", "train_2/cat", "test/cat"), "'train_1', 'train_2' both mean train; rename or remove one"),
     (("cat/train", "cat/test", "dog/train", "dog/test", "dog/more"), "class folders hold train/ and test/, but 'dog' holds more than those; move the images into train/ or test/"),

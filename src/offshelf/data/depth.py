@@ -80,6 +80,12 @@ def splits_inside(folder: Path, tree: Tree) -> Depth | None:
     _check_names(folder, tops, tree)
     inside = {top: _split_names(folder / top, tree) for top in tops}
     halves = [top for top in tops if len({role for _, role in inside[top]}) > 1]
+    found = {role for names in inside.values() for _, role in names}
+    if not halves and all(inside.values()) and len(found) > 1 and TRAIN in found:
+        raise DataError(
+            f"{shown(folder)}: {listed(tops)} hold one split each, so no class is in two; put the "
+            "class folders into a folder train/ and a folder test/"
+        )
     if not any(role == TRAIN for top in halves for _, role in inside[top]):
         return None
     odd = [

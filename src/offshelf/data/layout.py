@@ -14,7 +14,7 @@ from offshelf.data.names import TRAIN, listed, same_class_key, shown
 from offshelf.data.partition import OUTER, Partition, partition_of
 from offshelf.data.portions import loose_note, portions, unlabelled_note
 from offshelf.data.tree import Tree
-from offshelf.data.words import NAMED, split_mark
+from offshelf.data.words import NAMED, is_batch, split_mark
 from offshelf.errors import DataError, did_you_mean
 
 DEEPEST_WRAPPING = 8
@@ -108,6 +108,9 @@ def _of_classes(folder: Path, partition: Partition, tree: Tree, question: Questi
     called = sorted({one.label for one in kept if _called_like_a_split(one.label)})
     if called:
         notes.append(f"taken as classes although called like splits: {listed(called)}")
+    if kept and all(is_batch(one.label) for one in kept):
+        batches = listed(sorted({one.label for one in kept}))
+        notes.append(f"taken as classes although called like batches: {batches}")
     return Depth(tuple(kept), tuple(notes))
 
 

@@ -68,6 +68,8 @@ def _taken(
     if not partition.telling and dict(names) == {s: n for s, n in partition.splits.items() if n}:
         return []
     pairs = [f"{shown(name)}/ is {split}" for split, name in labelled.items()]
+    if VAL in labelled and TEST not in labelled:
+        pairs[-1] += ", used to test"
     if partition.splits.get(TRAIN) == "":
         pairs.insert(0, "the folders beside are train")
     return [f"taken as splits: {', '.join(pairs)}"]
