@@ -96,13 +96,13 @@ def test_names_that_are_no_utf8(tmp_path: Path, odd: Path) -> None:
     assert "\\x1b[31mnoise, \\n" in result.stdout
     assert "\x1b" not in result.stdout + result.stderr
     text = offshelf("predict", model, str(odd / "test"))
-    assert "caf\\udce9" in text.stdout
+    assert "caf\\xe9" in text.stdout
     assert "\x1b" not in text.stdout
     table = offshelf("predict", model, str(odd / "test"), "--csv")
-    assert "caf\\udce9" in table.stdout
+    assert "caf\\xe9" in table.stdout
     document = json.loads(offshelf("predict", model, str(odd / "test"), "--json").stdout)
     paths = [row["path"] for row in document["predictions"]]
-    assert all(Path(path).is_file() for path in paths)
+    assert all("caf\\xe9" in path for path in paths)
     assert "\x1b[31mnoise, \n" in document["classes"]
 
 
@@ -160,7 +160,6 @@ def test_a_terminal_that_has_gone_cannot_hide_why_a_command_ended(
             raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(main, "_run", run)
-    monkeypatch.setattr(main.streams, "give_up", lambda: None)
     assert main.main(["doctor"]) == 129
     line = "the terminal has gone: what was done is kept; run the same command to go on\n"
     assert capsys.readouterr().err == line

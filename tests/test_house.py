@@ -17,7 +17,7 @@ SOURCE = ROOT / "src" / "offshelf"
 
 # A part may import parts of earlier rungs and itself; neighbours do not know each other.
 RUNGS = (
-    {"errors"},
+    {"errors", "text"},
     {"forks", "locks"},
     {"checks", "files", "home", "interrupt", "progress"},
     {"records"},

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from offshelf import files
 from offshelf.data.names import shown
 from offshelf.errors import ModelFileError
+from offshelf.text import json_text
 
 MANIFEST = "manifest.json"
 TENSORS = "head.safetensors"
@@ -104,7 +105,7 @@ def write(
     members = {TENSORS: save({k: np.ascontiguousarray(v) for k, v in tensors.items()})}
     members |= {_picture_name(i): _png(picture) for i, picture in enumerate(pictures)}
     hashes = {name: files.sha256_bytes(content) for name, content in members.items()}
-    document = json.dumps(dict(manifest) | {"sha256": hashes}, indent=1, allow_nan=False)
+    document = json_text(dict(manifest) | {"sha256": hashes}, indent=1)
     try:
         with (
             files.atomic_path(path) as temporary,

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from offshelf.locks import Lock, is_held, remove_if_free
+from offshelf.text import json_text
 
 # No file of a person's is called so.
 FILE_NAME = re.compile(r"\.offshelf-[0-9a-f]{16}-[0-9a-f]{32}\.tmp")
@@ -142,7 +143,7 @@ def write_bytes(target: Path, content: bytes) -> None:
 
 def write_json(target: Path, document: Any) -> None:
     """Write *document* as indented JSON to *target* atomically."""
-    write_bytes(target, (json.dumps(document, indent=2, sort_keys=True) + "\n").encode())
+    write_bytes(target, (json_text(document, indent=2, sort_keys=True) + "\n").encode())
 
 
 def sha256_bytes(content: bytes) -> str:

@@ -28,6 +28,7 @@ from offshelf.features.extract import Extraction, extract
 from offshelf.features.reader import ReadOptions
 from offshelf.heads.fit import decision
 from offshelf.progress import Progress, Silent
+from offshelf.text import spelled
 
 SELF_TEST_TOLERANCE = 1e-3
 COARSE_TOLERANCE = 2e-2
@@ -64,7 +65,7 @@ class Prediction:
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
         return {
-            "path": self.path,
+            "path": spelled(self.path),
             "status": self.status,
             "reason": self.reason,
             "label": self.label,

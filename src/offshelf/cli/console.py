@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import json
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from offshelf.data.names import shown
 from offshelf.progress import Progress, Silent, heard_by
+from offshelf.text import json_text
 
 if TYPE_CHECKING:
     from offshelf.features.profile import Profile
@@ -24,7 +24,7 @@ MARK_SECONDS, RATE_SECONDS = 1.0, 30.0
 
 def print_json(document: Any) -> None:
     """Print exactly one JSON document on stdout."""
-    sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
+    sys.stdout.write(json_text(document, indent=2) + "\n")
 
 
 def say(text: str = "") -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from offshelf.cli import console, figures, options
 from offshelf.errors import OffshelfError
+from offshelf.text import spelled
 
 if TYPE_CHECKING:
     from offshelf.heads.certainty import Certainty
@@ -88,7 +89,13 @@ def write_csv(result: PredictResult) -> None:
         shares = [row.probabilities.get(name, "") for name in sure]
         # An image without a label is neither known nor unknown.
         word = ("yes" if row.unknown else "no") if row.label is not None else ""
-        line = [row.path, row.status, row.reason, row.label or "", *(word for _ in rejects)]
+        line = [
+            spelled(row.path),
+            row.status,
+            row.reason,
+            row.label or "",
+            *(word for _ in rejects),
+        ]
         writer.writerow([*line, *scores, *shares])
 
 

@@ -11,6 +11,8 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
+from offshelf.text import spelled
+
 TRAIN, TEST, VAL = "train", "test", "val"
 HELD_OUT = "held out"  # test images, unless others are called so
 SPLIT_WORDS = {
@@ -37,7 +39,7 @@ def composed(name: str) -> str:
     >>> composed("cafe\u0301") == "caf\u00e9"
     True
     """
-    return unicodedata.normalize("NFC", name)
+    return unicodedata.normalize("NFC", spelled(name))
 
 
 def same_class_key(name: str) -> str:
@@ -60,7 +62,7 @@ def shown(path: str | Path) -> str:
     >>> shown("a\nb.jpg")
     'a\\nb.jpg'
     """
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in os.fspath(path))
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in spelled(os.fspath(path)))
 
 
 def listed(names: Iterable[str]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from offshelf.data.names import TEST, TRAIN
 from offshelf.errors import DataError
+from offshelf.text import spelled
 
 
 def check_split_settings(test_size: float, seed: int) -> None:
@@ -64,4 +65,4 @@ def _tested(images: int, test_size: float) -> int:
 
 def _rank(seed: int, label: str, name: str) -> bytes:
     text = f"{seed}\0{label}\0{name}"
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+    return hashlib.sha256(spelled(text).encode()).digest()

@@ -6,6 +6,8 @@ import hashlib
 import os
 from collections.abc import Sequence
 
+from offshelf.text import spelled
+
 
 def image_names(paths: Sequence[str]) -> tuple[str, ...]:
     """Return each path below the folder that all of *paths* share, with ``/`` in between.
@@ -19,7 +21,7 @@ def image_names(paths: Sequence[str]) -> tuple[str, ...]:
     # What is cut at the last "/" ends with a whole folder, so characters are enough.
     start = os.path.commonprefix(plain).rpartition("/")[0]  # noqa: RUF071
     cut = len(start) + 1 if start or all(path.startswith("/") for path in plain) else 0
-    return tuple(path[cut:] for path in plain)
+    return tuple(spelled(path[cut:]) for path in plain)
 
 
 def hashed(*parts: object) -> bytes:
@@ -31,4 +33,4 @@ def hashed(*parts: object) -> bytes:
     False
     """
     text = "\0".join(map(str, parts))
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+    return hashlib.sha256(spelled(text).encode()).digest()

@@ -25,6 +25,7 @@ from offshelf.evaluate.matching import Listed, match_rows
 from offshelf.evaluate.names import image_names
 from offshelf.evaluate.protocol import Fold
 from offshelf.evaluate.tabular import csv_bytes, read_csv, read_text
+from offshelf.text import spelled
 
 FORMAT, VERSION = "offshelf splits", 1
 _SIDES = ("", TRAIN, TEST)
@@ -205,7 +206,7 @@ def _read_csv(file: Path) -> tuple[list[Listed], Mapping[str, Any]]:
 
 
 def _listed(file: Path, number: int, texts: Sequence[str], sides: Sequence[Any]) -> Listed:
-    path, digest, label = texts
+    path, digest, label = map(spelled, texts)
     if not path:
         raise DataError(f"{shown(file)}: image {number} has no path")
     if digest and not _DIGEST.fullmatch(digest):

@@ -10,6 +10,7 @@ from pathlib import Path
 from offshelf.data.delimited import csv_rows, csv_text
 from offshelf.data.names import counted, shown
 from offshelf.errors import DataError
+from offshelf.text import spelled
 
 
 def read_csv(file: Path) -> tuple[list[str], list[Sequence[str]]]:
@@ -58,4 +59,4 @@ def csv_bytes(rows: Sequence[Sequence[str]]) -> bytes:
     """
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode("utf-8", "surrogateescape")
+    return spelled(text.getvalue()).encode()

@@ -24,6 +24,7 @@ from offshelf.features.reader import ELSEWHERE, Digested
 from offshelf.features.sharing import Sharing
 from offshelf.features.store import FeatureStore
 from offshelf.progress import Progress
+from offshelf.text import spelled
 
 # Somebody who waits for so long is told for what.
 WAITING_SECONDS = 5.0
@@ -49,7 +50,7 @@ class Row:
 
     def to_json(self) -> dict[str, str]:
         """Return path, status and reason."""
-        return {"path": self.path, "status": self.status, "reason": self.reason}
+        return {"path": spelled(self.path), "status": self.status, "reason": self.reason}
 
 
 class Job:

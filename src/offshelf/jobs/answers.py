@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from offshelf.backbones.imagenet import class_names
 from offshelf.report.rows import Cell, Column, Table
 from offshelf.report.tables import format_cell
+from offshelf.text import spelled
 
 NORMAL = "evaluation"
 PLAIN = "not normalised"
@@ -92,7 +93,7 @@ class Answer:
     def to_json(self, count: int = 5) -> dict[str, Any]:
         """Return the best classes of every way as JSON values."""
         return {
-            "path": self.path,
+            "path": spelled(self.path),
             "status": self.status,
             "reason": self.reason,
             "top": [dataclasses.asdict(guess) for guess in self.best(count)],

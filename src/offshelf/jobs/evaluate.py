@@ -25,6 +25,7 @@ from offshelf.jobs.settings import RunSettings
 from offshelf.jobs.training import describe, note_all
 from offshelf.predict import Prediction, open_model, predict_paths
 from offshelf.progress import Progress, Silent
+from offshelf.text import spelled
 
 SPLITS = ("test", "train", "all")
 _LEDGER = ("status", "reason")
@@ -73,7 +74,7 @@ class EvaluateResult:
             "n_test": self.evaluation.n,
             "n_failed": len(self.failures),
             "failures": [
-                {"path": row.path, "status": row.status, "reason": row.reason}
+                {"path": spelled(row.path), "status": row.status, "reason": row.reason}
                 for row in self.failures
             ],
             "classes": list(self.model.classes),

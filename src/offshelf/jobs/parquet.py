@@ -14,6 +14,7 @@ from offshelf.errors import DataError
 from offshelf.features.extract import Extraction
 from offshelf.features.kind import FeatureKind
 from offshelf.features.parts import vectors
+from offshelf.text import spelled
 
 MOST_ROWS, MOST_BYTES = 512, 32 * 2**20
 SUFFIXES = ("", ".parquet", ".pq")
@@ -113,14 +114,12 @@ def _batch(
         "reason": [row.reason for row in ledger],
         "sha256": [row.digest.hex() for row in ledger],
     }
-    columns = {name: pa.array(map(_text, of_rows), pa.string()) for name, of_rows in texts.items()}
+    columns = {
+        name: pa.array(map(spelled, of_rows), pa.string()) for name, of_rows in texts.items()
+    }
     ok = [row for row, entry in zip(rows, ledger, strict=True) if entry.status == "ok"]
     place = {row: number for number, row in enumerate(ok)}
     taken = pa.array([place.get(row) for row in rows], pa.int64())
     for kind in kinds:
         columns[kind.column] = vectors(extraction.matrix(kind, ok)).take(taken)
     return pa.table(columns)
-
-
-def _text(value: str) -> str:
-    return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -31,6 +31,7 @@ from offshelf.jobs.spatial import Grid, maps_of, person_name, spatial_layer
 from offshelf.jobs.top import TopImages, TopResult
 from offshelf.jobs.training import backbone_for
 from offshelf.progress import Progress, Silent
+from offshelf.text import spelled
 
 DEFAULT_TOP, MOST_TOP = 8, 16
 DEFAULT_CHANNELS = 16
@@ -142,7 +143,8 @@ class _Search:
             progress.advance()
             if item.pixels is None or item.facts is None or item.digest in self._seen:
                 if item.status != "ok":
-                    row = {"path": item.path, "status": item.status, "reason": item.reason}
+                    path = spelled(item.path)
+                    row = {"path": path, "status": item.status, "reason": item.reason}
                     self.failures.append(row)
                 continue
             self._seen[item.digest] = item.facts

@@ -20,6 +20,7 @@ from offshelf.jobs.training import describe
 from offshelf.report.canvas import form_of
 from offshelf.report.mosaic import number
 from offshelf.report.pictures import Caption, crop_picture
+from offshelf.text import spelled
 
 CROP_SIDE = 96
 
@@ -45,7 +46,7 @@ class Peak:
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
         return {
-            "path": self.path,
+            "path": spelled(self.path),
             "value": self.value,
             "row": self.row,
             "column": self.column,

@@ -33,6 +33,7 @@ from offshelf.jobs.settings import FeatureSettings, HeadSettings, RunSettings
 from offshelf.jobs.versions import library_versions
 from offshelf.predict import note_untrained
 from offshelf.progress import Progress
+from offshelf.text import spelled
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,7 +211,7 @@ def _record(backbone: Backbone, kind: FeatureKind, options: EngineOptions) -> Ba
 def _fingerprint(table: ImageTable, extraction: Extraction, run: RunSettings) -> dict[str, Any]:
     digest = hashlib.sha256()
     for row, label, split in zip(extraction.rows, table.labels, table.splits, strict=True):
-        text = f"\0{label}\0{split}\0".encode("utf-8", "surrogatepass")
+        text = spelled(f"\0{label}\0{split}\0").encode()
         digest.update(row.digest + text)
     return {
         "images_sha256": digest.hexdigest(),

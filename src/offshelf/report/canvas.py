@@ -18,6 +18,7 @@ from PIL import Image
 
 from offshelf.errors import OffshelfError, did_you_mean
 from offshelf.forks import process_lock
+from offshelf.text import spelled
 
 FORMS = ("png", "svg")
 MAX_SIDE = 4096
@@ -206,4 +207,4 @@ def printable_text(text: str) -> str:
     >>> len(printable_text(chr(10)))
     1
     """
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in spelled(text))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from offshelf.data.names import shown
 from offshelf.report.rows import Cell, Column, Table
 
 
@@ -28,9 +29,7 @@ def printable(text: str) -> str:
     >>> printable("a\x1bb")
     'a\\x1bb'
     """
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
-    )
+    return shown(text)
 
 
 def _number(value: float) -> str:

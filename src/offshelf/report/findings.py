@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 
 from offshelf.report.rows import Cell, Column, Table
 from offshelf.report.tables import format_cell
+from offshelf.text import spelled
 
 Severity = Literal["error", "warning", "note"]
 IMAGES_PER_LINE = 4
@@ -49,7 +50,7 @@ class ImageRef:
 
     def to_json(self) -> dict[str, str]:
         """Return the three as JSON values."""
-        return {"path": self.path, "label": self.label, "split": self.split}
+        return {"path": spelled(self.path), "label": self.label, "split": self.split}
 
 
 @dataclass(frozen=True)

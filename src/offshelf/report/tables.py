@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,6 +12,7 @@ from offshelf.errors import OffshelfError, did_you_mean
 from offshelf.report import markup
 from offshelf.report.cells import cells_of, format_cell, heading, printable
 from offshelf.report.rows import Cell, Table
+from offshelf.text import json_text, spelled
 
 __all__ = ["FORMS", "format_cell", "render", "to_json"]
 
@@ -94,13 +94,11 @@ def _csv_line(row: tuple[Cell, ...]) -> str:
     buffer = io.StringIO()
     # Written with \r\n, so that csv quotes a field that holds either of the two.
     csv.writer(buffer, lineterminator="\r\n").writerow(row)
-    return buffer.getvalue().removesuffix("\r\n")
+    return spelled(buffer.getvalue().removesuffix("\r\n"))
 
 
 def _json(table: Table) -> str:
-    text = json.dumps(to_json(table), indent=2, ensure_ascii=False, allow_nan=False)
-    # File names that are not UTF-8 reach Python as lone surrogates, which no stream can write.
-    return re.sub("[\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", text)
+    return json_text(to_json(table), indent=2)
 
 
 def to_json(table: Table) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from offshelf.jobs.compare.rows import Row
 from offshelf.jobs.compare.table import comparison_table
 from offshelf.report.rows import Table
 from offshelf.report.tables import render
+from offshelf.text import json_text, spelled
 
 if TYPE_CHECKING:
     import pandas
@@ -111,11 +111,11 @@ class Comparison:
         if target.suffix.lower() == PARQUET:
             _write_parquet(self.rows, target)
         elif target.suffix.lower() == JSON:
-            text = json.dumps(self.to_json(), indent=2, ensure_ascii=True)
+            text = json_text(self.to_json(), indent=2)
             files.write_bytes(target, f"{text}\n".encode())
         else:
             text = self.render(SUFFIXES[target.suffix.lower()], every=True)
-            files.write_bytes(target, f"{text}\n".encode("utf-8", "surrogateescape"))
+            files.write_bytes(target, f"{spelled(text)}\n".encode())
         return target
 
     def write_pictures(self, folder: str | Path) -> list[Path]:
