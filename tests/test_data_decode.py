@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile, features
 
+from made_tiffs import made_tiff
 from offshelf.data import decode as decoding
 from offshelf.data.decode import STATUSES, Limits, as_rgb, decode, read_bytes
 from offshelf.errors import DataError, ImageError
@@ -42,6 +43,8 @@ VALID = {
     "TIFF": saved("TIFF"),
     "TIFF lzw": saved("TIFF", compression="tiff_lzw"),
     "TIFF jpeg": saved("TIFF", compression="jpeg"),
+    "TIFF float": made_tiff((NOISE / 255).astype("<f4"), rows=8, packed=True, predictor=3),
+    "TIFF planes": made_tiff(NOISE.astype(">u2") * 257, tile=16, separate=True),
     "WEBP": saved("WEBP"),
     "AVIF": saved("AVIF"),
     "JPEG2000": saved("JPEG2000"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import tracemalloc
+import warnings
 import zlib
 from typing import Any
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from made_tiffs import made_tiff
+from offshelf.data.colour import grey8
 from offshelf.data.decode import Limits, as_rgb, decode, decode_with_facts
 from offshelf.data.tiff import tiff_picture
 from offshelf.errors import ImageError
@@ -255,6 +257,18 @@ def test_the_caller_of_python_gets_the_same_grey() -> None:
             except OSError:  # Pillow does not open every one
                 continue
             assert np.array_equal(as_rgb(opened), decode(content))
+
+
+def test_no_warning_reaches_the_caller() -> None:
+    everything = [np.nan, np.inf, -np.inf, 6e4, -6e4, 1e-7]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for dtype in ("f2", "f4", "f8"):
+            values = np.array([everything, [*everything[:4], 1e300, -1e300]])
+            with np.errstate(all="ignore"):
+                values = values.astype(dtype)
+            decode(made_tiff(values))
+            grey8(values)
 
 
 def test_truncated_and_damaged() -> None:

@@ -190,7 +190,8 @@ def _decoded(
             width=samples.width, height=samples.height, memory=memory, assumed=drawn.assumed
         )
         _hold(facts, limits, held)
-        return Decoded(pixels=drawn.pixels(content, limits.background), facts=facts)
+        pixels = silently(lambda: drawn.pixels(content, limits.background))
+        return Decoded(pixels=pixels, facts=facts)
     with silently(lambda: opened(name, content)) as image:
         decoded = None
         if at_least and name == "JPEG":
