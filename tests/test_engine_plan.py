@@ -1,16 +1,17 @@
-"""The plan of requests: tried within a share of the work, remembered for work of that size."""
+"""The plan of requests: rows that nothing changes; streams tried within a share of the work."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from offshelf import records
 from offshelf.engine import plan as plans
-from offshelf.engine.plan import Plan, Work, candidates, chosen_plan, default_plan, trial
+from offshelf.engine.plan import Plan, candidates, chosen_plan, default_plan, trial
 from offshelf.progress import Silent, heard_by
 
 
@@ -23,7 +24,7 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
 
     def speed(compiled: Plan, plan: Plan) -> float:
         seen.append(plan)
-        return 100.0 + plan.rows
+        return 101.0 - plan.streams
 
     monkeypatch.setattr(plans, "_speed", speed)
     monkeypatch.setattr(plans.time, "perf_counter", lambda: float(len(seen)))
@@ -45,13 +46,18 @@ class Graph:
     def __init__(self, *names: str) -> None:
         self.names = names
 
+    @property
+    def inputs(self) -> list[Any]:
+        """One input, fixed to four rows."""
+        return [SimpleNamespace(shape=(4, 8, 8, 3))]
+
     def get_ops(self) -> list[Operation]:
         return [Operation(name) for name in self.names]
 
 
 def choose(folder: Path, images: int | None, *operations: str) -> Plan:
     model: Any = Graph("Relu", *operations)
-    return chosen_plan(model, folder, {}, 2, Work(images))
+    return chosen_plan(model, folder, {}, 2, images)
 
 
 def test_a_graph_that_cannot_be_reshaped_keeps_its_rows(
@@ -70,11 +76,11 @@ def test_attention_never_runs_beside_itself(
     tmp_path: Path, timed: list[Plan], operation: str
 ) -> None:
     assert choose(tmp_path, 10, operation) == Plan(2, 1, 2)
-    records.write(tmp_path / "plan-here.json", {"rows": 8, "streams": 2, "threads": 2})
-    assert choose(tmp_path, 10, operation) == Plan(8, 1, 2)
+    records.write(tmp_path / "plan-here.json", GOOD)
+    assert choose(tmp_path, 10, operation) == Plan(2, 1, 2)
     (tmp_path / "plan-here.json").unlink()
-    choose(tmp_path, 10**6, operation)
-    assert {plan.streams for plan in timed} == {1}
+    assert choose(tmp_path, 10**6, operation) == Plan(2, 1, 2)
+    assert timed == []
 
 
 def test_little_work_gets_the_default(tmp_path: Path, timed: list[Plan]) -> None:
@@ -85,36 +91,50 @@ def test_little_work_gets_the_default(tmp_path: Path, timed: list[Plan]) -> None
 def test_much_work_times_all_twice_and_remembers(tmp_path: Path, timed: list[Plan]) -> None:
     best = choose(tmp_path, 10**6)
     assert timed == [*candidates(2)] * 2
-    assert best.rows == 8
+    assert best == Plan(2, 1, 2)
     assert choose(tmp_path, 10**9) == best
     assert len(timed) == 2 * len(candidates(2))
 
 
 def test_a_trial_ends_when_it_costs_its_share(tmp_path: Path, timed: list[Plan]) -> None:
-    # 7,000 images at 100 a second are 70 s, of which a trial may take 1.4.
-    assert choose(tmp_path, 7000) in candidates(2)[:2]
-    assert timed == [*candidates(2)[:2]]
-    choose(tmp_path, 14_000)
-    assert len(timed) == 2
-    choose(tmp_path, 14_001)
-    assert len(timed) > 2
+    # 4,000 images at 100 a second are 40 s, of which a trial may take 0.8.
+    assert choose(tmp_path, 4000) == candidates(2)[0]
+    assert timed == [candidates(2)[0]]
+    choose(tmp_path, 8000)
+    assert len(timed) == 1
+    choose(tmp_path, 8001)
+    assert len(timed) > 1
 
 
-GOOD = {"rows": 8, "streams": 2, "threads": 2, "images": None}
+@pytest.mark.parametrize("threads", [1, 2, 3, 8, 64])
+def test_nothing_but_the_network_decides_the_rows(tmp_path: Path, threads: int) -> None:
+    assert {plan.rows for plan in candidates(threads)} == {2}
+    assert all(1 <= plan.streams <= threads == plan.threads for plan in candidates(threads))
+
+
+GOOD = {"rows": 2, "streams": 2, "threads": 2, "images": None}
 
 
 def test_a_plan_is_believed_as_it_was_written(tmp_path: Path, timed: list[Plan]) -> None:
     records.write(tmp_path / "plan-here.json", GOOD)
     with heard_by(told := Silent()):
-        assert choose(tmp_path, 10**6) == Plan(8, 2, 2)
+        assert choose(tmp_path, 10**6) == Plan(2, 2, 2)
     assert (timed, told.notes) == ([], [])
 
 
 @pytest.mark.parametrize(
     "content",
     [
-        *("", "[]", "{}", "null", '{"rows": 0}', '{"rows":8,"streams":2,"threads":2}'),
-        *({"rows": 4096}, {"rows": 5}, {"rows": 0}, {"rows": 8.0}, {"rows": True}, {"rows": "8"}),
+        *("", "[]", "{}", "null", '{"rows": 0}', '{"rows":2,"streams":2,"threads":2}'),
+        *(
+            {"rows": 4096},
+            {"rows": 5},
+            {"rows": 0},
+            {"rows": 2.0},
+            {"rows": 8},
+            {"rows": True},
+            {"rows": "2"},
+        ),
         *({"streams": 3}, {"streams": -1}, {"threads": 1}, {"threads": 64}),
         *({"images": -1}, {"images": 0}, {"images": "many"}, {"more": 1}),
     ],

@@ -25,8 +25,9 @@ from offshelf.forks import leave_in_forked, process_lock
 from offshelf.interrupt import interrupted_afterwards
 from offshelf.locks import alone
 
-VERSION = 4
-ROWS = 4
+VERSION = 5
+# Of every request; those of int8 networks in model files from before were 4.
+ROWS, OLD_ROWS = 2, 4
 KEY = "key.json"
 _PARTS = ("graph.xml", "graph.bin")
 _MAKING = process_lock()
@@ -131,7 +132,7 @@ def _made(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions) -> 
 
 
 def convert(backbone: Backbone, taps: tuple[Tap, ...]) -> Any:
-    """Return the tapped network as a graph with the fixed shape 4 x S x S x 3, uint8."""
+    """Return the tapped network as a graph with the fixed shape 2 x S x S x 3, uint8."""
     import torch
 
     from offshelf.engine.tapped import TappedNetwork

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from offshelf.backbones.backbone import Backbone
 from offshelf.engine.base import EngineOptions, Tap, Ticket, computes_bfloat16, pad
 from offshelf.engine.graph import check_not_forked, graph_folder, load_graph
-from offshelf.engine.plan import HINT, Plan, Work, asked_plan, chosen_plan, compile_plan
+from offshelf.engine.plan import HINT, Plan, chosen_plan, compile_plan
 from offshelf.errors import EngineError
 from offshelf.forks import leave_in_forked
 
@@ -101,10 +101,7 @@ class OpenvinoEngine:
 
 def _plan(model: Any, folder: Path, settings: dict[str, Any], options: EngineOptions) -> Plan:
     threads = options.threads or os.cpu_count() or 1
-    if options.batch_size:
-        return asked_plan(model, options.batch_size, threads, settings)
-    work = Work(options.images, options.precision)
-    return chosen_plan(model, folder, settings, threads, work)
+    return chosen_plan(model, folder, settings, threads, options.images)
 
 
 def _check_precision(options: EngineOptions) -> None:

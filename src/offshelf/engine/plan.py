@@ -1,8 +1,12 @@
-"""How many requests run at once and how many rows each holds: measured, then remembered.
+"""How many requests run at once: measured, then remembered.
 
 The best choice depends on the network, the layers and the processor. A short trial times
-a few plans; the winner is kept beside the graph, keyed by processor. Rows of a batch do
-not influence each other, so every plan gives the same bits (tested).
+a few plans; the winner is kept beside the graph, keyed by processor.
+
+The rows of a request are no part of the choice. With other rows OpenVINO takes other ways
+through a network, and on some processors (AVX2, from five rows on) these end in other last
+bits. So every request holds the same few rows, whoever asks for how many images: then the
+features of an image are the same in every run, alone and in company.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from offshelf import files, records
-from offshelf.engine.graph import ROWS, import_openvino, the_core, with_rows
+from offshelf.engine.graph import OLD_ROWS, ROWS, VERSION, import_openvino, the_core, with_rows
 from offshelf.engine.winograd.compiled import multiplies_halves
 from offshelf.engine.winograd.rewrite import rewritten, suits
 from offshelf.locks import alone
@@ -40,24 +44,11 @@ STILL_GOOD = 2
 
 
 @dataclass(frozen=True)
-class Work:
-    """What a plan is for.
-
-    Attributes:
-        images: how many are expected, None where that is not known.
-        precision: of the network.
-    """
-
-    images: int | None
-    precision: str = "fp32"
-
-
-@dataclass(frozen=True)
 class Plan:
     """How a graph runs.
 
     Attributes:
-        rows: images in one request.
+        rows: images in one request: a network's own, never chosen for speed.
         streams: requests that are computed at the same time.
         threads: processor threads.
     """
@@ -67,29 +58,20 @@ class Plan:
     threads: int
 
 
-def default_plan(threads: int, precision: str = "fp32") -> Plan:
-    """Return the plan without a trial: two streams of few rows on a small machine.
+def default_plan(threads: int) -> Plan:
+    """Return the plan without a trial: two streams on a small machine.
 
-    Fewer rows stay in the processor's cache; quick ones of int8 come four at a time.
-
-    >>> default_plan(2), default_plan(2, "int8")
-    (Plan(rows=2, streams=2, threads=2), Plan(rows=4, streams=2, threads=2))
+    >>> default_plan(2)
+    Plan(rows=2, streams=2, threads=2)
     """
-    rows = ROWS if precision == "int8" else 2
-    return Plan(rows, min(threads, max(2, threads // 2)), threads)
-
-
-def asked_plan(model: Any, rows: int, threads: int, settings: Settings) -> Plan:
-    """Return the plan with *rows* images in a request.
-
-    Most transformers' graphs are fixed to the rows they were converted with, which only
-    costs speed: then that is the plan.
-    """
-    return possible_plan(model, dataclasses.replace(default_plan(threads), rows=rows), settings)
+    return Plan(ROWS, min(threads, max(2, threads // 2)), threads)
 
 
 def possible_plan(model: Any, plan: Plan, settings: Settings) -> Plan:
-    """Return *plan* as the graph can take it: perhaps with its own rows, or in one stream."""
+    """Return *plan* as the graph can take it: perhaps with its own rows, or in one stream.
+
+    Graphs of most transformers are fixed to the rows they were converted with.
+    """
     if any(op.get_type_name() in ATTENTION for op in model.get_ops()):
         plan = dataclasses.replace(plan, streams=1)
     elif _in_chains(model, settings):
@@ -98,25 +80,24 @@ def possible_plan(model: Any, plan: Plan, settings: Settings) -> Plan:
     try:
         with_rows(model, plan.rows)
     except RuntimeError:
-        return dataclasses.replace(plan, rows=ROWS)
+        return dataclasses.replace(plan, rows=int(model.inputs[0].shape[0]))
     return plan
 
 
-def candidates(threads: int, precision: str = "fp32") -> tuple[Plan, ...]:
+def candidates(threads: int) -> tuple[Plan, ...]:
     """Return the plans that a trial compares, the default first.
 
-    >>> [(plan.rows, plan.streams) for plan in candidates(2)]
-    [(2, 2), (1, 2), (4, 2), (8, 2), (8, 1)]
+    >>> [plan.streams for plan in candidates(8)]
+    [4, 2, 8]
     """
-    start = default_plan(threads, precision)
-    half = max(1, start.streams // 2)
-    plans = [start, *(Plan(r, start.streams, threads) for r in (1, 4, 8)), Plan(8, half, threads)]
-    if threads > 2:
-        plans += [Plan(1, threads, threads), Plan(4, threads, threads)]
-    return tuple(dict.fromkeys(plans))
+    start = default_plan(threads)
+    streams = (start.streams, max(1, start.streams // 2), threads)
+    return tuple(dict.fromkeys(Plan(start.rows, count, threads) for count in streams))
 
 
-def chosen_plan(model: Any, folder: Path, settings: Settings, threads: int, work: Work) -> Plan:
+def chosen_plan(
+    model: Any, folder: Path, settings: Settings, threads: int, images: int | None
+) -> Plan:
     """Return the remembered plan for this processor, or find it when that pays.
 
     Args:
@@ -124,20 +105,16 @@ def chosen_plan(model: Any, folder: Path, settings: Settings, threads: int, work
         folder: where the graph is kept.
         settings: OpenVINO's settings apart from the plan's.
         threads: processor threads to use.
-        work: precision and number of images; a trial is made for 500 and more.
+        images: how many are expected; a trial is made for 500 and more.
     """
-    images = work.images
     path = folder / f"plan-{_processor(settings, threads)}.json"
     kept = _remembered(path, images, threads)
     if kept is not None:
         return possible_plan(model, kept, settings)
-    if _in_chains(model, settings):
-        # They hardly care how many rows come at once: no trial is worth its time.
-        return Plan(min(ROWS, max(1, images or ROWS)), threads, threads)
-    if images is None or images < WORTH_A_TRIAL:
-        return possible_plan(model, default_plan(threads, work.precision), settings)
-    plans = candidates(threads, work.precision)
-    tried = tuple(dict.fromkeys(possible_plan(model, plan, settings) for plan in plans))
+    plans = (possible_plan(model, plan, settings) for plan in candidates(threads))
+    tried = tuple(dict.fromkeys(plans))
+    if len(tried) == 1 or images is None or images < WORTH_A_TRIAL:
+        return tried[0]
     if not folder.is_dir():
         return trial(model, tried, settings, images)[0]
     with alone(path):
@@ -237,7 +214,7 @@ def _speed(compiled: Any, plan: Plan) -> float:
 
 def _processor(settings: Settings, threads: int) -> str:
     name = the_core().get_property("CPU", "FULL_DEVICE_NAME")
-    return files.sha256_json([str(name), os.cpu_count(), threads, settings])[:16]
+    return files.sha256_json([VERSION, str(name), os.cpu_count(), threads, settings])[:16]
 
 
 def _read(path: Path, threads: int) -> tuple[Plan, int | None] | None:
@@ -253,8 +230,7 @@ def _read(path: Path, threads: int) -> tuple[Plan, int | None] | None:
     whole = all(type(number) is int and number > 0 for number in numbers)
     if whole and set(document) == {field.name for field in dataclasses.fields(Plan)}:
         plan = Plan(**document)
-        rows = {ROWS, *(one.rows for one in candidates(threads))}
-        if plan.threads == threads and plan.streams <= threads and plan.rows in rows:
-            return plan, images
+        if plan.threads == threads and plan.streams <= threads and plan.rows in {ROWS, OLD_ROWS}:
+            return dataclasses.replace(plan, rows=ROWS), images
     records.set_aside(path)
     return None
