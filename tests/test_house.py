@@ -20,7 +20,7 @@ RUNGS = (
     {"errors", "text"},
     {"forks", "locks"},
     {"checks", "files", "home", "interrupt", "progress"},
-    {"records"},
+    {"records", "cache"},
     {"data", "backbones"},
     {"engine"},
     {"features"},

@@ -45,6 +45,7 @@ class Lock:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._handle: int | None = None
+        self._owner = 0
 
     def take(self, shared: bool = False) -> bool:
         """Return whether the lock could be had; nothing is waited for.
@@ -65,7 +66,7 @@ class Lock:
                 os.close(handle)
                 raise
             if current:
-                self._handle = handle
+                self._handle, self._owner = handle, os.getpid()
                 return True
             os.close(handle)
             if not taken:
@@ -87,12 +88,14 @@ class Lock:
         handle, self._handle = self._handle, None
         if handle is None:
             return
-        if remove:
+        # A forked process has the file open, too: it ends no lock of its parent, whose own end
+        # of the lock does not depend on it.
+        if self._owner == os.getpid():
+            if remove:
+                with contextlib.suppress(OSError):
+                    self.path.unlink()
             with contextlib.suppress(OSError):
-                self.path.unlink()
-        # A forked process may still have the file open, and the lock with it.
-        with contextlib.suppress(OSError):
-            _unlock(handle)
+                _unlock(handle)
         os.close(handle)
 
 

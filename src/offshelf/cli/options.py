@@ -184,6 +184,7 @@ def add_engine(parser: argparse.ArgumentParser, precision: bool = True) -> None:
         help="threads that read and decode images (default: one per processor)",
     )
     add_cache(group)
+    add_cache_size(group)
     group.add_argument(
         "--max-pixels",
         type=whole_number(1, 10**10),
@@ -199,6 +200,17 @@ def add_cache(parser: argparse._ActionsContainer) -> None:
         metavar="DIR",
         help="where weights, features and compiled networks are kept "
         "(default: $OFFSHELF_CACHE_DIR or the user's cache folder)",
+    )
+
+
+def add_cache_size(parser: argparse._ActionsContainer) -> None:
+    """Add how much is kept."""
+    parser.add_argument(
+        "--cache-size",
+        metavar="SIZE",
+        help="how much of what can be made again is kept, such as 20G, or none for no bound; the "
+        "least recently used goes first, weights never (default: $OFFSHELF_CACHE_SIZE, or 20G or "
+        "a tenth of the disk, whichever is more)",
     )
 
 
@@ -263,4 +275,5 @@ def engine_options(options: argparse.Namespace) -> EngineOptions:
         precision=getattr(options, "precision", "fp32"),
         batch_size=options.batch_size,
         cache_dir=options.cache_dir,
+        cache_size=getattr(options, "cache_size", None),
     )

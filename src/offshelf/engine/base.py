@@ -58,6 +58,8 @@ class EngineOptions:
         cache_dir: root of offshelf's own folders.
         images: how many images are expected: many make a measured choice worth its time.
         calibration: the sample or the finished network of ``int8``.
+        cache_size: how much may be kept that can be made again, such as ``20G``; None for
+            ``OFFSHELF_CACHE_SIZE``, or 20 GiB or a tenth of the disk, whichever is more.
     """
 
     engine: str = "auto"
@@ -68,6 +70,7 @@ class EngineOptions:
     cache_dir: str | Path | None = None
     images: int | None = None
     calibration: Calibration | None = None
+    cache_size: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "threads"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import os
@@ -17,6 +18,7 @@ import numpy as np
 from offshelf import files, home, records
 from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.threads import one_thread
+from offshelf.cache.usage import Usage
 from offshelf.engine.base import EngineOptions, Tap
 from offshelf.engine.calibration import Calibration
 from offshelf.engine.telemetry import without_telemetry
@@ -164,6 +166,11 @@ def read_graph(folder: Path, key: dict[str, Any]) -> Any:
     """
     if not folder.is_dir():
         return None
+    with contextlib.closing(Usage(folder)):
+        return _read_used(folder, key)
+
+
+def _read_used(folder: Path, key: dict[str, Any]) -> Any:
     damaged = _damaged(folder, key)
     if damaged:
         records.set_aside(folder, "the network is converted again", f"{damaged} is damaged")
@@ -186,6 +193,18 @@ def _damaged(folder: Path, key: dict[str, Any]) -> str:
     return ""
 
 
+def is_current(folder: Path) -> bool:
+    """Return whether the graph in *folder* is of this version, so that it may be read again.
+
+    >>> is_current(Path("no/such/folder"))
+    False
+    """
+    kept = records.sealed(folder / KEY)
+    key = kept.get("key") if kept else None
+    own = {"graph": VERSION, "openvino": import_openvino().get_version()}
+    return isinstance(key, dict) and own.items() <= key.items()
+
+
 def keep_graph(model: Any, folder: Path, key: dict[str, Any]) -> Any:
     """Write the graph to *folder*, whole or not at all, and return it as it stands there.
 
@@ -201,6 +220,7 @@ def keep_graph(model: Any, folder: Path, key: dict[str, Any]) -> Any:
             if folder.exists():
                 shutil.rmtree(folder)
             whole.rename(folder)
+            Usage(folder).close()
         return the_core().read_model(folder / _PARTS[0])
     except (OSError, RuntimeError):
         # Another process was first, or the disk is full: the graph in memory serves.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,11 +12,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from offshelf import home
 from offshelf.backbones.backbone import Backbone
+from offshelf.cache import bound
 from offshelf.data.colour import RGB
 from offshelf.data.facts import Facts
 from offshelf.data.names import shown
 from offshelf.engine.base import Engine, EngineOptions, Tap, open_engine
+from offshelf.errors import StoreError
 from offshelf.features import store as stores
 from offshelf.features.derive import Flattened, find_flattened
 from offshelf.features.kind import FeatureKind
@@ -67,6 +71,8 @@ class Job:
         self.kinds = kinds
         self.options = options
         self.progress = progress
+        self._root = home.cache_root(options.cache_dir)
+        self._most = bound.limit(self._root, options.cache_size)
         self.stores: dict[FeatureKind, FeatureStore] = {}
         self.rows: dict[int, Row] = {}
         self.computed = 0
@@ -169,6 +175,13 @@ class Job:
                     self._engine.close()
                 self._note_assumed()
                 self.progress.finish()
+        if self.computed:
+            self._keep_to_bound()
+
+    def _keep_to_bound(self) -> None:
+        gone = bound.keep_to(self._root, self._most)
+        if gone.entries:
+            self.progress.note(f"{self._root}: over its bound, {gone}")
 
     def _pass(self, ahead: Iterator[Digested]) -> None:
         first = self._next_new(ahead)
@@ -179,6 +192,17 @@ class Job:
 
     def _flush(self) -> None:
         for store in self.stores.values():
+            self._with_room(store, store.flush)
+
+    def _with_room(self, store: FeatureStore, write: Callable[[], None]) -> None:
+        """Write to a store; where the disk is full, the least recently used goes for it."""
+        try:
+            write()
+        except StoreError as error:
+            gone = bound.make_room(self._root, error)
+            if not gone.entries:
+                raise
+            self.progress.note(f"{store.folder}: the disk is full; {gone}")
             store.flush()
 
     def _remaining(self, sharing: Sharing) -> list[int]:
@@ -269,7 +293,10 @@ class Job:
         for kind, store in self.stores.items():
             values = outputs[kind.tap]
             for digest, row in zip(digests, values, strict=True):
-                store.append(digest, row.reshape(-1), self._under_way[digest])
+                add = functools.partial(
+                    store.append, digest, row.reshape(-1), self._under_way[digest]
+                )
+                self._with_room(store, add)
         for digest in digests:
             del self._under_way[digest]
         if self._sharing is not None:

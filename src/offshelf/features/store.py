@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf import records
+from offshelf.cache.usage import Usage
 from offshelf.data.facts import Facts
 from offshelf.errors import StoreError
 from offshelf.features import manifest, parts
@@ -99,6 +100,7 @@ class FeatureStore:
         self._pending: dict[bytes, Facts] = {}
         self._last_flush = time.monotonic()
         try:
+            self._usage = Usage(self.folder, make=dimension is not None)
             _sweep(self.folder)
             self.dimension = self._settle(dimension)
         except OSError as error:

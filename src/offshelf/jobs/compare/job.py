@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from offshelf import home
+from offshelf.cache.usage import Usage
 from offshelf.data.table import ImageTable, read_table
 from offshelf.evaluate.protocol import Fold
 from offshelf.jobs.clock import Clock
@@ -94,11 +96,11 @@ def compare(
     folds = folds_of(work.table, settings.protocol, run.seed, usable(found.values()))
     keep_splits(work.table, folds, settings.protocol, run.seed)
     plan = make_plan(work, folds, found, run)
-    with clock.stage("heads"), heard_by(progress):
-        run_plan(plan, progress, settings.processes)
-    with clock.stage("transfer"), heard_by(progress):
-        scores = transfer_of(plan, progress) if settings.transfer else {}
-    with heard_by(progress):
+    with heard_by(progress), contextlib.closing(Usage(plan.results, make=True)):
+        with clock.stage("heads"):
+            run_plan(plan, progress, settings.processes)
+        with clock.stage("transfer"):
+            scores = transfer_of(plan, progress) if settings.transfer else {}
         rows, test, agreement, findings = assemble(plan, work.views, (found, speeds), scores)
     failures = next(iter(found.values())).extraction.failures
     protocol, left_out = described(settings.protocol, folds), tuple(f.to_json() for f in failures)

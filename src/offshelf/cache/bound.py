@@ -1,0 +1,113 @@
+"""How much the cache may hold: what is over goes, the least recently used first.
+
+Only what can be computed again goes, and nothing that a living process uses. Weights stay:
+they were downloaded or given, and are small beside features.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from offshelf.cache.contents import Entry, entries
+from offshelf.cache.usage import remove_unused
+from offshelf.errors import OffshelfError
+
+ENVIRONMENT_VARIABLE = "OFFSHELF_CACHE_SIZE"
+LEAST, SHARE = 20 * 2**30, 10
+# What goes at a time when the disk is full.
+ROOM = 256 * 2**20
+FULL = {errno.ENOSPC, errno.EDQUOT}
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Removed:
+    """What went.
+
+    Attributes:
+        entries: the folders.
+    """
+
+    entries: tuple[Entry, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return sum(entry.size for entry in self.entries)
+
+    def __str__(self) -> str:
+        size = f"{self.size / 2**20:,.1f} MiB"
+        return f"the least recently used went ({len(self.entries)} folders, {size})"
+
+
+def parse(text: str) -> int | None:
+    """Return a size in bytes, None for ``none``: no bound.
+
+    Raises:
+        OffshelfError: it is no size.
+
+    >>> parse("1.5K"), parse("20 GiB"), parse("none")
+    (1536, 21474836480, None)
+    """
+    if text.strip().lower() == "none":
+        return None
+    found = _SIZE.fullmatch(text.strip())
+    if found is None:
+        raise OffshelfError(
+            f"cache size {text!r} is no size: give one such as 20G or 500M, or none"
+        )
+    return int(float(found[1]) * _UNITS[found[2].upper()])
+
+
+def limit(root: Path, asked: str | None = None) -> int | None:
+    """Return how many bytes the cache at *root* may hold, None without a bound.
+
+    That is *asked*, else ``OFFSHELF_CACHE_SIZE``, else 20 GiB or a tenth of the disk,
+    whichever is more.
+
+    Raises:
+        OffshelfError: what is asked for is no size.
+    """
+    text = asked or os.environ.get(ENVIRONMENT_VARIABLE)
+    if text:
+        return parse(text)
+    existing = next((folder for folder in (root, *root.parents) if folder.exists()), None)
+    return max(LEAST, shutil.disk_usage(existing).total // SHARE) if existing else LEAST
+
+
+def keep_to(root: Path, most: int | None, dry: bool = False) -> Removed:
+    """Remove what is over *most* bytes, the least recently used first.
+
+    Args:
+        root: the cache.
+        most: bytes; None removes nothing.
+        dry: only say what would go.
+    """
+    if most is None:
+        return Removed()
+    found = entries(root)
+    return _remove(found, sum(entry.size for entry in found) - most, dry)
+
+
+def make_room(root: Path, error: BaseException) -> Removed:
+    """Remove the least recently used, if *error* came of a full disk."""
+    cause = error.__cause__
+    full = isinstance(cause, OSError) and cause.errno in FULL
+    return _remove(entries(root), ROOM) if full else Removed()
+
+
+def _remove(found: list[Entry], over: int, dry: bool = False) -> Removed:
+    gone: list[Entry] = []
+    for entry in found:
+        if over <= 0:
+            break
+        if entry.size and (dry or remove_unused(entry.folder)):
+            gone.append(entry)
+            over -= entry.size
+    return Removed(tuple(gone))

@@ -1,0 +1,218 @@
+"""The bound of the cache: the least recently used goes first, never what somebody uses."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from offshelf.backbones.backbone import open_backbone
+from offshelf.cache import bound, contents
+from offshelf.cache.usage import Usage, last_used, remove_unused
+from offshelf.engine.base import EngineOptions
+from offshelf.errors import OffshelfError, StoreError
+from offshelf.features import job
+from offshelf.features.extract import Extraction, extract
+from offshelf.features.kind import feature_kinds
+from offshelf.features.store import FeatureStore
+from offshelf.progress import Silent
+
+USER = """
+import sys
+from pathlib import Path
+from offshelf.cache.usage import Usage
+usage = Usage(Path(sys.argv[1]))
+print("used", flush=True)
+sys.stdin.read()
+"""
+
+
+def kept(root: Path, name: str, size: int, used: float) -> Path:
+    """A folder of the cache with so many bytes, used so many seconds after the epoch."""
+    folder = root / name
+    folder.mkdir(parents=True)
+    (folder / "content").write_bytes(b"x" * size)
+    (folder / "used").touch()
+    os.utime(folder / "used", (used, used))
+    return folder
+
+
+def names(root: Path) -> list[str]:
+    return sorted(str(entry.folder.relative_to(root)) for entry in contents.entries(root))
+
+
+# --- use ----------------------------------------------------------------------
+
+
+def test_what_another_process_uses_stays_until_it_is_killed(tmp_path: Path):
+    folder = kept(tmp_path, "features/a", 1, 0)
+    command = [sys.executable, "-c", USER, str(folder)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as user:
+        assert user.stdout is not None
+        assert user.stdout.readline() == "used\n"
+        assert last_used(folder) > 0
+        assert not remove_unused(folder)
+        user.send_signal(signal.SIGKILL)
+    assert remove_unused(folder)
+    assert list((tmp_path / "features").iterdir()) == []
+
+
+def test_a_store_is_in_use_for_as_long_as_it_is_open(tmp_path: Path):
+    store = FeatureStore(tmp_path, {"layer": "a"}, 2)
+    folder = store.folder
+    assert not remove_unused(folder)
+    del store
+    assert remove_unused(folder)
+
+
+def test_a_mark_that_cannot_be_made_is_no_error(tmp_path: Path):
+    usage = Usage(tmp_path / "missing")
+    usage.close()
+    assert not remove_unused(tmp_path / "missing")
+    assert last_used(tmp_path / "missing") == 0
+
+
+# --- the bound ----------------------------------------------------------------
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Path:
+    kept(tmp_path, "features/middle", 100, 2000)
+    kept(tmp_path, "compiled/oldest", 100, 1000)
+    kept(tmp_path, "features/newest", 100, 4000)
+    kept(tmp_path, "compared", 100, 3000)
+    (tmp_path / "features" / "claims").mkdir()
+    (tmp_path / "features" / "claims" / "turn.lock").touch()
+    (tmp_path / "weights" / "net").mkdir(parents=True)
+    (tmp_path / "weights" / "net" / "net.pth").write_bytes(b"w" * 500)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("most", "left"),
+    [
+        (None, ["compared", "compiled/oldest", "features/middle", "features/newest"]),
+        (400, ["compared", "compiled/oldest", "features/middle", "features/newest"]),
+        (399, ["compared", "features/middle", "features/newest"]),
+        (200, ["compared", "features/newest"]),
+        (100, ["features/newest"]),
+        (0, []),
+    ],
+)
+def test_the_least_recently_used_goes_first(full: Path, most: int | None, left: list[str]):
+    would_go = bound.keep_to(full, most, dry=True)
+    assert len(names(full)) == 4
+    gone = bound.keep_to(full, most)
+    assert names(full) == left
+    assert (gone.size, gone.entries) == (100 * (4 - len(left)), would_go.entries)
+    assert (full / "weights" / "net" / "net.pth").stat().st_size == 500
+    assert (full / "features" / "claims" / "turn.lock").exists()
+
+
+def test_what_is_in_use_stays_and_the_next_goes(full: Path):
+    usage = Usage(full / "features" / "middle")
+    os.utime(full / "features" / "middle" / "used", (2000, 2000))
+    assert bound.keep_to(full, 150).size == 300
+    assert names(full) == ["features/middle"]
+    usage.close()
+
+
+def test_sizes_are_told_by_kind(full: Path):
+    assert contents.sizes(full) == {
+        "features": 200,
+        "networks": 100,
+        "comparisons": 100,
+        "weights": 500,
+    }
+
+
+@pytest.mark.parametrize("text", ["", "much", "-1", "20 X", "1e9", "G"])
+def test_what_is_no_size_is_refused(text: str):
+    with pytest.raises(OffshelfError) as caught:
+        bound.parse(text)
+    assert str(caught.value) == (
+        f"cache size {text!r} is no size: give one such as 20G or 500M, or none"
+    )
+
+
+def test_the_bound_is_asked_for_or_of_the_environment_or_of_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv(bound.ENVIRONMENT_VARIABLE, raising=False)
+    usage = namedtuple("usage", ["total"])
+    for disk, most in ((2**30, 20 * 2**30), (2**40, 2**40 // 10)):
+        monkeypatch.setattr(bound.shutil, "disk_usage", lambda _, disk=disk: usage(disk))
+        assert bound.limit(tmp_path / "not" / "yet") == most
+    monkeypatch.setenv(bound.ENVIRONMENT_VARIABLE, "500M")
+    assert bound.limit(tmp_path) == 500 * 2**20
+    assert bound.limit(tmp_path, "none") is None
+
+
+# --- in an extraction ---------------------------------------------------------
+
+
+def extracted(full: Path, images: Path, size: str, progress: Silent | None = None) -> Extraction:
+    images.mkdir(exist_ok=True)
+    draw = np.random.default_rng(len(list(images.iterdir())))
+    path = images / f"{len(list(images.iterdir()))}.png"
+    Image.fromarray(draw.integers(0, 256, (30, 30, 3), dtype=np.uint8)).save(path)
+    backbone = open_backbone("timm/test_resnet", weights="random")
+    options = EngineOptions(cache_dir=full, cache_size=size)
+    return extract([str(path)], backbone, feature_kinds(backbone), options, progress=progress)
+
+
+def test_an_extraction_keeps_to_the_bound_and_keeps_its_own_features(full: Path, tmp_path: Path):
+    told = Silent()
+    found = extracted(full, tmp_path / "images", "100", told)
+    (kind,) = found.stores
+    assert found.matrix(kind, [0]).shape[0] == 1
+    assert "features/newest" not in names(full)
+    assert len([name for name in names(full) if name.startswith("features/")]) == 1
+    (note,) = [note for note in told.notes if "bound" in note]
+    assert note.startswith(f"{full}: over its bound, the least recently used went (")
+
+
+def test_a_wrong_bound_is_refused_before_any_work(tmp_path: Path):
+    with pytest.raises(OffshelfError, match="cache size 'much' is no size"):
+        extracted(tmp_path / "cache", tmp_path / "images", "much")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_full_disk_makes_the_least_recently_used_go(
+    full: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write = job.FeatureStore.flush
+    tries: list[int] = []
+
+    def flush(self: FeatureStore) -> None:
+        if self._buffer and (tries.append(1) or len(tries) == 1):
+            raise StoreError("cannot write features") from OSError(errno.ENOSPC, "No space left")
+        write(self)
+
+    monkeypatch.setattr(job.FeatureStore, "flush", flush)
+    found = extracted(full, tmp_path / "images", "none")
+    (kind,) = found.stores
+    assert found.matrix(kind, [0]).shape[0] == 1
+    assert "compiled/oldest" not in names(full)
+
+
+def test_a_disk_that_stays_full_is_the_stores_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def flush(self: FeatureStore) -> None:
+        if self._buffer:
+            raise StoreError("cannot write features") from OSError(errno.ENOSPC, "No space left")
+
+    monkeypatch.setattr(job.FeatureStore, "flush", flush)
+    with pytest.raises(StoreError, match="cannot write features"):
+        extracted(tmp_path / "cache", tmp_path / "images", "none")
