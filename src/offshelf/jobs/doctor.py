@@ -14,6 +14,7 @@ from offshelf import home
 from offshelf.backbones.backbone import open_backbone
 from offshelf.backbones.catalog import names
 from offshelf.backbones.torchvision_shim import import_torchvision
+from offshelf.cache import bound, contents
 from offshelf.engine.base import EngineOptions, choose
 from offshelf.errors import OffshelfError
 from offshelf.jobs.backbones import backbone_rows
@@ -73,6 +74,7 @@ def diagnose(cache_dir: str | Path | None = None) -> Diagnosis:
         ("default weights", lambda: _default_weights(cache_dir)),
         ("other weights", lambda: _other_weights(cache_dir)),
         ("cache folder", lambda: _cache(cache_dir)),
+        ("cache contents", lambda: _contents(cache_dir)),
     ]
     return Diagnosis(library_versions(), tuple(_check(name, work) for name, work in checks))
 
@@ -141,3 +143,11 @@ def _cache(cache_dir: str | Path | None) -> str:
     free = shutil.disk_usage(existing).free
     used = sum(file.stat().st_size for file in root.rglob("*") if file.is_file())
     return f"{root}: {used / 2**20:,.0f} MiB used, {free / 2**30:,.1f} GiB free"
+
+
+def _contents(cache_dir: str | Path | None) -> str:
+    root = home.cache_root(cache_dir)
+    most = bound.limit(root)
+    sizes = [f"{kind} {size / 2**20:,.1f} MiB" for kind, size in contents.sizes(root).items()]
+    bounded = "no bound" if most is None else f"bound {most / 2**30:,.1f} GiB without weights"
+    return f"{', '.join(sizes)}; {bounded}"

@@ -1,0 +1,93 @@
+"""Rows that stand in a store twice: two processes had computed the same image."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offshelf.cache.usage import NAME
+from offshelf.errors import StoreError
+from offshelf.features import manifest, parts
+from offshelf.features.parts import Part, Rows
+from offshelf.locks import Lock
+
+
+@dataclass(frozen=True)
+class Doubled:
+    """Rows of one part that an older part of its store holds, too.
+
+    Attributes:
+        part: the part.
+        kept: numbers of its other rows.
+    """
+
+    part: Part
+    kept: NDArray[np.int64]
+
+    @property
+    def count(self) -> int:
+        """How many."""
+        return len(self.part.hashes) - len(self.kept)
+
+    @property
+    def size(self) -> int:
+        """Bytes of their features."""
+        return 4 * self.count * self.part.dimension
+
+
+def doubled(folder: Path) -> list[Doubled]:
+    """Return what the store at *folder* holds twice; of equal rows the oldest stays."""
+    found: list[Doubled] = []
+    seen: set[bytes] = set()
+    for path in sorted(folder.glob("part-*.parquet")):
+        try:
+            part = parts.read_part(path, folder.name)
+        except StoreError:
+            # Whoever uses the store sets a damaged part aside.
+            continue
+        kept = []
+        for number, digest in enumerate(part.hashes.tolist()):
+            if digest not in seen:
+                seen.add(digest)
+                kept.append(number)
+        if len(kept) < len(part.hashes):
+            found.append(Doubled(part, np.array(kept, np.int64)))
+    return found
+
+
+def remove_doubled(folder: Path) -> list[Doubled]:
+    """Remove doubled rows from the store at *folder*, unless a living process uses it.
+
+    A part is written again without them before the old one goes.
+
+    Raises:
+        OSError: the store cannot be written.
+    """
+    described = manifest.read(folder)
+    lock = Lock(folder / NAME)
+    if described is None or not lock.take():
+        return []
+    try:
+        found = doubled(folder)
+        for one in found:
+            if len(one.kept):
+                _write_again(folder, described["identity"], one)
+            one.part.path.unlink(missing_ok=True)
+        return found
+    finally:
+        lock.release(remove=False)
+
+
+def _write_again(folder: Path, identity: dict[str, object], one: Doubled) -> None:
+    matrix = np.empty((len(one.kept), one.part.dimension), np.float32)
+    parts.read_rows(one.part, one.kept, matrix, np.arange(len(one.kept)))
+    rows = Rows(
+        [one.part.hashes[number] for number in one.kept],
+        [one.part.facts_of(number) for number in one.kept],
+        matrix,
+    )
+    parts.write(folder, f"part-{time.time_ns():020d}-0", identity, rows)

@@ -1,0 +1,183 @@
+"""What nobody needs any more in the cache and in the temporary folder, and its removal.
+
+Safe while other processes run: whatever has a living owner stays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from offshelf import files, home
+from offshelf.cache import bound
+from offshelf.cache.contents import size_of
+from offshelf.cache.usage import remove_unused
+from offshelf.engine.graph import is_current
+from offshelf.errors import OffshelfError
+from offshelf.features import manifest
+from offshelf.features.compact import doubled, remove_doubled
+from offshelf.features.sharing import FOLDER as CLAIMS
+from offshelf.locks import is_held, remove_if_free
+from offshelf.report.cells import format_cell
+
+# The names of temporary files before they said whose they are.
+_FORMER = re.compile(r"\.[0-9a-f]{32}(\.[a-z]+)?(\.tmp)?")
+_DAY = 24 * 3600.0
+TEMPORARY, DAMAGED, LOCKS = "temporary files", "damaged files", "claims and locks"
+STORES, NETWORKS, ROWS = "stores of another version", "networks of another version", "doubled rows"
+OLDEST = "least recently used"
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What of one kind was removed, or would be.
+
+    Attributes:
+        kind: what it is.
+        count: how many.
+        size: bytes.
+    """
+
+    kind: str
+    count: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Cleaning:
+    """What was removed.
+
+    Attributes:
+        removals: by kind; only what there was.
+        dry: nothing was removed, only looked for.
+    """
+
+    removals: tuple[Removal, ...]
+    dry: bool
+
+    @property
+    def size(self) -> int:
+        """Bytes of all."""
+        return sum(one.size for one in self.removals)
+
+    def lines(self) -> list[tuple[str, str]]:
+        """Return a pair of a kind and its figures for each, and the sum."""
+        verb = "would be removed" if self.dry else "removed"
+        found = [
+            (one.kind, f"{one.count:,}, {format_cell(one.size, 'bytes')}") for one in self.removals
+        ]
+        return [*found, (verb, format_cell(self.size, "bytes") if found else "nothing")]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the removals as one JSON document."""
+        return {
+            "dry_run": self.dry,
+            "bytes": self.size,
+            "removed": [
+                {"kind": one.kind, "count": one.count, "bytes": one.size} for one in self.removals
+            ],
+        }
+
+
+def clean(
+    cache_dir: str | Path | None = None, *, cache_size: str | None = None, dry: bool = False
+) -> Cleaning:
+    """Remove what nobody needs, and what the cache holds over its bound.
+
+    Args:
+        cache_dir: the cache.
+        cache_size: the bound, such as ``20G``; None for the usual one.
+        dry: only say what would be removed.
+
+    Raises:
+        OffshelfError: *cache_size* is no size, or something cannot be removed.
+    """
+    root = home.cache_root(cache_dir)
+    most = bound.limit(root, cache_size)
+    try:
+        found = [_gone(TEMPORARY, _temporary(root), _remove, dry)]
+        found.append(_gone(DAMAGED, root.rglob("*.damaged"), _remove, dry))
+        found.append(_gone(LOCKS, _locks(root), remove_if_free, dry))
+        found.append(
+            _gone(STORES, manifest.outdated(home.features_folder(root)), remove_unused, dry)
+        )
+        found.append(_gone(NETWORKS, _networks(root), remove_unused, dry))
+        found.append(_rows(root, dry))
+        oldest = bound.keep_to(root, most, dry)
+        found.append(Removal(OLDEST, len(oldest.entries), oldest.size))
+    except OSError as error:
+        raise OffshelfError(
+            f"{error.filename or root}: cannot be removed ({error.strerror or error})"
+        ) from error
+    return Cleaning(tuple(one for one in found if one.count), dry)
+
+
+def _gone(kind: str, places: Iterable[Path], remove: Callable[[Path], bool], dry: bool) -> Removal:
+    count = size = 0
+    for place in sorted(set(places)):
+        # Another process may clean, too, or be done with it.
+        with contextlib.suppress(FileNotFoundError):
+            found = size_of(place) if place.is_dir() else place.lstat().st_size
+            if dry or remove(place):
+                count, size = count + 1, size + found
+    return Removal(kind, count, size)
+
+
+def _remove(place: Path) -> bool:
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place)
+    else:
+        place.unlink(missing_ok=True)
+    return True
+
+
+def _temporary(root: Path) -> Iterator[Path]:
+    yield from files.leftover_folders(Path(tempfile.gettempdir()))
+    for folder, folders, names in os.walk(root):
+        place = Path(folder)
+        left = files.leftover_folders(place)
+        yield from left
+        yield from files.leftover_files(place)
+        former = (place / name for name in [*folders, *names] if _FORMER.fullmatch(name))
+        yield from (path for path in former if _age(path) > _DAY)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+
+
+def _age(path: Path) -> float:
+    try:
+        return time.time() - path.lstat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _locks(root: Path) -> Iterator[Path]:
+    claims = (home.features_folder(root) / CLAIMS).glob("*.claim")
+    for path in [*claims, *root.rglob(".*.lock")]:
+        if not is_held(path):
+            yield path
+
+
+def _networks(root: Path) -> Iterator[Path]:
+    above = home.compiled_folder(root)
+    for folder in above.iterdir() if above.is_dir() else ():
+        if folder.is_dir() and not folder.name.startswith(".") and not is_current(folder):
+            yield folder
+
+
+def _rows(root: Path, dry: bool) -> Removal:
+    above = home.features_folder(root)
+    current = set(above.glob("*/manifest.json")) if above.is_dir() else set()
+    outdated = set(manifest.outdated(above))
+    count = size = 0
+    for folder in sorted(path.parent for path in current if path.parent not in outdated):
+        for one in doubled(folder) if dry else remove_doubled(folder):
+            count, size = count + one.count, size + one.size
+    return Removal(ROWS, count, size)
