@@ -54,9 +54,12 @@ def bmp(bits: int, compression: int, *masks: int) -> bytes:
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (made_tiff(np.zeros((2, 2), np.complex64)), "a TIFF of complex numbers; convert it to 8 or 16 bits"),
-        (tag(GREY, 258, 24), "a TIFF of 1 24-bit numbers a pixel (photometric 1); convert it to 8 or 16 bits"),
-        (COLOUR, "a TIFF of 4 32-bit floats a pixel (photometric 5); convert it to 8 or 16 bits"),
+        (made_tiff(np.zeros((2, 2), np.complex64)), "a TIFF of complex numbers; convert it to 8-bit RGB"),
+        (tag(GREY, 258, 24), "a TIFF of grey, 1 band of 24 bits; convert it to 8-bit RGB"),
+        (COLOUR, "a TIFF of CMYK, 4 bands of floats of 32 bits; convert it to 8-bit RGB"),
+        (tag(GREY, 262, 32803), "a TIFF of camera's colours, 1 band of 16 bits; convert it to 8-bit RGB"),
+        (tag(GREY, 262, 777), "a TIFF of unknown colours, 1 band of 16 bits; convert it to 8-bit RGB"),
+        (tag(tag(GREY, 262, 3), 258, 65535), "a TIFF of palette, 1 band of 9999 bits; convert it to 8-bit RGB"),
         (tag(GREY, 259, 34887), "a TIFF compressed by LERC; convert it to PNG"),
         (tag(GREY, 259, 34712), "a TIFF compressed by JPEG 2000; convert it to PNG"),
         (tag(GREY, 259, 999), "a TIFF compressed by method 999; convert it to PNG"),

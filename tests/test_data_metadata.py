@@ -59,6 +59,7 @@ XMP = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
         chunk(b"eXIf", turn(6)[6:], wrong=1),
         chunk(b"eXIf", b""),
         chunk(b"pHYs", b"short"),
+        chunk(b"tRNS", b"short"),
         chunk(b"gAMA", b""),
         chunk(b"acTL", b"short"),
         chunk(b"fcTL", bytes(26), wrong=5) * 2,

@@ -25,6 +25,21 @@ _METHODS = {
     50002: "JPEG XL",
     52546: "JPEG XL",
 }
+_COLOURS = {
+    0: "grey",
+    1: "grey",
+    2: "RGB",
+    3: "palette",
+    4: "mask",
+    5: "CMYK",
+    6: "YCbCr",
+    8: "Lab",
+    9: "Lab",
+    10: "Lab",
+    32803: "camera's colours",
+    34892: "camera's colours",
+}
+_MANY = 9999  # so that a damaged number stays short
 _PILLOWS = frozenset({2, 3, 4, 6, 7, 32771, 32809, 34676, 34677, 50001}) | PACKED_BYTES
 _STAND_ALONE = frozenset({0x01, *range(0xD0, 0xDA)})  # markers without a length
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -91,7 +106,7 @@ def _tiff_kind(directory: Directory) -> str:
         return f"a TIFF compressed by {method}; convert it to PNG"
     if _is_usual(directory):
         return ""
-    return f"a TIFF of {_samples_in_words(directory)}; convert it to 8 or 16 bits"
+    return f"a TIFF of {_samples_in_words(directory)}; convert it to 8-bit RGB"
 
 
 def _is_usual(directory: Directory) -> bool:
@@ -104,12 +119,13 @@ def _is_usual(directory: Directory) -> bool:
 
 
 def _samples_in_words(directory: Directory) -> str:
-    bands = directory.one(tiff.SAMPLES, 1)
     formats = set(directory.tags.get(tiff.SAMPLE_FORMAT, (1,)))
-    bits = sorted(set(directory.tags.get(tiff.BITS, (1,))))
+    bits = set(directory.tags.get(tiff.BITS, (1,)))
     if formats & _COMPLEX:
         return "complex numbers"
-    what = "floats" if formats == {_FLOATS} else "numbers"
-    sizes = " and ".join(str(size) for size in bits[:3])
     photometric = directory.one(tiff.PHOTOMETRIC, 1)
-    return f"{bands} {sizes}-bit {what} a pixel (photometric {photometric})"
+    colour = _COLOURS.get(photometric, "unknown colours")
+    bands = min(directory.one(tiff.SAMPLES, 1), _MANY)
+    size = f"{min(bits.pop(), _MANY)} bits" if len(bits) == 1 else "several sizes"
+    what = "floats of " if formats == {_FLOATS} else ""
+    return f"{colour}, {bands} band{'s' if bands > 1 else ''} of {what}{size}"

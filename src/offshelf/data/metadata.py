@@ -16,6 +16,7 @@ from PIL import Image
 from offshelf.errors import ImageError
 
 _PNG_SIGNATURE = 8
+_KEY_BYTES = {0: 2, 2: 6}  # of a transparent colour, by the kind of colour; shorter is none
 _MOST_CHUNKS = 2**20
 _MOST_METADATA = 2**20  # bytes, unpacked: as much as Pillow reads
 # Where the orientation may be: keywords of texts, and the chunk of EXIF itself.
@@ -70,7 +71,8 @@ def png_pixels(content: bytes) -> bytes:
     found: set[bytes] = set()
     for kind, start, end in _chunks(content):
         if not kind[0] & 0x20 or kind == b"tRNS":  # critical, by the case of its name
-            kept.append(content[start:end])
+            short = kind == b"tRNS" and end - start - 12 < _KEY_BYTES.get(content[25], 0)
+            kept += [] if short else [content[start:end]]
             continue
         place = _place(kind, content[start + 8 : end - 4])
         if place and place not in found and _is_whole(content, start, end):
