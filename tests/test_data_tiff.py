@@ -314,6 +314,27 @@ def test_a_large_file_takes_its_pixels_and_a_little_more(layout: dict[str, Any])
     assert pixels.nbytes <= peak <= known.memory <= pixels.nbytes + 130 * 2**20
 
 
+@pytest.mark.parametrize("mode", ["P", "F"])
+def test_a_tag_of_millions_of_values_is_not_read(mode: str) -> None:
+    """As Python's numbers they would take ten times their bytes."""
+    buffer = io.BytesIO()
+    Image.new(mode, (64, 64)).save(buffer, "TIFF")
+    content = bytearray(buffer.getvalue())
+    entry = content.index(struct.pack("<HHI", 273, 4, 1))
+    struct.pack_into("<HHII", content, entry, 273, 4, 2**21, len(content))
+    content += bytes(4 * 2**21)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ImageError, match=r"^unreadable: ") as caught:
+            decode(bytes(content))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**26
+    if mode == "P":
+        assert caught.value.reason == "more than 1048576 values in a tag of a TIFF"
+
+
 def test_strips_that_all_unpack_the_same_bytes_are_bounded() -> None:
     """A place and length for each strip may repeat; what is copied is bounded by the picture."""
     content = bytearray(made_tiff(np.zeros((64, 64), np.float32), rows=1, packed=True))

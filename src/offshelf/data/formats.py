@@ -11,6 +11,7 @@ import struct
 
 from PIL import Image, features
 
+from offshelf.data import tiff_directory as tiff
 from offshelf.errors import ImageError
 
 # Pillow format -> module that registers it. Importing just this one keeps Pillow from
@@ -41,8 +42,6 @@ _SIGNATURES = (
 )
 # Sizes of the second header of a BMP file; two letters alone could begin a text.
 _BMP_HEADERS = frozenset({12, 40, 52, 56, 64, 108, 124})
-# TIFF tags: where the strips or tiles begin, and how long each is.
-_TIFF_SPANS = frozenset({273, 279, 324, 325})
 _OTHERS = (
     (b"%PDF", "a PDF document"),
     (b"%!PS", "a PostScript file"),
@@ -166,21 +165,12 @@ def _jpeg2000_ends_early(content: bytes) -> bool:
 
 def _tiff_ends_early(content: bytes) -> bool:
     """Return whether the directory or one of the strips or tiles lies past the end."""
-    order = "<" if content[:1] == b"I" else ">"
-    version, at = struct.unpack_from(f"{order}HI", content, 2)
-    if version != 42:  # BigTIFF has other fields
-        return False
-    (entries,) = struct.unpack_from(f"{order}H", content, at)
-    tags = {}
-    for entry in range(at + 2, at + 2 + 12 * entries, 12):
-        tag, kind, count = struct.unpack_from(f"{order}HHI", content, entry)
-        if tag in _TIFF_SPANS:
-            letter = "H" if kind == 3 else "I"
-            inline = count * struct.calcsize(letter) <= 4
-            where = entry + 8 if inline else struct.unpack_from(f"{order}I", content, entry + 8)[0]
-            tags[tag] = struct.unpack_from(f"{order}{count}{letter}", content, where)
-    starts = tags.get(273, tags.get(324, ()))
-    lengths = tags.get(279, tags.get(325, ()))
+    directory = tiff.read_directory(content)
+    if directory is None or directory.cut:
+        return True
+    tags = directory.tags
+    starts = tags.get(tiff.STRIP_OFFSETS, tags.get(tiff.TILE_OFFSETS, ()))
+    lengths = tags.get(tiff.STRIP_COUNTS, tags.get(tiff.TILE_COUNTS, ()))
     return any(
         start + length > len(content) for start, length in zip(starts, lengths, strict=False)
     )

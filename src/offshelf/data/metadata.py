@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from PIL import Image
 
+from offshelf.data.tiff_directory import MOST_VALUES
 from offshelf.errors import ImageError
 
 _PNG_SIGNATURE = 8
@@ -121,7 +122,11 @@ def webp_pixels(content: bytes) -> bytes:
 
 
 def tiff_pixels(content: bytes) -> bytes:
-    """Return the TIFF file *content* with a new directory, of the tags that draw the picture."""
+    """Return the TIFF file *content* with a new directory, of the tags that draw the picture.
+
+    Raises:
+        ImageError: ``unreadable``, one of them has over a million values.
+    """
     order = "<" if content[:1] == b"I" else ">"
     try:
         version, start = struct.unpack_from(f"{order}HI", content, 2)
@@ -131,7 +136,9 @@ def tiff_pixels(content: bytes) -> bytes:
         return content
     if version != 42:  # BigTIFF has other fields
         return content
-    pixels = (entry for entry in tags if entry[0] in _TIFF_PIXELS or entry[:2] in _TIFF_XMP)
+    pixels = [entry for entry in tags if entry[0] in _TIFF_PIXELS or entry[:2] in _TIFF_XMP]
+    if any(entry[2] > MOST_VALUES for entry in pixels if entry[0] in _TIFF_PIXELS):
+        raise ImageError("unreadable", f"more than {MOST_VALUES} values in a tag of a TIFF")
     kept = [struct.pack(f"{order}HHI4s", *entry) for entry in pixels]
     body = content[8:] + b"\0" * (len(content) % 2)
     directory = struct.pack(f"{order}H", len(kept)) + b"".join(kept) + bytes(4)

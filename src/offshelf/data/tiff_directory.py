@@ -15,6 +15,8 @@ _WANTED = frozenset(
     | {PREDICTOR, STRIP_OFFSETS, ROWS_PER_STRIP, STRIP_COUNTS, TILE_WIDTH, TILE_HEIGHT}
     | {TILE_OFFSETS, TILE_COUNTS, EXTRA_SAMPLES, SAMPLE_FORMAT, NO_DATA}
 )
+MOST_VALUES = 2**20  # of a tag: no picture within the limits has so many strips
+_MOST_ENTRIES = 2**16
 _LETTERS = {1: "B", 2: "B", 3: "H", 4: "I", 16: "Q"}  # type of a tag's values -> of struct
 
 
@@ -26,11 +28,13 @@ class Directory:
         order: of bytes, ``<`` or ``>``.
         large: whether the file is a BigTIFF, with places of 64 bits.
         tags: number -> values.
+        cut: whether the values of a tag lie beyond the end of the file.
     """
 
     order: str
     large: bool
     tags: dict[int, tuple[int, ...]]
+    cut: bool
 
     def one(self, tag: int, default: int) -> int:
         """Return the first value of *tag*."""
@@ -40,7 +44,7 @@ class Directory:
 def read_directory(content: bytes) -> Directory | None:
     r"""Return the first directory of a TIFF or BigTIFF file, or None where it is damaged.
 
-    A tag whose values lie beyond the end of the file is left out.
+    A tag whose values lie beyond the end of the file is left out, and one of over a million.
 
     >>> read_directory(b"II*\\0") is None
     True
@@ -52,19 +56,20 @@ def read_directory(content: bytes) -> Directory | None:
         (start,) = struct.unpack_from(f"{order}Q" if large else f"{order}I", content, 4 + 4 * large)
         (entries,) = struct.unpack_from(f"{order}Q" if large else f"{order}H", content, start)
         first, size = (start + 8, 20) if large else (start + 2, 12)
-        if entries > len(content) // size:
+        if entries > min(len(content) // size, _MOST_ENTRIES):
             return None
         places = range(first, first + size * entries, size)
-        return Directory(order, large, _tags(content, order, places))
+        return Directory(order, large, *_tags(content, order, places))
     except (struct.error, OverflowError):
         return None
 
 
-def _tags(content: bytes, order: str, entries: range) -> dict[int, tuple[int, ...]]:
+def _tags(content: bytes, order: str, entries: range) -> tuple[dict[int, tuple[int, ...]], bool]:
     large = entries.step == 20
     head, pointer = (f"{order}HHQ", f"{order}Q") if large else (f"{order}HHI", f"{order}I")
     room = 8 if large else 4
     tags: dict[int, tuple[int, ...]] = {}
+    cut = False
     for entry in entries:
         tag, kind, count = struct.unpack_from(head, content, entry)
         if tag not in _WANTED or tag in tags or kind not in _LETTERS or count == 0:
@@ -73,6 +78,7 @@ def _tags(content: bytes, order: str, entries: range) -> dict[int, tuple[int, ..
         where = entry + struct.calcsize(head)
         if size > room:
             (where,) = struct.unpack_from(pointer, content, where)
-        if where + size <= len(content):
+        cut = cut or where + size > len(content)
+        if where + size <= len(content) and count <= MOST_VALUES:
             tags[tag] = struct.unpack_from(f"{order}{count}{_LETTERS[kind]}", content, where)
-    return tags
+    return tags, cut
