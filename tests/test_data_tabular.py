@@ -16,7 +16,7 @@ import pyarrow.parquet
 import pytest
 
 from offshelf.data.delimited import csv_rows
-from offshelf.data.table import read_labelled, read_table
+from offshelf.data.table import list_images, read_labelled, read_table
 from offshelf.errors import DataError
 
 
@@ -261,6 +261,7 @@ def test_a_parquet_label_that_is_no_text(tmp_path: Path, labels: object, kind: s
     assert str(caught.value) == (
         f"{file}: its column 'label' holds {kind}, not one text for each row; make it text"
     )
+    assert len(list_images([file])) == 4
 
 
 @pytest.mark.parametrize(
@@ -268,6 +269,8 @@ def test_a_parquet_label_that_is_no_text(tmp_path: Path, labels: object, kind: s
     [
         ([0.0, 10.0, 0.0, 10.0], ("0", "10")),
         ([0.5, 1.0, 0.5, 1.0], ("0.5", "1")),
+        (pyarrow.array([-0.0, 1e20, 0.0, 1e20], pyarrow.float64()), ("0", "100000000000000000000")),
+        (pyarrow.array([1.0, 2.0, 1.0, 2.0]).dictionary_encode(), ("1", "2")),
         ([True, False, True, False], ("False", "True")),
         ([b"cat", b"dog", b"cat", b"dog"], ("cat", "dog")),
     ],
@@ -278,8 +281,8 @@ def test_parquet_labels_that_are_no_text(
     file = parquet(tmp_path, labels)
     table = read_table(file)
     assert table.classes == classes
-    note = f"{file}: labels are floating-point numbers; whole ones are written without a fraction, such as '{classes[-1] if classes[0] == '0.5' else '0'}'"
-    assert table.warnings == ((note,) if "." in str(labels) else ())
+    note = f"{file}: labels are floating-point numbers; whole ones are written without a fraction, such as '{classes[0] if classes[0] != '0.5' else '1'}'"
+    assert table.warnings == ((note,) if classes[0] in ("0", "1", "0.5") else ())
 
 
 def test_the_rows_are_those_of_the_standard_library(tmp_path: Path) -> None:

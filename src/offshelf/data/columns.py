@@ -86,34 +86,43 @@ def _parquet_cells(file: Path, needed: Sequence[str], notes: list[str]) -> Itera
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{shown(file)}: is not a Parquet file, or it is damaged") from error
     blank = [""] * len(table)
-    columns = [
-        _values(file, table.column(names[places[c]]), c, notes) if c in places else blank
-        for c in COLUMNS
-    ]
+    found = {column: table.column(names[place]) for column, place in places.items()}
+    for column in needed:
+        _check_text(file, column, found[column].type)
+    if "label" in found:
+        found["label"] = _whole_numbers(found["label"], notes)
+    columns = [found[c].to_pylist() if c in found else blank for c in COLUMNS]
     for number, values in enumerate(zip(*columns, strict=True), start=1):
         yield Cells(number, *map(_word, values))
 
 
-def _values(file: Path, column: Any, name: str, notes: list[str]) -> list[Any]:
-    """Return the values of a Parquet column that can be read as text."""
+def _check_text(file: Path, column: str, kind: Any) -> None:
     import pyarrow.types as kinds
 
-    kind = column.type.value_type if kinds.is_dictionary(column.type) else column.type
-    if kinds.is_nested(kind):
+    if kinds.is_nested(kind.value_type if kinds.is_dictionary(kind) else kind):
         raise DataError(
-            f"{shown(file)}: its column '{name}' holds {kind}, not one text for each row; make it "
-            "text"
+            f"{shown(file)}: its column '{column}' holds {kind}, not one text for each row; make "
+            "it text"
         )
-    values: list[Any] = column.to_pylist()
-    if name != "label" or not kinds.is_floating(kind):
-        return values
-    whole = [value for value in values if value is not None and float(value).is_integer()]
-    if whole:
+
+
+def _whole_numbers(labels: Any, notes: list[str]) -> Any:
+    """Return floating-point labels with whole ones as such; others as they are."""
+    import pyarrow
+    import pyarrow.types as kinds
+
+    kind = labels.type.value_type if kinds.is_dictionary(labels.type) else labels.type
+    if not kinds.is_floating(kind):
+        return labels
+    values = [None if v is None or math.isnan(v) else float(v) for v in labels.to_pylist()]
+    words = [str(int(v)) if v is not None and v.is_integer() else v for v in values]
+    whole = next((word for word in words if isinstance(word, str)), None)
+    if whole is not None:
         notes.append(
-            f"labels are floating-point numbers; whole ones are written without a fraction, such "
-            f"as '{int(whole[0])}'"
+            "labels are floating-point numbers; whole ones are written without a fraction, such as "
+            f"'{whole}'"
         )
-    return [int(v) if v is not None and float(v).is_integer() else v for v in values]
+    return pyarrow.array([None if word is None else str(word) for word in words], pyarrow.string())
 
 
 def _places(file: Path, header: Sequence[str], needed: Sequence[str]) -> dict[str, int]:

@@ -79,7 +79,7 @@ def _empty_notes(data: Path, empty: Iterable[ClassFolder]) -> list[str]:
 
 def _nothing_in(data: Path, folders: bool, loose: bool, left_out: LeftOut) -> str:
     if loose:
-        return no_classes(data, Tree())
+        return no_classes(data, "", Tree())
     if not folders and not left_out.suffixes:
         return f"{shown(data)}: the folder is empty; it should hold one folder per class"
     others: Counter[str] = left_out.suffixes

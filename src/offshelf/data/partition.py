@@ -185,14 +185,16 @@ def _among_classes(folder: Path, partition: Partition, tree: Tree) -> Partition:
     return Partition({}, partition.unlabelled)
 
 
-def no_classes(folder: Path, tree: Tree) -> str:
-    """Return what to say of a folder whose images lie in no class folders."""
-    return f"{shown(folder)}: holds images but no class folders; {how_to_label(folder, tree)}"
+def no_classes(data: Path, name: str, tree: Tree) -> str:
+    """Return what to say of the folder *name* of *data*, whose images lie in no class folders."""
+    folder = data / name
+    hint = how_to_label(folder if tree.tables(folder) else data, tree)
+    return f"{shown(folder)}: holds images but no class folders; {hint}"
 
 
 def how_to_label(folder: Path, tree: Tree) -> str:
     """Return what to do with images that lie in no class folders."""
-    tables = tree.tables(folder) or tree.tables(folder.parent)
+    tables = tree.tables(folder)
     found = f"; {listed(tables)} lies there: is it that table?" if tables else ""
     return (
         "put the images of each class in a folder of its own, or give a CSV file with the columns "

@@ -58,7 +58,7 @@ def portions(
 
 def _check_train(folder: Path, flat: Mapping[str, str], partition: Partition, tree: Tree) -> None:
     if TRAIN in flat or (flat and TRAIN not in partition.splits):
-        raise DataError(no_classes(folder / flat.get(TRAIN, next(iter(flat.values()))), tree))
+        raise DataError(no_classes(folder, flat.get(TRAIN, next(iter(flat.values()))), tree))
 
 
 def _taken(
