@@ -58,6 +58,7 @@ def bmp(bits: int, compression: int, *masks: int) -> bytes:
         (tag(GREY, 258, 24), "a TIFF of grey, 1 band of 24 bits; convert it to 8-bit RGB"),
         (COLOUR, "a TIFF of CMYK, 4 bands of floats of 32 bits; convert it to 8-bit RGB"),
         (tag(GREY, 262, 32803), "a TIFF of camera's colours, 1 band of 16 bits; convert it to 8-bit RGB"),
+        (tag(tag(GREY, 258, 1), 262, 5), "a TIFF of CMYK, 1 band of 1 bit; convert it to 8-bit RGB"),
         (tag(GREY, 262, 777), "a TIFF of unknown colours, 1 band of 16 bits; convert it to 8-bit RGB"),
         (tag(tag(GREY, 262, 3), 258, 65535), "a TIFF of palette, 1 band of 9999 bits; convert it to 8-bit RGB"),
         (tag(GREY, 259, 34887), "a TIFF compressed by LERC; convert it to PNG"),

@@ -271,6 +271,13 @@ def test_no_warning_reaches_the_caller() -> None:
             grey8(values)
 
 
+@pytest.mark.parametrize("extra", [None, [0], [2]])
+def test_the_caller_of_python_gets_the_same_bands(extra: list[int] | None) -> None:
+    content = made_tiff(bands(10, 20, 30, 0), extra=extra)
+    opened = Image.open(io.BytesIO(content))
+    assert as_rgb(opened).tolist() == decode(content).tolist()
+
+
 def test_truncated_and_damaged() -> None:
     values = noise("<f4", 3)
     for content in (made_tiff(values, rows=5), made_tiff(values, rows=5, packed=True)):

@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 _STRIP_BYTES = 64 * STRIP_PIXELS  # what the conversion of one strip takes at most
-_COLOUR_MAP = 320
+_COLOUR_MAP, _EXTRA_SAMPLES = 320, 338
 # How a PNG stores its pixels -> what makes its transparent value one of Pillow's.
 _KEYS = {
     "L;2": (3, 85),
@@ -44,6 +44,7 @@ _KEYS = {
     "RGB": (255, 1),
 }
 INKS = "CMYK without an Adobe marker read as inks"
+NO_ALPHA = "4 bands of a TIFF without ExtraSamples: the first three read as RGB"
 OPAQUE = "BMP with alpha 0 everywhere read as opaque"
 
 
@@ -120,6 +121,8 @@ def _conversion(
     """Return what makes RGB of each strip of the loaded *image*, and what that assumes."""
     if image.mode == "CMYK" and image.format in ("JPEG", "MPO") and "adobe" not in image.info:
         return lambda strip: _plain(ImageChops.invert(strip).convert("RGB")), INKS
+    if image.format == "TIFF" and image.mode == "RGBA" and _EXTRA_SAMPLES not in tags_of(image):
+        return lambda strip: _plain(strip.convert("RGB")), NO_ALPHA
     if image.format == "BMP" and image.mode == "RGBA" and _all_clear(image):
         return lambda strip: _plain(strip.convert("RGB")), OPAQUE
     return _usual_conversion(image, background, raw), ""

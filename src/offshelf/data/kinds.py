@@ -126,6 +126,7 @@ def _samples_in_words(directory: Directory) -> str:
     photometric = directory.one(tiff.PHOTOMETRIC, 1)
     colour = _COLOURS.get(photometric, "unknown colours")
     bands = min(directory.one(tiff.SAMPLES, 1), _MANY)
-    size = f"{min(bits.pop(), _MANY)} bits" if len(bits) == 1 else "several sizes"
+    bit = min(bits.pop(), _MANY) if len(bits) == 1 else 0
+    size = f"{bit} bit{'s' if bit > 1 else ''}" if bit else "several sizes"
     what = "floats of " if formats == {_FLOATS} else ""
     return f"{colour}, {bands} band{'s' if bands > 1 else ''} of {what}{size}"
