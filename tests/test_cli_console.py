@@ -134,8 +134,11 @@ def test_failures_are_listed_up_to_a_limit() -> None:
     rows = [{"path": f"{n}.png\n", "status": "empty", "reason": "no bytes"} for n in range(25)]
     lines = console.failure_lines(rows)
     assert lines[0] == "left out: 0.png\\n: empty, no bytes"
-    assert lines[-1] == "left out: 5 more; --json lists them all"
+    assert lines[-1] == "left out: 5 more; in all 25 empty; --json lists them all"
     assert len(lines) == 21
+    rows[3]["status"] = "damaged"
+    last = "left out: 5 more; in all 24 empty, 1 damaged; --json lists them all"
+    assert console.failure_lines(rows)[-1] == last
 
 
 def _few_digits(folder: Path) -> Path:

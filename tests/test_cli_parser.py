@@ -11,6 +11,7 @@ import pytest
 
 from offshelf import __version__
 from offshelf.cli.main import COMMANDS, build_parser, main, one_line
+from offshelf.cli.options import run_settings
 
 NAMES = [module.__name__.rpartition(".")[2] for module in COMMANDS]
 ACTIONS = [["weights", "list"], ["weights", "add"], ["weights", "fetch"]]
@@ -74,6 +75,9 @@ WRONG = [
     ("fit x --seed 1.5", "--seed: '1.5' is no whole number;", ""),
     ("fit x --samples 17", "--samples: 17 is not from 0 to 16;", ""),
     ("fit x --batch-size 0", "--batch-size: 0 is not from 1 to 4096;", ""),
+    ("fit x --max-memory lots", "--max-memory: 'lots' is no size such as 800M or 2G;", ""),
+    ("fit x --max-memory 0", "--max-memory: '0' is no size such as 800M or 2G;", ""),
+    ("fit x --max-memory 9999999T", "--max-memory: '9999999T' is no size such as 800M", ""),
     ("predict m x --top 0", "--top: 0 is not from 1 to 1000;", ""),
 ]
 
@@ -87,6 +91,26 @@ def test_a_wrong_word_is_one_line_and_code_2(
     assert err.startswith(f"error: {start}")
     assert inside in err
     assert err.count("\n") == 1
+
+
+def test_every_command_that_reads_images_bounds_them_alike() -> None:
+    for words in (
+        ["fit", "x"],
+        ["evaluate", "m", "x"],
+        ["predict", "m", "x"],
+        ["extract", "x"],
+        ["compare", "x"],
+        ["curve", "x"],
+        ["audit", "x"],
+        ["classify", "x"],
+        ["explain", "m", "x"],
+        ["maps", "x", "-l", "stem"],
+    ):
+        given = build_parser().parse_args([*words, "--max-memory", "2G", "--keep-damaged"])
+        limits = run_settings(given).reading.limits
+        assert (limits.max_memory, limits.keep_damaged) == (2 * 10**9, True)
+        plain = run_settings(build_parser().parse_args(words)).reading.limits
+        assert (plain.max_memory, plain.keep_damaged) == (None, False)
 
 
 def test_no_option_is_abbreviated() -> None:

@@ -215,5 +215,8 @@ def failure_lines(failures: list[dict[str, str]], limit: int = 20) -> list[str]:
         f"left out: {shown(f['path'])}: {f['status']}, {f['reason']}" for f in failures[:limit]
     ]
     if len(failures) > limit:
-        lines.append(f"left out: {len(failures) - limit} more; --json lists them all")
+        counts = collections.Counter(f["status"] for f in failures)
+        each = ", ".join(f"{count} {status}" for status, count in counts.most_common())
+        more = len(failures) - limit
+        lines.append(f"left out: {more} more; in all {each}; --json lists them all")
     return lines

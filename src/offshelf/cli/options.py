@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ IMAGES_HELP = (
     "images, folders of images, patterns such as 'photos/*.jpg', and lists of paths, one a line: a "
     ".txt file, or - for standard input"
 )
+
+_MOST_MEMORY = 10**15
 
 
 def whole_number(low: int, high: int) -> Callable[[str], int]:
@@ -39,6 +42,20 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
         return value
 
     return convert
+
+
+def memory_size(text: str) -> int:
+    """Return a number of bytes, given with K, M, G or T for its thousands.
+
+    >>> memory_size("1.5G"), memory_size("800 MB"), memory_size("65536")
+    (1500000000, 800000000, 65536)
+    """
+    found = re.fullmatch(r"(\d+\.?\d*) *([KMGT]?)B?", text.strip(), re.IGNORECASE | re.ASCII)
+    thousands = " KMGT".index(found[2].upper() or " ") if found else 0
+    size = int(float(found[1]) * 1000**thousands) if found else 0
+    if not found or not 1 <= size <= _MOST_MEMORY:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size such as 800M or 2G")
+    return size
 
 
 def strength(text: str) -> float | str:
@@ -191,6 +208,19 @@ def add_engine(parser: argparse.ArgumentParser, precision: bool = True) -> None:
         metavar="N",
         help="refuse images with more pixels (default: 178,956,970)",
     )
+    group.add_argument(
+        "--max-memory",
+        type=memory_size,
+        metavar="SIZE",
+        help="memory for decoding images, over all threads of a process: 800M, 2G (billions of "
+        "bytes), ...; an image that needs more alone is left out (default: a quarter of the "
+        "machine's)",
+    )
+    group.add_argument(
+        "--keep-damaged",
+        action="store_true",
+        help="take what can be read of damaged and truncated images, which are left out otherwise",
+    )
 
 
 def add_cache(parser: argparse._ActionsContainer) -> None:
@@ -260,7 +290,12 @@ def run_settings(options: argparse.Namespace) -> RunSettings:
         for name in ("seed", "test_size", "samples", "classes")
         if getattr(options, name, None) is not None
     }
-    limits = Limits(max_pixels=options.max_pixels) if options.max_pixels else Limits()
+    bounds = {
+        name: getattr(options, name)
+        for name in ("max_pixels", "max_memory", "keep_damaged")
+        if getattr(options, name)
+    }
+    limits = Limits(**bounds)
     reading = ReadOptions(options.workers, limits)
     return RunSettings(engine=engine_options(options), reading=reading, **given)
 

@@ -14,7 +14,7 @@ from offshelf.errors import DataError, ImageError
 
 # Raised whenever the same bytes come to decode to other pixels, or to be judged otherwise:
 # features of before are then extracted again.
-DECODING = 2
+DECODING = 3
 # A pipe or device must not hang the open; Windows must not translate line ends.
 _OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 

@@ -21,6 +21,7 @@ from offshelf.data.jpeg_damage import is_complete, readable_share, turbo
 from offshelf.data.jpeg_segments import Jpeg, outlined, parsed
 from offshelf.data.strips import orientation, turned
 
+KEPT = "damaged, taken as far as it can be read"
 _SPACES = {"L": "GRAY", "RGB": "RGB"}
 
 
@@ -63,6 +64,8 @@ def jpeg_picture(image: Image.Image, content: bytes, limits: Limits, facts: Fact
         facts = replace(facts, status=status, readable=share)
         check_facts(facts, limits)
     pixels, assumed = _tolerant(image, jpeg, limits, facts.status)
+    if facts.status != "ok":
+        assumed = f"{assumed}; {KEPT}" if assumed else KEPT
     return Decoded(pixels=pixels, facts=replace(facts, assumed=assumed))
 
 

@@ -79,8 +79,9 @@ class Bounds:
 
     def _of_images(self) -> dict[str, str]:
         return {
-            "unreadable": "The file is damaged, empty, too large or no image. It is left out "
-            "wherever this data is used.",
+            "unreadable": "The file is damaged, cut off, empty, too large or no image. It is left "
+            "out wherever this data is used; with --keep-damaged, what can be read of a damaged "
+            "one is taken.",
             "identical": "Files with the same sha256. An error where they stand in both splits "
             "(the test then measures memory) or under two labels; else a warning.",
             "near_duplicate": f"Perceptual hashes (64 signs of the DCT, also mirrored) that differ "
