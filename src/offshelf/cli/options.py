@@ -202,6 +202,10 @@ def add_engine(parser: argparse.ArgumentParser, precision: bool = True) -> None:
     )
     add_cache(group)
     add_cache_size(group)
+    _add_bounds(group)
+
+
+def _add_bounds(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--max-pixels",
         type=whole_number(1, 10**10),
