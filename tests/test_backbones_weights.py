@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import pickle
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -23,7 +24,7 @@ from offshelf.backbones.tensors import file_format, read_file, tensor_names
 from offshelf.backbones.weights import WeightsFile, add, available, locate, read_tensors
 from offshelf.errors import WeightsError
 from offshelf.files import sha256_file
-from offshelf.progress import Silent
+from offshelf.progress import Silent, heard_by
 
 TENSORS = {"body.weight": torch.arange(6.0).reshape(2, 3), "head.weight": torch.ones(3)}
 HUB = "https://huggingface.co/timm/tiny/resolve/main/model.safetensors"
@@ -399,6 +400,7 @@ def test_add_a_known_file_under_any_name(tiny: BackboneSpec, weights_file: Path,
     assert target.read_bytes() == path.read_bytes()
     note = json.loads((target.parent / "tiny-v1.safetensors.json").read_text())
     assert note.pop("date").endswith("+00:00")
+    assert len(note.pop("seal")) == 64
     assert note == {
         "tag": "v1",
         "sha256": sha256_file(path),
@@ -513,6 +515,26 @@ def test_damaged_notes_are_not_trusted(tiny: BackboneSpec, tmp_path: Path):
     for text in ("{", "[]", "\xff"):
         (folder / "x.safetensors.json").write_text(text, encoding="latin-1")
         assert available(tiny) == ()
+
+
+def test_a_damaged_note_is_set_aside_and_said_once(tiny: BackboneSpec, tmp_path: Path):
+    path = tmp_path / "mine.safetensors"
+    save_file({"body.weight": torch.zeros(2)}, path)
+    added = add(path, tiny, unverified=True)
+    assert added.path is not None
+    note = places.note_path(added.path)
+    whole = note.read_text()
+    with heard_by(told := Silent()):
+        # Notes of before had no seal.
+        note.write_text(re.sub(r'  "seal": .*\n', "", whole))
+        assert [file.path for file in available(tiny)] == [added.path]
+        note.write_text(whole.replace(added.sha256[:8], "01234567", 1))
+        for _ in range(2):
+            assert available(tiny) == ()
+    assert told.notes == [
+        f"{note}: damaged, set aside; what it said of the weights file is lost: "
+        "'offshelf weights add' it again"
+    ]
 
 
 # --- reading ------------------------------------------------------------------

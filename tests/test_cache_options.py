@@ -41,7 +41,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     "--workers": ("3",),
     "--seed": ("1",),
     "--max-pixels": (str(SMALL - 1), str(SMALL)),
-    "--max-memory": ("1", "200000"),
+    "--max-memory": ("8M", "1G"),
     "--keep-damaged": ("",),
     "--weights": ("random",),
 }
@@ -230,3 +230,17 @@ def test_limits_hold_for_images_that_are_known(
     assert np.array_equal(answers[1], answers[2])
     if name in {"pixels", "memory", "bytes"}:
         assert {"ok", "too_large"} <= {status for _, status, _ in found[0]}
+
+
+def test_pillows_own_limit_holds_for_images_that_are_known(
+    data: Path, compiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "compiled").symlink_to(compiled)
+    paths = [str(path) for path in sorted((data / "train").rglob("*-large.jpg"))]
+    assert [row.status for row in run(paths, tmp_path, Limits())[0].rows] == ["ok", "ok"]
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    known, _ = run(paths, tmp_path, Limits())
+    (tmp_path / "fresh").mkdir()
+    fresh, _ = run(paths, tmp_path / "fresh", Limits())
+    assert known.rows == fresh.rows
+    assert known.rows[0].reason == "more pixels than Pillow's limit"

@@ -14,7 +14,7 @@ from typing import Any
 from offshelf import files
 from offshelf.progress import tell
 
-_SEAL = "seal"
+SEAL = "seal"
 
 
 def write(path: Path, document: dict[str, Any]) -> None:
@@ -26,7 +26,7 @@ def write(path: Path, document: dict[str, Any]) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    files.write_json(path, {**document, _SEAL: _seal(path, document)})
+    files.write_json(path, {**document, SEAL: _seal(path, document)})
 
 
 def read(path: Path) -> dict[str, Any] | None:
@@ -47,7 +47,7 @@ def sealed(path: Path) -> dict[str, Any] | None:
     """Return the document at *path* if its seal is whole, None otherwise; see :func:`read`."""
     try:
         document = json.loads(path.read_bytes())
-        if document.pop(_SEAL, None) == _seal(path, document):
+        if document.pop(SEAL, None) == _seal(path, document):
             return dict(document)
     except (OSError, ValueError, RecursionError, AttributeError, TypeError):
         pass

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from offshelf import records
 from offshelf.backbones.spec import BackboneSpec, WeightsSpec
 from offshelf.home import weights_folder
 
@@ -121,12 +122,27 @@ def note_path(path: Path) -> Path:
 
 
 def read_note(path: Path) -> dict[str, Any]:
-    """Return the note beside a weights file, empty where there is none."""
+    """Return the note beside a weights file, empty where there is none.
+
+    A damaged one is set aside: a good file must not be judged by a wrong hash.
+    """
+    place = note_path(path)
+    note = records.sealed(place)
+    if note is not None:
+        return note
+    content, plain = b"", None
     try:
-        note = json.loads(note_path(path).read_text())
+        content = place.read_bytes()
+        plain = json.loads(content)
     except (OSError, ValueError):
-        return {}
-    return note if isinstance(note, dict) else {}
+        pass
+    # Notes of before had no seal; what was never one of ours is left where it is.
+    if isinstance(plain, dict) and records.SEAL not in plain:
+        return plain
+    if f'"{records.SEAL}"'.encode() in content:
+        again = "what it said of the weights file is lost: 'offshelf weights add' it again"
+        records.set_aside(place, again)
+    return {}
 
 
 def _hub_cached(url: str) -> Path | None:

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from offshelf import records
 from offshelf.backbones import fetch, identify, places, tensors
 from offshelf.backbones.places import Place
 from offshelf.backbones.spec import BackboneSpec, WeightsSpec
 from offshelf.errors import WeightsError, did_you_mean
-from offshelf.files import atomic_path, write_json
+from offshelf.files import atomic_path
 from offshelf.progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -240,7 +241,7 @@ def _write_note(
         "verified": verified,
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
-    write_json(places.note_path(target), note)
+    records.write(places.note_path(target), note)
 
 
 def _not_found(

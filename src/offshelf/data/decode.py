@@ -19,7 +19,7 @@ from PIL import Image, ImageFile
 from offshelf.data.colour import on_background, picture, three_channels
 from offshelf.data.content import DEFAULT_LIMITS, Limits, check_bytes, read_bytes
 from offshelf.data.decode_memory import SPARE, decode_bytes, resize_bytes
-from offshelf.data.facts import Decoded, Facts, check_facts
+from offshelf.data.facts import PILLOWS_LIMIT, Decoded, Facts, check_facts
 from offshelf.data.formats import ends_early, image_format, lacks_codec, register
 from offshelf.data.jpeg import jpeg_picture, reduced_picture
 from offshelf.data.kinds import unread_kind
@@ -271,7 +271,7 @@ def _undecoded(error: Exception, name: str, content: bytes) -> ImageError:
     if isinstance(error, ImageError):
         return error
     if isinstance(error, Image.DecompressionBombError):
-        return ImageError("too_large", "more pixels than Pillow's limit")
+        return ImageError("too_large", PILLOWS_LIMIT)
     if isinstance(error, MemoryError):
         return ImageError("too_large", "more than the free memory")
     if lacks_codec(name):

@@ -10,10 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from offshelf.data.content import Limits
 from offshelf.data.memory_budget import in_words
 from offshelf.errors import ImageError
+
+# Another library may have set it; it is looked at where Pillow opens a file.
+PILLOWS_LIMIT = "more pixels than Pillow's limit"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +69,9 @@ def check_facts(facts: Facts, limits: Limits) -> None:
     offshelf.errors.ImageError: too_large: 9 x 9 pixels, the limit is 80 in all
     """
     size = f"{facts.width} x {facts.height} pixels"
+    most = Image.MAX_IMAGE_PIXELS
+    if most is not None and facts.width * facts.height > 2 * most:
+        raise ImageError("too_large", PILLOWS_LIMIT)
     if facts.width * facts.height > limits.max_pixels:
         raise ImageError("too_large", f"{size}, the limit is {limits.max_pixels} in all")
     if facts.memory > limits.memory:
