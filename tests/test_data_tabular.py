@@ -214,6 +214,19 @@ def test_paths_from_windows(tmp_path: Path) -> None:
     assert table.warnings == (f"{file}: backslashes in its paths are taken as folders",)
 
 
+def test_names_without_their_folder(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    write(tmp_path / "images", "")
+    file = tmp_path / "list.csv"
+    file.write_text(GIVEN)
+    with pytest.raises(DataError) as caught:
+        read_table(file)
+    assert str(caught.value) == (
+        f"{file}: none of its 4 images exists; paths are relative to the folder of the file, the "
+        f"first is '{tmp_path}/1.png'; it lies in 'images', which its path has to name"
+    )
+
+
 def test_a_backslash_may_be_part_of_a_name(tmp_path: Path) -> None:
     file = write(tmp_path, GIVEN.replace("1.png", "1\\x.png"))
     (tmp_path / "1\\x.png").write_bytes(b"x")

@@ -19,6 +19,7 @@ from offshelf.data.names import (
 )
 from offshelf.data.pathnames import located
 from offshelf.data.rows import Reading, Row
+from offshelf.data.tree import Tree
 from offshelf.errors import DataError, did_you_mean
 
 
@@ -70,11 +71,16 @@ def _check_filled(file: Path, cells: list[Cells], needed: tuple[str, ...]) -> No
 
 
 def _check_exist(file: Path, rows: tuple[Row, ...]) -> None:
-    if not any(Path(row.path).exists() for row in rows):
-        raise DataError(
-            f"{shown(file)}: none of its {counted(len(rows), 'image')} exists; paths are relative "
-            f"to the folder of the file, the first is '{shown(rows[0].path)}'"
-        )
+    if any(Path(row.path).exists() for row in rows):
+        return
+    first = rows[0]
+    beside = Tree().folders(file.parent)
+    folders = [name for name in beside if (file.parent / name / first.name).exists()]
+    where = f"; it lies in {listed(folders)}, which its path has to name" if folders else ""
+    raise DataError(
+        f"{shown(file)}: none of its {counted(len(rows), 'image')} exists; paths are relative to "
+        f"the folder of the file, the first is '{shown(first.path)}'{where}"
+    )
 
 
 def _with_splits(file: Path, cells: list[Cells], warnings: list[str]) -> list[Cells]:

@@ -88,7 +88,8 @@ def classify(
     """Classify images with a network's own classifier of ImageNet's 1,000 classes.
 
     Args:
-        sources: images, and folders that are searched for images.
+        sources: images, folders that are searched for images, tables, patterns, and lists
+            of paths (``-`` for standard input).
         features: the network; layer and pooling are not used. Where no resize is asked
             for, the publisher's crop is taken.
         run: engine, limits, cache folder, seed.

@@ -81,7 +81,8 @@ def predict(
 
     Args:
         model_path: a ``.offshelf`` file.
-        sources: images, and folders that are searched for images.
+        sources: images, folders that are searched for images, tables, patterns, and lists
+            of paths (``-`` for standard input).
         weights: the weights file, when it is in none of the usual places.
         run: engine, limits, cache folder.
         progress: is told how far the work is.
