@@ -290,6 +290,18 @@ def test_truncated_and_damaged() -> None:
         decode(bytes(packed))
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_parts_that_are_left_out(packed: bool) -> None:
+    """Sparse files, as maps of the earth are written."""
+    content = bytearray(made_tiff(noise("<f4", 1), rows=5, packed=packed))
+    entry = content.index(struct.pack("<HHI", 279, 4, 8)) + 8
+    (at,) = struct.unpack_from("<I", content, entry)
+    content[at + 4 : at + 8] = bytes(4)
+    with pytest.raises(ImageError) as caught:
+        decode(bytes(content))
+    assert str(caught.value) == "unsupported: a TIFF with parts left out; convert it to PNG"
+
+
 def test_limits() -> None:
     content = made_tiff(noise("<f4", 3))
     with pytest.raises(ImageError, match=r"^too_large: 53 x 37 pixels, the limit is 99 in all$"):

@@ -18,6 +18,7 @@ from PIL import Image
 from offshelf.data import tiff_directory as tiff
 from offshelf.data.levels import Values
 from offshelf.data.strips import Pixels, strips
+from offshelf.errors import ImageError
 
 RAW = 1
 # None, LZW, deflate by its two numbers, PackBits, LZMA, Zstandard: they know bytes alone.
@@ -105,6 +106,8 @@ class Samples:
     def _piece(self, content: bytes, number: int) -> bytes:
         if number >= len(self.offsets) or number >= len(self.counts):
             raise OSError("strips or tiles are missing")
+        if not self.counts[number]:
+            raise ImageError("unsupported", "a TIFF with parts left out; convert it to PNG")
         size = self.tile_row * self.tile[1]
         if self.compression == RAW and self.tile[0] == self.width:
             down = -(-self.height // self.tile[1])
@@ -112,7 +115,7 @@ class Samples:
         offset, count = self.offsets[number], min(self.counts[number], 2 * size + 1024)
         if self.compression == RAW:
             count = size
-        if offset + count > len(content) or not count:
+        if offset + count > len(content):
             raise OSError("truncated")
         return content[offset : offset + count]
 
