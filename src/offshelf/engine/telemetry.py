@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import threading
 from collections.abc import Iterator
 
+from offshelf.forks import process_lock
+
 REPORTER = "openvino_telemetry"
-_ONE_USER = threading.RLock()
+_ONE_USER = process_lock()
 
 
 @contextlib.contextmanager
