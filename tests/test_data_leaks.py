@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offshelf.data.leaks import leaked_test_rows
+from offshelf.data.leaks import contradiction, leaked_test_rows
 from offshelf.data.table import ImageTable
 
 
@@ -48,3 +48,35 @@ def test_it_is_what_comparing_every_pair_says(rows: list[tuple[str, bytes]]) -> 
     expected = [n for n, (s, d) in enumerate(rows) if s == "test" and d and d in train]
     found = leaked_test_rows(table_of([split for split, _ in rows]), [d for _, d in rows])
     assert found.tolist() == expected
+
+
+def labelled(labels: str) -> ImageTable:
+    paths = tuple(f"{number}.png" for number in range(len(labels)))
+    classes = tuple(sorted(set(labels)))
+    return ImageTable(paths, tuple(labels), ("train",) * len(labels), classes, ())
+
+
+@pytest.mark.parametrize(
+    ("labels", "digests", "line"),
+    [
+        ("xy", [b"a", b"b"], ""),
+        ("xx", [b"a", b"a"], ""),
+        ("xy", [b"", b""], ""),
+        (
+            "zxyx",
+            [b"b", b"a", b"a", b"c"],
+            "1 picture stands under more than one label, for example 1.png ('x', 'y'); "
+            "see 'offshelf audit'",
+        ),
+        (
+            "xyyxx",
+            [b"a", b"b", b"a", b"b", b"b"],
+            "2 pictures stand under more than one label, for example 0.png ('x', 'y'); "
+            "see 'offshelf audit'",
+        ),
+    ],
+)
+def test_pictures_under_two_labels_are_counted_by_their_bytes(
+    labels: str, digests: list[bytes], line: str
+) -> None:
+    assert contradiction(labelled(labels), digests) == line

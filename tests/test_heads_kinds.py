@@ -224,3 +224,12 @@ def test_a_head_saved_before_reductions_has_none():
     arrays, document = pack_head(fit_head("svm", features, targets, classes))
     del document["reduction"]
     assert unpack_head(arrays, document).reduction == "none"
+
+
+@pytest.mark.parametrize("rows", [2, 3, 4])
+@pytest.mark.parametrize("kind", ["svm", "logistic", "ridge", "lda"])
+def test_c_auto_takes_fewer_rows_than_folds(kind, rows):
+    """A learning curve begins with an image of each class, and nobody has named the folds."""
+    features = np.eye(4, dtype=np.float32)[:rows]
+    head = fit_head(kind, features, np.arange(rows) % 2, ["a", "b"], c="auto")
+    assert head.parameters["C"] > 0

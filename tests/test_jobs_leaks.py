@@ -84,3 +84,34 @@ def test_sentences() -> None:
     assert Leaks(some[:1], None).sentence() == (
         "1 test image also stands in the training split; no others are left"
     )
+
+
+@pytest.fixture
+def torn(tmp_path: Path, scenes: Path) -> Path:
+    """The scenes, with one training image under a second label."""
+    shutil.copytree(scenes, tmp_path / "torn")
+    train = tmp_path / "torn" / "train"
+    shutil.copy(train / "checks" / "0.png", train / "noise" / "copy.png")
+    return tmp_path / "torn"
+
+
+@pytest.mark.parametrize(
+    "words", [["fit"], ["curve", "--repeats", "2"], ["compare"]], ids=lambda words: words[0]
+)
+def test_a_picture_under_two_labels_is_one_note(
+    words: list[str], torn: Path, scenes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([words[0], str(torn), *words[1:]]) == 0
+    notes = [line for line in capsys.readouterr().err.splitlines() if "more than one" in line]
+    assert notes == [
+        "note: 1 picture stands under more than one label, for example "
+        f"{torn / 'train' / 'checks' / '0.png'} ('checks', 'noise'); see 'offshelf audit'"
+    ]
+    assert main([words[0], str(scenes), *words[1:]]) == 0
+    assert "more than one label" not in capsys.readouterr().err
+
+
+def test_a_picture_under_two_labels_is_a_warning_of_the_result(torn: Path, scenes: Path) -> None:
+    (line,) = fit(torn).to_json()["warnings"]
+    assert line.startswith("1 picture stands under more than one label")
+    assert fit(scenes).warnings == ()

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from offshelf.data.names import counted
 from offshelf.heads.exact import exact_product
 from offshelf.heads.head import FittedHead, Learned, Options, freeze
 from offshelf.heads.scaling import ScaledRows
@@ -73,8 +74,8 @@ class LinearSvm(LinearHead):
     Minimises, for each class, ``|w|^2 / 2 + C * sum(max(0, 1 - y * (w.x + b))^2)`` as
     scikit-learn's ``LinearSVC`` does (the bias is regularised with the weights). Scores are
     within 1e-4 of the minimum's, see :mod:`.newton`. ``auto`` takes the C in ``GRID`` with
-    the best accuracy in five-fold cross-validation, see :mod:`.path`. Balanced classes are
-    those of ``LinearSVC(class_weight="balanced")``.
+    the best accuracy in five-fold cross-validation, see :mod:`.path`; of fewer than five rows
+    each is a fold. Balanced classes are those of ``LinearSVC(class_weight="balanced")``.
     """
 
     def fit(
@@ -83,7 +84,8 @@ class LinearSvm(LinearHead):
         """Learn ``weight`` K x D and ``bias`` K; two classes get mirrored rows."""
         if options.c == "auto":
             training = make_training(rows, targets, n_classes, max(GRID), options.class_weight)
-            return learn_best(training, search(training, GRID, FOLDS, options.seed), options.seed)
+            folds = min(FOLDS, len(targets))
+            return learn_best(training, search(training, GRID, folds, options.seed), options.seed)
         training = make_training(rows, targets, n_classes, options.c, options.class_weight)
         return _learned(solve(training, options.c), options.c, options.seed)
 
@@ -94,7 +96,8 @@ def learn_best(training: Training, found: Search, seed: int) -> Learned:
     learned = _learned(finish(training, c, found.solutions[found.best]), c, seed)
     record = {"C_grid": list(found.cs), "fold_accuracies": found.accuracies.tolist()}
     folds, fewest = found.accuracies.shape[1], int(np.bincount(training.targets).min())
-    rare = (f"svm: a class has only {fewest} rows for the {folds} folds that chose C",)
+    rows = counted(fewest, "row")
+    rare = (f"svm: a class has only {rows} for the {folds} folds that chose C",)
     return Learned(
         learned.arrays,
         {**learned.parameters, **record},

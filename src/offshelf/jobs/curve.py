@@ -33,12 +33,14 @@ from offshelf.features.extract import Extraction, extract
 from offshelf.features.kind import FeatureKind
 from offshelf.heads.fit import decision
 from offshelf.jobs.clock import Clock
+from offshelf.jobs.leaks import contradictions
 from offshelf.jobs.precision import settled
 from offshelf.jobs.settings import FeatureSettings, HeadSettings, RunSettings
 from offshelf.jobs.training import (
     check_settings,
     describe,
     images_and_network,
+    note_all,
     train_on,
     usable_rows,
 )
@@ -179,6 +181,7 @@ def _measured(
         engine = settled(table, backbone, kind, run, progress)
     extraction = extract(table.paths, backbone, [kind], engine, run.reading, progress)
     clock.add(extraction.seconds)
+    note_all(progress, contradictions(table, extraction))
     fold = Fold(usable_rows(table, extraction, TRAIN), usable_rows(table, extraction, TEST))
     sizes = settings.sizes or halved_sizes(_smallest(table, fold.train))
     sizes = sorted(set(sizes))

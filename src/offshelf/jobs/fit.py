@@ -21,7 +21,7 @@ from offshelf.heads.head import FittedHead
 from offshelf.jobs.announce import Announcing
 from offshelf.jobs.certainty import calibrated, trusted
 from offshelf.jobs.clock import Clock
-from offshelf.jobs.leaks import Leaks, find_leaks
+from offshelf.jobs.leaks import Leaks, contradictions, find_leaks
 from offshelf.jobs.precision import settled
 from offshelf.jobs.settings import FeatureSettings, HeadSettings, RunSettings
 from offshelf.jobs.training import (
@@ -30,6 +30,7 @@ from offshelf.jobs.training import (
     describe,
     images_and_network,
     make_model,
+    note_all,
     train_head,
     usable_rows,
 )
@@ -67,7 +68,8 @@ class FitResult:
     def warnings(self) -> tuple[str, ...]:
         """What a person should know about the data and the training."""
         model = self.model
-        return (*self.table.warnings, *model.head.notes, *model.certainty.notes)
+        torn = contradictions(self.table, self.extraction)
+        return (*self.table.warnings, *torn, *model.head.notes, *model.certainty.notes)
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as one JSON document."""
@@ -153,6 +155,7 @@ def _fit(
     announcing = Announcing(progress, backbone, [kind], run.engine)
     extraction = extract(table.paths, backbone, [kind], run.engine, run.reading, announcing)
     clock.add(extraction.seconds)
+    note_all(progress, contradictions(table, extraction))
     with clock.stage("fit"):
         fitted = train_head(table, extraction, kind, head, run.seed)
     with clock.stage("probabilities"):

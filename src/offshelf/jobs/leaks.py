@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.data.leaks import leaked_test_rows
+from offshelf.data.leaks import contradiction, leaked_test_rows
 from offshelf.data.table import ImageTable
 from offshelf.evaluate.metrics import Evaluation, evaluate
 from offshelf.features.extract import Extraction
@@ -50,13 +50,22 @@ class Leaks:
         return f"{n:,} test {stand} in the training split; {rest}"
 
 
+def contradictions(table: ImageTable, extraction: Extraction) -> tuple[str, ...]:
+    """Return a line about pictures that stand under several labels; none where there is none."""
+    line = contradiction(table, _digests(extraction))
+    return (line,) if line else ()
+
+
 def find_leaks(table: ImageTable, extraction: Extraction, scored: Scored) -> Leaks:
     """Return the leaks among the scored test rows, told by content, whatever their label."""
-    digests = [row.digest if row.status == "ok" else b"" for row in extraction.rows]
-    leaked = leaked_test_rows(table, digests)
+    leaked = leaked_test_rows(table, _digests(extraction))
     rest = np.flatnonzero(~np.isin(scored.rows, leaked))
     leaked = np.intersect1d(leaked, scored.rows)
     if not len(leaked) or not len(rest):
         return Leaks(leaked, None)
     targets, predicted = table.targets()[scored.rows[rest]], scored.scores[rest].argmax(axis=1)
     return Leaks(leaked, evaluate(targets, predicted.astype(np.int64), table.classes))
+
+
+def _digests(extraction: Extraction) -> list[bytes]:
+    return [row.digest if row.status == "ok" else b"" for row in extraction.rows]

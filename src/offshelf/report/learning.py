@@ -45,23 +45,24 @@ def curve_sentences(curve: LearningCurve, needed: Needed | None) -> Iterator[str
     """Yield what the curve says of more images, and what forbids to say it."""
     last = curve.points[-1]
     if not curve.identified:
-        yield f"no look ahead beyond {last.n:,} images per class: {'; '.join(curve.doubts)}"
+        yield f"no look ahead beyond {_per_class(last.n)}: {'; '.join(curve.doubts)}"
     if needed is None:
         yield "there is no room above this accuracy"
         return
     target = f"{100 * needed.accuracy:g} %"
     if needed.n is None:
-        yield (
-            f"{target} is not reached with up to {needed.furthest:,} images per class"
-            f"{_chance(needed)}"
-        )
+        yield (f"{target} is not reached with up to {_per_class(needed.furthest)}{_chance(needed)}")
     elif needed.n <= last.n:
-        yield f"{target} is reached with about {needed.n:,} images per class"
+        yield f"{target} is reached with about {_per_class(needed.n)}"
     else:
         yield (
-            f"{target} would take about {needed.n:,} images per class, {needed.n - last.n:,} more "
+            f"{target} would take about {_per_class(needed.n)}, {needed.n - last.n:,} more "
             f"than the {last.n:,} measured{_range(needed)}"
         )
+
+
+def _per_class(n: int) -> str:
+    return f"{n:,} {'image' if n == 1 else 'images'} per class"
 
 
 def curve_chart(

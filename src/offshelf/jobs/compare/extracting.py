@@ -19,8 +19,10 @@ from offshelf.jobs.announce import Announcing
 from offshelf.jobs.classify import without_normalisation
 from offshelf.jobs.compare.stages import chosen_layers
 from offshelf.jobs.compare.views import Part, Source, View
+from offshelf.jobs.leaks import contradictions
 from offshelf.jobs.precision import AUTO, settled
 from offshelf.jobs.settings import RunSettings
+from offshelf.jobs.training import note_all
 from offshelf.predict import note_untrained
 from offshelf.progress import Progress
 
@@ -116,6 +118,7 @@ def extract_all(
     found: dict[Source, Extracted] = {}
     for source, wanted in parts.items():
         found[source] = _extract(table, source, wanted, networks, run, progress)
+    note_all(progress, contradictions(table, next(iter(found.values())).extraction))
     return found
 
 
