@@ -179,7 +179,7 @@ def test_an_extraction_keeps_to_the_bound_and_keeps_its_own_features(full: Path,
     assert "features/newest" not in names(full)
     assert len([name for name in names(full) if name.startswith("features/")]) == 1
     (note,) = [note for note in told.notes if "bound" in note]
-    assert note.startswith(f"{full}: over its bound, the least recently used went (")
+    assert note.startswith(f"{full}: over its bound, the least recently used went (5 folders, ")
 
 
 def test_a_wrong_bound_is_refused_before_any_work(tmp_path: Path):

@@ -42,8 +42,9 @@ class Removed:
         return sum(entry.size for entry in self.entries)
 
     def __str__(self) -> str:
-        size = f"{self.size / 2**20:,.1f} MiB"
-        return f"the least recently used went ({len(self.entries)} folders, {size})"
+        count, size = len(self.entries), f"{self.size / 2**20:,.1f} MiB"
+        folders = "1 folder" if count == 1 else f"{count:,} folders"
+        return f"the least recently used went ({folders}, {size})"
 
 
 def parse(text: str) -> int | None:

@@ -67,12 +67,13 @@ def remove_doubled(folder: Path) -> list[Doubled]:
     Raises:
         OSError: the store cannot be written.
     """
-    described = manifest.read(folder)
     lock = Lock(folder / NAME)
-    if described is None or not lock.take():
+    if not doubled(folder) or not lock.take():
         return []
     try:
-        found = doubled(folder)
+        described, found = manifest.read(folder), doubled(folder)
+        if described is None:
+            return []
         for one in found:
             if len(one.kept):
                 _write_again(folder, described["identity"], one)
