@@ -26,7 +26,9 @@ def write(path: Path, document: dict[str, Any]) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    files.write_json(path, {**document, SEAL: _seal(path, document)})
+    whole = {**document, SEAL: _seal(path, document)}
+    # ASCII, and with the numbers that JSON has no word for: only :func:`read` reads it.
+    files.write_bytes(path, f"{json.dumps(whole, indent=2, sort_keys=True)}\n".encode())
 
 
 def read(path: Path) -> dict[str, Any] | None:
@@ -67,8 +69,11 @@ def set_aside(path: Path, what: str = "it is made again", why: str = "damaged") 
     """
     aside = path.with_suffix(".damaged")
     try:
-        # A folder gives way to no other one.
-        shutil.rmtree(aside, ignore_errors=True)
+        # A folder gives way to no file, and to no other folder.
+        if aside.is_dir():
+            shutil.rmtree(aside, ignore_errors=True)
+        elif path.is_dir():
+            aside.unlink(missing_ok=True)
         path.replace(aside)
     except FileNotFoundError:
         return False
