@@ -15,7 +15,13 @@ DEVELOP   := $(VENV)/.installed-dev
 # What the short extraction benchmark compares; the others compile for long or need peers.sh.
 SHORT     := eager channels_last "offshelf fp32" "offshelf int8"
 
-.PHONY: help install develop demo test test-real lint format check bench clean distclean
+# A processor without AVX-512, as far as libraries and our own code can be told; the tests whose
+# numbers depend on it.
+HIDDEN := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 OPENBLAS_CORETYPE=Haswell
+HIDDEN_TESTS := $(addprefix tests/test_,engine.py engine_gradients.py engine_plan.py \
+	engine_processor.py winograd.py precision.py heads_exact.py heads_fit.py heads_workers.py)
+
+.PHONY: help install develop demo test test-hidden test-real lint format check bench clean distclean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -32,6 +38,9 @@ demo: install ## the whole way on data and weights that come with the installati
 
 test: lint ## ruff, mypy and every test that needs no outside data
 	$(BIN)/python -m pytest -m "not real" $(PYTEST_ARGS)
+
+test-hidden: develop ## engines and heads as on a processor without AVX-512
+	$(HIDDEN) $(BIN)/python -m pytest -m "not real and not slow" $(HIDDEN_TESTS) $(PYTEST_ARGS)
 
 test-real: develop ## the tests on the real data set and weights (SHARED=folder)
 	OFFSHELF_SHARED="$(abspath $(SHARED))" $(BIN)/python -m pytest -m real $(PYTEST_ARGS)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,8 +18,9 @@ from offshelf import predict as predict_module
 from offshelf.bundle import load_model
 from offshelf.data.table import read_table
 from offshelf.engine import openvino_engine, torch_engine
-from offshelf.engine.base import EngineOptions, Tap, computes_bfloat16
+from offshelf.engine.base import EngineOptions, Tap
 from offshelf.engine.calibration import Calibration
+from offshelf.engine.processor import computes_bfloat16
 from offshelf.engine.quantise import quantised
 from offshelf.errors import EngineError
 from offshelf.features.kind import feature_kinds
@@ -237,3 +241,51 @@ def test_an_installation_without_nncf_is_told_what_it_lacks(
     options = EngineOptions(precision="int8", calibration=sample)
     with pytest.raises(EngineError, match=r"is missing here: pip install nncf$"):
         quantised(backbone, (Tap("bn2"),), options)
+
+
+ELSEWHERE = """
+import json, sys
+from pathlib import Path
+from offshelf.jobs.predict import predict
+from offshelf.jobs.settings import RunSettings
+from offshelf.progress import Silent
+model, folder = sys.argv[1:]
+told = Silent()
+found = predict(model, [folder], progress=told).predictions
+print(json.dumps([[row.label for row in found], told.notes]))
+"""
+
+
+def labels_elsewhere(model: Path, folder: Path, cache: Path) -> tuple[list[str], list[str]]:
+    """Return labels and notes where the processor has AVX2 and nothing newer."""
+    done = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE, str(model), str(folder)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2", "OFFSHELF_CACHE_DIR": str(cache)},
+    )
+    labels, notes = json.loads(done.stdout.splitlines()[-1])
+    return labels, notes
+
+
+def test_an_int8_model_opens_on_a_processor_without_vnni(
+    fitted, scenes: Path, tmp_path: Path
+) -> None:
+    _, out = fitted
+    here = [row.label for row in predict(out, [scenes / "test"]).predictions]
+    there, notes = labels_elsewhere(out, scenes / "test", tmp_path)
+    same = sum(a == b for a, b in zip(here, there, strict=True)) / len(here)
+    assert same >= 0.8
+    assert all("int8 on another kind of processor: scores of its own" in note for note in notes)
+
+
+@pytest.mark.skipif(not computes_bfloat16(), reason="this processor emulates bfloat16")
+def test_a_bf16_model_opens_on_a_processor_without_it(scenes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "half.offshelf"
+    fit(scenes, out, run=RunSettings(engine=EngineOptions(precision="bf16")))
+    here = [row.label for row in predict(out, [scenes / "test"]).predictions]
+    there, notes = labels_elsewhere(out, scenes / "test", tmp_path / "cache")
+    same = sum(a == b for a, b in zip(here, there, strict=True)) / len(here)
+    assert same >= 0.9
+    assert all("bf16 on another kind of processor: scores of its own" in note for note in notes)

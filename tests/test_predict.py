@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -232,6 +233,43 @@ def test_a_model_without_samples_is_not_tested(tmp_path: Path, scenes: Path) -> 
     engine = open_engine(backbone, [loaded.kind.tap])
     assert self_test(loaded, engine, "m") == 0.0
     assert predict(path, [scenes / "test"]).n_failed == 0
+
+
+@pytest.mark.parametrize(
+    ("precision", "difference", "passes"),
+    [
+        ("fp32", 0.0009, True),
+        ("fp32", 0.0011, False),
+        ("bf16", 0.09, True),
+        ("bf16", 0.11, False),
+        ("fp16", 0.11, False),
+        ("int8", 0.45, True),
+        ("int8", 0.55, False),
+    ],
+)
+def test_how_far_scores_may_be_off_on_another_processor(
+    model: Path, precision: str, difference: float, passes: bool
+) -> None:
+    loaded, backbone = open_model(model)
+    scale = max(1.0, *(float(np.abs(sample.scores).max()) for sample in loaded.samples))
+    first, *others = loaded.samples
+    moved = first.scores.copy()
+    # Towards zero and past it, so that the largest stays the largest.
+    nearest = np.abs(moved).argmin()
+    moved[nearest] -= np.sign(moved[nearest]) * difference * scale
+    other = dataclasses.replace(
+        loaded,
+        backbone=dataclasses.replace(loaded.backbone, precision=precision),
+        samples=(dataclasses.replace(first, scores=moved), *others),
+    )
+    with contextlib.closing(open_engine(backbone, [loaded.kind.tap])) as engine:
+        if passes:
+            assert self_test(other, engine, "m") == pytest.approx(difference, rel=0.1)
+            return
+        with pytest.raises(ModelFileError) as caught:
+            self_test(other, engine, "m")
+    remedy = "" if precision == "fp32" else f"; {precision} of another processor? train in fp32"
+    assert str(caught.value).endswith(f"the network or an engine is not what it was{remedy}")
 
 
 def test_the_self_test_on_the_other_engine_is_close(model: Path) -> None:

@@ -22,7 +22,8 @@ from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.preprocess import prepare
 from offshelf.bundle import Model, load_model
 from offshelf.data.names import shown
-from offshelf.engine.base import Engine, EngineOptions, choose, computes_bfloat16, open_engine
+from offshelf.engine.base import Engine, EngineOptions, choose, open_engine
+from offshelf.engine.processor import computes_bfloat16
 from offshelf.errors import ModelFileError, WeightsError
 from offshelf.features.extract import Extraction, extract
 from offshelf.features.reader import ReadOptions
@@ -31,8 +32,11 @@ from offshelf.progress import Progress, Silent
 from offshelf.text import spelled
 
 SELF_TEST_TOLERANCE = 1e-3
-COARSE_TOLERANCE = 2e-2
 HALF = ("bf16", "fp16")
+COARSE_TOLERANCE = 2e-2
+# Of a model that another kind of processor made. Seen on 300 images of 15-Scene: 0.06 for bf16
+# in fp32; 0.40 for int8 without VNNI, where sums of two products of 8 bits are cut to 16.
+ELSEWHERE = {"bf16": 0.1, "fp16": 0.1, "int8": 0.5}
 ROWS_AT_A_TIME = 2048
 
 
@@ -153,7 +157,13 @@ def open_model(
     note_untrained(backbone, progress)
     if model.samples or model.backbone.calibrated:
         with contextlib.closing(_engine(model, backbone, options, str(path))) as engine:
-            self_test(model, engine, str(path))
+            difference = self_test(model, engine, str(path))
+        if difference > COARSE_TOLERANCE:
+            progress.note(
+                f"{shown(path)}: made in {model.backbone.precision} on another kind of processor: "
+                f"scores of its own test images differ by {difference:.2g} here, and a few labels "
+                "in a hundred may, too; a model of fp32 gives the same everywhere"
+            )
     return model, backbone
 
 
@@ -180,8 +190,8 @@ def self_test(model: Model, engine: Engine, source: str) -> float:
 
     Raises:
         ModelFileError: a score differs by more than 1e-3 of the largest (of 1 where all
-            are smaller); 2e-2 for a model of int8, bf16 or fp16, whose last bits are the
-            processor's.
+            are smaller); 0.1 for a model of bf16 or fp16 and 0.5 for one of int8, whose bits
+            are the processor's.
     """
     if not model.samples:
         return 0.0
@@ -190,11 +200,12 @@ def self_test(model: Model, engine: Engine, source: str) -> float:
     found = decision(model.head, _features(model, engine, pixels))
     scale = max(1.0, float(np.abs(expected).max()))
     difference = float(np.abs(found - expected).max()) / scale
-    exact = model.backbone.precision == "fp32"
-    if not difference <= (SELF_TEST_TOLERANCE if exact else COARSE_TOLERANCE):
+    precision = model.backbone.precision
+    if not difference <= ELSEWHERE.get(precision, SELF_TEST_TOLERANCE):
+        remedy = "" if precision == "fp32" else f"; {precision} of another processor? train in fp32"
         raise ModelFileError(
             f"{shown(source)}: fails its self-test on this machine: scores of its own test images "
-            f"differ by {difference:.2g}; the network or an engine is not what it was"
+            f"differ by {difference:.2g}; the network or an engine is not what it was{remedy}"
         )
     return difference
 

@@ -174,19 +174,6 @@ def open_engine(
     return TorchEngine(backbone, wanted, options, device)
 
 
-def computes_bfloat16() -> bool:
-    """Return whether this processor has instructions for bfloat16 (AVX512_BF16, AMX).
-
-    >>> computes_bfloat16() in {True, False}
-    True
-    """
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split()
-    except OSError:
-        return False
-    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags)
-
-
 def check_pooling(pooling: str) -> Pooling:
     """Return *pooling* if it is one.
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from offshelf.engine.base import EngineOptions, choose
+from offshelf.engine.processor import SWITCHES as LIMITS
 from offshelf.engine.winograd.compiled import SWITCH
 
 # Instructions that engines choose their code by.
@@ -22,7 +23,7 @@ INSTRUCTIONS = frozenset(
     {"avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni"}
     | {"amx_tile", "amx_int8", "amx_bf16", "asimd", "asimddp", "bf16", "i8mm", "sve"}
 )
-SWITCHES = (SWITCH, "ONEDNN_MAX_CPU_ISA")
+SWITCHES = (SWITCH, *LIMITS, "ATEN_CPU_CAPABILITY")
 
 
 def circumstances(options: EngineOptions) -> dict[str, Any]:

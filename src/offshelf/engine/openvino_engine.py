@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
-from offshelf.engine.base import EngineOptions, Tap, Ticket, computes_bfloat16, pad
+from offshelf.engine.base import EngineOptions, Tap, Ticket, pad
 from offshelf.engine.graph import check_not_forked, graph_folder, load_graph
 from offshelf.engine.plan import HINT, Plan, chosen_plan, compile_plan
+from offshelf.engine.processor import computes_bfloat16
 from offshelf.errors import EngineError
 from offshelf.forks import leave_in_forked
 

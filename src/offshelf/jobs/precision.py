@@ -20,9 +20,10 @@ from offshelf.backbones.backbone import Backbone
 from offshelf.data.content import DECODING
 from offshelf.data.decode import Limits, read_bytes
 from offshelf.data.table import ImageTable
-from offshelf.engine.base import EngineOptions, choose, computes_bfloat16, open_engine
+from offshelf.engine.base import EngineOptions, choose, open_engine
 from offshelf.engine.calibration import MAX_IMAGES, Calibration
 from offshelf.engine.circumstances import installed
+from offshelf.engine.processor import computes_bfloat16
 from offshelf.engine.ranged import way
 from offshelf.errors import EngineError, ImageError
 from offshelf.features.kind import FeatureKind

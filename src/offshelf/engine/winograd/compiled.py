@@ -9,6 +9,7 @@ import platform
 from collections.abc import Callable
 from typing import Any
 
+from offshelf.engine.processor import may_use
 from offshelf.engine.winograd.layout import NUMBERS, POINTERS, Kind, Registers
 
 Function = Callable[..., None]
@@ -16,6 +17,10 @@ Function = Callable[..., None]
 SWITCH = "OFFSHELF_WINOGRAD"
 NAME = "convolve"
 _X86 = {"x86_64", "amd64"}
+_USED = (
+    *("avx512f", "avx512vnni", "avx512bf16", "avx2", "fma", "avxvnni"),
+    *("amx-bf16", "amx-int8"),
+)
 
 
 @functools.cache
@@ -29,11 +34,11 @@ def registers() -> Registers | None:
     if platform.machine().lower() not in _X86 or os.environ.get(SWITCH) == "0":
         return None
     try:
-        import llvmlite.binding as llvm
+        import llvmlite.binding  # noqa: F401
     except (ImportError, OSError):
         # Too new a Python, perhaps: the direct convolution serves.
         return None
-    features = llvm.get_host_cpu_features()
+    features = _features()
     if features.get("avx512f"):
         return Registers(16, (14, 8, 2), dot=bool(features.get("avx512vnni")))
     if features.get("avx2") and features.get("fma"):
@@ -49,9 +54,7 @@ def multiplies_halves() -> bool:
     """
     if registers() is None:
         return False
-    import llvmlite.binding as llvm
-
-    features = llvm.get_host_cpu_features()
+    features = _features()
     return bool(features.get("avx512bf16") and not features.get("amx-bf16"))
 
 
@@ -64,9 +67,15 @@ def multiplies_bytes() -> bool:
     found = registers()
     if found is None or not found.dot:
         return False
+    return not _features().get("amx-int8")
+
+
+def _features() -> dict[str, bool]:
+    """Return by LLVM's name what the processor has and may be used."""
     import llvmlite.binding as llvm
 
-    return not llvm.get_host_cpu_features().get("amx-int8")
+    found = llvm.get_host_cpu_features()
+    return {name: bool(found.get(name)) and may_use(name) for name in _USED}
 
 
 def function(kind: Kind) -> Function:

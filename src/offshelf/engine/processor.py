@@ -1,0 +1,77 @@
+"""What this processor can do, or is said to be able to do.
+
+OpenVINO and torch compute with oneDNN, which keeps to older instructions where the variable
+``ONEDNN_MAX_CPU_ISA`` says so. All that is decided by the processor here obeys the same
+variable, so that with ``AVX2`` everything takes the ways of such a processor.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# oneDNN reads the second name, too.
+SWITCHES = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+# In the order in which each holds all before it.
+_LEVELS = (
+    "SSE41",
+    "AVX",
+    "AVX2",
+    "AVX2_VNNI",
+    "AVX2_VNNI_2",
+    "AVX512_CORE",
+    "AVX512_CORE_VNNI",
+    "AVX512_CORE_BF16",
+    "AVX10_1_512",
+    "AVX512_CORE_FP16",
+    "AVX10_1_512_AMX",
+    "AVX512_CORE_AMX",
+)
+# Of a feature by LLVM's name: the first level with it.
+_FIRST = {
+    "avx2": "AVX2",
+    "fma": "AVX2",
+    "avxvnni": "AVX2_VNNI",
+    "avx512f": "AVX512_CORE",
+    "avx512vnni": "AVX512_CORE_VNNI",
+    "avx512bf16": "AVX512_CORE_BF16",
+    "amx-bf16": "AVX10_1_512_AMX",
+    "amx-int8": "AVX10_1_512_AMX",
+}
+_CPUINFO = Path("/proc/cpuinfo")
+
+
+def may_use(feature: str) -> bool:
+    """Return whether instructions may be used, if the processor has them.
+
+    >>> may_use("avx2")
+    True
+    """
+    asked = next((os.environ[name] for name in SWITCHES if os.environ.get(name)), "ALL").upper()
+    if asked not in _LEVELS:
+        return True
+    return _LEVELS.index(_FIRST[feature]) <= _LEVELS.index(asked)
+
+
+def computes_bfloat16() -> bool:
+    """Return whether this processor has instructions for bfloat16 (AVX512_BF16, AMX).
+
+    >>> computes_bfloat16() in {True, False}
+    True
+    """
+    flags = cpu_flags()
+    return ("avx512_bf16" in flags and may_use("avx512bf16")) or (
+        "amx_bf16" in flags and may_use("amx-bf16")
+    )
+
+
+def cpu_flags() -> frozenset[str]:
+    """Return the processor's flags as Linux lists them; none where that cannot be read.
+
+    >>> isinstance(cpu_flags(), frozenset)
+    True
+    """
+    try:
+        return frozenset(_CPUINFO.read_text(encoding="utf-8", errors="replace").split())
+    except OSError:
+        return frozenset()
