@@ -8,6 +8,7 @@ Whoever came first is served first, so that a large image is not passed over for
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import os
 import threading
@@ -57,6 +58,7 @@ class MemoryBudget:
         with self._changed:
             self._queue.append(ticket)
             try:
+                scarce = self.in_use + size > of // 2
                 self._changed.wait_for(
                     lambda: self._queue[0] is ticket and self.in_use + size <= of
                 )
@@ -64,11 +66,22 @@ class MemoryBudget:
             finally:  # an interrupt of the wait must not leave a ticket that nobody calls
                 self._queue.remove(ticket)
                 self._changed.notify_all()
+        if scarce:
+            _trim()
 
 
 BUDGET = MemoryBudget()
 if hasattr(os, "register_at_fork"):  # what other threads held is not held in the child
     os.register_at_fork(after_in_child=BUDGET.__init__)  # type: ignore[misc]
+
+
+def _trim() -> None:
+    """Give the system what the C library keeps of what other threads have freed.
+
+    It keeps some 80 MB for each thread, which no budget counts.
+    """
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @functools.cache
