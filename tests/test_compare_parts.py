@@ -328,7 +328,7 @@ def test_a_working_process_that_fails_says_why(plan: Plan) -> None:
     )
     with pytest.raises(OffshelfError) as caught:
         run_plan(many, Silent(), workers=2)
-    assert str(caught.value).endswith("1 rows are not in the store")
+    assert str(caught.value).endswith("1 row is not in the store; run again")
 
 
 def test_a_working_process_that_is_killed_is_said(

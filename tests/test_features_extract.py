@@ -207,7 +207,7 @@ def test_nothing_but_broken_images(lite: Backbone, engines: list[FakeEngine], tm
     assert [row.status for row in found.failures] == ["empty", "missing"]
     assert found.computed == 0
     assert found.matrix(kind, found.ok).shape == (0, 3)
-    with pytest.raises(StoreError, match="1 rows are not in the store"):
+    with pytest.raises(StoreError, match="1 row is not in the store; run again"):
         found.matrix(kind, [0])
 
 

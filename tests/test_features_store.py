@@ -112,7 +112,7 @@ def test_a_row_that_is_not_there(tmp_path: Path):
     store = filled(tmp_path, [[1, 2]])
     with pytest.raises(StoreError) as caught:
         store.read([digest(1), digest(7), digest(8)])
-    assert str(caught.value) == f"{store.folder}: 2 rows are not in the store"
+    assert str(caught.value) == f"{store.folder}: 2 rows are not in the store; run again"
 
 
 @settings(max_examples=25, deadline=None)

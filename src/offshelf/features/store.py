@@ -191,7 +191,9 @@ class FeatureStore:
         index = self._index
         found = index.find(np.array(digests, "S32"))
         if (found < 0).any():
-            raise StoreError(f"{self.folder}: {(found < 0).sum()} rows are not in the store")
+            lost = int((found < 0).sum())
+            rows = "1 row is" if lost == 1 else f"{lost:,} rows are"
+            raise StoreError(f"{self.folder}: {rows} not in the store; run again")
         matrix = np.empty((len(digests), self.dimension), np.float32)
         place = index.places[found]
         for number in np.unique(place[:, 0]):
