@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from offshelf.data.names import composed
 from offshelf.text import json_text, spelled
 
 CODE_PAGES = {
@@ -50,6 +51,38 @@ def test_text_without_surrogates_stays_as_it_is(name: str) -> None:
 )
 def test_bytes_that_are_no_utf8_are_escapes(name: str, spelling: str) -> None:
     assert spelled(name) == spelling
+
+
+def test_a_class_that_was_typed_where_the_locale_is_c_is_the_class() -> None:
+    assert composed("\udce5\udc8c\udc97") == "北"
+
+
+LOCATED = """
+import os, sys
+from pathlib import Path
+from offshelf.data.pathnames import located
+place, how = located(Path(sys.argv[1]), os.fsencode(sys.argv[2]).decode("utf-8"))
+print(place.is_file(), repr(how), sys.getfilesystemencoding())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="names of files are bytes there")
+@pytest.mark.parametrize(("name", "text"), [("北/1.png", "北/1.png"), ("北/1.png", "北\\1.png")])
+def test_a_path_of_a_table_is_found_where_the_locale_is_c(
+    name: str, text: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).parent.mkdir()
+    (tmp_path / name).write_bytes(b"")
+    done = subprocess.run(
+        [sys.executable, "-c", LOCATED, str(tmp_path), text],
+        env=os.environ | CODE_PAGES["c"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("True ")
+    assert "utf" not in done.stdout
 
 
 def test_json_holds_no_number_that_is_none() -> None:

@@ -20,21 +20,35 @@ def located(base: Path, text: str) -> tuple[Path, str]:
     >>> located(Path("data"), "coast/1.png")
     (PosixPath('data/coast/1.png'), '')
     """
-    literal = base / text
+    literal = base / on_disk(text)
     if ("\\" not in text and text.isascii()) or os.path.lexists(literal):
         return literal, ""
     changed = text.replace("\\", "/")
-    if changed != text and os.path.lexists(base / changed):
-        return base / changed, BACKSLASHES
+    if changed != text and os.path.lexists(base / on_disk(changed)):
+        return base / on_disk(changed), BACKSLASHES
     found = _recomposed(base, changed)
     return (found, COMPOSITION) if found else (literal, "")
+
+
+def on_disk(text: str) -> str:
+    """Return *text* as a name that files can be opened by, where the locale has no such letters.
+
+    >>> on_disk("1.png")
+    '1.png'
+    """
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return os.fsdecode(text.encode("utf-8", "surrogateescape"))
+    return text
 
 
 def _recomposed(base: Path, text: str) -> Path | None:
     """Return the path whose names exist but for how their accents are composed."""
     place = base
     for part in Path(text).parts:
-        forms = (part, *(unicodedata.normalize(form, part) for form in ("NFC", "NFD")))
+        words = (part, *(unicodedata.normalize(form, part) for form in ("NFC", "NFD")))
+        forms = map(on_disk, words)
         found = next((place / form for form in forms if os.path.lexists(place / form)), None)
         if found is None:
             return None

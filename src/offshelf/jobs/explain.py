@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.bundle import Model
+from offshelf.data.names import composed
 from offshelf.engine.gradients import Probe
 from offshelf.errors import OffshelfError, did_you_mean
 from offshelf.heads.fit import decision
@@ -118,6 +119,8 @@ class _Work:
     def classes(self, label: str | None) -> tuple[int, int]:
         """Return the numbers of the class to explain and of its rival."""
         names = self.model.classes
+        if label is not None and label not in names:
+            label = composed(label)  # as the classes are named, whatever typed it
         if label is not None and label not in names:
             hint = did_you_mean(label, names)
             raise OffshelfError(f"the model has no class {label!r}: {', '.join(names)}.{hint}")
