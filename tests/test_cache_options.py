@@ -51,7 +51,7 @@ APART = {
     **dict.fromkeys(["--help", "--json", "--quiet", "--debug", "--out", "--profile"], OUTPUT),
     **dict.fromkeys(["--csv", "--top"], OUTPUT),
     **dict.fromkeys(["--pictures", "--write-splits", "--reliability", "--strict", "--yes"], OUTPUT),
-    **dict.fromkeys(["--cache-dir", "--no-download"], "where things are"),
+    **dict.fromkeys(["--cache-dir", "--cache-size", "--no-download"], "where things are"),
     **dict.fromkeys(["--C", "--calibrate", "--class-weight", "--class-weights"], HEAD),
     **dict.fromkeys(["--head", "--heads"], HEAD),
     **dict.fromkeys(["--normalisation", "--normalisations", "--reduction", "--reductions"], HEAD),
