@@ -62,6 +62,9 @@ def decode(content: bytes, limits: Limits = DEFAULT_LIMITS) -> NDArray[np.uint8]
     is applied, transparency is laid on ``limits.background``, and grey of 16 and 32
     bits is scaled by :func:`offshelf.data.colour.grey8`.
 
+    A JPEG or PNG that is damaged is told, see :mod:`offshelf.data.jpeg_damage`. Other formats
+    have no sum over their pixels: bytes that were changed and still decode are not told.
+
     Returns:
         RGB, uint8 H x W x 3; it may be read-only.
 
