@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -68,3 +72,33 @@ def test_users_in_several_threads_take_turns():
     assert seen == [[{1}]] * 4
     assert max(most) == 1
     assert _threads() == before
+
+
+FIT = """
+import sys
+import numpy as np
+from offshelf.heads.fit import decision, fit_head
+draw = np.random.default_rng(0)
+targets = np.arange(240) % 6
+centres = draw.normal(size=(6, 500))
+features = (0.35 * centres[targets] + draw.normal(size=(240, 500))).astype(np.float32)
+heads = ("svm", "logistic", "ridge", "lda", "knn", "centroid")
+fitted = [fit_head(kind, features, targets, list("abcdef")) for kind in heads]
+np.savez(sys.argv[1], **{head.kind: decision(head, features) for head in fitted})
+"""
+
+
+def test_another_number_of_blas_threads_moves_scores_by_next_to_nothing(tmp_path: Path) -> None:
+    scores = []
+    for threads in ("1", "2"):
+        target = tmp_path / f"{threads}.npz"
+        limits = dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
+        environment = os.environ | limits
+        subprocess.run([sys.executable, "-c", FIT, str(target)], check=True, env=environment)
+        scores.append(dict(np.load(target)))
+    one, two = scores
+    assert len(one) == 6
+    for kind, values in one.items():
+        assert np.array_equal(values.argmax(1), two[kind].argmax(1)), kind
+        largest = max(1.0, np.abs(values).max())
+        assert np.abs(values - two[kind]).max() <= 1e-5 * largest, kind
