@@ -54,6 +54,7 @@ SPLITS = [
     ("trainval", "test"),
     ("train_val", "test"),
     ("train", "dev"),
+    ("TRAIN", "VALIDATE"),
     ("train", "eval"),
     ("train", "holdout"),
     ("train", "hold-out"),
@@ -159,7 +160,8 @@ def test_folders_that_cross_are_asked_about(tmp_path: Path) -> None:
         read_table(tmp_path)
     assert str(caught.value) == (
         f"{tmp_path}: 'alice', 'bob' hold folders of the same names, 'cat', 'dog'; say which are "
-        "the classes: --classes outer or --classes inner"
+        "the classes: --classes outer or --classes inner; if they are splits, call them train/ and "
+        "test/"
     )
     assert read_table(tmp_path, classes="outer").classes == ("alice", "bob")
     assert read_table(tmp_path, classes="inner").classes == ("cat", "dog")
@@ -185,6 +187,7 @@ def test_folders_that_cross_are_asked_about(tmp_path: Path) -> None:
         (("train_station/day", "train_station/night", "harbour"), []),
         (("test_match", "training_ground"), []),
         (("part1", "part2"), ["taken as classes although called like batches: 'part1', 'part2'"]),
+        (("batch1/cat", "batch1/dog", "emu"), ["taken as classes although called like batches: 'batch1'"]),
         (("day1/dawn/cat", "day2/dawn/dog"), ["taken as classes although called like batches: 'day1', 'day2'"]),
     ],
 )  # fmt: skip
@@ -269,6 +272,28 @@ def test_unsorted_images_beside_the_classes(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("unsorted", ["unlabeled", "unlabeled/new", "pred"])
+@pytest.mark.parametrize("name", ["labeled", "data", "flowers"])
+def test_one_folder_of_classes_beside_unsorted_images(
+    tmp_path: Path, name: str, unsorted: str
+) -> None:
+    put(tmp_path, f"{name}/cat", f"{name}/dog", unsorted, count=3)
+    table = read_table(tmp_path)
+    assert (table.classes, len(table)) == (("cat", "dog"), 6)
+    top = unsorted.partition("/")[0]
+    assert said(table, tmp_path) == [
+        f"the images are those of '{tmp_path}/{name}'",
+        f"3 images in {top}/ without class folders left out; to label them: offshelf predict MODEL '{tmp_path}/{top}'",
+    ]
+
+
+def test_what_servers_and_programs_leave_behind_is_no_class(tmp_path: Path) -> None:
+    put(tmp_path, "cat", "dog", "#recycle/cat", "$Recycle.Bin", "@Recycle", "__pycache__")
+    table = read_table(tmp_path)
+    assert table.classes == ("cat", "dog")
+    assert said(table, tmp_path) == ["4 hidden files or folders left out"]
+
+
 def test_a_table_beside_the_folders_is_named(tmp_path: Path) -> None:
     put(tmp_path, "cat", "dog")
     (tmp_path / "labels.csv").write_text("path,label\n")
@@ -291,7 +316,10 @@ ASKED = [
     (("one/train/cat", "one/train/dog", "two/test/cat"), "'one', 'two' hold one split each, so no class is in two; put the class folders into a folder train/ and a folder test/"),
     (("Train/cat", "train/cat", "test/cat"), "'Train', 'train' both mean train; rename or remove one"),
     (("train_1/cat", "train_2/cat", "test/cat"), "'train_1', 'train_2' both mean train; rename or remove one"),
-    (("cat/train", "cat/test", "dog/train", "dog/test", "dog/more"), "class folders hold train/ and test/, but 'dog' holds more than those; move the images into train/ or test/"),
+    (("cat/train", "cat/test", "dog/train", "dog/test", "dog/more"), "'cat', 'dog' hold splits such as train/ and test/, but 'dog' images or folders beside them; move those into train/ or test/, or say --classes outer if they are no splits"),
+    (("cat/train", "cat/test", "dog", "emu"), "'cat' hold splits such as train/ and test/, but 'dog', 'emu' images or folders beside them; move those into train/ or test/, or say --classes outer if they are no splits"),
+    (("Trainingsdaten/cat", "Trainingsdaten/dog", "Testdaten/cat", "Testdaten/dog"), "'Testdaten', 'Trainingsdaten' hold folders of the same names, 'cat', 'dog'; say which are the classes: --classes outer or --classes inner; if they are splits, call them train/ and test/"),
+    (("dataset/cat", "dataset/dog", "testset/cat", "testset/dog"), "'testset' may be test images for 'dataset', or a class; call 'dataset' train if it is what to train on, or say --classes outer if both are classes"),
 ]  # fmt: skip
 
 
@@ -342,6 +370,11 @@ def test_a_table_beside_flat_splits_is_named(tmp_path: Path) -> None:
     put(tmp_path, "train", "test")
     (tmp_path / "train.csv").write_text("id,label\n")
     with pytest.raises(DataError, match=r"path,label; 'train.csv' lies there: is it that table\?$"):
+        read_table(tmp_path)
+    (tmp_path / "test.csv").write_text("id,label\n")
+    with pytest.raises(
+        DataError, match=r"; 'test.csv', 'train.csv' lie there: is it one of them\?$"
+    ):
         read_table(tmp_path)
 
 

@@ -94,11 +94,10 @@ def splits_inside(folder: Path, tree: Tree) -> Depth | None:
         if tree.images(folder / top) or len(inside[top]) < len(tree.folders(folder / top))
     ]
     if odd:
-        if 2 * len(halves) <= len(tops):
-            return None
         raise DataError(
-            f"{shown(folder)}: class folders hold train/ and test/, but {listed(odd)} holds more "
-            "than those; move the images into train/ or test/"
+            f"{shown(folder)}: {listed(halves)} hold splits such as train/ and test/, but "
+            f"{listed(odd)} images or folders beside them; move those into train/ or test/, or "
+            "say --classes outer if they are no splits"
         )
     for top in halves:
         _check_no_classes_in_splits(folder, halves, [n for n, _ in inside[top]], top, tree)
@@ -159,7 +158,8 @@ def _level(folder: Path, tree: Tree, choice: str, known: Collection[str]) -> tup
     if repeated := _repeated(inside):
         raise DataError(
             f"{shown(folder)}: {listed(nested)} hold folders of the same names, "
-            f"{listed(repeated)}; say which are the classes: --classes outer or --classes inner"
+            f"{listed(repeated)}; say which are the classes: --classes outer or --classes inner; "
+            "if they are splits, call them train/ and test/"
         )
     return OUTER, (
         f"the outer folders are the classes ({listed(tops)}), not the "

@@ -56,6 +56,13 @@ def layout_of(data: Path, question: Question | None = None) -> Depth:
     question, tree = question or Question(), Tree()
     folder = _unwrapped(data, tree, question)
     partition = partition_of(folder, tree, question.choice)
+    if lone := _beside_unsorted(folder, partition, tree, question):
+        inner = layout_of(folder / lone, question)
+        notes = [unlabelled_note(folder, name, tree) for name in partition.unlabelled]
+        return Depth(
+            inner.folders,
+            (f"the images are those of '{shown(folder / lone)}'", *notes, *inner.notes),
+        )
     if partition.splits:
         found = portions(folder, partition, tree, question.choice, question.known)
         if partition.beside:
@@ -100,6 +107,20 @@ def _is_wrapper(data: Path, folder: Path, question: Question) -> bool:
     return bool(inside & question.known) and not outside & question.known
 
 
+def _beside_unsorted(folder: Path, partition: Partition, tree: Tree, question: Question) -> str:
+    """Return the only folder beside images that nobody has sorted, if it holds the classes."""
+    if partition.splits or not partition.unlabelled or question.choice:
+        return ""
+    rest = [name for name in tree.folders(folder) if name not in partition.unlabelled]
+    if len(rest) != 1 or not tree.is_nested(folder / rest[0]):
+        return ""
+    if len(tree.folders(folder / rest[0])) < 2 and not has_splits(folder / rest[0]):
+        return ""
+    if question.one_class and not _is_wrapper(folder, folder / rest[0], question):
+        return ""
+    return rest[0]
+
+
 def _of_classes(folder: Path, partition: Partition, tree: Tree, question: Question) -> Depth:
     inside = None if question.choice else splits_inside(folder, tree)
     depth = inside or class_folders(folder, tree, question.choice, "", question.known)
@@ -108,9 +129,10 @@ def _of_classes(folder: Path, partition: Partition, tree: Tree, question: Questi
     called = sorted({one.label for one in kept if _called_like_a_split(one.label)})
     if called:
         notes.append(f"taken as classes although called like splits: {listed(called)}")
-    if kept and all(is_batch(one.label) for one in kept):
-        batches = listed(sorted({one.label for one in kept}))
-        notes.append(f"taken as classes although called like batches: {batches}")
+    batches = sorted({one.label for one in kept if is_batch(one.label)})
+    several = [name for name in batches if len(tree.folders(folder / name)) > 1]
+    if batches and (several or len(batches) == len({one.label for one in kept})):
+        notes.append(f"taken as classes although called like batches: {listed(several or batches)}")
     return Depth(tuple(kept), tuple(notes))
 
 

@@ -18,7 +18,7 @@ HELD_OUT = "held out"  # test images, unless others are called so
 SPLIT_WORDS = {
     **dict.fromkeys(("train", "training", "trn", "trainval"), TRAIN),
     **dict.fromkeys(("test", "testing", "tst"), TEST),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), VAL),
+    **dict.fromkeys(("val", "valid", "validate", "validating", "validation", "dev"), VAL),
     **dict.fromkeys(("eval", "evaluation", "holdout", "heldout"), HELD_OUT),
 }
 _LISTED = 5

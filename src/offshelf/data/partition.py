@@ -177,6 +177,16 @@ def _among_classes(folder: Path, partition: Partition, tree: Tree) -> Partition:
         and all(_overlap(others, classes_of(folder, name, tree)) for name in tests.values())
     ):
         return Partition({TRAIN: "", **tests}, partition.unlabelled, (), telling=True)
+    if (
+        TEST in tests
+        and len(partition.beside) == 1
+        and tree.is_nested(folder / partition.beside[0])
+    ):
+        raise DataError(
+            f"{shown(folder)}: {listed([tests[TEST]])} may be test images for "
+            f"{listed(partition.beside)}, or a class; call {listed(partition.beside)} train if it is "
+            "what to train on, or say --classes outer if both are classes"
+        )
     if TEST in tests:
         raise DataError(
             f"{shown(folder)}: {listed([tests[TEST]])} may be test images or a class; move it out "
@@ -195,7 +205,8 @@ def no_classes(data: Path, name: str, tree: Tree) -> str:
 def how_to_label(folder: Path, tree: Tree) -> str:
     """Return what to do with images that lie in no class folders."""
     tables = tree.tables(folder)
-    found = f"; {listed(tables)} lies there: is it that table?" if tables else ""
+    lie = "lies there: is it that table?" if len(tables) == 1 else "lie there: is it one of them?"
+    found = f"; {listed(tables)} {lie}" if tables else ""
     return (
         "put the images of each class in a folder of its own, or give a CSV file with the columns "
         f"path,label{found}"

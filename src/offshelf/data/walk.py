@@ -21,7 +21,10 @@ SUFFIXES = frozenset(
     )
 )
 # Folders that file servers and archivers leave behind; their files are no images of yours.
-_DEBRIS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
+_DEBRIS = frozenset(
+    {"__macosx", "@eadir", "$recycle.bin", "recycler", "system volume information", "#recycle"}
+    | {"@recycle", "@recently-snapshot", "#snapshot", "lost+found", "__pycache__"}
+)
 
 Identity = tuple[int, int]
 
@@ -59,7 +62,7 @@ def is_hidden(name: str) -> bool:
     >>> is_hidden(".DS_Store"), is_hidden("__MACOSX"), is_hidden("coast")
     (True, True, False)
     """
-    return name.startswith(".") or name in _DEBRIS
+    return name.startswith(".") or name.casefold() in _DEBRIS
 
 
 def is_image_name(name: str) -> bool:
