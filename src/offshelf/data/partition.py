@@ -184,8 +184,8 @@ def _among_classes(folder: Path, partition: Partition, tree: Tree) -> Partition:
     ):
         raise DataError(
             f"{shown(folder)}: {listed([tests[TEST]])} may be test images for "
-            f"{listed(partition.beside)}, or a class; call {listed(partition.beside)} train if it is "
-            "what to train on, or say --classes outer if both are classes"
+            f"{listed(partition.beside)}, or a class; call {listed(partition.beside)} train if it "
+            "is what to train on, or say --classes outer if both are classes"
         )
     if TEST in tests:
         raise DataError(
