@@ -77,8 +77,9 @@ class World:
         self.whole = {path: path.read_bytes() for path in self.files()}
 
     def files(self) -> list[Path]:
-        """Return the files that are there."""
-        return sorted(path for path in self.folder.rglob("*") if path.is_file())
+        """Return the files that are there and say something; locks and marks of use are empty."""
+        paths = sorted(path for path in self.folder.rglob("*") if path.is_file())
+        return [path for path in paths if path.stat().st_size]
 
     def restore(self) -> None:
         """Put everything back."""
