@@ -69,7 +69,7 @@ class World:
             for c in (1.0, 0.01, None)
         ]
         self.scores = Transfer(0.5, 1.5, 1.25, 0.1, 0.0625, 10.0, 24, D)
-        self.best = plans.Plan(8, 2, 2)
+        self.best = plans.default_plan(2)
         self.key = {"graph": "of a small network", "taps": [["fc", "avg"]]}
         self.constant = draw.normal(size=(4, 4)).astype(np.float32)
         self.use()
