@@ -625,6 +625,20 @@ def run_in_a_new_process(code: str, cache: Path) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+THREADS = """
+import json
+from concurrent.futures import ThreadPoolExecutor
+from offshelf.engine.graph import import_openvino
+with ThreadPoolExecutor(8) as pool:
+    found = list(pool.map(lambda _: import_openvino().get_version(), range(8)))
+print(json.dumps(sorted(set(found))))
+"""
+
+
+def test_threads_that_import_openvino_at_once_all_get_the_whole_of_it(tmp_path: Path):
+    assert run_in_a_new_process(THREADS, tmp_path) == [import_openvino().get_version()]
+
+
 @pytest.fixture
 def usual_interrupt() -> Iterator[None]:
     """Python's own handler, also where the tests run as a job that ignores Ctrl-C."""

@@ -32,7 +32,7 @@ VERSION = 5
 ROWS, OLD_ROWS = 2, 4
 KEY = "key.json"
 _PARTS = ("graph.xml", "graph.bin")
-_MAKING = process_lock()
+_IMPORTING, _MAKING = process_lock(), process_lock()
 
 
 def import_openvino() -> ModuleType:
@@ -41,10 +41,12 @@ def import_openvino() -> ModuleType:
     >>> import_openvino().__name__
     'openvino'
     """
-    if "openvino" in sys.modules:
-        return sys.modules["openvino"]
-    with without_telemetry():
-        return importlib.import_module("openvino")
+    # Another thread may be just about to import it; then both need the whole module.
+    with _IMPORTING:
+        if "openvino" in sys.modules:
+            return importlib.import_module("openvino")
+        with without_telemetry():
+            return importlib.import_module("openvino")
 
 
 def the_core() -> Any:
