@@ -14,7 +14,7 @@ from PIL import Image
 from offshelf.data.content import Limits
 from offshelf.data.decode import decode, decode_with_facts
 from offshelf.data.facts import Facts, check_facts
-from offshelf.data.jpeg_damage import readable_share
+from offshelf.data.jpeg_damage import fault, readable_share
 from offshelf.data.jpeg_segments import Jpeg, parsed
 from offshelf.errors import ImageError
 
@@ -51,6 +51,8 @@ KINDS: dict[str, bytes] = {
     "restart markers by rows": jpeg(restart_marker_rows=1),
     "restart markers by blocks": jpeg(restart_marker_blocks=7),
     "progressive": jpeg(progressive=True),
+    "progressive, restart markers by blocks": jpeg(progressive=True, restart_marker_blocks=7),
+    "progressive, restart markers by rows": jpeg(progressive=True, restart_marker_rows=2),
     "grey": jpeg("L"),
     "grey progressive": jpeg("L", progressive=True),
     "inks": jpeg("CMYK"),
@@ -193,6 +195,20 @@ def test_components_that_are_not_there_are_missed() -> None:
     )
     assert readable_share(only, checked=True) == ("damaged", pytest.approx(1 / 3))
     assert failure(only.content())[0] == "damaged"
+
+
+def test_a_hole_that_libjpeg_does_not_see() -> None:
+    """Codes find their step again behind a hole, and now and then there are as many blocks."""
+    content = jpeg("L", quality=95)
+    start = content.index(parts(content).scans[0].data)
+    unseen = 0
+    for at in range(start, len(content) - 600, 950):
+        torn = content[:at] + bytes(512) + content[at + 512 :]
+        unseen += not fault(torn, 1)
+        with pytest.raises(ImageError) as caught:
+            decode(torn)
+        assert caught.value.status == "damaged"
+    assert unseen
 
 
 def test_nothing_to_read_is_never_taken() -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 from offshelf.data.colour import picture
 from offshelf.data.content import Limits
 from offshelf.data.facts import Decoded, Facts, check_facts
-from offshelf.data.jpeg_damage import is_complete, readable_share, turbo
+from offshelf.data.jpeg_damage import ZEROS, is_complete, readable_share, turbo
 from offshelf.data.jpeg_segments import Jpeg, outlined, parsed
 from offshelf.data.strips import orientation, turned
 
@@ -37,7 +37,7 @@ def reduced_picture(
         facts: what its header says.
     """
     quick = quick_pixels(image, content, at_least)
-    if quick is None or _lacks_scans(image, content):
+    if quick is None or _may_lack(image, content):
         return None
     return Decoded(pixels=turned(quick, orientation(image)), facts=facts)
 
@@ -55,7 +55,7 @@ def jpeg_picture(image: Image.Image, content: bytes, limits: Limits, facts: Fact
         ImageError: ``damaged`` or ``truncated``.
     """
     quick = quick_pixels(image, content)
-    if quick is not None and not _lacks_scans(image, content):
+    if quick is not None and not _may_lack(image, content):
         return Decoded(pixels=turned(quick, orientation(image)), facts=facts)
     checked, quick = quick is not None, None
     jpeg = parsed(content)
@@ -100,12 +100,17 @@ def quick_pixels(image: Image.Image, content: bytes, at_least: int = 0) -> NDArr
     return pixels[:, :, 0] if space == "GRAY" else pixels
 
 
-def _lacks_scans(image: Image.Image, content: bytes) -> bool:
-    """Return whether scans are missing; Pillow has just read the head of the first."""
+def _may_lack(image: Image.Image, content: bytes) -> bool:
+    """Return whether scans are missing, or zeros where libjpeg finds no fault may be a hole.
+
+    Pillow has just read the head of the first scan.
+    """
     parts = len(image.getbands())
     file = getattr(image, "fp", None)
     at = file.tell() - 8 - 2 * parts if file else 0
     with_all = bytes([0xFF, 0xDA, 0, 6 + 2 * parts, parts])
+    if content.find(ZEROS, max(at, 0)) >= 0:
+        return True
     if "progressive" not in image.info and content[at : at + 5] == with_all:
         return False
     jpeg = outlined(content)

@@ -25,7 +25,7 @@ from types import ModuleType
 
 from offshelf.data.jpeg_segments import Jpeg, Scan, intervals, restart_at, zeros_are_flat
 
-_ZEROS = bytes(64)
+ZEROS = bytes(64)
 # A decoder may leave a few bytes; more that are no filling were blocks of a picture.
 _SPARE = 2
 _BEHIND = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
@@ -45,8 +45,9 @@ def readable_share(jpeg: Jpeg, checked: bool = False) -> tuple[str, float]:
     Returns:
         ``ok`` and 1.0; ``truncated`` for a file that stops within its data; else ``damaged``.
     """
-    hole = any(_hole(scan) >= 0 for scan in jpeg.scans) or jpeg.scans[-1].data.endswith(_ZEROS)
-    if checked:
+    inside = any(_hole(scan) >= 0 for scan in jpeg.scans)
+    hole = inside or jpeg.scans[-1].data.endswith(ZEROS)
+    if checked and not inside:
         share = _steps(jpeg, jpeg.scans)
     elif not jpeg.in_one_scan:
         share = _of_scans(jpeg)
@@ -165,6 +166,10 @@ def _of_scans(jpeg: Jpeg) -> float:
 
 
 def _scan_fault(jpeg: Jpeg, scans: tuple[Scan, ...]) -> bool:
+    # libjpeg tells missing restart markers in the words of filling before an end mark.
+    wanted = jpeg.pieces(scans)
+    if any(intervals(s.data)[-1][0] + 1 < n for s, n in zip(scans, wanted, strict=True)):
+        return True
     return bool(_left_of(fault(jpeg.content(scans), jpeg.frame[9]), scans[-1].data) != 0)
 
 
@@ -199,15 +204,15 @@ def _left_of(found: str, data: bytes) -> int | None:
 def _before_hole(jpeg: Jpeg, width: int, height: int, data: bytes) -> bytes:
     """Return *data* of a picture of this size up to a run of zeros that is no part of it."""
     scan = replace(jpeg.scans[0], data=data)
-    if _ZEROS not in data or not zeros_are_flat(scan):
+    if ZEROS not in data or not zeros_are_flat(scan):
         return _cut(scan)
     behind = _BEHIND.search(fault(jpeg.part(width, height, data), jpeg.frame[9]))
     if not behind:
         return data
     tail = data[-int(behind[1]) :]
     zeros = len(data) - len(data.rstrip(b"\0"))
-    filled = len(set(tail)) == 1 and zeros <= len(tail) + len(_ZEROS)
-    return data if filled else data[: data.find(_ZEROS)]
+    filled = len(set(tail)) == 1 and zeros <= len(tail) + len(ZEROS)
+    return data if filled else data[: data.find(ZEROS)]
 
 
 def _cut(scan: Scan) -> bytes:
@@ -217,5 +222,5 @@ def _cut(scan: Scan) -> bytes:
 
 def _hole(scan: Scan) -> int:
     """Return where zeros begin that no picture has, or -1."""
-    at = scan.data.find(_ZEROS)
+    at = scan.data.find(ZEROS)
     return -1 if at < 0 or zeros_are_flat(scan) else at

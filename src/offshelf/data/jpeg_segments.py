@@ -103,6 +103,22 @@ class Jpeg:
         found = [body for marker, body in segments(tables) if marker == _INTERVAL]
         return int.from_bytes(found[-1][4:6], "big") if found else 0
 
+    def pieces(self, scans: tuple[Scan, ...]) -> list[int]:
+        """Return into how many pieces restart markers part each of the first *scans*."""
+        found, interval = [], 0
+        for scan in scans:
+            said = [body for marker, body in segments(scan.tables) if marker == _INTERVAL]
+            interval = int.from_bytes(said[-1][4:6], "big") if said else interval
+            found.append(_parts(self._units(scan), interval) if interval else 1)
+        return found
+
+    def _units(self, scan: Scan) -> int:
+        wide, tall = (max(sides) for sides in zip(*self.sampling.values(), strict=True))
+        across, down = self.sampling.get(scan.components[0], (1, 1))
+        if len(scan.components) > 1:
+            return _parts(self.width, 8 * wide) * _parts(self.height, 8 * tall)
+        return _parts(self.width * across, 8 * wide) * _parts(self.height * down, 8 * tall)
+
     def content(self, scans: tuple[Scan, ...] | None = None) -> bytes:
         """Return a file of nothing but these *scans*, all of them by default, and an end mark."""
         kept = self.scans if scans is None else scans
@@ -229,6 +245,10 @@ def zeros_are_flat(scan: Scan) -> bool:
     used = {0x10 | byte & 15 for byte in scan.head[6 : 6 + 2 * scan.head[4] : 2]}
     # A value of 0 in the low half ends the block, or so many blocks.
     return all(table in first and first[table][0] & 15 == 0 for table in used)
+
+
+def _parts(whole: int, part: int) -> int:
+    return -(-whole // part)
 
 
 def _jpeg(frame: bytes, scans: list[Scan], *, ended: bool) -> Jpeg | None:
