@@ -99,12 +99,43 @@ def test_damaged_chunks_of_pixels_stay_damaged() -> None:
         content[:at] + b"\xa5" + content[at + 1 :],
         HEAD[:-1] + b"\0" + DATA + END,
         HEAD + chunk(b"tRNS", bytes(6), wrong=1) + DATA + END,
-        HEAD + DATA[: len(DATA) // 2] + b"\xa5" + DATA[len(DATA) // 2 + 1 :] + END,
         HEAD + b"\0\0\0\1\0\0\0\0" + DATA + END,
     ):
         with pytest.raises(ImageError) as caught:
             decode(damaged)
         assert (caught.value.status, caught.value.reason) == BROKEN
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "I;16"])
+def test_pixels_that_zeros_fill_up_are_damaged(mode: str) -> None:
+    """As a broken transfer leaves them: much of that can be unpacked, as pixels of one colour."""
+    large = Image.fromarray(NOISE).resize((300, 200))
+    picture = large.quantize(64) if mode == "P" else large.convert("L" if mode[0] == "I" else mode)
+    if mode == "I;16":
+        picture = Image.fromarray(np.asarray(picture).astype(np.uint16) * 257)
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    whole = buffer.getvalue()
+    start = whole.index(b"IDAT")
+    for share in (0.1, 0.3, 0.5, 0.7, 0.9):
+        at = start + int((len(whole) - 12 - start) * share)
+        for damaged in (
+            whole[:at].ljust(len(whole), b"\0"),
+            whole[:at].ljust(len(whole) - 12, b"\0") + whole[-12:],
+            whole[:at] + bytes(64) + whole[at + 64 :],
+            whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :],
+        ):
+            with pytest.raises(ImageError) as caught:
+                decode(damaged)
+            assert caught.value.status == "unreadable"
+            assert caught.value.reason == "damaged: its pixels do not match their checksum"
+
+
+def test_a_wrong_checksum_over_right_pixels_is_no_damage() -> None:
+    whole = saved("PNG")
+    end = whole.index(b"IEND") - 5
+    torn = whole[:end] + bytes([whole[end] ^ 1]) + whole[end + 1 :]
+    assert np.array_equal(decode(torn), NOISE)
 
 
 def test_a_chunk_that_never_ends_is_truncated() -> None:

@@ -66,11 +66,15 @@ def png_pixels(content: bytes) -> bytes:
     checksum, and all that follows a chunk that cannot be one.
 
     Raises:
-        ImageError: ``unreadable``, over a million chunks.
+        ImageError: ``unreadable``, over a million chunks, or neither the checksums of the
+            pixels nor the one inside of them are right.
     """
     kept = [content[:_PNG_SIGNATURE]]
     found: set[bytes] = set()
+    wrong = False
     for kind, start, end in _chunks(content):
+        if kind == content[start + 4 : start + 8] == b"IDAT":
+            wrong = wrong or not _sums_up(content, start, end)
         if not kind[0] & 0x20 or kind == b"tRNS":  # critical, by the case of its name
             short = kind == b"tRNS" and end - start - 12 < _KEY_BYTES.get(content[25], 0)
             kept += [] if short else [content[start:end]]
@@ -79,7 +83,24 @@ def png_pixels(content: bytes) -> bytes:
         if place and place not in found and _is_whole(content, start, end):
             found.add(place)
             kept.append(content[start:end])
+    # Zeros that fill up a file, as a broken transfer leaves them, can be unpacked as pixels.
+    if wrong and not _holds_pixels(content):
+        raise ImageError("unreadable", "damaged: its pixels do not match their checksum")
     return b"".join(kept)
+
+
+def _holds_pixels(content: bytes) -> bool:
+    """Return whether the pixels of a PNG can be unpacked to their end and match their own sum."""
+    unpacking = zlib.decompressobj()
+    try:
+        for kind, start, end in _chunks(content):
+            waiting = content[start + 8 : end - 4] if kind == b"IDAT" else b""
+            while waiting and not unpacking.eof:
+                unpacking.decompress(waiting, _MOST_METADATA)
+                waiting = unpacking.unconsumed_tail
+    except zlib.error:
+        return False
+    return unpacking.eof
 
 
 def jpeg_pixels(content: bytes) -> bytes:
@@ -178,8 +199,7 @@ def _place(kind: bytes, body: bytes) -> bytes:
 
 def _is_whole(content: bytes, start: int, end: int) -> bool:
     kind, body = content[start + 4 : start + 8], content[start + 8 : end - 4]
-    (checksum,) = struct.unpack_from(">I", content, end - 4)
-    if len(body) > _MOST_METADATA or zlib.crc32(kind + body) != checksum:
+    if len(body) > _MOST_METADATA or not _sums_up(content, start, end):
         return False
     _, _, rest = body.partition(b"\0")
     if kind == b"zTXt":
@@ -187,6 +207,14 @@ def _is_whole(content: bytes, start: int, end: int) -> bool:
     if kind == b"iTXt" and rest[:1] != b"\0":
         return _unpacks(rest[2:].split(b"\0", 2)[-1])
     return True
+
+
+def _sums_up(content: bytes, start: int, end: int) -> bool:
+    """Return whether a chunk that is all there has the right checksum; one cut short cannot."""
+    if start + 12 + int.from_bytes(content[start : start + 4], "big") != end:
+        return True
+    checksum = int.from_bytes(content[end - 4 : end], "big")
+    return zlib.crc32(memoryview(content)[start + 4 : end - 4]) == checksum
 
 
 def _unpacks(packed: bytes) -> bool:
