@@ -87,7 +87,8 @@ def _write_again(folder: Path, identity: dict[str, object], one: Doubled) -> Non
     matrix = np.empty((len(one.kept), one.part.dimension), np.float32)
     parts.read_rows(one.part, one.kept, matrix, np.arange(len(one.kept)))
     rows = Rows(
-        [one.part.hashes[number] for number in one.kept],
+        # An item of an ``S32`` array would lack the zeros at its end.
+        [one.part.hashes[number : number + 1].tobytes() for number in one.kept],
         [one.part.facts_of(number) for number in one.kept],
         matrix,
     )
