@@ -25,6 +25,7 @@ from offshelf.features.kind import feature_kinds
 from offshelf.features.store import FeatureStore
 from offshelf.progress import Silent
 
+OLDEST, MIDDLE, NEWEST = f"compiled/{'0' * 32}", f"features/{'1' * 32}", f"features/2-{'2' * 32}"
 USER = """
 import sys
 from pathlib import Path
@@ -38,8 +39,8 @@ sys.stdin.read()
 def kept(root: Path, name: str, size: int, used: float) -> Path:
     """A folder of the cache with so many bytes, used so many seconds after the epoch."""
     folder = root / name
-    folder.mkdir(parents=True)
-    (folder / "content").write_bytes(b"x" * size)
+    (folder / "ab").mkdir(parents=True)
+    (folder / "ab" / "content").write_bytes(b"x" * size)
     (folder / "used").touch()
     os.utime(folder / "used", (used, used))
     return folder
@@ -87,9 +88,9 @@ def test_a_mark_that_cannot_be_made_is_no_error(tmp_path: Path):
 
 @pytest.fixture
 def full(tmp_path: Path) -> Path:
-    kept(tmp_path, "features/middle", 100, 2000)
-    kept(tmp_path, "compiled/oldest", 100, 1000)
-    kept(tmp_path, "features/newest", 100, 4000)
+    kept(tmp_path, MIDDLE, 100, 2000)
+    kept(tmp_path, OLDEST, 100, 1000)
+    kept(tmp_path, NEWEST, 100, 4000)
     kept(tmp_path, "compared", 100, 3000)
     (tmp_path / "features" / "claims").mkdir()
     (tmp_path / "features" / "claims" / "turn.lock").touch()
@@ -101,11 +102,11 @@ def full(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("most", "left"),
     [
-        (None, ["compared", "compiled/oldest", "features/middle", "features/newest"]),
-        (400, ["compared", "compiled/oldest", "features/middle", "features/newest"]),
-        (399, ["compared", "features/middle", "features/newest"]),
-        (200, ["compared", "features/newest"]),
-        (100, ["features/newest"]),
+        (None, ["compared", OLDEST, MIDDLE, NEWEST]),
+        (400, ["compared", OLDEST, MIDDLE, NEWEST]),
+        (399, ["compared", MIDDLE, NEWEST]),
+        (200, ["compared", NEWEST]),
+        (100, [NEWEST]),
         (0, []),
     ],
 )
@@ -120,10 +121,10 @@ def test_the_least_recently_used_goes_first(full: Path, most: int | None, left: 
 
 
 def test_what_is_in_use_stays_and_the_next_goes(full: Path):
-    usage = Usage(full / "features" / "middle")
-    os.utime(full / "features" / "middle" / "used", (2000, 2000))
+    usage = Usage(full / MIDDLE)
+    os.utime(full / MIDDLE / "used", (2000, 2000))
     assert bound.keep_to(full, 150).size == 300
-    assert names(full) == ["features/middle"]
+    assert names(full) == [MIDDLE]
     usage.close()
 
 
@@ -176,7 +177,7 @@ def test_an_extraction_keeps_to_the_bound_and_keeps_its_own_features(full: Path,
     found = extracted(full, tmp_path / "images", "100", told)
     (kind,) = found.stores
     assert found.matrix(kind, [0]).shape[0] == 1
-    assert "features/newest" not in names(full)
+    assert NEWEST not in names(full)
     assert len([name for name in names(full) if name.startswith("features/")]) == 1
     (note,) = [note for note in told.notes if "bound" in note]
     assert note.startswith(f"{full}: over its bound, the least recently used went (5 folders, ")
@@ -203,7 +204,7 @@ def test_a_full_disk_makes_the_least_recently_used_go(
     found = extracted(full, tmp_path / "images", "none")
     (kind,) = found.stores
     assert found.matrix(kind, [0]).shape[0] == 1
-    assert "compiled/oldest" not in names(full)
+    assert OLDEST not in names(full)
 
 
 def test_a_disk_that_stays_full_is_the_stores_error(

@@ -64,7 +64,7 @@ def littered(tmp_path: Path, temporary: Path) -> Path:
     (root / "features" / ("0" * 32) / "part-1.parquet").write_bytes(b"o" * 1000)
     (root / "compiled" / ("1" * 32)).mkdir(parents=True)
     (root / "compiled" / ("1" * 32) / "graph.bin").write_bytes(b"g" * 2000)
-    (root / "compiled" / ".x.lock").touch()
+    (root / "compiled" / f".{'2' * 32}.lock").touch()
     (root / "compiled" / f".offshelf-{'a' * 16}-{'b' * 32}.tmp").write_bytes(b"t" * 10)
     for folder in (root / ".offshelf-12345678", temporary / ".offshelf-abcdefgh"):
         folder.mkdir()
@@ -114,6 +114,35 @@ def test_litter_goes_and_the_rest_stays(littered: Path, temporary: Path):
     assert store.read([digest(2)]).tolist() == [[2.0] * D]
     assert everything(temporary) == [".offshelf-notes"]
     assert clean(littered).removals == ()
+
+
+def test_what_a_person_keeps_beside_the_cache_stays(littered: Path, temporary: Path):
+    names = [
+        "features/thesis/figures.csv",
+        "features/notes.damaged",
+        "compiled/program/a.out",
+        "compiled/.program.lock",
+        "compared/papers/one.pdf",
+        "weights/mine.pth",
+        "weights/run/epoch-1.damaged",
+        "weights/run/.run.lock",
+        "photos/broken.damaged",
+        "photos/.lock/one.jpg",
+        "project/.project.lock",
+        f"project/.{'a' * 32}",
+    ]
+    for name in names:
+        path = littered / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"mine")
+        os.utime(path, (1e9, 1e9))
+    clean(littered, cache_size="0")
+    assert [name for name in names if not (littered / name).is_file()] == []
+    assert sorted(path.name for path in (littered / "features").iterdir()) == [
+        "claims",
+        "notes.damaged",
+        "thesis",
+    ]
 
 
 def test_what_has_a_living_owner_stays(littered: Path, temporary: Path):

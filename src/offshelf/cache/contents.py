@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from offshelf import home
-from offshelf.cache.usage import last_used
+from offshelf.cache.usage import NAME, last_used
 
 FEATURES, NETWORKS, COMPARISONS, WEIGHTS = "features", "networks", "comparisons", "weights"
 KINDS = (FEATURES, NETWORKS, COMPARISONS, WEIGHTS)
+# The folder of a cache may hold a person's own: whatever has no such name is never touched.
+_NAMED = re.compile(r"(?:\d+-)?[0-9a-f]{32}(?:\.damaged)?")
+_CELLS = re.compile(r"[0-9a-f]{2}")
 
 
 @dataclass(frozen=True)
@@ -69,13 +73,32 @@ def size_of(folder: Path) -> int:
     return total
 
 
+def own_folders(root: Path) -> list[Path]:
+    """Return the folders in which everything is ours: of stores, networks and results.
+
+    >>> own_folders(Path("no/such/folder"))
+    []
+    """
+    named = [folder for _, folder in _named(root)]
+    return [*named, *_in(home.compared_folder(root), _CELLS)]
+
+
 def _folders(root: Path) -> Iterator[tuple[str, Path]]:
-    for kind, above in (
-        (FEATURES, home.features_folder(root)),
-        (NETWORKS, home.compiled_folder(root)),
-    ):
-        for folder in sorted(above.iterdir()) if above.is_dir() else []:
-            if folder.is_dir() and not folder.name.startswith(".") and folder.name != "claims":
-                yield kind, folder
-    if home.compared_folder(root).is_dir():
-        yield COMPARISONS, home.compared_folder(root)
+    yield from _named(root)
+    compared = home.compared_folder(root)
+    beside = {path.name for path in compared.iterdir()} if compared.is_dir() else set()
+    # It goes as a whole, so only where all of it is ours.
+    if beside and beside <= {NAME, *(path.name for path in _in(compared, _CELLS))}:
+        yield COMPARISONS, compared
+
+
+def _named(root: Path) -> Iterator[tuple[str, Path]]:
+    for folder in _in(home.features_folder(root), _NAMED):
+        yield FEATURES, folder
+    for folder in _in(home.compiled_folder(root), _NAMED):
+        yield NETWORKS, folder
+
+
+def _in(above: Path, named: re.Pattern[str]) -> list[Path]:
+    found = sorted(above.iterdir()) if above.is_dir() else []
+    return [path for path in found if named.fullmatch(path.name) and path.is_dir()]

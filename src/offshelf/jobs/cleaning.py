@@ -6,7 +6,7 @@ Safe while other processes run: whatever has a living owner stays.
 from __future__ import annotations
 
 import contextlib
-import os
+import glob
 import re
 import shutil
 import tempfile
@@ -18,7 +18,7 @@ from typing import Any
 
 from offshelf import files, home
 from offshelf.cache import bound
-from offshelf.cache.contents import size_of
+from offshelf.cache.contents import own_folders, size_of
 from offshelf.cache.usage import remove_unused
 from offshelf.engine.graph import is_current
 from offshelf.errors import OffshelfError
@@ -30,6 +30,9 @@ from offshelf.report.cells import format_cell
 
 # The names of temporary files before they said whose they are.
 _FORMER = re.compile(r"\.[0-9a-f]{32}(\.[a-z]+)?(\.tmp)?")
+# Of a network, and of what was measured of one.
+_LOCK = re.compile(r"\.(?:[0-9a-f]{32}|speed-[0-9a-f]{32}\.json)\.lock")
+_DAMAGED = ".damaged"
 _DAY = 24 * 3600.0
 TEMPORARY, DAMAGED, LOCKS = "temporary files", "damaged files", "claims and locks"
 STORES, NETWORKS, ROWS = "stores of another version", "networks of another version", "doubled rows"
@@ -104,7 +107,7 @@ def clean(
     most = bound.limit(root, cache_size)
     try:
         found = [_gone(TEMPORARY, _temporary(root), _remove, dry)]
-        found.append(_gone(DAMAGED, root.rglob("*.damaged"), _remove, dry))
+        found.append(_gone(DAMAGED, _damaged(root), _remove, dry))
         found.append(_gone(LOCKS, _locks(root), remove_if_free, dry))
         found.append(
             _gone(STORES, manifest.outdated(home.features_folder(root)), remove_unused, dry)
@@ -141,14 +144,31 @@ def _remove(place: Path) -> bool:
 
 def _temporary(root: Path) -> Iterator[Path]:
     yield from files.leftover_folders(Path(tempfile.gettempdir()))
-    for folder, folders, names in os.walk(root):
-        place = Path(folder)
-        left = files.leftover_folders(place)
-        yield from left
+    for place in _places(root):
+        yield from files.leftover_folders(place)
         yield from files.leftover_files(place)
-        former = (place / name for name in [*folders, *names] if _FORMER.fullmatch(name))
+        former = (path for path in place.iterdir() if _FORMER.fullmatch(path.name))
         yield from (path for path in former if _age(path) > _DAY)
-        folders[:] = [name for name in folders if not name.startswith(".")]
+
+
+def _places(root: Path) -> Iterator[Path]:
+    """Yield the folders that we write into; a person's own files may lie in some of them."""
+    above = (home.features_folder(root), home.compiled_folder(root), home.compared_folder(root))
+    weights = home.weights_folder(root)
+    for place in (root, *above, *own_folders(root), weights, *weights.glob("*/")):
+        if place.is_dir():
+            yield place
+
+
+def _damaged(root: Path) -> Iterator[Path]:
+    """Yield what was set aside, by the names that it has from us."""
+    for folder in own_folders(root):
+        yield from [folder] if folder.suffix == _DAMAGED else folder.glob(f"*{_DAMAGED}")
+    yield from home.compiled_folder(root).glob(f"speed-*{_DAMAGED}")
+    # A note of weights lies beside them.
+    for path in home.weights_folder(root).glob(f"*/*{_DAMAGED}"):
+        if path.with_suffix("").is_file():
+            yield path
 
 
 def _age(path: Path) -> float:
@@ -159,16 +179,20 @@ def _age(path: Path) -> float:
 
 
 def _locks(root: Path) -> Iterator[Path]:
-    claims = (home.features_folder(root) / CLAIMS).glob("*.claim")
-    for path in [*claims, *root.rglob(".*.lock")]:
-        if not is_held(path):
-            yield path
+    found = [*(home.features_folder(root) / CLAIMS).glob("*.claim")]
+    for folder in own_folders(root):
+        found += folder.glob(".*.lock")
+    networks = home.compiled_folder(root).glob(".*.lock")
+    found += (path for path in networks if _LOCK.fullmatch(path.name))
+    for path in home.weights_folder(root).glob("*/.*.lock"):
+        # That of a download lies beside what there is of it.
+        found += [path] if list(path.parent.glob(f"{glob.escape(path.name[1:-5])}*")) else []
+    yield from (path for path in found if not is_held(path))
 
 
 def _networks(root: Path) -> Iterator[Path]:
-    above = home.compiled_folder(root)
-    for folder in above.iterdir() if above.is_dir() else ():
-        if folder.is_dir() and not folder.name.startswith(".") and not is_current(folder):
+    for folder in own_folders(root):
+        if folder.parent == home.compiled_folder(root) and not is_current(folder):
             yield folder
 
 
