@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from offshelf import files
 from offshelf.files import (
     atomic_path,
     leftover_files,
@@ -17,6 +18,7 @@ from offshelf.files import (
     temporary_folder,
     write_bytes,
 )
+from offshelf.locks import Lock, is_held
 
 KILLED = """
 import os, sys
@@ -129,3 +131,35 @@ def test_a_temporary_folder_is_where_the_system_has_them(
     with temporary_folder() as folder:
         assert folder.parent == tmp_path
     assert names(tmp_path) == []
+
+
+# --- at the same time -----------------------------------------------------------
+
+
+def test_a_new_folder_survives_whoever_looked_before_its_owner_had_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with temporary_folder(tmp_path) as folder:
+        monkeypatch.setattr(files, "is_held", lambda _: False)
+        assert leftover_folders(tmp_path) == [folder]
+        with temporary_folder(tmp_path):
+            assert (folder / "owner.lock").is_file()
+
+
+def test_who_just_looks_at_a_new_file_takes_nobody_its_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    take = Lock.take
+    looked: set[Path] = set()
+
+    def take_second(self: Lock, shared: bool = False) -> bool:
+        if self.path in looked:
+            return take(self, shared)
+        looked.add(self.path)
+        return False
+
+    monkeypatch.setattr(Lock, "take", take_second)
+    with temporary_folder(tmp_path), atomic_path(tmp_path / "a") as temporary:
+        assert is_held(temporary)
+        assert (leftover_files(tmp_path), leftover_folders(tmp_path)) == ([], [])
+        temporary.write_bytes(b"")

@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ from offshelf.text import json_text
 FILE_NAME = re.compile(r"\.offshelf-[0-9a-f]{16}-[0-9a-f]{32}\.tmp")
 FOLDER_NAME = re.compile(r"\.offshelf-[a-z0-9_]{8}")
 _BEGINNING, _OWNER = ".offshelf-", "owner.lock"
+_ATTEMPTS, _PAUSE_SECONDS = 100, 0.001
 
 
 @contextlib.contextmanager
@@ -53,7 +55,7 @@ def atomic_path(target: Path, named: Callable[[Path, Path], Path] | None = None)
     try:
         # Where there are no locks, or nothing can be written, the writing goes on or says so.
         with contextlib.suppress(OSError):
-            lock.take()
+            _own(lock)
         yield temporary
         _sync(temporary)
         if os.name == "nt":
@@ -88,13 +90,16 @@ def temporary_folder(parent: Path | None = None) -> Iterator[Path]:
     place = Path(tempfile.gettempdir()) if parent is None else parent
     place.mkdir(parents=True, exist_ok=True)
     for left in leftover_folders(place):
-        shutil.rmtree(left, ignore_errors=True)
+        remove_leftover(left)
     folder, lock = _owned_folder(place)
     try:
         yield folder
     finally:
-        lock.release()
+        # As long as it is there, it is seen to have had an owner.
         shutil.rmtree(folder, ignore_errors=True)
+        lock.release()
+        if os.name == "nt":
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _owned_folder(place: Path) -> tuple[Path, Lock]:
@@ -102,13 +107,39 @@ def _owned_folder(place: Path) -> tuple[Path, Lock]:
         folder = Path(tempfile.mkdtemp(prefix=_BEGINNING, dir=place))
         lock = Lock(folder / _OWNER)
         try:
-            lock.take()
+            _own(lock)
         except FileNotFoundError:
             # Another process took the new folder for one without an owner.
             continue
         except OSError:
             pass
         return folder, lock
+
+
+def _own(lock: Lock) -> None:
+    """Take the lock of a new file, at which another process may just be looking.
+
+    Raises:
+        OSError: the file cannot be made, or there are no locks here.
+    """
+    for _ in range(_ATTEMPTS):
+        if lock.take():
+            return
+        time.sleep(_PAUSE_SECONDS)
+
+
+def remove_leftover(folder: Path) -> bool:
+    """Remove a temporary folder, unless somebody has begun to use it."""
+    lock = Lock(folder / _OWNER)
+    try:
+        if not lock.take():
+            return False
+    except OSError:
+        return False
+    # Under the lock: it may be a folder that is so new that its owner had no lock yet.
+    shutil.rmtree(folder, ignore_errors=True)
+    lock.release()
+    return not folder.exists()
 
 
 def leftover_files(folder: Path, beginning: str = _BEGINNING) -> list[Path]:

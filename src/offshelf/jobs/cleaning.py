@@ -106,7 +106,7 @@ def clean(
     root = home.cache_root(cache_dir)
     most = bound.limit(root, cache_size)
     try:
-        found = [_gone(TEMPORARY, _temporary(root), _remove, dry)]
+        found = [_gone(TEMPORARY, _temporary(root), _remove_unowned, dry)]
         found.append(_gone(DAMAGED, _damaged(root), _remove, dry))
         found.append(_gone(LOCKS, _locks(root), remove_if_free, dry))
         found.append(
@@ -140,6 +140,12 @@ def _remove(place: Path) -> bool:
     else:
         place.unlink(missing_ok=True)
     return True
+
+
+def _remove_unowned(place: Path) -> bool:
+    if files.FOLDER_NAME.fullmatch(place.name):
+        return files.remove_leftover(place)
+    return remove_if_free(place) if files.FILE_NAME.fullmatch(place.name) else _remove(place)
 
 
 def _temporary(root: Path) -> Iterator[Path]:
