@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from offshelf.data.delimited import csv_rows, csv_text
 from offshelf.data.names import counted, listed, shown
+from offshelf.data.split_column import split_column
 from offshelf.errors import DataError, did_you_mean
 
 CSV_SUFFIXES = frozenset({".csv", ".tsv"})
@@ -52,29 +53,46 @@ def read_cells(file: Path, needed: Sequence[str], notes: list[str] | None = None
         if file.stat().st_size == 0:
             raise DataError(f"{shown(file)}: the file is empty; it needs the columns path,label")
         if file.suffix.lower() in PARQUET_SUFFIXES:
-            return list(_parquet_cells(file, needed, notes if notes is not None else []))
-        return list(_csv_cells(file, needed))
+            return list(_parquet_cells(file, needed, notes))
+        return list(_csv_cells(file, needed, notes))
     except OSError as error:
         raise DataError(f"{shown(file)}: cannot be read: {error.strerror}") from error
 
 
-def _csv_cells(file: Path, needed: Sequence[str]) -> Iterator[Cells]:
+def _csv_cells(file: Path, needed: Sequence[str], notes: list[str] | None) -> Iterator[Cells]:
     lines = csv_rows(file, csv_text(file))
     try:
         _, header = next(lines)
     except StopIteration:
         return
     places = _places(file, header, needed)
-    for number, values in lines:
-        if len(values) != len(header):
-            raise DataError(
-                f"{shown(file)}: row {number} has {counted(len(values), 'cell')} and the header "
-                f"{len(header)}; put a path that holds the separator in double quotes"
-            )
+    rows = [(number, _as_long(file, number, values, len(header))) for number, values in lines]
+    kept = [(number, values) for number, values in rows if values != header]
+    if notes is not None:
+        if len(kept) < len(rows):
+            notes.append(f"{counted(len(rows) - len(kept), 'repeated header')} left out")
+        columns = {
+            name: [values[at] for _, values in kept]
+            for at, name in enumerate(header)
+            if at not in places.values()
+        }
+        found = split_column(file, columns, notes) if "split" not in places else ""
+        places |= {"split": header.index(found)} if found else {}
+    for number, values in kept:
         yield Cells(number, *(_word(values[places[c]]) if c in places else "" for c in COLUMNS))
 
 
-def _parquet_cells(file: Path, needed: Sequence[str], notes: list[str]) -> Iterator[Cells]:
+def _as_long(file: Path, number: int, values: list[str], length: int) -> list[str]:
+    """Return the cells of a row without blank ones behind the last column."""
+    if len(values) < length or any(value.strip() for value in values[length:]):
+        raise DataError(
+            f"{shown(file)}: row {number} has {counted(len(values), 'cell')} and the header "
+            f"{length}; put a path that holds the separator in double quotes"
+        )
+    return values[:length]
+
+
+def _parquet_cells(file: Path, needed: Sequence[str], notes: list[str] | None) -> Iterator[Cells]:
     import pyarrow
     import pyarrow.parquet
 
@@ -82,18 +100,35 @@ def _parquet_cells(file: Path, needed: Sequence[str], notes: list[str]) -> Itera
         with pyarrow.parquet.ParquetFile(file) as parquet:
             names = parquet.schema_arrow.names
             places = _places(file, names, needed)
+            if notes is not None and "split" not in places:
+                found = split_column(file, _texts(parquet, set(names) - set(COLUMNS)), notes)
+                places |= {"split": names.index(found)} if found else {}
             table = parquet.read(columns=[names[place] for place in places.values()])
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{shown(file)}: is not a Parquet file, or it is damaged") from error
     blank = [""] * len(table)
-    found = {column: table.column(names[place]) for column, place in places.items()}
+    cells = {column: table.column(names[place]) for column, place in places.items()}
     for column in needed:
-        _check_text(file, column, found[column].type)
-    if "label" in found:
-        found["label"] = _whole_numbers(found["label"], notes)
-    columns = [found[c].to_pylist() if c in found else blank for c in COLUMNS]
+        _check_text(file, column, cells[column].type)
+    if "label" in cells:
+        cells["label"] = _whole_numbers(cells["label"], notes if notes is not None else [])
+    columns = [cells[c].to_pylist() if c in cells else blank for c in COLUMNS]
     for number, values in enumerate(zip(*columns, strict=True), start=1):
         yield Cells(number, *map(_word, values))
+
+
+def _texts(parquet: Any, names: Collection[str]) -> dict[str, list[str]]:
+    """Return the columns of short words and truth values among *names*, as text."""
+    import pyarrow.types as kinds
+
+    found = {}
+    for field in parquet.schema_arrow:
+        kind = field.type.value_type if kinds.is_dictionary(field.type) else field.type
+        text = kinds.is_string(kind) or kinds.is_large_string(kind) or kinds.is_boolean(kind)
+        if field.name in names and text:
+            column = parquet.read(columns=[field.name]).column(0)
+            found[field.name] = [_word(value) for value in column.to_pylist()]
+    return found
 
 
 def _check_text(file: Path, column: str, kind: Any) -> None:

@@ -15,12 +15,14 @@ def located(base: Path, text: str) -> tuple[Path, str]:
 
     The path as it stands comes first. Where there is none, backslashes are taken as
     folders, and then each name in composed and decomposed form; where none of these
-    exists either, it is the path as it stands.
+    exists either, it is the path as it stands. ``~/`` is the home folder.
 
     >>> located(Path("data"), "coast/1.png")
     (PosixPath('data/coast/1.png'), '')
     """
     literal = base / on_disk(text)
+    if text.startswith("~/") and not os.path.lexists(literal):
+        return Path(os.path.expanduser(on_disk(text))), ""  # noqa: PTH111 (never raises)
     if ("\\" not in text and text.isascii()) or os.path.lexists(literal):
         return literal, ""
     changed = text.replace("\\", "/")

@@ -20,7 +20,11 @@ from offshelf.data.names import (
 from offshelf.data.pathnames import located
 from offshelf.data.rows import Reading, Row
 from offshelf.data.tree import Tree
+from offshelf.data.walk import SUFFIXES
 from offshelf.errors import DataError, did_you_mean
+
+# As spreadsheets, databases and libraries write a cell without a value.
+_OFTEN_MISSING = frozenset({"na", "n/a", "#n/a", "<na>", "nan", "null", "none", "nil"})
 
 
 def read_tabular(file: Path, *, labelled: bool = True) -> Reading:
@@ -47,6 +51,7 @@ def read_tabular(file: Path, *, labelled: bool = True) -> Reading:
     if not labelled:
         cells = [cell._replace(label="", split="") for cell in cells]
     cells = _with_splits(file, cells, warnings)
+    _note_missing(cells, warnings)
     rows = _without_repeats(_rows(file.parent, cells, warnings), warnings)
     _check_exist(file, rows)
     return Reading(rows, tuple(f"{shown(file)}: {warning}" for warning in warnings))
@@ -62,6 +67,14 @@ def _rows(base: Path, cells: list[Cells], warnings: list[str]) -> list[Row]:
     ]
 
 
+def _note_missing(cells: list[Cells], warnings: list[str]) -> None:
+    words = sorted({cell.label for cell in cells if cell.label.lower() in _OFTEN_MISSING})
+    if words:
+        warnings.append(
+            f"taken as classes although they often mean a missing label: {listed(words)}"
+        )
+
+
 def _check_filled(file: Path, cells: list[Cells], needed: tuple[str, ...]) -> None:
     for column in needed:
         empty = [cell.number for cell in cells if not getattr(cell, column)]
@@ -74,9 +87,17 @@ def _check_exist(file: Path, rows: tuple[Row, ...]) -> None:
     if any(Path(row.path).exists() for row in rows):
         return
     first = rows[0]
+    if "://" in first.name:
+        raise DataError(
+            f"{shown(file)}: its paths are addresses, the first is '{shown(first.name)}'; download "
+            "the images, and give the paths of their files"
+        )
     beside = Tree().folders(file.parent)
     folders = [name for name in beside if (file.parent / name / first.name).exists()]
     where = f"; it lies in {listed(folders)}, which its path has to name" if folders else ""
+    endings = [end for end in sorted(SUFFIXES) if Path(first.path + end).exists()]
+    if endings:
+        where = f"; '{shown(first.name + endings[0])}' exists: write paths with their endings"
     raise DataError(
         f"{shown(file)}: none of its {counted(len(rows), 'image')} exists; paths are relative to "
         f"the folder of the file, the first is '{shown(first.path)}'{where}"
