@@ -308,6 +308,21 @@ def test_a_folder_of_claims_that_goes_under_way_disturbs_nobody(
     assert run(paths, lite, tmp_path / "cache").computed == 3
 
 
+def test_what_another_finished_after_the_stores_were_read_is_not_done_again(
+    fake: None, lite: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    paths, cache = pictures(tmp_path / "images", 3), tmp_path / "cache"
+
+    def begun_later(*args: Any) -> Sharing:
+        monkeypatch.setattr(job, "Sharing", Sharing)
+        assert run(paths, lite, cache).computed == 3
+        return Sharing(*args)
+
+    monkeypatch.setattr(job, "Sharing", begun_later)
+    found = run(paths, lite, cache)
+    assert (found.computed, len(found.ok)) == (0, 3)
+
+
 def test_processes_started_at_once_share_the_work(scenes: Path, tmp_path: Path):
     images, cache = sorted(scenes.glob("train/*/*.png")), tmp_path / "cache"
     (tmp_path / "list.csv").write_text("path\n" + "".join(f"{path}\n" for path in images))

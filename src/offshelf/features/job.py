@@ -95,7 +95,14 @@ class Job:
         found = self._facts(digest)
         if found is not None or self._sharing is None:
             return found
-        return None if self._sharing.take(digest, self._missing(digest)) else ELSEWHERE
+        if not self._sharing.take(digest, self._missing(digest)):
+            return ELSEWHERE
+        # Whoever has finished it since the stores were read has no claim any more.
+        changed = [store.refresh(always=False) for store in self.stores.values()]
+        found = self._facts(digest) if any(changed) else None
+        if found is not None:
+            self._sharing.give_up(digest)
+        return found
 
     def _facts(self, digest: bytes) -> Facts | None:
         """Return the facts of an image whose row every store has or is about to, else None."""

@@ -99,6 +99,7 @@ class FeatureStore:
         self._buffer: list[tuple[bytes, NDArray[np.float32]]] = []
         self._pending: dict[bytes, Facts] = {}
         self._last_flush = time.monotonic()
+        self._changed = 0
         try:
             self._usage = Usage(self.folder, make=dimension is not None)
             _sweep(self.folder)
@@ -109,13 +110,25 @@ class FeatureStore:
                 "choose another --cache-dir"
             ) from error
 
-    def refresh(self) -> None:
-        """Read which rows are on disk now; set aside parts that cannot be read."""
+    def refresh(self, always: bool = True) -> bool:
+        """Read which rows are on disk now; set aside parts that cannot be read.
+
+        Args:
+            always: also when no file has come or gone since the last time.
+
+        Returns:
+            Whether it did.
+        """
         with self._lock:
+            changed = _changed(self.folder)
+            if changed == self._changed and not always:
+                return False
+            self._changed = changed
             known = {part.path: part for part in self._index.parts}
             paths = sorted(self.folder.glob("part-*.parquet"))
             found = [known.get(path) or self._read_part(path) for path in paths]
             self._index = _Index.of([part for part in found if part is not None])
+            return True
 
     def __contains__(self, digest: bytes) -> bool:
         return self.facts(digest) is not None
@@ -281,6 +294,14 @@ def exists(root: Path, identity: dict[str, Any]) -> bool:
             parts.read_part(path, folder.name)
             return True
     return False
+
+
+def _changed(folder: Path) -> int:
+    """Return when a file came or went, in nanoseconds; 0 where there is no folder."""
+    try:
+        return folder.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _sweep(folder: Path) -> None:
