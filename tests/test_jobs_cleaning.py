@@ -20,6 +20,7 @@ from offshelf.features import compact, parts
 from offshelf.features.parts import Rows
 from offshelf.features.store import FeatureStore
 from offshelf.jobs.cleaning import clean
+from offshelf.progress import Silent, heard_by
 
 IDENTITY = {"layer": "pool5"}
 D = 4
@@ -183,6 +184,28 @@ def test_doubled_rows_go_and_every_row_stays_what_it_was(tmp_path: Path, tempora
     assert [again.facts(one) for one in wanted] == facts
     assert compact.doubled(folder) == []
     assert sum(len(part.hashes) for part in again._index.parts) == 4
+
+
+@pytest.mark.parametrize("damaged", [0, 1])
+def test_a_damaged_part_with_doubled_rows_is_left_to_whoever_uses_it(
+    tmp_path: Path, temporary: Path, damaged: int
+):
+    store = FeatureStore(tmp_path / "features", IDENTITY, D)
+    folder = store.folder
+    del store
+    for stem, numbers in (("part-1-1", [1, 2, 3]), ("part-2-2", [3, 4, 2])):
+        write_part(FeatureStore(tmp_path / "features", IDENTITY, D), stem, numbers)
+    path = sorted(folder.glob("part-*"))[damaged]
+    content = bytearray(path.read_bytes())
+    content[content.find(np.full(D, 3, np.float32).tobytes())] ^= 1
+    path.write_bytes(content)
+    assert clean(tmp_path).removals == ()
+    told = Silent()
+    with heard_by(told):
+        again = FeatureStore(tmp_path / "features", IDENTITY)
+        known = [number for number in (1, 2, 3, 4) if digest(number) in again]
+    assert known == [[2, 3, 4], [1, 2, 3]][damaged]
+    assert told.notes == [f"{path}: damaged, set aside; its images are extracted again"]
 
 
 def test_the_bound_is_kept_too(tmp_path: Path, temporary: Path):

@@ -39,13 +39,20 @@ class Doubled:
         return 4 * self.count * self.part.dimension
 
 
-def doubled(folder: Path) -> list[Doubled]:
-    """Return what the store at *folder* holds twice; of equal rows the oldest stays."""
+def doubled(folder: Path, thorough: bool = False) -> list[Doubled]:
+    """Return what the store at *folder* holds twice; of equal rows the oldest stays.
+
+    Args:
+        folder: of the store.
+        thorough: read all features, so that no row is left to a damaged part.
+    """
     found: list[Doubled] = []
     seen: set[bytes] = set()
     for path in sorted(folder.glob("part-*.parquet")):
         try:
             part = parts.read_part(path, folder.name)
+            if thorough:
+                parts.verify(part)
         except StoreError:
             # Whoever uses the store sets a damaged part aside.
             continue
@@ -71,7 +78,7 @@ def remove_doubled(folder: Path) -> list[Doubled]:
     if not doubled(folder) or not lock.take():
         return []
     try:
-        described, found = manifest.read(folder), doubled(folder)
+        described, found = manifest.read(folder), doubled(folder, thorough=True)
         if described is None:
             return []
         for one in found:
