@@ -287,6 +287,25 @@ def test_one_folder_of_classes_beside_unsorted_images(
     ]
 
 
+def test_masks_beside_the_images_of_each_class_are_left_out(tmp_path: Path) -> None:
+    put(tmp_path, *(f"{top}/{kind}" for top in ("cat", "dog") for kind in ("images", "masks")))
+    table = read_table(tmp_path)
+    assert (table.classes, len(table)) == (("cat", "dog"), 4)
+    assert inside(table, tmp_path, "train") == {"cat/images", "dog/images"}
+    assert said(table, tmp_path) == ["the images of each class are those in its folder 'images'"]
+    assert len(read_table(tmp_path, classes="outer")) == 8
+
+
+def test_unsorted_images_among_the_classes_of_a_split_are_said(tmp_path: Path) -> None:
+    put(tmp_path, "train/cat", "train/dog", "train/unlabeled", "test/cat", "test/dog")
+    table = read_table(tmp_path)
+    assert table.classes == ("cat", "dog", "unlabeled")
+    assert said(table, tmp_path) == [
+        "taken as classes although called like splits: 'unlabeled'",
+        "learned but never tested, only in train: 'unlabeled'",
+    ]
+
+
 def test_what_servers_and_programs_leave_behind_is_no_class(tmp_path: Path) -> None:
     put(tmp_path, "cat", "dog", "#recycle/cat", "$Recycle.Bin", "@Recycle", "__pycache__")
     table = read_table(tmp_path)
@@ -317,7 +336,9 @@ ASKED = [
     (("Train/cat", "train/cat", "test/cat"), "'Train', 'train' both mean train; rename or remove one"),
     (("train_1/cat", "train_2/cat", "test/cat"), "'train_1', 'train_2' both mean train; rename or remove one"),
     (("cat/train", "cat/test", "dog/train", "dog/test", "dog/more"), "'cat', 'dog' hold splits such as train/ and test/, but 'dog' images or folders beside them; move those into train/ or test/, or say --classes outer if they are no splits"),
-    (("cat/train", "cat/test", "dog", "emu"), "'cat' hold splits such as train/ and test/, but 'dog', 'emu' images or folders beside them; move those into train/ or test/, or say --classes outer if they are no splits"),
+    (("cat/train", "cat/test", "dog", "emu"), "'cat' holds splits such as train/ and test/, but 'dog', 'emu' images or folders beside them; move those into train/ or test/, or say --classes outer if they are no splits"),
+    (("cars/train/cat", "cars/train/dog", "cars/test/cat", "cars/test/dog", "figures"), "'cars' holds splits with class folders, 'figures' none; give '{}/cars' as DATA, or say --classes outer if all are classes"),
+    (("data/cat", "data/dog", "figures"), "'data' holds folders ('cat', 'dog') and is hardly a class; give '{}/data' as DATA, or say --classes outer if it is"),
     (("Trainingsdaten/cat", "Trainingsdaten/dog", "Testdaten/cat", "Testdaten/dog"), "'Testdaten', 'Trainingsdaten' hold folders of the same names, 'cat', 'dog'; say which are the classes: --classes outer or --classes inner; if they are splits, call them train/ and test/"),
     (("dataset/cat", "dataset/dog", "testset/cat", "testset/dog"), "'testset' may be test images for 'dataset', or a class; call 'dataset' train if it is what to train on, or say --classes outer if both are classes"),
 ]  # fmt: skip

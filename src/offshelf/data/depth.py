@@ -62,6 +62,15 @@ def class_folders(
     Raises:
         DataError: the outer folders may be the classes as well as the inner ones.
     """
+    images = "" if choice else _images_in_each(folder, tree)
+    if images:
+        names = tree.entries(folder)[0]
+        paths = {
+            name: f"{name}/{images}" if name in tree.folders(folder) else name for name in names
+        }
+        note = f"the images of each class are those in its folder '{shown(images)}'"
+        found = (ClassFolder(folder / path, path, name, split) for name, path in paths.items())
+        return Depth(tuple(found), (note,))
     level, note = _level(folder, tree, choice, known)
     notes = (note,) if note else ()
     if level == INNER:
@@ -94,11 +103,7 @@ def splits_inside(folder: Path, tree: Tree) -> Depth | None:
         if tree.images(folder / top) or len(inside[top]) < len(tree.folders(folder / top))
     ]
     if odd:
-        raise DataError(
-            f"{shown(folder)}: {listed(halves)} hold splits such as train/ and test/, but "
-            f"{listed(odd)} images or folders beside them; move those into train/ or test/, or "
-            "say --classes outer if they are no splits"
-        )
+        raise DataError(_not_all_split(folder, halves, odd, tree))
     for top in halves:
         _check_no_classes_in_splits(folder, halves, [n for n, _ in inside[top]], top, tree)
     folders = [
@@ -108,6 +113,20 @@ def splits_inside(folder: Path, tree: Tree) -> Depth | None:
     ]
     names = sorted({name for top in tops for name, _ in inside[top]})
     return _one_test(folders, f"splits inside the class folders: {listed(names)}")
+
+
+def _not_all_split(folder: Path, halves: list[str], odd: list[str], tree: Tree) -> str:
+    first = folder / halves[0]
+    if len(halves) == 1 and all(tree.is_nested(first / name) for name in tree.folders(first)):
+        return (
+            f"{shown(folder)}: {listed(halves)} holds splits with class folders, {listed(odd)} "
+            f"none; give '{shown(first)}' as DATA, or say --classes outer if all are classes"
+        )
+    return (
+        f"{shown(folder)}: {listed(halves)} {'hold' if len(halves) > 1 else 'holds'} splits such "
+        f"as train/ and test/, but {listed(odd)} images or folders beside them; move those into "
+        "train/ or test/, or say --classes outer if they are no splits"
+    )
 
 
 def _one_test(folders: list[ClassFolder], note: str) -> Depth:
@@ -167,6 +186,14 @@ def _level(folder: Path, tree: Tree, choice: str, known: Collection[str]) -> tup
     )
 
 
+def _images_in_each(folder: Path, tree: Tree) -> str:
+    """Return the folder that holds the images of every class, beside masks for them, or ""."""
+    tops = tree.folders(folder)
+    found = {images_among(tree.folders(folder / name)) for name in tops}
+    loose = any(tree.images(folder / name) for name in tops)
+    return "" if loose or len(found) != 1 else found.pop()
+
+
 def _check_names(folder: Path, tops: list[str], tree: Tree) -> None:
     """Ask about folders that hardly are classes: masks, and copies of what lies beside."""
     if images := images_among(tops):
@@ -174,6 +201,14 @@ def _check_names(folder: Path, tops: list[str], tree: Tree) -> None:
             f"{shown(folder)}: {listed(tops)} are no classes by their names; give "
             f"'{shown(folder / images)}' as DATA, or say --classes outer if they are"
         )
+    heaps = [name for name in tops if is_heap(name) and tree.is_nested(folder / name)]
+    if len(heaps) == 1 and len(tops) > 1:
+        inner = tree.folders(folder / heaps[0])
+        if len(inner) > 1 and not _nothing_but_parts(inner):
+            raise DataError(
+                f"{shown(folder)}: {listed(heaps)} holds folders ({listed(inner)}) and is hardly a "
+                f"class; give '{shown(folder / heaps[0])}' as DATA, or say --classes outer if it is"
+            )
     for name in tops:
         shared = set(tree.folders(folder / name)) & (set(tops) - {name})
         if len(shared) > 1:

@@ -12,7 +12,7 @@ from pathlib import Path
 from offshelf.data.depth import INNER, Depth, class_folders, splits_inside
 from offshelf.data.names import TRAIN, listed, same_class_key, shown
 from offshelf.data.partition import OUTER, Partition, partition_of
-from offshelf.data.portions import loose_note, portions, unlabelled_note
+from offshelf.data.portions import loose_note, portions, split_names_note, unlabelled_note
 from offshelf.data.tree import Tree
 from offshelf.data.words import NAMED, is_batch, split_mark
 from offshelf.errors import DataError, did_you_mean
@@ -126,19 +126,12 @@ def _of_classes(folder: Path, partition: Partition, tree: Tree, question: Questi
     depth = inside or class_folders(folder, tree, question.choice, "", question.known)
     kept = [one for one in depth.folders if one.name not in partition.unlabelled]
     notes = [*depth.notes, *(unlabelled_note(folder, n, tree) for n in partition.unlabelled)]
-    called = sorted({one.label for one in kept if _called_like_a_split(one.label)})
-    if called:
-        notes.append(f"taken as classes although called like splits: {listed(called)}")
+    notes += split_names_note(kept)
     batches = sorted({one.label for one in kept if is_batch(one.label)})
     several = [name for name in batches if len(tree.folders(folder / name)) > 1]
     if batches and (several or len(batches) == len({one.label for one in kept})):
         notes.append(f"taken as classes although called like batches: {listed(several or batches)}")
     return Depth(tuple(kept), tuple(notes))
-
-
-def _called_like_a_split(name: str) -> bool:
-    mark = split_mark(name)
-    return mark is not None and mark.strength < NAMED
 
 
 def _loose(folder: Path, tree: Tree) -> tuple[str, ...]:

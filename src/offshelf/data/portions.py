@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from offshelf.data.depth import ClassFolder, Depth, class_folders
-from offshelf.data.names import TEST, TRAIN, VAL, counted, same_class_key, shown
+from offshelf.data.names import TEST, TRAIN, VAL, counted, listed, same_class_key, shown
 from offshelf.data.partition import Partition, no_classes, undoubled
 from offshelf.data.tree import Tree
 from offshelf.data.walk import LeftOut, images_under
-from offshelf.data.words import is_batch
+from offshelf.data.words import called_like_a_split, is_batch
 from offshelf.errors import DataError
 
 
@@ -53,7 +53,7 @@ def portions(
         theirs = frozenset(same_class_key(one.label) for one in found.folders) or known
         level = "" if theirs else choice
         found = _joined(found, _read(folder, tested, tree, level, TEST, theirs))
-    return Depth(found.folders, (*notes, *found.notes))
+    return Depth(found.folders, (*notes, *found.notes, *split_names_note(found.folders)))
 
 
 def _check_train(folder: Path, flat: Mapping[str, str], partition: Partition, tree: Tree) -> None:
@@ -107,6 +107,12 @@ def _read(  # the classes of one split
 
 def _joined(first: Depth, second: Depth) -> Depth:
     return Depth((*first.folders, *second.folders), (*first.notes, *second.notes))
+
+
+def split_names_note(folders: Iterable[ClassFolder]) -> list[str]:
+    """Say which classes are called like a split, or like images that nobody has sorted."""
+    called = sorted({one.label for one in folders if called_like_a_split(one.label)})
+    return [f"taken as classes although called like splits: {listed(called)}"] if called else []
 
 
 def loose_note(folder: Path, name: str, tree: Tree) -> tuple[str, ...]:

@@ -91,6 +91,16 @@ def split_mark(name: str) -> Mark | None:
     return Mark(role, DECORATED if others else PLAIN)
 
 
+def called_like_a_split(name: str) -> bool:
+    """Return whether *name* alone would be that of a split, or of images nobody has sorted.
+
+    >>> called_like_a_split("test"), called_like_a_split("test_tube")
+    (True, False)
+    """
+    mark = split_mark(name)
+    return mark is not None and mark.strength < NAMED
+
+
 def is_batch(name: str) -> bool:
     """Return whether *name* is that of a part of a delivery, not of what images show.
 
