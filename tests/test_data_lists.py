@@ -151,6 +151,7 @@ def test_a_pattern_for_labelled_data(tmp_path: Path) -> None:
         ("-", b"\n \r\n", "standard input: holds no paths; give one image or folder a line"),
         ("-", b"x.png\ny.png\n", "standard input: none of its 2 paths exists; paths are relative to the working directory, the first is 'x.png'"),
         ("list.txt", b"x.png\n", "{}/list.txt: none of its 1 path exists; paths are relative to the folder of the file, the first is '{}/x.png'"),
+        ("list.txt", b"s3://x/y.png\n", "{}/list.txt: its paths are addresses, the first is 's3://x/y.png'; download the images, and give the paths of their files"),
         ("list.txt", b"", "{}/list.txt: holds no paths; give one image or folder a line"),
         ("no*.png", b"", "{}/no*.png: no such file or folder, and as a pattern it matches none"),
     ],

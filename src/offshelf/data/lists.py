@@ -10,7 +10,7 @@ from pathlib import Path
 
 from offshelf.data.columns import TABLE_SUFFIXES
 from offshelf.data.names import counted, shown
-from offshelf.data.pathnames import located
+from offshelf.data.pathnames import check_no_address, located
 from offshelf.data.walk import is_image_name
 from offshelf.errors import DataError
 
@@ -62,6 +62,7 @@ def read_list(source: str | Path) -> tuple[list[Path], tuple[str, ...]]:
         if any(map(os.path.lexists, others)):
             places, notes = others, ["its paths are relative to the working directory", *more]
     if not any(map(os.path.lexists, places)):
+        check_no_address(where, entries[0])
         folder = "the working directory" if base == Path() else "the folder of the file"
         raise DataError(
             f"{where}: none of its {counted(len(places), 'path')} exists; paths are relative to "

@@ -6,6 +6,9 @@ import os
 import unicodedata
 from pathlib import Path
 
+from offshelf.data.names import shown
+from offshelf.errors import DataError
+
 BACKSLASHES = "backslashes in its paths are taken as folders"
 COMPOSITION = "some file names have accents composed in another way than its paths"
 
@@ -30,6 +33,25 @@ def located(base: Path, text: str) -> tuple[Path, str]:
         return base / on_disk(changed), BACKSLASHES
     found = _recomposed(base, changed)
     return (found, COMPOSITION) if found else (literal, "")
+
+
+def check_no_address(where: str, text: str) -> None:
+    """Refuse the address of a web page or of a bucket in place of a path.
+
+    Args:
+        where: the table or list, as messages call it.
+        text: the first of its paths.
+
+    Raises:
+        DataError: *text* begins like ``https://``.
+
+    >>> check_no_address("list.csv", "coast/1.png")
+    """
+    if "://" in text:
+        raise DataError(
+            f"{where}: its paths are addresses, the first is '{shown(text)}'; download the "
+            "images, and give the paths of their files"
+        )
 
 
 def on_disk(text: str) -> str:

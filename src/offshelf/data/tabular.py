@@ -17,7 +17,7 @@ from offshelf.data.names import (
     shown,
     split_word,
 )
-from offshelf.data.pathnames import located
+from offshelf.data.pathnames import check_no_address, located
 from offshelf.data.rows import Reading, Row
 from offshelf.data.tree import Tree
 from offshelf.data.walk import SUFFIXES
@@ -87,11 +87,7 @@ def _check_exist(file: Path, rows: tuple[Row, ...]) -> None:
     if any(Path(row.path).exists() for row in rows):
         return
     first = rows[0]
-    if "://" in first.name:
-        raise DataError(
-            f"{shown(file)}: its paths are addresses, the first is '{shown(first.name)}'; download "
-            "the images, and give the paths of their files"
-        )
+    check_no_address(shown(file), first.name)
     beside = Tree().folders(file.parent)
     folders = [name for name in beside if (file.parent / name / first.name).exists()]
     where = f"; it lies in {listed(folders)}, which its path has to name" if folders else ""
