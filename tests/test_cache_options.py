@@ -231,6 +231,10 @@ def test_limits_hold_for_images_that_are_known(
     assert np.array_equal(answers[1], answers[2])
     if name in {"pixels", "memory", "bytes"}:
         assert {"ok", "too_large"} <= {status for _, status, _ in found[0]}
+    if name == "damaged":
+        shares = [reason for path, status, reason in found[0] if status == "ok" and "cut" in path]
+        assert shares
+        assert all(share.endswith(" % of the picture could be read") for share in shares)
 
 
 def test_pillows_own_limit_holds_for_images_that_are_known(
@@ -244,4 +248,4 @@ def test_pillows_own_limit_holds_for_images_that_are_known(
     (tmp_path / "fresh").mkdir()
     fresh, _ = run(paths, tmp_path / "fresh", Limits())
     assert known.rows == fresh.rows
-    assert known.rows[0].reason == "more pixels than Pillow's limit"
+    assert known.rows[0].reason == "more pixels than Pillow opens; make the image smaller"

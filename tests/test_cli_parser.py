@@ -156,7 +156,7 @@ def test_an_error_stays_on_one_line(text: str) -> None:
 
 
 def test_an_error_cannot_steer_the_terminal() -> None:
-    assert one_line("\x1b[31mred\udce9") == "\\x1b[31mred\\udce9"
+    assert one_line("\x1b[31mred\udce9") == "\\x1b[31mred\\xe9"
 
 
 def test_summaries_are_short() -> None:

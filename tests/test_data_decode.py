@@ -119,7 +119,7 @@ def test_truncation_does_not_depend_on_a_global_setting(monkeypatch: pytest.Monk
         (b"P5 0 5 255 ", "unreadable", "damaged, or an unusual kind of PPM"),
         (b"P5 two 5 255 ", "unreadable", "damaged, or an unusual kind of PPM"),
         (b"\xff\xd8\xff" + bytes(99), "unreadable", "damaged, or an unusual kind of JPEG"),
-        (b"P5 99999 99999 255 ", "too_large", "more pixels than Pillow's limit"),
+        (b"P5 99999 99999 255 ", "too_large", "more pixels than Pillow opens; make the image smaller"),
     ],
 )  # fmt: skip
 def test_reasons(content: bytes, status: str, reason: str) -> None:

@@ -139,8 +139,8 @@ def test_a_pattern_for_labelled_data(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         read_table(tmp_path / "data-*")
     assert str(caught.value) == (
-        f"{tmp_path}/data-*: matches 2 files and folders; DATA is one: DATA is a folder of class "
-        "folders, or a .csv or .parquet file of path,label"
+        f"{tmp_path}/data-*: matches 2 files and folders, where one is needed; DATA is a "
+        "folder of class folders, or a .csv or .parquet file of path,label"
     )
 
 

@@ -119,7 +119,7 @@ def test_parquet_errors(tmp_path: Path) -> None:
     [
         ("", "the file is empty; it needs the columns path,label"),
         ("path,label\n", "has no rows; it needs one row per image"),
-        ("file,lable\n1.png,a\n", "has no column 'path'; its columns are 'file', 'lable'."),
+        ("file,lable\n1.png,a\n", "has no column 'path'; its columns are 'file', 'lable'. Rename the one that holds it to path."),
         ("path,lable\n1.png,a\n", "has no column 'label'; its columns are 'path', 'lable'. Did you mean 'lable'?"),
         ("path,label,label\n1.png,a,b\n", "has 2 columns 'label'"),
         ("path,label\n1.png,a\n\n2.png, \n3.png,\n", "row 4 (and 1 more) has an empty label"),

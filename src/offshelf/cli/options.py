@@ -208,9 +208,9 @@ def add_engine(parser: argparse.ArgumentParser, precision: bool = True) -> None:
 def _add_bounds(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--max-pixels",
-        type=whole_number(1, 10**10),
+        type=whole_number(1, 178_956_970),
         metavar="N",
-        help="refuse images with more pixels (default: 178,956,970)",
+        help="refuse images with more pixels (default: 178,956,970, the most that Pillow opens)",
     )
     group.add_argument(
         "--max-memory",

@@ -167,7 +167,7 @@ def _places(file: Path, header: Sequence[str], needed: Sequence[str]) -> dict[st
         if column not in names:
             raise DataError(
                 f"{shown(file)}: has no column '{column}'; its columns are {listed(header)}."
-                f"{did_you_mean(column, header)}"
+                f"{did_you_mean(column, header) or f' Rename the one that holds it to {column}.'}"
             )
     for column in COLUMNS:
         if names.count(column) > 1:

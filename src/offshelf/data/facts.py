@@ -17,7 +17,7 @@ from offshelf.data.memory_budget import in_words
 from offshelf.errors import ImageError
 
 # Another library may have set it; it is looked at where Pillow opens a file.
-PILLOWS_LIMIT = "more pixels than Pillow's limit"
+PILLOWS_LIMIT = "more pixels than Pillow opens; make the image smaller"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,12 +84,26 @@ def check_facts(facts: Facts, limits: Limits) -> None:
         raise ImageError(facts.status, _damage(facts))
 
 
+def kept_share(facts: Facts) -> str:
+    """Return what a ledger says of an image that was taken although it is damaged.
+
+    >>> kept_share(Facts(width=9, height=9, status="damaged", readable=0.52))
+    'damaged: 52 % of the picture could be read'
+    >>> kept_share(Facts(width=9, height=9))
+    ''
+    """
+    return "" if facts.status == "ok" else f"{facts.status}: {_share(facts)}"
+
+
 def _damage(facts: Facts) -> str:
     early = "the file ends early, " if facts.status == "truncated" else ""
     if not facts.readable:
         return f"{early}nothing of the picture could be read"
-    share = f"{percent(facts.readable)} of the picture could be read"
-    return f"{early}{share}; --keep-damaged takes such images"
+    return f"{early}{_share(facts)}; --keep-damaged takes such images"
+
+
+def _share(facts: Facts) -> str:
+    return f"{percent(facts.readable)} of the picture could be read"
 
 
 def percent(share: float) -> str:

@@ -66,7 +66,8 @@ def _only_match(pattern: str | Path) -> Path:
     found, _ = expanded(pattern)
     if len(found) > 1:
         raise DataError(
-            f"{shown(pattern)}: matches {len(found)} files and folders; DATA is one: {NEEDED}"
+            f"{shown(pattern)}: matches {len(found)} files and folders, where one is needed; "
+            f"{NEEDED}"
         )
     return found[0]
 

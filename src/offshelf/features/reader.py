@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.spec import InputSpec
 from offshelf.data.decode import Limits, as_rgb, read_bytes
-from offshelf.data.facts import Facts, check_facts
+from offshelf.data.facts import Facts, check_facts, kept_share
 from offshelf.errors import DataError, ImageError
 from offshelf.features.network_input import network_input
 from offshelf.features.profile import Stopwatch
@@ -137,11 +137,11 @@ def digest_one(
         facts = known(digest)
         if facts is not None:
             check_facts(facts, limits)
-            return Digested(path, "ok", "", digest, None, facts)
+            return Digested(path, "ok", kept_share(facts), digest, None, facts)
         found = network_input(content, spec, limits, watch)
     except ImageError as error:
         return Digested(path, error.status, error.reason, digest, None)
-    return Digested(path, "ok", "", digest, found.pixels, found.facts)
+    return Digested(path, "ok", kept_share(found.facts), digest, found.pixels, found.facts)
 
 
 def digest_picture(picture: Picture, known: Known, spec: InputSpec, limits: Limits) -> Digested:
