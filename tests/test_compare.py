@@ -127,11 +127,11 @@ def test_what_was_stopped_goes_on(
     settings = dataclasses.replace(GRID, heads=HeadAxes(("svm",), (0.3, 3.0)), transfer=False)
     kept, calls = cells.run_unit, []
 
-    def stop(*arguments: object) -> None:
+    def stop(*arguments: object, **named: object) -> bool:
         calls.append(arguments)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        kept(*arguments)  # type: ignore[arg-type]
+        return kept(*arguments, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(running, "run_unit", stop)
     with pytest.raises(KeyboardInterrupt):

@@ -641,11 +641,13 @@ def test_threads_that_import_openvino_at_once_all_get_the_whole_of_it(tmp_path: 
 
 @pytest.fixture
 def usual_interrupt() -> Iterator[None]:
-    """Python's own handler, also where the tests run as a job that ignores Ctrl-C."""
+    """Python's own handlers, also where the tests run as a job that ignores Ctrl-C or a hangup."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    hangup = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     with ended_by_signals():
         yield
     signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGHUP, hangup)
 
 
 @pytest.mark.parametrize("error", [None, RuntimeError("what became of it")])

@@ -154,7 +154,7 @@ def test_a_class_with_fewer_rows_than_folds_is_a_note():
     features, targets, classes = _generated(3, 60, 20)
     kept = np.concatenate([np.flatnonzero(targets < 2), np.flatnonzero(targets == 2)[:1]])
     head = fit_head("svm", features[kept], targets[kept], classes, c="auto")
-    assert head.notes == ("svm: a class has only 1 rows for the 5 folds that chose C",)
+    assert head.notes == ("svm: a class has only 1 row for the 5 folds that chose C",)
 
 
 REFUSED = {

@@ -12,6 +12,7 @@ import pytest
 
 from offshelf.bundle import load_model
 from offshelf.errors import DataError, HeadError, ModelFileError, OffshelfError
+from offshelf.jobs.evaluate import evaluate_model
 from offshelf.jobs.fit import fit
 from offshelf.jobs.settings import FeatureSettings, HeadSettings, RunSettings
 from offshelf.progress import Silent
@@ -105,8 +106,10 @@ def test_two_classes_and_odd_names(tmp_path: Path, scenes: Path) -> None:
     shutil.copytree(scenes / "train" / "noise", data / "b,\nß")
     shutil.copytree(scenes / "train" / "stripes", data / "a\udce9")
     result = fit(data, tmp_path / "m.offshelf")
-    assert load_model(tmp_path / "m.offshelf").classes == ("a\udce9", "b,\nß")
-    assert json.loads(json.dumps(result.to_json()))["classes"] == ["a\udce9", "b,\nß"]
+    assert load_model(tmp_path / "m.offshelf").classes == ("a\\xe9", "b,\nß")
+    assert json.loads(json.dumps(result.to_json()))["classes"] == ["a\\xe9", "b,\nß"]
+    again = evaluate_model(tmp_path / "m.offshelf", data)
+    assert again.evaluation.accuracy == result.evaluation.accuracy
 
 
 def test_warnings_reach_the_result_and_the_progress(tmp_path: Path, scenes: Path) -> None:
