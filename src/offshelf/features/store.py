@@ -187,7 +187,7 @@ class FeatureStore:
             parts.write(self.folder, stem, self.identity, rows)
         except OSError as error:
             raise StoreError(
-                f"{self.folder}: cannot write features ({error.strerror or error}); "
+                f"{self.folder}: cannot write features ({_reason(error)}); "
                 "free space there or choose another --cache-dir"
             ) from error
         self.refresh()
@@ -294,6 +294,11 @@ def exists(root: Path, identity: dict[str, Any]) -> bool:
             parts.read_part(path, folder.name)
             return True
     return False
+
+
+def _reason(error: OSError) -> str:
+    """Return the system's words: Arrow's own name no cause that a person can mend."""
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 def _changed(folder: Path) -> int:
