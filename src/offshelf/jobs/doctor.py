@@ -141,7 +141,7 @@ def _cache(cache_dir: str | Path | None) -> str:
     if not os.access(existing, os.W_OK):
         raise OffshelfError(f"{existing}: cannot be written; choose another with --cache-dir")
     free = shutil.disk_usage(existing).free
-    used = sum(file.stat().st_size for file in root.rglob("*") if file.is_file())
+    used = contents.size_of(root)
     return f"{root}: {used / 2**20:,.0f} MiB used, {free / 2**30:,.1f} GiB free"
 
 
