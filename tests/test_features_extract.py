@@ -122,6 +122,22 @@ def test_a_second_run_opens_no_engine(lite: Backbone, engines: list[FakeEngine],
     assert np.allclose(first.matrix(kind, range(11)), expected(paths, lite))
 
 
+def test_the_parts_of_the_time_are_no_more_than_the_whole(
+    lite: Backbone, engines: list[FakeEngine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    quick = job.open_engine
+
+    def slow(*arguments: Any) -> Any:
+        time.sleep(0.3)
+        return quick(*arguments)
+
+    monkeypatch.setattr(job, "open_engine", slow)
+    began = time.perf_counter()
+    extraction, _ = run(pictures(tmp_path / "images", 3), lite, tmp_path / "cache")
+    assert sum(extraction.seconds.values()) <= time.perf_counter() - began
+    assert extraction.seconds["start"] >= 0.3
+
+
 def test_new_images_alone_are_run(lite: Backbone, engines: list[FakeEngine], tmp_path: Path):
     paths = pictures(tmp_path / "images", 5)
     run(paths, lite, tmp_path / "cache")

@@ -108,14 +108,14 @@ def extract(
     began = time.perf_counter()
     name, device = choose(options)
     job = Job(backbone, tuple(kinds), options, progress)
-    watch, place = Stopwatch(), folder or home.features_folder(options.cache_dir)
+    place = folder or home.features_folder(options.cache_dir)
 
     def read(places: Sequence[int]) -> Iterator[Digested]:
         return read_ahead([paths[i] for i in places], job.known, backbone.input, reading, watch)
 
     with heard_by(progress):
         job.open_stores(place, reading.limits.background)
-        started, opened = time.perf_counter(), job.opening
+        started, opened, watch = time.perf_counter(), job.opening, Stopwatch()
         job.run(read, len(paths), watch)
     profile = watch.profile(apart=job.opening - opened)
     return Extraction(
