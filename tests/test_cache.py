@@ -137,13 +137,16 @@ def test_sizes_are_told_by_kind(full: Path):
     }
 
 
-@pytest.mark.parametrize("text", ["", "much", "-1", "20 X", "1e9", "G"])
-def test_what_is_no_size_is_refused(text: str):
+@pytest.mark.parametrize("text", ["much", "-1", "20 X", "1e9", "G", "10%"])
+def test_what_is_no_size_is_refused(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    refusal = f"{text!r} is no size such as 500M or 20G, and not 'none'"
     with pytest.raises(OffshelfError) as caught:
-        bound.parse(text)
-    assert str(caught.value) == (
-        f"cache size {text!r} is no size: give one such as 20G or 500M, or none"
-    )
+        bound.limit(tmp_path, text)
+    assert str(caught.value) == f"--cache-size: {refusal}"
+    monkeypatch.setenv(bound.ENVIRONMENT_VARIABLE, text)
+    with pytest.raises(OffshelfError) as caught:
+        bound.limit(tmp_path)
+    assert str(caught.value) == f"OFFSHELF_CACHE_SIZE: {refusal}"
 
 
 def test_the_bound_is_asked_for_or_of_the_environment_or_of_the_disk(
@@ -155,7 +158,7 @@ def test_the_bound_is_asked_for_or_of_the_environment_or_of_the_disk(
         monkeypatch.setattr(bound.shutil, "disk_usage", lambda _, disk=disk: usage(disk))
         assert bound.limit(tmp_path / "not" / "yet") == most
     monkeypatch.setenv(bound.ENVIRONMENT_VARIABLE, "500M")
-    assert bound.limit(tmp_path) == 500 * 2**20
+    assert bound.limit(tmp_path) == 500 * 10**6
     assert bound.limit(tmp_path, "none") is None
 
 
@@ -184,7 +187,7 @@ def test_an_extraction_keeps_to_the_bound_and_keeps_its_own_features(full: Path,
 
 
 def test_a_wrong_bound_is_refused_before_any_work(tmp_path: Path):
-    with pytest.raises(OffshelfError, match="cache size 'much' is no size"):
+    with pytest.raises(OffshelfError, match="--cache-size: 'much' is no size"):
         extracted(tmp_path / "cache", tmp_path / "images", "much")
     assert not (tmp_path / "cache").exists()
 

@@ -215,7 +215,7 @@ def test_the_bound_is_kept_too(tmp_path: Path, temporary: Path):
     (removal,) = clean(tmp_path, cache_size="1").removals
     assert (removal.kind, removal.count) == ("least recently used", 1)
     assert list((tmp_path / "features").iterdir()) == []
-    with pytest.raises(OffshelfError, match="cache size 'x' is no size"):
+    with pytest.raises(OffshelfError, match="--cache-size: 'x' is no size"):
         clean(tmp_path, cache_size="x")
 
 

@@ -22,8 +22,7 @@ LEAST, SHARE = 20 * 2**30, 10
 # What goes at a time when the disk is full.
 ROOM = 256 * 2**20
 FULL = {errno.ENOSPC, errno.EDQUOT}
-_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
+_SIZE = re.compile(r"(\d+\.?\d*) *(?:([KMGT])(i?))?B?", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -47,23 +46,19 @@ class Removed:
         return f"the least recently used went ({folders}, {size})"
 
 
-def parse(text: str) -> int | None:
-    """Return a size in bytes, None for ``none``: no bound.
+def size_in_bytes(text: str) -> int | None:
+    """Return the bytes of a size given with K, M, G or T (thousands; KiB and so on: 1024).
 
-    Raises:
-        OffshelfError: it is no size.
+    None for what is no size.
 
-    >>> parse("1.5K"), parse("20 GiB"), parse("none")
-    (1536, 21474836480, None)
+    >>> size_in_bytes("1.5K"), size_in_bytes("20 GiB"), size_in_bytes("800 MB"), size_in_bytes("x")
+    (1500, 21474836480, 800000000, None)
     """
-    if text.strip().lower() == "none":
-        return None
     found = _SIZE.fullmatch(text.strip())
     if found is None:
-        raise OffshelfError(
-            f"cache size {text!r} is no size: give one such as 20G or 500M, or none"
-        )
-    return int(float(found[1]) * _UNITS[found[2].upper()])
+        return None
+    base = 1024 if found[3] else 1000
+    return int(float(found[1]) * base ** " KMGT".index((found[2] or " ").upper()))
 
 
 def limit(root: Path, asked: str | None = None) -> int | None:
@@ -73,13 +68,22 @@ def limit(root: Path, asked: str | None = None) -> int | None:
     whichever is more.
 
     Raises:
-        OffshelfError: what is asked for is no size.
+        OffshelfError: what is asked for is no size and not ``none``.
     """
     text = asked or os.environ.get(ENVIRONMENT_VARIABLE)
     if text:
-        return parse(text)
+        return _bytes(text, "--cache-size" if asked else ENVIRONMENT_VARIABLE)
     existing = next((folder for folder in (root, *root.parents) if folder.exists()), None)
     return max(LEAST, shutil.disk_usage(existing).total // SHARE) if existing else LEAST
+
+
+def _bytes(text: str, source: str) -> int | None:
+    if text.strip().lower() == "none":
+        return None
+    size = size_in_bytes(text)
+    if size is None:
+        raise OffshelfError(f"{source}: {text!r} is no size such as 500M or 20G, and not 'none'")
+    return size
 
 
 def keep_to(root: Path, most: int | None, dry: bool = False) -> Removed:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -45,15 +44,15 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
 
 
 def memory_size(text: str) -> int:
-    """Return a number of bytes, given with K, M, G or T for its thousands.
+    """Return a number of bytes.
 
-    >>> memory_size("1.5G"), memory_size("800 MB"), memory_size("65536")
-    (1500000000, 800000000, 65536)
+    >>> memory_size("1.5G"), memory_size("1 GiB")
+    (1500000000, 1073741824)
     """
-    found = re.fullmatch(r"(\d+\.?\d*) *([KMGT]?)B?", text.strip(), re.IGNORECASE | re.ASCII)
-    thousands = " KMGT".index(found[2].upper() or " ") if found else 0
-    size = int(float(found[1]) * 1000**thousands) if found else 0
-    if not found or not 1 <= size <= _MOST_MEMORY:
+    from offshelf.cache.bound import size_in_bytes
+
+    size = size_in_bytes(text)
+    if size is None or not 1 <= size <= _MOST_MEMORY:
         raise argparse.ArgumentTypeError(f"{text!r} is no size such as 800M or 2G")
     return size
 
