@@ -286,6 +286,10 @@ WRONG_MANIFESTS: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "samples in a text": (lambda d: d.update(samples="ab"), "samples is no list of objects"),
     "metrics in a list": (lambda d: d.update(metrics=[]), "metrics is no object"),
     "no versions": (lambda d: d.pop("versions"), "KeyError: 'versions'"),
+    "a place that is a number": (
+        lambda d: d["backbone"].update(made_on=7),
+        "'made_on' is no text",
+    ),
 }
 
 

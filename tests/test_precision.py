@@ -15,11 +15,12 @@ import pytest
 import torch
 
 from offshelf import predict as predict_module
-from offshelf.bundle import load_model
+from offshelf.bundle import load_model, save_model
 from offshelf.data.table import read_table
 from offshelf.engine import openvino_engine, torch_engine
 from offshelf.engine.base import EngineOptions, Tap
 from offshelf.engine.calibration import Calibration
+from offshelf.engine.circumstances import made_on
 from offshelf.engine.processor import computes_bfloat16
 from offshelf.engine.quantise import quantised
 from offshelf.errors import EngineError
@@ -30,7 +31,7 @@ from offshelf.jobs.precision import PrecisionTrial, calibration
 from offshelf.jobs.predict import predict
 from offshelf.jobs.settings import RunSettings
 from offshelf.jobs.training import FeatureSettings, backbone_for
-from offshelf.predict import engine_of
+from offshelf.predict import engine_of, open_model
 from offshelf.progress import Silent
 
 
@@ -241,6 +242,24 @@ def test_an_installation_without_nncf_is_told_what_it_lacks(
     options = EngineOptions(precision="int8", calibration=sample)
     with pytest.raises(EngineError, match=r"is missing here: pip install nncf$"):
         quantised(backbone, (Tap("bn2"),), options)
+
+
+def test_a_model_knows_where_it_was_made(
+    fitted, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result, out = fitted
+    loaded = load_model(out)
+    assert loaded.backbone.made_on == result.model.backbone.made_on == made_on(EngineOptions())
+    assert load_model(fit(scenes, tmp_path / "exact.offshelf").path).backbone.made_on == ""
+    told: list[bool] = []
+    monkeypatch.setattr(predict_module, "self_test", lambda *given: told.append(given[3]) or 0.0)
+    open_model(out)
+    old = dataclasses.replace(loaded.backbone, made_on="")
+    before = save_model(dataclasses.replace(loaded, backbone=old), tmp_path / "old.offshelf")
+    open_model(before)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    open_model(out)
+    assert told == [False, True, True]
 
 
 ELSEWHERE = """

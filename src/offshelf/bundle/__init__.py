@@ -57,6 +57,8 @@ class BackboneRecord:
         precision: ``fp32``, ``bf16``, ``fp16`` or ``int8``.
         calibrated: for int8 the network itself and the sample that set its ranges: both
             depend on the training images and cannot be made again without them.
+        made_on: engine, device and kind of processor in words, for other precisions than
+            fp32; "" where that is not known.
     """
 
     spec: BackboneSpec
@@ -64,6 +66,7 @@ class BackboneRecord:
     trained: bool
     precision: str = "fp32"
     calibrated: Calibration | None = None
+    made_on: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,6 +160,7 @@ def save_model(model: Model, path: str | Path) -> Path:
             "trained": model.backbone.trained,
             "precision": model.backbone.precision,
             "calibration": calibrated.digest if calibrated else "",
+            **({"made_on": model.backbone.made_on} if model.backbone.made_on else {}),
         },
         "features": dataclasses.asdict(model.kind) | {"dimension": model.head.dimension},
         "head": head,
@@ -267,7 +271,10 @@ def _backbone(document: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Bac
     if precision not in PRECISIONS:
         raise ValueError("no such precision")
     calibrated = _calibrated(document["calibration"], tensors) if precision == "int8" else None
-    return BackboneRecord(spec, input_from_json(document["input"]), trained, precision, calibrated)
+    taken, made_on = input_from_json(document["input"]), document.get("made_on", "")
+    if not isinstance(made_on, str):
+        raise ValueError("'made_on' is no text")
+    return BackboneRecord(spec, taken, trained, precision, calibrated, made_on)
 
 
 def _calibrated(digest: Any, tensors: dict[str, NDArray[Any]]) -> Calibration:

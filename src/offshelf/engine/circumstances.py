@@ -42,6 +42,21 @@ def circumstances(options: EngineOptions) -> dict[str, Any]:
     return found | ({"processor": processor()} if word == "cpu" else {})
 
 
+def made_on(options: EngineOptions) -> str:
+    """Return engine, device and kind of processor in words.
+
+    Where they are the same, networks of 8 bits and half precision compute the same.
+
+    Raises:
+        EngineError: the engine or device is not available.
+
+    >>> made_on(EngineOptions(engine="torch", device="cpu")) == f"torch cpu {processor()}"
+    True
+    """
+    found = circumstances(options)
+    return " ".join(found[name] for name in ("engine", "device", "processor") if name in found)
+
+
 @functools.cache
 def installed(package: str) -> str:
     """Return the version of a package, "" where it is not installed.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from offshelf.bundle import BackboneRecord, Model, Sample, record, short_digest
 from offshelf.data.decode import Limits
 from offshelf.data.table import ImageTable, read_table
 from offshelf.engine.base import EngineOptions
+from offshelf.engine.circumstances import made_on
 from offshelf.errors import DataError, ImageError
 from offshelf.evaluate.metrics import Evaluation
 from offshelf.evaluate.trust import Trust
@@ -201,11 +203,15 @@ def make_model(
 
 
 def _record(backbone: Backbone, kind: FeatureKind, options: EngineOptions) -> BackboneRecord:
-    if options.precision != "int8":
-        return record(backbone, options.precision)
-    from offshelf.engine.graph import finished
+    if options.precision == "fp32":
+        return record(backbone)
+    calibrated = None
+    if options.precision == "int8":
+        from offshelf.engine.graph import finished
 
-    return record(backbone, "int8", finished(backbone, (kind.tap,), options))
+        calibrated = finished(backbone, (kind.tap,), options)
+    made = record(backbone, options.precision, calibrated)
+    return dataclasses.replace(made, made_on=made_on(options))
 
 
 def _fingerprint(table: ImageTable, extraction: Extraction, run: RunSettings) -> dict[str, Any]:
