@@ -15,7 +15,7 @@ from offshelf.data.content import Limits
 from offshelf.data.decode import decode, decode_with_facts
 from offshelf.data.facts import Facts, check_facts
 from offshelf.data.jpeg_damage import fault, readable_share
-from offshelf.data.jpeg_segments import Jpeg, parsed
+from offshelf.data.jpeg_segments import MOST_SCANS, Jpeg, outlined, parsed, segments
 from offshelf.errors import ImageError
 
 END = b"\xff\xd9"
@@ -239,6 +239,32 @@ def test_blank_rows_at_the_end_are_no_hole() -> None:
         # Zeros behind an even area: where it ends cannot be told.
         wanted = "damaged" if "zeros" in name and name != "zeros behind" else "ok"
         assert readable_share(parts(oddity(content)))[0] == wanted, name
+
+
+@pytest.mark.parametrize("where", ["before the first scan", "before the first that needs them"])
+def test_flat_colours_in_scans_of_their_own_are_no_hole(where: str) -> None:
+    frame, luma = parts(KINDS["without subsampling"]), parts(KINDS["grey"]).scans[0].data
+    tables = {body[4]: body for marker, body in segments(frame.scans[0].tables) if marker == 0xC4}
+    others = b"".join(body for marker, body in segments(frame.scans[0].tables) if marker != 0xC4)
+    first, second = tables[0] + tables[0x10], tables[1] + tables[0x11]
+    zeros = bytes(320 * 240 // 64 * 4 // 8)  # 2 bits for no change of the mean, 2 for no more
+    early, late = (second, b"") if where == "before the first scan" else (b"", second)
+    heads = [
+        bytes([0xFF, 0xDA, 0, 8, 1, n, code, 0, 63, 0]) for n, code in ((1, 0), (2, 17), (3, 17))
+    ]
+    start = b"\xff\xd8" + others + first + early + frame.frame
+    content = start + heads[0] + luma + late + heads[1] + zeros + heads[2] + zeros + END
+    assert decode_with_facts(content).facts.status == "ok"
+    assert failure(start + heads[0] + luma + late + heads[1] + zeros + END)[0] == "damaged"
+
+
+def test_scans_without_an_end_take_no_memory() -> None:
+    content = KINDS["grey progressive"][:-2]
+    head = bytes([0xFF, 0xDA, 0, 8, 1, 1, 0, 0, 0, 0])
+    for read in (parsed, outlined):
+        found = read(content + (MOST_SCANS + 5) * head + END)
+        assert found is not None
+        assert len(found.scans) == MOST_SCANS
 
 
 def test_a_long_run_of_ones_takes_no_time() -> None:

@@ -144,9 +144,8 @@ def _is_whole(jpeg: Jpeg, pieces: list[bytes]) -> bool:
         width, height = across * wide, height * (jpeg.interval // across)
     if max(width, height) > _LONGEST_SIDE:
         return False
-    joined = pieces[0]
-    for at, piece in enumerate(pieces[1:]):
-        joined += bytes([0xFF, 0xD0 + at % 8]) + piece
+    marked = (bytes([0xFF, 0xD0 + at % 8]) + piece for at, piece in enumerate(pieces[1:]))
+    joined = b"".join([pieces[0], *marked])
     left = _left(jpeg, width, height, _before_hole(jpeg, width, height, joined))
     return left == 0
 

@@ -20,6 +20,8 @@ _MARKER = re.compile(rb"\xff([^\x00\xff])", re.DOTALL)
 _AFTER_DATA = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
 _RESTART = re.compile(rb"\xff([\xd0-\xd7])")
 CLOSED = bytes([0xFF, _END])
+# One for each bit of each coefficient is far less; a small file may claim millions.
+MOST_SCANS = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +32,14 @@ class Scan:
         tables: the segments between the scan before and this one.
         head: its own segment, with the marker.
         data: entropy-coded, restart markers included.
+        ending: the tables for what is no mean, of this scan or one before, by which zero
+            bits end a block.
     """
 
     tables: bytes
     head: bytes
     data: bytes
+    ending: frozenset[int] = frozenset()
 
     @property
     def components(self) -> tuple[int, ...]:
@@ -145,9 +150,9 @@ def parsed(content: bytes) -> Jpeg | None:
     >>> parsed(b"no picture") is None
     True
     """
-    frame, tables, at = b"", b"", 2
-    scans: list[Scan] = []
-    while found := _MARKER.search(content, at):
+    frame, at = b"", 2
+    tables, ending, scans = list[bytes](), frozenset[int](), list[Scan]()
+    while len(scans) < MOST_SCANS and (found := _MARKER.search(content, at)):
         marker, at = found[1][0], found.end()
         if marker in _WITHOUT_LENGTH:
             continue
@@ -162,10 +167,12 @@ def parsed(content: bytes) -> Jpeg | None:
                 return _jpeg(frame, scans, ended=CLOSED in content[at:])
             after = _AFTER_DATA.search(content, end)
             stop = after.start() if after else len(content)
-            scans.append(Scan(tables=tables, head=_plain(body, frame), data=content[end:stop]))
-            tables, end = b"", stop
+            joined, head = b"".join(tables), _plain(body, frame)
+            ending = _ending(joined, ending)
+            scans.append(Scan(tables=joined, head=head, data=content[end:stop], ending=ending))
+            tables, end = [], stop
         elif marker in _KEPT:
-            tables += body
+            tables.append(body)
         at = end
     return _jpeg(frame, scans, ended=False)
 
@@ -189,8 +196,8 @@ def outlined(content: bytes) -> Jpeg | None:
 
 
 def _heads(content: bytes, frame: bytes, at: int) -> list[Scan]:
-    found, end = [], content.find(CLOSED, at)
-    while at >= 0 and (at < end or end < 0):
+    found, end = list[Scan](), content.find(CLOSED, at)
+    while at >= 0 and (at < end or end < 0) and len(found) < MOST_SCANS:
         head = content[at : at + 2 + int.from_bytes(content[at + 2 : at + 4], "big")]
         if _fits(head, frame):
             found.append(Scan(tables=b"", head=_plain(head, frame), data=b""))
@@ -236,15 +243,20 @@ def zeros_are_flat(scan: Scan) -> bool:
     _, last, before, _ = scan.band
     if before or last == 0:
         return True
-    first = {}
-    for marker, body in segments(scan.tables):
+    return {0x10 | byte & 15 for byte in scan.head[6 : 6 + 2 * scan.head[4] : 2]} <= scan.ending
+
+
+def _ending(tables: bytes, known: frozenset[int]) -> frozenset[int]:
+    """Return the tables by which zero bits end a block, after *tables*; *known* before."""
+    ending = set(known)
+    for marker, body in segments(tables):
         at = 4
         while marker == _HUFFMAN and at + 17 <= len(body):
-            first[body[at]] = body[at + 17 : at + 18]
+            # A value of 0 in the low half ends the block, or so many blocks.
+            ends = any(byte & 15 == 0 for byte in body[at + 17 : at + 18])
+            (ending.add if ends else ending.discard)(body[at] & 0x1F)
             at += 17 + sum(body[at + 1 : at + 17])
-    used = {0x10 | byte & 15 for byte in scan.head[6 : 6 + 2 * scan.head[4] : 2]}
-    # A value of 0 in the low half ends the block, or so many blocks.
-    return all(table in first and first[table][0] & 15 == 0 for table in used)
+    return frozenset(ending)
 
 
 def _parts(whole: int, part: int) -> int:
