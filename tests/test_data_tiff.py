@@ -314,6 +314,22 @@ def test_limits() -> None:
         decode(bytes(many), Limits(max_memory=10**12))
 
 
+@pytest.mark.parametrize("planes", [False, True])
+def test_a_size_beyond_any_limit_is_not_laid_out(planes: bool) -> None:
+    content = bytearray(made_tiff(noise("<u2", 3), separate=planes))
+    for tag in (256, 257, 278):
+        entry = content.index(struct.pack("<HHI", tag, 3, 1))
+        struct.pack_into("<HHII", content, entry, tag, 4, 1, 2**31)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ImageError, match=r"^too_large: more pixels than Pillow opens"):
+            decode(bytes(content))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**20
+
+
 @pytest.mark.parametrize(
     "layout",
     [{}, {"rows": 8, "packed": True}, {"tile": 256}, {"packed": True}, {"rows": 700}],

@@ -238,6 +238,8 @@ def _in_blocks(samples: Samples) -> Samples:
         return samples
     starts = range(0, samples.height, rows)
     planes = samples.bands if samples.separate else 1
+    if planes * len(starts) > tiff.MOST_VALUES:  # beyond any limit, which is said elsewhere
+        return samples
     offsets = tuple(
         offset + top * samples.tile_row
         for offset in islice(samples.offsets, planes)
