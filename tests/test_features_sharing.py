@@ -266,12 +266,26 @@ def test_rows_of_another_are_waited_for_and_broken_ones_are_judged_here(
 
     thread = threading.Thread(target=finish)
     thread.start()
-    found = run(paths, lite, tmp_path / "cache")
+    told = Counting()
+    found = run(paths, lite, tmp_path / "cache", told)
     thread.join()
     assert found.computed == 3
+    # Two batches, then what the other one finished, then the broken one: each image once.
+    assert told.steps == [2, 1, 2, 1]
     assert [row.path for row in found.rows] == paths
     assert [row.status for row in found.failures] == ["not_an_image"]
     assert np.array_equal(found.matrix(kind, [0, 2]), features(expected))
+
+
+class Counting(Silent):
+    """Keeps what was said to be done."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps: list[int] = []
+
+    def advance(self, done: int = 1) -> None:
+        self.steps.append(done)
 
 
 def _identity(cache: Path) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from offshelf.backbones.backbone import Backbone
 from offshelf.cache import bound
 from offshelf.data.colour import RGB
 from offshelf.data.facts import Facts
-from offshelf.data.names import shown
+from offshelf.data.names import counted, shown
 from offshelf.engine.base import Engine, EngineOptions, Tap, open_engine
 from offshelf.errors import StoreError
 from offshelf.features import store as stores
@@ -81,6 +81,7 @@ class Job:
         self._under_way: dict[bytes, Facts] = {}
         self._assumed: dict[str, list[str]] = {}
         self._left: dict[int, bytes] = {}
+        self._counted: set[int] = set()
         self._places: Iterator[int] = iter(())
         self._sharing: Sharing | None = None
         self._flattened: dict[FeatureKind, Flattened] = {}
@@ -226,18 +227,27 @@ class Job:
             for store in self.stores.values():
                 store.refresh()
             gone = [place for place, digest in self._left.items() if not self._stays(digest)]
-            stored = all(self._facts(self._left[place]) is not None for place in gone)
-            if len(gone) == len(self._left) or not stored:
+            stored = {place for place in gone if self._facts(self._left[place]) is not None}
+            self._count(stored)
+            if len(gone) == len(self._left) or len(stored) < len(gone):
                 for place in gone:
                     del self._left[place]
                 return gone
             if not told and time.monotonic() - began > WAITING_SECONDS:
                 told = True
                 count = len(self._left) - len(gone)
-                self.progress.note(f"waiting for {count:,} images that another process computes")
+                images = counted(count, "image")
+                self.progress.note(f"waiting for {images} that another process computes")
             with self._watch.waiting():
                 time.sleep(PAUSE_SECONDS)
         return []
+
+    def _count(self, stored: set[int]) -> None:
+        """Let the progress go on while others work; else time spent waiting looks like a rate."""
+        new = stored - self._counted
+        self._counted |= new
+        if new:
+            self.progress.advance(len(new))
 
     def _stays(self, digest: bytes) -> bool:
         missing = self._missing(digest)
@@ -272,7 +282,8 @@ class Job:
                 self._sharing.give_up(item.digest)
             if item.status == "ok" and self._flattened:
                 self._derivable.append(item.digest)
-            self.progress.advance()
+            if place not in self._counted:
+                self.progress.advance()
 
     def _batches(
         self, first: Digested, ahead: Iterator[Digested]
