@@ -200,3 +200,15 @@ def test_files_that_begin_with_a_dash(
     )
     assert main(["classify", "gone.png", "-k", "3"]) == 2
     assert capsys.readouterr().err.startswith("error: gone.png: no such file or folder")
+
+
+def test_names_longer_than_any_file_has(tmp_path: Path) -> None:
+    long = "a" * 5000
+    put(tmp_path, "1.png")
+    (tmp_path / "link").symlink_to(long[:300])
+    with pytest.raises(DataError, match=r"^a+\.txt: no such file or folder\.$"):
+        list_images([f"{long}.txt"])
+    (tmp_path / "list.txt").write_text(f"link\n{long}.png\n1.png\n")
+    assert names(tmp_path, tmp_path / "list.txt") == ["link", f"{long}.png", "1.png"]
+    with pytest.raises(DataError, match=r"link: is not labelled images"):
+        read_table(tmp_path / "link")

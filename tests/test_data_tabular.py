@@ -318,3 +318,18 @@ def test_reading_leaves_the_limit_of_cells_alone(tmp_path: Path) -> None:
     long = GIVEN.replace("label", "label,caption").replace(",a,", f',a,"{"x" * 200_000}",')
     read_table(write(tmp_path, long.replace(",b,", ",b,short,")))
     assert csv.field_size_limit() == before
+
+
+def test_a_path_longer_than_any_file_has(tmp_path: Path) -> None:
+    long = f"{'a' * 5000}.png"
+    rows = f"path,label\n{long},a\n"
+    table = list_images([write(tmp_path, f"{rows}1.png,b\n")])
+    assert table.paths == (str(tmp_path / long), str(tmp_path / "1.png"))
+    with pytest.raises(DataError, match="none of its 1 image exists"):
+        read_table(write(tmp_path, rows))
+
+
+def test_the_first_of_two_columns_of_one_name_is_judged_and_used(tmp_path: Path) -> None:
+    rows = "path,label,of,of\n1.png,a,x,train\n2.png,b,y,train\n3.png,a,z,test\n4.png,b,x,test\n"
+    table = read_table(write(tmp_path, rows), seed=1)
+    assert not [note for note in table.warnings if "column" in note]

@@ -74,7 +74,7 @@ def _csv_cells(file: Path, needed: Sequence[str], notes: list[str] | None) -> It
         columns = {
             name: [values[at] for _, values in kept]
             for at, name in enumerate(header)
-            if at not in places.values()
+            if at not in places.values() and header.index(name) == at
         }
         found = split_column(file, columns, notes) if "split" not in places else ""
         places |= {"split": header.index(found)} if found else {}

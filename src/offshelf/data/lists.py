@@ -30,7 +30,8 @@ def is_list(source: str | Path) -> bool:
     if str(source) == STANDARD_INPUT:
         return True
     place = Path(source)
-    return place.suffix.lower() in LIST_SUFFIXES and place.is_file() and not _is_picture(place)
+    is_file = os.path.isfile(place)  # noqa: PTH113 (never raises)
+    return is_file and place.suffix.lower() in LIST_SUFFIXES and not _is_picture(place)
 
 
 def is_pattern(source: str | Path) -> bool:

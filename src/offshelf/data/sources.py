@@ -49,7 +49,7 @@ def read_labelled_source(place: Path, question: Question | None = None) -> Readi
     Raises:
         DataError: it is another kind of file, or what its reader says.
     """
-    if place.is_dir():
+    if _is_folder(place):
         return read_folder(place, question)
     if place.suffix.lower() in TABLE_SUFFIXES:
         return read_tabular(place)
@@ -104,9 +104,9 @@ def _readings(source: str | Path) -> Iterator[Reading]:
 
 
 def _images_of(place: Path) -> Reading:
-    if place.suffix.lower() in TABLE_SUFFIXES and not place.is_dir():
+    if place.suffix.lower() in TABLE_SUFFIXES and not _is_folder(place):
         return read_tabular(place, labelled=False)
-    if not place.is_dir():
+    if not _is_folder(place):
         return Reading((Row(str(place), place.name),))
     left_out = LeftOut()
     images = images_under(place, left_out)
@@ -126,6 +126,10 @@ def none_found(sources: Sequence[str | Path]) -> DataError:
 
 def _said(source: str | Path) -> str:
     return "standard input" if str(source) == STANDARD_INPUT else str(source)
+
+
+def _is_folder(place: Path) -> bool:
+    return os.path.isdir(place)  # noqa: PTH112 (never raises, as for a link to a name too long)
 
 
 def _names_beside(place: Path) -> list[str]:
