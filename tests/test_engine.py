@@ -829,6 +829,13 @@ def test_the_graph_of_another_network_is_never_run(tiny: Backbone, tmp_path: Pat
     assert told.notes == [f"{own}: key.json is damaged, set aside; the network is converted again"]
 
 
+def test_a_closed_torch_engine_says_so(tiny: Backbone):
+    engine = opened(tiny, [Tap("fc:in", "avg")], "torch")
+    engine.close()
+    with pytest.raises(EngineError, match=r"^the engine is closed: open another$"):
+        engine.run(pictures(2, 160))
+
+
 def test_where_nothing_can_be_kept_the_network_runs_all_the_same(tiny: Backbone, tmp_path: Path):
     (tmp_path / "compiled").write_text("a file in the place of the folder")
     tap, images = Tap("fc:in", "avg"), pictures(2, 160)

@@ -25,6 +25,7 @@ from offshelf.jobs.fit import fit
 from offshelf.jobs.predict import predict
 from offshelf.jobs.settings import RunSettings
 from offshelf.predict import open_model, score_arrays, self_test
+from offshelf.progress import Silent
 
 TORCH = RunSettings(EngineOptions("torch"))
 
@@ -276,6 +277,17 @@ def test_how_far_scores_may_be_off_here_and_on_another_processor(
     doubt = f"; {precision} of another processor? train in fp32"
     remedy = doubt if elsewhere and precision != "fp32" else ""
     assert str(caught.value).endswith(f"the network or an engine is not what it was{remedy}")
+
+
+def test_a_damaged_graph_is_told_to_whoever_opens_a_model(model: Path, tmp_path: Path) -> None:
+    options = EngineOptions(cache_dir=tmp_path)
+    open_model(model, options=options)
+    (graph,) = tmp_path.glob("compiled/*/graph.bin")
+    graph.write_bytes(b"")
+    open_model(model, options=options, progress=(told := Silent()))
+    assert told.notes == [
+        f"{graph.parent}: graph.bin is damaged, set aside; the network is converted again"
+    ]
 
 
 def test_the_self_test_on_the_other_engine_is_close(model: Path) -> None:

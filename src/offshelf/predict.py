@@ -29,7 +29,7 @@ from offshelf.errors import ModelFileError, WeightsError
 from offshelf.features.extract import Extraction, extract
 from offshelf.features.reader import ReadOptions
 from offshelf.heads.fit import decision
-from offshelf.progress import Progress, Silent
+from offshelf.progress import Progress, Silent, heard_by
 from offshelf.text import spelled
 
 SELF_TEST_TOLERANCE = 1e-3
@@ -157,7 +157,10 @@ def open_model(
     backbone = backbone_of(model, weights=weights, cache_dir=options.cache_dir, progress=progress)
     note_untrained(backbone, progress)
     if model.samples or model.backbone.calibrated:
-        with contextlib.closing(_engine(model, backbone, options, str(path))) as engine:
+        with (
+            heard_by(progress),
+            contextlib.closing(_engine(model, backbone, options, str(path))) as engine,
+        ):
             difference = self_test(model, engine, str(path), _elsewhere(model, options))
         if difference > COARSE_TOLERANCE:
             progress.note(

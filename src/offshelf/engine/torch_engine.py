@@ -77,6 +77,8 @@ class TorchEngine:
         self, batches: Iterable[tuple[Ticket, NDArray[np.uint8]]]
     ) -> Iterator[tuple[Ticket, dict[Tap, NDArray[np.float32]]]]:
         """See :class:`offshelf.engine.base.Engine`."""
+        if self._network is None:
+            raise EngineError("the engine is closed: open another")
         if self._device.type == "cpu":
             yield from self._stream_on_cpu(batches)
             return

@@ -30,7 +30,7 @@ from offshelf.features.kind import FeatureKind
 from offshelf.features.network_input import network_input
 from offshelf.heads.fit import decision, fit_head
 from offshelf.jobs.settings import RunSettings
-from offshelf.progress import Progress, Silent
+from offshelf.progress import Progress, Silent, heard_by
 
 AUTO = "auto"
 LEAST_COSINE = 0.97
@@ -91,10 +91,11 @@ def settled(
         if choose(plain) == ("torch", "cpu"):
             progress.note("precision auto takes fp32: engine torch has nothing faster on a cpu")
             return plain
-        for faster, trial in trials(table, backbone, kind, run, progress):
-            progress.note(trial.sentence())
-            if trial.accepted:
-                return dataclasses.replace(faster, images=options.images)
+        with heard_by(progress):
+            for faster, trial in trials(table, backbone, kind, run, progress):
+                progress.note(trial.sentence())
+                if trial.accepted:
+                    return dataclasses.replace(faster, images=options.images)
         progress.note("precision auto takes fp32")
         return plain
     if options.precision != "int8":

@@ -30,7 +30,7 @@ from offshelf.jobs.settings import FeatureSettings, RunSettings
 from offshelf.jobs.spatial import Grid, maps_of, person_name, spatial_layer
 from offshelf.jobs.top import TopImages, TopResult
 from offshelf.jobs.training import backbone_for
-from offshelf.progress import Progress, Silent
+from offshelf.progress import Progress, Silent, heard_by
 from offshelf.text import spelled
 
 DEFAULT_TOP, MOST_TOP = 8, 16
@@ -108,7 +108,10 @@ class _Search:
         options = _exactly(run.engine, len(paths))
         progress.start("images", len(paths))
         try:
-            with contextlib.closing(open_engine(self.backbone, taps, options)) as engine:
+            with (
+                heard_by(progress),
+                contextlib.closing(open_engine(self.backbone, taps, options)) as engine,
+            ):
                 self.ran = described(engine)
                 for numbers, outputs in engine.stream(self._batches(ahead, engine, progress)):
                     for place, tap in enumerate(taps):
