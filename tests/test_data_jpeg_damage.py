@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import io
+import weakref
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import ExifTags, Image
 
+from offshelf.data import colour, strips
+from offshelf.data.colour import RGB
 from offshelf.data.content import Limits
 from offshelf.data.decode import decode, decode_with_facts
 from offshelf.data.facts import Facts, check_facts
 from offshelf.data.jpeg_damage import fault, readable_share
 from offshelf.data.jpeg_segments import MOST_SCANS, Jpeg, outlined, parsed, segments
+from offshelf.data.strips import Pixels
 from offshelf.errors import ImageError
 
 END = b"\xff\xd9"
@@ -168,6 +172,28 @@ def test_a_kept_picture_is_turned() -> None:
     content = cut(jpeg(exif=exif))
     assert decode(content, KEEP).shape == (320, 240, 3)
     assert (decode(content, KEEP) == np.rot90(decode(cut(jpeg()), KEEP), -1)).all()
+
+
+def test_a_kept_picture_is_turned_once_pillows_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three copies at once would be more than the estimate of the memory says."""
+    opened = list[weakref.ref[Image.Image]]()
+    there = list[bool]()
+
+    def picture(image: Image.Image, background: RGB) -> tuple[Pixels, str]:
+        opened.append(weakref.ref(image))
+        return colour.picture(image, background)
+
+    def turned(pixels: Pixels, turn: int) -> Pixels:
+        there.append(any(one() is not None for one in opened))
+        return strips.turned(pixels, turn)
+
+    monkeypatch.setattr("offshelf.data.jpeg.picture", picture)
+    monkeypatch.setattr("offshelf.data.jpeg.turned", turned)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    content = cut(jpeg(exif=exif)) + END
+    assert decode(content, KEEP).shape == (320, 240, 3)
+    assert there == [False]
 
 
 @pytest.mark.parametrize("scans", range(1, 10))

@@ -123,6 +123,10 @@ def _tolerant(
     """Return what Pillow reads; a file without an end mark is given one."""
     if jpeg is None or (status == "ok" and jpeg.ended):
         return picture(image, limits.background)
-    with Image.open(io.BytesIO(jpeg.content()), formats=("JPEG",)) as mended:
-        pixels, assumed = picture(mended, limits.background)
+    pixels, assumed = _mended(jpeg, limits)  # Pillow's copy is gone before another is made
     return turned(pixels, orientation(image)), assumed
+
+
+def _mended(jpeg: Jpeg, limits: Limits) -> tuple[NDArray[np.uint8], str]:
+    with Image.open(io.BytesIO(jpeg.content()), formats=("JPEG",)) as image:
+        return picture(image, limits.background)
