@@ -444,6 +444,17 @@ def test_a_damaged_record_of_speed_is_made_again(scenes: Path, tmp_path: Path) -
         assert json.loads(place.read_text())["ms"] > 0
 
 
+def test_the_speed_of_another_number_of_threads_is_timed_apart(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compare(scenes, run=apart(tmp_path))
+    monkeypatch.setattr(costs, "_sampled", lambda *_: 1234.0)
+    engine = dataclasses.replace(apart(tmp_path).engine, threads=97)
+    slow = compare(scenes, run=dataclasses.replace(apart(tmp_path), engine=engine)).best.cost
+    assert slow is not None
+    assert slow.ms_per_image == 1234.0
+
+
 def test_copies_are_no_reason_to_time_again(
     scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

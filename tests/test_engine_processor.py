@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from offshelf.engine import processor
+from offshelf.engine import circumstances, processor
 from offshelf.engine.processor import computes_bfloat16, may_use
 from offshelf.engine.winograd import compiled
 
@@ -79,3 +79,11 @@ def test_compiled_convolutions_keep_to_the_limit(monkeypatch: pytest.MonkeyPatch
     assert (found.width, found.dot) == (8, False)
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41")
     assert compiled.registers.__wrapped__() is None
+
+
+def test_an_empty_variable_forbids_nothing(monkeypatch: pytest.MonkeyPatch):
+    before = circumstances.processor()
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "")
+    assert circumstances.processor() == before
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert "ONEDNN_MAX_CPU_ISA=AVX2" in circumstances.processor().split()

@@ -82,5 +82,5 @@ def processor() -> str:
         text = ""
     lines = (line for line in text.splitlines() if line.startswith(("flags", "Features")))
     known = INSTRUCTIONS.intersection(next(lines, "").split())
-    forbidden = [f"{name}={os.environ[name]}" for name in SWITCHES if name in os.environ]
+    forbidden = [f"{name}={os.environ[name]}" for name in SWITCHES if os.environ.get(name)]
     return " ".join([platform.machine(), *sorted(known), *forbidden])

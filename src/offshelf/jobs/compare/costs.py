@@ -16,6 +16,7 @@ from offshelf import files, home, records
 from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.layers import INPUT_SUFFIX
 from offshelf.data.table import ImageTable
+from offshelf.engine.circumstances import made_on
 from offshelf.errors import OffshelfError
 from offshelf.jobs.compare.extracting import Extracted
 from offshelf.jobs.compare.views import Part, Source, View
@@ -139,9 +140,9 @@ def _record(extracted: Extracted, deepest: str, run: RunSettings) -> Path:
         VERSION,
         extracted.backbone.identity() | {"input": extracted.backbone.input.size},
         deepest,
-        extracted.extraction.engine,
+        made_on(extracted.options),
         extracted.options.precision,
-        os.cpu_count(),
+        extracted.options.threads or os.cpu_count(),
     ]
     folder = home.compiled_folder(run.engine.cache_dir)
     return folder / f"speed-{files.sha256_json(key)[:32]}.json"
