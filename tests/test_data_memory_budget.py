@@ -20,8 +20,10 @@ from offshelf.data import decode as decoding
 from offshelf.data import memory_budget
 from offshelf.data.content import Limits
 from offshelf.data.decode import as_rgb, decode, decode_with_facts
+from offshelf.data.decode_memory import SPARE, decode_bytes
 from offshelf.data.facts import Facts, check_facts
 from offshelf.data.memory_budget import MemoryBudget, default_memory, in_words, memory_here
+from offshelf.data.metadata import opened
 from offshelf.errors import DataError, ImageError
 from offshelf.features.network_input import network_input
 
@@ -252,6 +254,23 @@ def test_frames_and_coefficients_count() -> None:
     assert decode_with_facts(KINDS["WEBP"]).facts.memory > base + 8 * size
     assert decode_with_facts(KINDS["AVIF"]).facts.memory > base + 8 * size
     assert decode_with_facts(KINDS["JPEG2000"]).facts.memory > base + 8 * size
+
+
+def test_what_is_copied_of_a_tiff_counts() -> None:
+    """It is held without its metadata, and Pillow turns all of it at once."""
+    wide = Image.new("RGB", (20_000, 600))
+
+    def needs(**options: Any) -> tuple[int, int]:
+        buffer = io.BytesIO()
+        wide.save(buffer, "TIFF", **options)
+        content = buffer.getvalue()
+        with opened("TIFF", content) as image:
+            return decode_bytes(image, content), len(content)
+
+    (plain, _), (raw, length) = needs(compression="tiff_lzw"), needs()
+    turned, _ = needs(compression="tiff_lzw", tiffinfo={274: 6})
+    assert raw > plain + length * 9 // 10
+    assert turned > 8 * wide.width * wide.height + SPARE > plain + 2**21
 
 
 def test_one_column_that_is_resized_to_many() -> None:

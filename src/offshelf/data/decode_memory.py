@@ -13,6 +13,7 @@ from typing import Any
 from PIL import Image
 
 from offshelf.data.colour import conversion_bytes
+from offshelf.data.deep import tags_of
 from offshelf.data.deep_png import HALVES
 from offshelf.data.jpeg_segments import outlined
 
@@ -31,7 +32,7 @@ _TILE_SAMPLE = 6
 _COEFFICIENT = 2
 # Rows are resized before columns: to what a network sees at most.
 _WIDEST = 1024
-_ROWS_PER_STRIP, _TILE_WIDTH, _TILE_HEIGHT = 278, 322, 323
+_ORIENTATION, _ROWS_PER_STRIP, _TILE_WIDTH, _TILE_HEIGHT = 274, 278, 322, 323
 _SIZES_OF_CODESTREAM = b"\xff\x4f\xff\x51"
 
 
@@ -82,8 +83,10 @@ def _tile(image: Image.Image) -> tuple[str, str]:
 
 
 def _copies(image: Image.Image) -> int:
-    """Return how often a reader holds the compressed file once more, at most."""
-    return 0 if _tile(image)[0] in _UNPACKED else 2
+    """Return how often a file is held once more, by its reader or without its metadata."""
+    if _tile(image)[0] not in _UNPACKED:
+        return 2
+    return 1 if image.format == "TIFF" else 0
 
 
 def _reader_bytes(image: Image.Image, content: bytes) -> int:
@@ -95,7 +98,9 @@ def _reader_bytes(image: Image.Image, content: bytes) -> int:
         # All of the halves are there when the picture is put together.
         return size * (4 * (len(HALVES[raw]) - 1) + 3)
     if image.format == "TIFF":
-        return 0 if codec == "raw" else _strip_bytes(image, bands)
+        # Pillow turns all of it at once.
+        turning = 0 if tags_of(image).get(_ORIENTATION, 1) == 1 else size * _stored(image.mode)
+        return max(turning, 0 if codec == "raw" else _strip_bytes(image, bands))
     if image.format == "JPEG2000":
         return min(size, _tile_pixels(content, size)) * bands * _TILE_SAMPLE
     if image.format in ("JPEG", "MPO"):
