@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.real, pytest.mark.slow]
 TRAIN_EACH, TEST_EACH = 15, 10
 # Measured: 119 and 127 of the 150 test images. The images are always the same ones, so
 # four fewer allows for other processors' rounding and nothing else.
-MEASURED, SLACK = {"flatten": 119, "avg": 127}, 4
+MEASURED, SLACK = {"flatten": 119, "avg": 127, "max": 129}, 4
 
 
 @pytest.fixture(scope="module")
@@ -118,16 +118,17 @@ def part(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def vgg16(part: Path, shared: Path) -> dict[str, FitResult]:
-    """VGG16's last pooling layer, flattened and averaged, in this order."""
+    """VGG16's last pooling layer, flattened, averaged and its largest values, in this order."""
     file = str(shared / "weights" / "vgg16_features.safetensors")
     return {
         pooling: fit(part, features=FeatureSettings("vgg16", "pool5", pooling, weights=file))
-        for pooling in ("flatten", "avg")
+        for pooling in ("flatten", "avg", "max")
     }
 
 
 @pytest.mark.parametrize(
-    ("pooling", "dimension", "computed"), [("flatten", 25088, 375), ("avg", 512, 0)]
+    ("pooling", "dimension", "computed"),
+    [("flatten", 25088, 375), ("avg", 512, 375), ("max", 512, 0)],
 )
 def test_vgg16_on_a_part_of_the_data(
     vgg16: dict[str, FitResult], pooling: str, dimension: int, computed: int
@@ -135,7 +136,7 @@ def test_vgg16_on_a_part_of_the_data(
     document: dict[str, Any] = vgg16[pooling].to_json()
     assert (document["n_train"], document["n_test"]) == (15 * TRAIN_EACH, 15 * TEST_EACH)
     assert document["dimension"] == dimension
-    # The average comes from the flattened features: the network ran once.
+    # The largest values come from the flattened features; a mean would differ in its last bits.
     assert document["computed"] == computed
     right = round(document["accuracy"] * 15 * TEST_EACH)
     assert right >= MEASURED[pooling] - SLACK
