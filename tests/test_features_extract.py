@@ -24,6 +24,7 @@ from offshelf.backbones.backbone import Backbone, open_backbone
 from offshelf.backbones.preprocess import prepare
 from offshelf.data.decode import Limits, decode
 from offshelf.engine.base import EngineOptions, Tap, open_engine
+from offshelf.engine.calibration import Calibration
 from offshelf.errors import EngineError, LayerError, StoreError
 from offshelf.features import job
 from offshelf.features.extract import Extraction, extract
@@ -614,13 +615,53 @@ def test_two_at_once_on_one_store(warm: Path, many: Path, uninterrupted: Path, t
     assert third["computed"] == 0
 
 
-# --- derived features ---------------------------------------------------------
+# --- several features in one pass ---------------------------------------------
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_what_else_a_pass_takes_never_decides_a_later_run(precision: str, tmp_path: Path):
+    """The engine compiles taps into the network: they move last bits, and ranges of int8."""
+    backbone = open_backbone("timm/test_resnet", weights="random")
+    sources = [Picture(f"{number}", noise(number)) for number in range(3)]
+    sample = Calibration("0" * 64, lambda: np.stack([noise(7, 160, 160), noise(8, 160, 160)]))
+    kinds = feature_kinds(backbone, ["layer2", "penultimate"], ["avg", "flatten"])
+
+    def taken(folder: str, *wanted: FeatureKind) -> tuple[Extraction, np.ndarray]:
+        options = EngineOptions(
+            cache_dir=tmp_path / folder,
+            precision=precision,  # type: ignore[arg-type]
+            calibration=sample if precision == "int8" else None,
+        )
+        found = extract(sources, backbone, wanted, options)
+        return found, found.matrix(wanted[0], range(3))
+
+    taken("warm", *kinds)
+    for kind in kinds:
+        warm, from_store = taken("warm", kind)
+        _, fresh = taken("fresh", kind)
+        assert warm.computed == 3
+        assert np.array_equal(from_store, fresh)
+    # The order in which they are asked for is no other pass.
+    again, _ = taken("warm", *reversed(kinds))
+    assert again.computed == 0
+
+
+def test_taps_are_no_part_of_the_key_where_the_engine_only_listens(tmp_path: Path):
+    backbone = open_backbone("timm/test_resnet", weights="random")
+    options = EngineOptions(engine="torch", device="cpu", cache_dir=tmp_path)
+    kinds = feature_kinds(backbone, ["layer2", "penultimate"])
+    sources = [Picture(f"{number}", noise(number)) for number in range(3)]
+    whole = extract(sources, backbone, kinds, options)
+    for kind in kinds:
+        alone = extract(sources, backbone, [kind], options)
+        assert alone.computed == 0
+        fresh = extract(sources, backbone, [kind], options, folder=tmp_path / kind.layer)
+        assert fresh.computed == 3
+        assert np.array_equal(fresh.matrix(kind, range(3)), whole.matrix(kind, range(3)))
 
 
 @pytest.mark.parametrize("pooling", ["avg", "max", "gem"])
-def test_a_vector_passes_every_pooling_also_when_it_comes_from_the_store(
-    pooling: str, tmp_path: Path
-):
+def test_a_vector_passes_every_pooling(pooling: str, tmp_path: Path):
     # A transformer's vector has negative numbers, which gem would clamp in a map.
     backbone = open_backbone("timm/test_vit", weights="random")
     options = EngineOptions(cache_dir=tmp_path)

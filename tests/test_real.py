@@ -118,7 +118,7 @@ def part(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def vgg16(part: Path, shared: Path) -> dict[str, FitResult]:
-    """VGG16's last pooling layer, flattened, averaged and its largest values, in this order."""
+    """VGG16's last pooling layer, flattened, averaged and its largest values."""
     file = str(shared / "weights" / "vgg16_features.safetensors")
     return {
         pooling: fit(part, features=FeatureSettings("vgg16", "pool5", pooling, weights=file))
@@ -126,17 +126,11 @@ def vgg16(part: Path, shared: Path) -> dict[str, FitResult]:
     }
 
 
-@pytest.mark.parametrize(
-    ("pooling", "dimension", "computed"),
-    [("flatten", 25088, 375), ("avg", 512, 375), ("max", 512, 0)],
-)
-def test_vgg16_on_a_part_of_the_data(
-    vgg16: dict[str, FitResult], pooling: str, dimension: int, computed: int
-):
+@pytest.mark.parametrize(("pooling", "dimension"), [("flatten", 25088), ("avg", 512), ("max", 512)])
+def test_vgg16_on_a_part_of_the_data(vgg16: dict[str, FitResult], pooling: str, dimension: int):
     document: dict[str, Any] = vgg16[pooling].to_json()
     assert (document["n_train"], document["n_test"]) == (15 * TRAIN_EACH, 15 * TEST_EACH)
     assert document["dimension"] == dimension
-    # The largest values come from the flattened features; a mean would differ in its last bits.
-    assert document["computed"] == computed
+    assert document["computed"] == 375
     right = round(document["accuracy"] * 15 * TEST_EACH)
     assert right >= MEASURED[pooling] - SLACK

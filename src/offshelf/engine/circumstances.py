@@ -1,8 +1,9 @@
 """What decides the last bits of features besides network, preprocessing and precision.
 
 Another device, another version of the engine or another kind of processor adds the same
-numbers in another order. A feature store therefore has all of it in its key: what a run
-gives never depends on who filled the cache.
+numbers in another order. OpenVINO joins steps of a network, but not across a tap: what else is
+taken in a pass moves last bits, and in int8 the ranges. A feature store therefore has all of it
+in its key: what a run gives never depends on who filled the cache.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from __future__ import annotations
 import functools
 import os
 import platform
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from offshelf.engine.base import EngineOptions, choose
+from offshelf.engine.base import EngineOptions, Tap, choose
 from offshelf.engine.processor import SWITCHES as LIMITS
 from offshelf.engine.winograd.compiled import SWITCH
 
@@ -26,8 +28,12 @@ INSTRUCTIONS = frozenset(
 SWITCHES = (SWITCH, *LIMITS, "ATEN_CPU_CAPABILITY")
 
 
-def circumstances(options: EngineOptions) -> dict[str, Any]:
+def circumstances(options: EngineOptions, taps: Iterable[Tap] = ()) -> dict[str, Any]:
     """Return engine, its version, device and, of a CPU, its kind, as JSON values.
+
+    Args:
+        options: engine, device and precision.
+        taps: all that the pass takes; they count where the engine compiles them in.
 
     Raises:
         EngineError: the engine or device is not available.
@@ -39,7 +45,10 @@ def circumstances(options: EngineOptions) -> dict[str, Any]:
     engine, device = choose(options)
     word = device.partition(":")[0]
     found = {"engine": engine, "engine_version": installed(engine), "device": word}
-    return found | ({"processor": processor()} if word == "cpu" else {})
+    if word == "cpu":
+        found["processor"] = processor()
+    compiled = {(tap.path, tap.pooling) for tap in taps} if engine == "openvino" else set()
+    return found | ({"taps": sorted(map(list, compiled))} if compiled else {})
 
 
 def made_on(options: EngineOptions) -> str:

@@ -21,7 +21,6 @@ from offshelf.data.names import counted, shown
 from offshelf.engine.base import Engine, EngineOptions, Tap, open_engine
 from offshelf.errors import StoreError
 from offshelf.features import store as stores
-from offshelf.features.derive import Flattened, find_flattened
 from offshelf.features.kind import FeatureKind
 from offshelf.features.profile import Stopwatch
 from offshelf.features.reader import ELSEWHERE, Digested
@@ -84,8 +83,6 @@ class Job:
         self._counted: set[int] = set()
         self._places: Iterator[int] = iter(())
         self._sharing: Sharing | None = None
-        self._flattened: dict[FeatureKind, Flattened] = {}
-        self._derivable: list[bytes] = []
         self._watch = Stopwatch()
 
     def known(self, digest: bytes) -> Facts | None:
@@ -110,37 +107,22 @@ class Job:
         found = self._under_way.get(digest)
         if found is not None:
             return found
-        for kind, store in self.stores.items():
-            found = store.facts(digest) or self._derivable_facts(kind, digest)
+        for store in self.stores.values():
+            found = store.facts(digest)
             if found is None:
                 return None
         return found
 
     def _missing(self, digest: bytes) -> frozenset[str]:
-        return frozenset(
-            store.folder.name
-            for kind, store in self.stores.items()
-            if digest not in store and self._derivable_facts(kind, digest) is None
-        )
-
-    def _derivable_facts(self, kind: FeatureKind, digest: bytes) -> Facts | None:
-        flattened = self._flattened.get(kind)
-        return flattened.store.facts(digest) if flattened else None
+        return frozenset(store.folder.name for store in self.stores.values() if digest not in store)
 
     def open_stores(self, folder: Path, background: RGB) -> None:
         """Open every store; one that is new needs the engine to tell its dimension."""
         for kind in self.kinds:
-            identity = kind.identity(self.backbone, self.options, background)
-            flattened = find_flattened(folder, kind, self.backbone, self.options, background)
-            if flattened is not None:
-                self._flattened[kind] = flattened
+            identity = kind.identity(self.backbone, self.options, background, self.kinds)
             dimension = None
             if not stores.exists(folder, identity):
-                dimension = (
-                    flattened.channels
-                    if flattened is not None
-                    else int(np.prod(self.engine().shapes[kind.tap]))
-                )
+                dimension = int(np.prod(self.engine().shapes[kind.tap]))
             self.stores[kind] = FeatureStore(folder, identity, dimension)
 
     def engine(self) -> Engine:
@@ -176,7 +158,6 @@ class Job:
         finally:
             try:
                 with watch.stage("store"):
-                    self._derive()
                     self._flush()
             finally:
                 if self._engine is not None:
@@ -280,8 +261,6 @@ class Job:
                 return item
             if item.status != "ok" and self._sharing is not None:
                 self._sharing.give_up(item.digest)
-            if item.status == "ok" and self._flattened:
-                self._derivable.append(item.digest)
             if place not in self._counted:
                 self.progress.advance()
 
@@ -297,15 +276,6 @@ class Job:
             pixels = [one.pixels for one in group if one.pixels is not None]
             yield [one.digest for one in group], np.stack(pixels)
             item = self._next_new(ahead)
-
-    def _derive(self) -> None:
-        """Pool what was found flattened; the network is not needed for these rows."""
-        for kind, flattened in self._flattened.items():
-            store = self.stores[kind]
-            store.refresh()
-            todo = [d for d in dict.fromkeys(self._derivable) if d not in store]
-            flattened.fill(store, [d for d in todo if d in flattened.store])
-        self._derivable.clear()
 
     def _keep(self, digests: list[bytes], outputs: dict[Tap, NDArray[np.float32]]) -> None:
         for kind, store in self.stores.items():

@@ -48,7 +48,11 @@ class FeatureKind:
         return f"{self.layer}_{self.pooling}"
 
     def identity(
-        self, backbone: Backbone, options: EngineOptions, background: RGB = WHITE
+        self,
+        backbone: Backbone,
+        options: EngineOptions,
+        background: RGB = WHITE,
+        beside: Iterable[FeatureKind] = (),
     ) -> dict[str, Any]:
         """Return everything that decides the numbers: the key of the store.
 
@@ -56,13 +60,14 @@ class FeatureKind:
             backbone: network, weights and preprocessing.
             options: engine, device and precision.
             background: what shows through transparent pixels.
+            beside: what the same pass takes, too.
 
         Raises:
             EngineError: the engine, device or precision is not available.
         """
         return {
             **backbone.identity(),
-            **circumstances(options),
+            **circumstances(options, [self.tap, *(kind.tap for kind in beside)]),
             "layer": self.path,
             "pooling": self.pooling,
             "precision": options.precision_key,

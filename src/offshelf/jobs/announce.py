@@ -95,7 +95,9 @@ class Announcing:
     def _dimensions(self) -> list[int]:
         """Return the features of an image as the open stores state them, [] if they do not."""
         folder = home.features_folder(self._options.cache_dir)
-        keys = [kind.identity(self._backbone, self._options) for kind in self._kinds]
+        keys = [
+            kind.identity(self._backbone, self._options, beside=self._kinds) for kind in self._kinds
+        ]
         found = [manifest.read_dimension(manifest.store_folder(folder, key), key) for key in keys]
         sizes = [size for size in found if size is not None]
         return sizes if len(sizes) == len(keys) else []
