@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_IMAGES = 300
+# With 300 features came no nearer to fp32 (cosine 0.987), and took twice as long.
+MAX_IMAGES = 100
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,6 +18,7 @@ from typing import Any
 
 from offshelf.engine.base import EngineOptions, Tap, choose
 from offshelf.engine.processor import SWITCHES as LIMITS
+from offshelf.engine.processor import adds_bytes_exactly
 from offshelf.engine.winograd.compiled import SWITCH
 
 # Instructions that engines choose their code by.
@@ -47,6 +48,8 @@ def circumstances(options: EngineOptions, taps: Iterable[Tap] = ()) -> dict[str,
     found = {"engine": engine, "engine_version": installed(engine), "device": word}
     if word == "cpu":
         found["processor"] = processor()
+    if options.precision == "int8" and not adds_bytes_exactly():
+        found["weights"] = "7 bits"
     compiled = {(tap.path, tap.pooling) for tap in taps} if engine == "openvino" else set()
     return found | ({"taps": sorted(map(list, compiled))} if compiled else {})
 

@@ -8,6 +8,7 @@ variable, so that with ``AVX2`` everything takes the ways of such a processor.
 from __future__ import annotations
 
 import os
+import platform
 from pathlib import Path
 
 # oneDNN reads the second name, too.
@@ -38,6 +39,9 @@ _FIRST = {
     "amx-bf16": "AVX10_1_512_AMX",
     "amx-int8": "AVX10_1_512_AMX",
 }
+# Of an instruction that adds four products of bytes to 32 bits: Linux's name and LLVM's.
+_DOTS = (("avx512_vnni", "avx512vnni"), ("avx_vnni", "avxvnni"), ("amx_int8", "amx-int8"))
+_X86 = frozenset({"x86_64", "amd64", "i386", "i686", "x86"})
 _CPUINFO = Path("/proc/cpuinfo")
 
 
@@ -63,6 +67,21 @@ def computes_bfloat16() -> bool:
     return ("avx512_bf16" in flags and may_use("avx512bf16")) or (
         "amx_bf16" in flags and may_use("amx-bf16")
     )
+
+
+def adds_bytes_exactly() -> bool:
+    """Return whether sums of 8-bit products are exact here, whatever the weights.
+
+    Without VNNI an x86 processor adds products of bytes in pairs, into 16 bits: with weights
+    of 8 bits a pair can be too large, and is cut off.
+
+    >>> adds_bytes_exactly() in {True, False}
+    True
+    """
+    if platform.machine().lower() not in _X86:
+        return True
+    flags = cpu_flags()
+    return any(name in flags and may_use(feature) for name, feature in _DOTS)
 
 
 def cpu_flags() -> frozenset[str]:

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from offshelf.backbones.backbone import Backbone
 from offshelf.engine.base import EngineOptions, Tap
 from offshelf.engine.graph import ROWS, convert, graph_from_bytes
+from offshelf.engine.processor import adds_bytes_exactly
 from offshelf.engine.ranged import ranged, way
+from offshelf.engine.saturation import eased
 from offshelf.engine.telemetry import without_telemetry
 from offshelf.engine.winograd.marks import marked
 from offshelf.errors import EngineError
@@ -27,7 +29,9 @@ def quantised(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions)
 
     Weights and activations are quantised with ranges measured on the calibration images.
     VGG gets ranges for Winograd's filtering where the processor is fastest so, all others
-    NNCF's quantisation with its fast bias correction.
+    NNCF's quantisation with its fast bias correction. Weights have 8 bits where sums of their
+    products are exact, and 7 on processors that would cut them off; a network from a model file
+    is brought to weights that this processor adds exactly.
 
     Raises:
         EngineError: the calibration has neither images nor a finished network, or NNCF
@@ -55,12 +59,14 @@ def _by_nncf(backbone: Backbone, model: Any, pixels: NDArray[np.uint8]) -> Any:
     full = np.resize(pixels, (-(-len(pixels) // ROWS) * ROWS, *pixels.shape[1:]))
     batches = list(full.reshape(-1, ROWS, *pixels.shape[1:]))
     with _quiet_nncf() as nncf:
+        fix = nncf.OverflowFix.FIRST_LAYER if adds_bytes_exactly() else nncf.OverflowFix.ENABLE
         transformer = any(word in backbone.spec.architecture for word in TRANSFORMERS)
         return nncf.quantize(
             model,
             nncf.Dataset(batches),
             subset_size=len(batches),
             model_type=nncf.ModelType.TRANSFORMER if transformer else None,
+            advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=fix),
         )
 
 
@@ -93,10 +99,10 @@ def _check_nncf() -> None:
 def _from_file(xml: bytes, weights: bytes) -> Any:
     try:
         model = graph_from_bytes(xml, weights)
-        marked(model)
+        ours = marked(model)
     except (RuntimeError, ValueError) as error:
         raise EngineError("the int8 network in the model file cannot be read") from error
-    return model
+    return model if ours or adds_bytes_exactly() else eased(model)
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ from offshelf.data.table import ImageTable
 from offshelf.engine.base import EngineOptions, choose, open_engine
 from offshelf.engine.calibration import MAX_IMAGES, Calibration
 from offshelf.engine.circumstances import installed
-from offshelf.engine.processor import computes_bfloat16
+from offshelf.engine.processor import adds_bytes_exactly, computes_bfloat16
 from offshelf.engine.ranged import way
 from offshelf.errors import EngineError, ImageError
 from offshelf.features.kind import FeatureKind
@@ -36,7 +36,7 @@ AUTO = "auto"
 LEAST_COSINE = 0.97
 MOST_LOST = 0.01
 FOLDS = 3
-SAMPLE = 2 * MAX_IMAGES
+SAMPLE = 600
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def settled(
 def calibration(
     table: ImageTable, backbone: Backbone, run: RunSettings, progress: Progress | None = None
 ) -> Calibration:
-    """Return the calibration on a seeded sample of at most 300 training images.
+    """Return the calibration on a seeded sample of at most 100 training images.
 
     *progress* is told when they are looked at, which takes a while and happens once.
 
@@ -118,7 +118,8 @@ def calibration(
     made = way(backbone.spec.architecture)
     # All that decides which of them are usable, and their pixels.
     limits, tool = run.reading.limits, installed("nncf") if made == "nncf" else ""
-    how = f"offshelf int8 calibration 3 {made} {tool} {DECODING} {limits}"
+    bits = 8 if adds_bytes_exactly() else 7
+    how = f"offshelf int8 calibration 4 {made} {bits} {tool} {DECODING} {limits}"
     digest = hashlib.sha256(how.encode())
     for path in paths:
         digest.update(_digest(path, limits))
