@@ -19,8 +19,8 @@ SOURCE = ROOT / "src" / "offshelf"
 RUNGS = (
     {"errors", "text"},
     {"forks", "locks"},
-    {"checks", "files", "home", "interrupt", "progress"},
-    {"records", "cache"},
+    {"checks", "files", "home", "interrupt", "machine_code", "progress"},
+    {"records", "cache", "resample"},
     {"data", "backbones"},
     {"engine"},
     {"features"},

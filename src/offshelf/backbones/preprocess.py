@@ -14,13 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from offshelf.backbones.spec import InputSpec
-
-Box = tuple[int, int, int, int]
-
-_FILTERS = {
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-}
+from offshelf.resample import Box, resized
 
 
 @dataclass(frozen=True)
@@ -89,10 +83,7 @@ def prepare(rgb: NDArray[np.uint8], spec: InputSpec) -> Prepared:
     """
     place = geometry(rgb.shape[1], rgb.shape[0], spec)
     left, top, right, bottom = place.target
-    resized = Image.fromarray(rgb).resize(
-        (right - left, bottom - top), _FILTERS[spec.interpolation], box=place.source
-    )
-    seen = np.asarray(resized)
+    seen = resized(rgb, (right - left, bottom - top), place.source, spec.interpolation)
     if seen.ndim == 2:
         seen = np.repeat(seen[:, :, None], 3, axis=2)
     if (right - left, bottom - top) == (spec.size, spec.size):

@@ -5,18 +5,17 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
-import platform
 from collections.abc import Callable
 from typing import Any
 
 from offshelf.engine.processor import may_use
 from offshelf.engine.winograd.layout import NUMBERS, POINTERS, Kind, Registers
+from offshelf.machine_code import assembled, is_possible
 
 Function = Callable[..., None]
 # Set to 0, this variable keeps to direct convolutions.
 SWITCH = "OFFSHELF_WINOGRAD"
 NAME = "convolve"
-_X86 = {"x86_64", "amd64"}
 _USED = (
     *("avx512f", "avx512vnni", "avx512bf16", "avx2", "fma", "avxvnni"),
     *("amx-bf16", "amx-int8"),
@@ -31,12 +30,7 @@ def registers() -> Registers | None:
     >>> found is None or found.panel == 2 * found.width
     True
     """
-    if platform.machine().lower() not in _X86 or os.environ.get(SWITCH) == "0":
-        return None
-    try:
-        import llvmlite.binding  # noqa: F401
-    except (ImportError, OSError):
-        # Too new a Python, perhaps: the direct convolution serves.
+    if os.environ.get(SWITCH) == "0" or not is_possible():
         return None
     features = _features()
     if features.get("avx512f"):
@@ -116,23 +110,10 @@ def made(kind: Kind, registers: Registers) -> Function:
 
 def _engine(kind: Kind, registers: Registers) -> Any:
     """Compile; the result owns the machine code."""
-    import llvmlite.binding as llvm
     from llvmlite import ir
 
     from offshelf.engine.winograd.code import convolution
 
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    machine = llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=3
-    )
     module = ir.Module(NAME)
-    module.triple = machine.triple
     convolution(module, NAME, kind, registers)
-    parsed = llvm.parse_assembly(str(module))
-    parsed.verify()
-    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(2))
-    builder.getModulePassManager().run(parsed, builder)
-    engine = llvm.create_mcjit_compiler(parsed, machine)
-    engine.finalize_object()
-    return engine
+    return assembled(module)

@@ -1,12 +1,13 @@
-"""LLVM instructions: whole numbers, loops, and vectors of float32."""
+"""LLVM instructions for vectors of float32."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
+
+from offshelf.machine_code import Instructions
 
 INDEX = ir.IntType(64)
 FLOAT = ir.FloatType()
@@ -14,7 +15,7 @@ Tile = Sequence[Sequence[Any]]
 Matrix = Sequence[Sequence[float]]
 
 
-class Emitter:
+class Emitter(Instructions):
     """Writes instructions at the end of a function.
 
     Args:
@@ -23,65 +24,12 @@ class Emitter:
     """
 
     def __init__(self, function: Any, width: int) -> None:
-        self.builder = ir.IRBuilder(function.append_basic_block("start"))
+        super().__init__(function)
         self.width = width
         self.vector = ir.VectorType(FLOAT, width)
         self._fma = self._declare(f"llvm.fma.v{width}f32", 3)
         self._max = self._declare(f"llvm.maxnum.v{width}f32", 2)
         self._min = self._declare(f"llvm.minnum.v{width}f32", 2)
-
-    def function(self, name: str, kind: Any) -> Any:
-        """Return the function *name* of LLVM's own, declared once."""
-        module = self.builder.module
-        return module.globals.get(name) or ir.Function(module, kind, name)
-
-    def number(self, value: Any) -> Any:
-        """Return *value* as an instruction."""
-        return INDEX(value) if isinstance(value, int) else value
-
-    def sum(self, *values: Any) -> Any:
-        """Return the sum of whole numbers."""
-        total, *rest = (self.number(value) for value in values)
-        for value in rest:
-            total = self.builder.add(total, value)
-        return total
-
-    def product(self, *values: Any) -> Any:
-        """Return the product of whole numbers."""
-        total, *rest = (self.number(value) for value in values)
-        for value in rest:
-            total = self.builder.mul(total, value)
-        return total
-
-    def divide(self, value: Any, by: Any) -> tuple[Any, Any]:
-        """Return quotient and remainder of whole numbers."""
-        by = self.number(by)
-        return self.builder.udiv(value, by), self.builder.urem(value, by)
-
-    def least(self, a: Any, b: Any) -> Any:
-        """Return the smaller of two whole numbers."""
-        return self.builder.select(self.builder.icmp_signed("<", a, b), a, b)
-
-    @contextlib.contextmanager
-    def loop(self, stop: Any, step: Any = 1) -> Iterator[Any]:
-        """Count from 0 to below *stop*; what is written inside is the loop's body."""
-        builder = self.builder
-        before = builder.block
-        head, body, after = (builder.append_basic_block(name) for name in ("head", "body", "after"))
-        builder.branch(head)
-        builder.position_at_end(head)
-        index = builder.phi(INDEX)
-        index.add_incoming(INDEX(0), before)
-        builder.cbranch(builder.icmp_signed("<", index, self.number(stop)), body, after)
-        builder.position_at_end(body)
-        yield index
-        index.add_incoming(self.sum(index, step), builder.block)
-        builder.branch(head)
-        builder.position_at_end(after)
-
-    def at(self, pointer: Any, *steps: Any) -> Any:
-        """Return *pointer* moved by the sum of *steps*."""
-        return self.builder.gep(pointer, [self.sum(*steps)])
 
     def load(self, pointer: Any) -> Any:
         """Return the vector at *pointer*."""

@@ -1,0 +1,6 @@
+"""Resizing pictures with the pixels of Pillow, sooner."""
+
+from offshelf.resample.passes import Box as Box
+from offshelf.resample.resize import resized as resized
+
+__all__ = ["Box", "resized"]
