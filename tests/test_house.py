@@ -19,7 +19,7 @@ SOURCE = ROOT / "src" / "offshelf"
 RUNGS = (
     {"errors", "text"},
     {"forks", "locks"},
-    {"checks", "files", "home", "interrupt", "machine_code", "progress"},
+    {"checks", "files", "home", "interrupt", "machine_code", "progress", "stamps"},
     {"records", "cache", "resample"},
     {"data", "backbones"},
     {"engine"},

@@ -183,7 +183,7 @@ def test_doubled_rows_go_and_every_row_stays_what_it_was(tmp_path: Path, tempora
     assert again.read(wanted).tobytes() == before.tobytes()
     assert [again.facts(one) for one in wanted] == facts
     assert compact.doubled(folder) == []
-    assert sum(len(part.hashes) for part in again._index.parts) == 4
+    assert sum(len(part.hashes) for part in again._index.parts.values()) == 4
 
 
 @pytest.mark.parametrize("damaged", [0, 1])

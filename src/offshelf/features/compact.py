@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from offshelf.cache.usage import NAME
 from offshelf.errors import StoreError
-from offshelf.features import manifest, parts
-from offshelf.features.parts import Part, Rows
+from offshelf.features import manifest, merging, parts
+from offshelf.features.part import Part
 from offshelf.locks import Lock
 
 
@@ -82,21 +82,9 @@ def remove_doubled(folder: Path) -> list[Doubled]:
         if described is None:
             return []
         for one in found:
-            if len(one.kept):
-                _write_again(folder, described["identity"], one)
+            stem = f"part-{time.time_ns():020d}-0"
+            merging.rewrite(folder, described["identity"], stem, [(one.part, one.kept)])
             one.part.path.unlink(missing_ok=True)
         return found
     finally:
         lock.release(remove=False)
-
-
-def _write_again(folder: Path, identity: dict[str, object], one: Doubled) -> None:
-    matrix = np.empty((len(one.kept), one.part.dimension), np.float32)
-    parts.read_rows(one.part, one.kept, matrix, np.arange(len(one.kept)))
-    rows = Rows(
-        # An item of an ``S32`` array would lack the zeros at its end.
-        [one.part.hashes[number : number + 1].tobytes() for number in one.kept],
-        [one.part.facts_of(number) for number in one.kept],
-        matrix,
-    )
-    parts.write(folder, f"part-{time.time_ns():020d}-0", identity, rows)

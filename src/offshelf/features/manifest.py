@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from offshelf import files, records
-from offshelf.features.parts import FACT_TYPES
+from offshelf.features.arrow import FACT_TYPES
 
 # Raised with every change of what a store holds or of how it is written.
 SCHEMA = 2

@@ -4,19 +4,20 @@ A store belongs to one kind of features (its *identity*: weights hash, preproces
 layer, pooling, engine, precision). Its rows are addressed by the sha256 of the image's
 bytes: a renamed image costs nothing, a changed one is another row. Beside each row stand the
 facts of its image, so that the limits of a run hold for images that are known, too. Rows
-live in Parquet parts, each whole or absent; any number of processes may add parts. A part is
-looked through before the first of its rows is said to be known: a damaged one is set aside
-while its images can still be extracted again.
+live in Parquet parts, each whole or absent; any number of processes may add parts, and one at a
+time merges small ones. A part is looked through before the first of its rows is said to be known: a
+damaged one is set aside while its images can still be extracted again.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import re
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,46 +28,17 @@ from offshelf import records
 from offshelf.cache.usage import Usage
 from offshelf.data.facts import Facts
 from offshelf.errors import StoreError
-from offshelf.features import manifest, parts
-from offshelf.features.parts import DamagedPartError, ForeignPartError, GonePartError, Part
+from offshelf.features import manifest, merging, parts
+from offshelf.features.index import Index
+from offshelf.features.part import DamagedPartError, ForeignPartError, GonePartError, Part
 
 FLUSH_BYTES = 32 * 2**20
 FLUSH_SECONDS = 5.0
 STALE_SECONDS = 24 * 3600.0
 AGAIN = "its images are extracted again"
-Hashes = NDArray[np.bytes_]
-
-
-@dataclass(frozen=True, eq=False)
-class _Index:
-    """Where the rows of some parts are: one object, that reader threads hold while it is replaced.
-
-    Attributes:
-        parts: the oldest first.
-        hashes: ``S32``, sorted.
-        places: number of the part and row in it, for each hash.
-    """
-
-    parts: tuple[Part, ...]
-    hashes: Hashes
-    places: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, found: Sequence[Part]) -> _Index:
-        hashes = [part.hashes for part in found] or [np.empty(0, "S32")]
-        counts = np.array([len(part.hashes) for part in found], np.int64)
-        number = np.repeat(np.arange(len(found)), counts)
-        row = np.concatenate([np.arange(count) for count in counts] or [np.empty(0, np.int64)])
-        # np.unique keeps the first of equal rows, so the oldest part always wins.
-        known, first = np.unique(np.concatenate(hashes), return_index=True)
-        return cls(tuple(found), known, np.stack([number, row], axis=1)[first].astype(np.int64))
-
-    def find(self, digests: Hashes) -> NDArray[np.int64]:
-        """Return the position of each digest, -1 where it is not known."""
-        if not len(self.hashes):
-            return np.full(len(digests), -1)
-        at = np.minimum(np.searchsorted(self.hashes, digests), len(self.hashes) - 1)
-        return np.where(self.hashes[at] == digests, at, -1)
+# Parts come and go while a folder is read; so often is it read again.
+_ATTEMPTS = 5
+_NAME = re.compile(r"part-.*\.parquet")
 
 
 class FeatureStore:
@@ -95,7 +67,7 @@ class FeatureStore:
         self.folder = manifest.store_folder(root, identity)
         self._lock = threading.RLock()
         self._sound: set[Path] = set()
-        self._index = _Index.of(())
+        self._index = Index()
         self._buffer: list[tuple[bytes, NDArray[np.float32]]] = []
         self._pending: dict[bytes, Facts] = {}
         self._last_flush = time.monotonic()
@@ -123,18 +95,25 @@ class FeatureStore:
             changed = _changed(self.folder)
             if changed == self._changed and not always:
                 return False
-            self._changed = changed
-            known = {part.path: part for part in self._index.parts}
-            paths = sorted(self.folder.glob("part-*.parquet"))
-            found = [known.get(path) or self._read_part(path) for path in paths]
-            self._index = _Index.of([part for part in found if part is not None])
+            for _ in range(_ATTEMPTS):
+                self._changed = _changed(self.folder)
+                self._look()
+                if _changed(self.folder) == self._changed:
+                    break
             return True
 
+    def _look(self) -> None:
+        known = {part.path.name: part for part in self._index.parts.values()}
+        names = _names(self.folder)
+        new = [self._read_part(self.folder / name) for name in sorted(names - known.keys())]
+        gone = {known[name].path for name in known.keys() - names}
+        self._index.update([part for part in new if part is not None], gone)
+
     def __contains__(self, digest: bytes) -> bool:
-        return self.facts(digest) is not None
+        return digest in self._pending or self._sound_row(digest) is not None
 
     def __len__(self) -> int:
-        return len(self._index.hashes) + len(self._pending)
+        return len(self._index) + len(self._pending)
 
     def facts(self, digest: bytes) -> Facts | None:
         """Return the facts of an image whose row is here and sound, None for any other.
@@ -142,18 +121,18 @@ class FeatureStore:
         Args:
             digest: sha256 of the image's bytes, 32 bytes.
         """
+        waiting = self._pending.get(digest)
+        if waiting is not None:
+            return waiting
+        found = self._sound_row(digest)
+        return None if found is None else found[0].facts_of(found[1])
+
+    def _sound_row(self, digest: bytes) -> tuple[Part, int] | None:
         # Again where the part was set aside: another one may hold the row.
         while True:
-            waiting = self._pending.get(digest)
-            if waiting is not None:
-                return waiting
-            index = self._index
-            found = int(index.find(np.array([digest], "S32"))[0])
-            if found < 0:
-                return None
-            part = index.parts[int(index.places[found, 0])]
-            if self._is_sound(part):
-                return part.facts_of(int(index.places[found, 1]))
+            found = self._index.find(digest)
+            if found is None or self._is_sound(found[0]):
+                return found
 
     def append(self, digest: bytes, row: NDArray[np.float32], facts: Facts) -> None:
         """Add one row; it is on disk after the next :meth:`flush` at the latest.
@@ -193,6 +172,24 @@ class FeatureStore:
         self.refresh()
         self._buffer.clear()
         self._pending.clear()
+        self._merge()
+
+    def _merge(self) -> None:
+        """Make one part of many small ones, where that is due and nobody else does it."""
+        with self._lock:
+            if not merging.due(self._index.parts.values()):
+                return
+            with merging.turn(self.folder) as mine:
+                self.refresh()
+                chosen = merging.due(self._index.parts.values()) if mine else []
+                sound = [self._is_sound(part) for part in chosen]
+                if not chosen or not all(sound):
+                    return
+                # A store that cannot be merged is as good; who reads it next says why.
+                with contextlib.suppress(StoreError, OSError):
+                    rows = [(part, self._index.kept(part)) for part in chosen]
+                    merging.merge(self.folder, self.identity, rows)
+                self.refresh()
 
     def read(self, digests: Sequence[bytes]) -> NDArray[np.float32]:
         """Return the rows of *digests* in their order, float32, N x dimension.
@@ -201,20 +198,35 @@ class FeatureStore:
             StoreError: a row is not in the store, or its part is damaged or unreadable.
         """
         self.flush()
-        index = self._index
-        found = index.find(np.array(digests, "S32"))
-        if (found < 0).any():
-            lost = int((found < 0).sum())
-            rows = "1 row is" if lost == 1 else f"{lost:,} rows are"
-            raise StoreError(f"{self.folder}: {rows} not in the store; run again")
-        matrix = np.empty((len(digests), self.dimension), np.float32)
-        place = index.places[found]
-        for number in np.unique(place[:, 0]):
-            wanted = np.flatnonzero(place[:, 0] == number)
+        for _ in range(_ATTEMPTS):
             try:
-                parts.read_rows(index.parts[number], place[wanted, 1], matrix, wanted)
+                return self._read(digests)
+            except GonePartError as error:
+                gone = error
+            # Its rows may stand in a larger part by now.
+            self.refresh()
+            if any(digest not in self._index for digest in digests):
+                break
+        raise gone
+
+    def _read(self, digests: Sequence[bytes]) -> NDArray[np.float32]:
+        numbers, rows = self._index.places(digests)
+        lost = int((numbers < 0).sum())
+        if lost:
+            what = "1 row is" if lost == 1 else f"{lost:,} rows are"
+            raise StoreError(f"{self.folder}: {what} not in the store; run again")
+        matrix = np.empty((len(digests), self.dimension), np.float32)
+        order = np.argsort(numbers, kind="stable")
+        begins = np.flatnonzero(np.diff(numbers[order], prepend=-1))
+        for begin, end in itertools.pairwise([*begins.tolist(), len(order)]):
+            wanted = order[begin:end]
+            part = self._index.parts.get(int(numbers[wanted[0]]))
+            if part is None:
+                raise GonePartError(f"{self.folder}: a part has gone; run again")
+            try:
+                parts.read_rows(part, rows[wanted], matrix, wanted)
             except DamagedPartError:
-                self._set_aside(index.parts[number].path)
+                self._set_aside(part.path)
                 raise
         return matrix
 
@@ -225,12 +237,12 @@ class FeatureStore:
         with self._lock:
             if part.path in self._sound:
                 return True
-            if all(one is not part for one in self._index.parts):
+            if all(one is not part for one in self._index.parts.values()):
                 return False
             try:
                 parts.verify(part)
             except GonePartError:
-                self._forget(part.path)
+                self.refresh()
                 return False
             except DamagedPartError:
                 self._set_aside(part.path)
@@ -260,7 +272,7 @@ class FeatureStore:
 
     def _forget(self, path: Path) -> None:
         with self._lock:
-            self._index = _Index.of([part for part in self._index.parts if part.path != path])
+            self._index.update((), {path})
 
     def _settle(self, dimension: int | None) -> int:
         """Read what is there, and agree on the dimension: the caller's, the parts', the manifest's.
@@ -270,11 +282,12 @@ class FeatureStore:
         self.dimension = dimension or 0
         self.refresh()
         stated = manifest.read_dimension(self.folder, self.identity)
-        held = self._index.parts[0].dimension if self._index.parts else None
+        found = [*self._index.parts.values()]
+        held = found[0].dimension if found else None
         settled = dimension or held or stated
         if settled is None:
             raise StoreError(f"{self.folder}: no feature store; run again")
-        for part in self._index.parts:
+        for part in found:
             if part.dimension != settled:
                 self._set_aside(part.path)
         if stated not in {None, settled}:
@@ -299,6 +312,14 @@ def exists(root: Path, identity: dict[str, Any]) -> bool:
 def _reason(error: OSError) -> str:
     """Return the system's words: Arrow's own name no cause that a person can mend."""
     return os.strerror(error.errno) if error.errno else str(error)
+
+
+def _names(folder: Path) -> set[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if _NAME.fullmatch(entry.name)}
+    except OSError:
+        return set()
 
 
 def _changed(folder: Path) -> int:

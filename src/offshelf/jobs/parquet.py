@@ -11,9 +11,9 @@ from offshelf.archive import obstacle
 from offshelf.data.names import shown
 from offshelf.data.table import ImageTable
 from offshelf.errors import DataError
+from offshelf.features.arrow import vectors
 from offshelf.features.extract import Extraction
 from offshelf.features.kind import FeatureKind
-from offshelf.features.parts import vectors
 from offshelf.text import spelled
 
 MOST_ROWS, MOST_BYTES = 512, 32 * 2**20

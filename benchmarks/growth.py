@@ -1,0 +1,94 @@
+"""What a feature store costs as it grows: a flush, opening it, looking through it, reading it.
+
+The rows are made up. Every so often as many flushes are timed, those that merge small parts
+into one included; then new processes open the store.
+
+    python benchmarks/growth.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from measure import heading, run
+from offshelf.data.facts import Facts
+from offshelf.features import store as stores
+from offshelf.features.store import FeatureStore
+
+IDENTITY = {"made": "up"}
+FACTS = Facts(width=640, height=480, memory=2**20)
+OPEN = """
+import json, sys, time
+from pathlib import Path
+import pyarrow.parquet
+from offshelf.features.store import FeatureStore
+began = time.perf_counter(), time.process_time()
+store = FeatureStore(Path(sys.argv[1]), {"made": "up"})
+ended = time.perf_counter(), time.process_time()
+digests = [digest for part in store._index.parts.values() for digest in part.digests()]
+looked = time.perf_counter()
+assert all(digest in store for digest in digests)
+read = time.perf_counter()
+for start in range(0, len(digests), 10_000):
+    store.read(digests[start : start + 10_000])
+print(json.dumps({"rows": len(store), "parts": len(store._index.parts),
+    "open": ended[0] - began[0], "open_cpu": ended[1] - began[1], "look": read - looked,
+    "read": time.perf_counter() - read}))
+"""
+
+
+def digest(number: int) -> bytes:
+    """Return the hash of an image that is none."""
+    return hashlib.sha256(str(number).encode()).digest()
+
+
+def grow(root: Path, flushes: int, rows: int, dimension: int) -> list[tuple[float, float]]:
+    """Append to a store and flush it; return wall and processor seconds of each flush."""
+    stores.FLUSH_SECONDS, stores.FLUSH_BYTES = 1e9, 1 << 40
+    matrix = np.random.default_rng(0).normal(size=(rows, dimension)).astype(np.float32)
+    store = FeatureStore(root, IDENTITY, dimension)
+    taken = []
+    for flush in range(flushes):
+        for row in range(rows):
+            store.append(digest(flush * rows + row), matrix[row], FACTS)
+        began = time.perf_counter(), time.process_time()
+        store.flush()
+        taken.append((time.perf_counter() - began[0], time.process_time() - began[1]))
+    return taken
+
+
+def main() -> None:
+    """Print the cost of flushes early and late, and of opening what came of them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--flushes", type=int, default=1000)
+    parser.add_argument("--rows", type=int, default=1000)
+    parser.add_argument("--dimension", type=int, default=64)
+    parser.add_argument("--windows", type=int, default=10)
+    asked = parser.parse_args()
+    print(heading("A feature store as it grows"))
+    with tempfile.TemporaryDirectory() as folder:
+        taken = grow(Path(folder), asked.flushes, asked.rows, asked.dimension)
+        print("| flushes | median ms | mean ms | median ms of processor | mean |\n|" + "---:|" * 5)
+        for window in np.array_split(np.arange(len(taken)), asked.windows):
+            part = 1e3 * np.array(taken)[window]
+            wall, cpu = part[:, 0], part[:, 1]
+            print(f"| {window[0] + 1:,} to {window[-1] + 1:,} | {np.median(wall):.1f}", end=" | ")
+            print(f"{wall.mean():.1f} | {np.median(cpu):.1f} | {cpu.mean():.1f} |")
+        print("\n| rows | parts | open s | of processor | look through s | read s |")
+        print("|" + "---:|" * 6)
+        for _ in range(3):
+            found = json.loads(run([sys.executable, "-c", OPEN, folder]).output)
+            print(f"| {found['rows']:,} | {found['parts']} | {found['open']:.2f}", end=" | ")
+            print(f"{found['open_cpu']:.2f} | {found['look']:.2f} | {found['read']:.2f} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""Small parts of a store become larger ones, so that a large store is opened as fast.
+
+What is merged is bounded, so that a row is written a few times at most, however many there
+are. The larger part is there before the small ones go: who ends in between leaves
+rows that stand twice, and who looks for a part that has gone finds the larger one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offshelf.features import parts
+from offshelf.features.part import Part, Rows
+from offshelf.locks import Lock
+
+# Parts of about one size are merged: those with fewer bytes of features than the first, and
+# those with fewer than the second. No merged part has more than MERGED_BYTES.
+SIZES = (2**20, 2**24)
+MANY = 16
+MERGED_BYTES = 2**25
+_LOCK = ".merge.lock"
+
+
+def due(found: Iterable[Part]) -> list[Part]:
+    """Return parts that are worth merging, the oldest first; as a rule none."""
+    oldest = sorted(
+        (part for part in found if part.size < SIZES[-1]), key=lambda part: part.path.name
+    )
+    for least, most in itertools.pairwise((0, *SIZES)):
+        alike = [part for part in oldest if least <= part.size < most]
+        if len(alike) >= MANY or sum(part.size for part in alike) >= MERGED_BYTES:
+            ends = itertools.accumulate(part.size for part in alike)
+            return [part for part, end in zip(alike, ends, strict=True) if end <= MERGED_BYTES]
+    return []
+
+
+@contextlib.contextmanager
+def turn(folder: Path) -> Iterator[bool]:
+    """Yield whether this process is the only one that merges parts of the store now."""
+    lock = Lock(folder / _LOCK)
+    try:
+        taken = lock.take()
+    except OSError:
+        taken = False
+    try:
+        yield taken
+    finally:
+        lock.release()
+
+
+def merge(
+    folder: Path, identity: dict[str, Any], chosen: Sequence[tuple[Part, NDArray[np.int64]]]
+) -> None:
+    """Make one part of some rows of several parts, and remove those.
+
+    Args:
+        folder: of the store.
+        identity: of the store.
+        chosen: parts, the oldest first, and the rows of them that no other part has.
+
+    Raises:
+        OSError: it cannot be written; nothing was removed.
+        StoreError: a part cannot be read; nothing was removed.
+    """
+    made = rewrite(folder, identity, f"{_age(chosen[0][0])}-{os.getpid()}", chosen)
+    for part, _ in chosen:
+        # Windows keeps what somebody reads; its rows then stand twice.
+        with contextlib.suppress(PermissionError):
+            if part.path != made:
+                part.path.unlink(missing_ok=True)
+
+
+def rewrite(
+    folder: Path,
+    identity: dict[str, Any],
+    stem: str,
+    chosen: Sequence[tuple[Part, NDArray[np.int64]]],
+) -> Path | None:
+    """Write some rows of several parts as one new part and return it; None without a row.
+
+    Raises:
+        OSError: it cannot be written.
+        StoreError: a part cannot be read.
+    """
+    ends = np.cumsum([0, *(len(rows) for _, rows in chosen)])
+    if not ends[-1]:
+        return None
+    matrix = np.empty((ends[-1], chosen[0][0].dimension), np.float32)
+    digests: list[bytes] = []
+    for (part, rows), (start, end) in zip(chosen, itertools.pairwise(ends), strict=True):
+        parts.read_rows(part, rows, matrix, np.arange(start, end))
+        own = part.digests()
+        digests += [own[row] for row in rows.tolist()]
+    facts = {
+        name: np.concatenate([part.facts[name][rows] for part, rows in chosen])
+        for name in chosen[0][0].facts
+    }
+    return parts.write(folder, stem, identity, Rows(digests, facts, matrix))
+
+
+def _age(part: Part) -> str:
+    """Return the beginning of a part's name: its rows stay as old as they are."""
+    return "-".join(part.path.name.split("-")[:2])
