@@ -17,6 +17,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 SHARE = 4
+# Of the budget: what takes more is given back to the system at once, and what one thread keeps.
+SCARCE = 16
+# What the C library keeps for each thread all the same, at most: the end of its own heap.
+KEPT = 12 * 2**20
 # Where a control group of Linux, version 2 or 1, says how much memory it may use.
 _GROUP_LIMITS = ("sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory/memory.limit_in_bytes")
 _UNKNOWN = 4 * 2**30
@@ -37,20 +41,25 @@ class MemoryBudget:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._queue: deque[object] = deque()
+        self._holders = 0
         self.in_use = 0
 
     @contextlib.contextmanager
     def held(self, size: int, of: int) -> Iterator[None]:
         """Hold *size* bytes for the time of the block, once no more than *of* are in use.
 
-        More than *of* alone waits until nothing else is held.
+        Of these, every other thread that holds or waits keeps some for itself. What does not
+        fit beside that waits until nothing else is held.
         """
         self._acquire(min(size, of), of)
         try:
             yield
         finally:
+            if size > of // SCARCE:
+                _trim()
             with self._changed:
                 self.in_use -= min(size, of)
+                self._holders -= 1
                 self._changed.notify_all()
 
     def _acquire(self, size: int, of: int) -> None:
@@ -58,16 +67,16 @@ class MemoryBudget:
         with self._changed:
             self._queue.append(ticket)
             try:
-                scarce = self.in_use + size > of // 2
-                self._changed.wait_for(
-                    lambda: self._queue[0] is ticket and self.in_use + size <= of
-                )
+                self._changed.wait_for(lambda: self._queue[0] is ticket and self._fits(size, of))
                 self.in_use += size
+                self._holders += 1
             finally:  # an interrupt of the wait must not leave a ticket that nobody calls
                 self._queue.remove(ticket)
                 self._changed.notify_all()
-        if scarce:
-            _trim()
+
+    def _fits(self, size: int, of: int) -> bool:
+        kept = min(KEPT, of // SCARCE) * (self._holders + len(self._queue) - 1)
+        return self.in_use == 0 or self.in_use + size + kept <= of
 
 
 BUDGET = MemoryBudget()
@@ -76,7 +85,7 @@ if hasattr(os, "register_at_fork"):  # what other threads held is not held in th
 
 
 def _trim() -> None:
-    """Give the system what the C library keeps of what other threads have freed.
+    """Give the system what the C library keeps of what was freed.
 
     It keeps some 80 MB for each thread, which no budget counts.
     """

@@ -57,8 +57,10 @@ def network_input(
         with _stage(watch, "decode"):
             decoded = held.enter_context(_decoding(image, spec, limits))
         with _stage(watch, "resize"):
-            pixels = prepare(decoded.pixels, spec).pixels
-    return NetworkInput(pixels=pixels, facts=decoded.facts)
+            found = NetworkInput(pixels=prepare(decoded.pixels, spec).pixels, facts=decoded.facts)
+        # The pixels go before their memory is given back.
+        del decoded
+    return found
 
 
 def _decoding(image: Any, spec: InputSpec, limits: Limits) -> AbstractContextManager[Decoded]:
