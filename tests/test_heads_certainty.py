@@ -21,6 +21,7 @@ from offshelf.heads.held_out import (
     held_out_folds,
     held_out_scores,
 )
+from offshelf.heads.trainer import Recipe, Trainer
 from offshelf.heads.unknown import Threshold, centroids, nearest_distance
 
 CLASSES = ("a", "b", "c")
@@ -39,7 +40,14 @@ def train(features: NDArray[np.float32], targets: NDArray[np.int64]) -> FittedHe
 
 
 def fitted(n: int, **settings: Any) -> Certainty:
-    return fit_certainty(train, *sample(n), CLASSES, ProbabilitySettings(**settings))
+    return certainty(*sample(n), ProbabilitySettings(**settings))
+
+
+def certainty(
+    features: NDArray[np.float32], targets: NDArray[np.int64], settings: ProbabilitySettings
+) -> Certainty:
+    trainer = Trainer(Recipe(), features, targets, CLASSES)
+    return fit_certainty(trainer.held_out, features, targets, CLASSES, settings)
 
 
 def test_every_row_is_scored_by_a_head_that_never_saw_it() -> None:
@@ -125,7 +133,7 @@ def test_no_rows_have_no_answers() -> None:
 
 
 def test_nothing_wished_is_nothing_trained() -> None:
-    def never(features: Any, targets: Any) -> FittedHead:
+    def never(fold: Any) -> NDArray[np.float32]:
         raise AssertionError
 
     wish = ProbabilitySettings(calibrate="none")
@@ -135,13 +143,13 @@ def test_nothing_wished_is_nothing_trained() -> None:
 def test_a_class_of_one_image_is_told() -> None:
     features, targets = sample(30)
     keep = [*np.flatnonzero(targets != 2).tolist(), 2]
-    found = fit_certainty(train, features[keep], targets[keep], CLASSES, ProbabilitySettings())
+    found = certainty(features[keep], targets[keep], ProbabilitySettings())
     assert found.notes == (
         "a class has a single training image, which cannot say how sure to be: 'c'",
     )
     assert found.kind == "temperature"
     keep = [*np.flatnonzero(targets == 0).tolist(), 1, 2]
-    found = fit_certainty(train, features[keep], targets[keep], CLASSES, ProbabilitySettings())
+    found = certainty(features[keep], targets[keep], ProbabilitySettings())
     assert found.notes == (
         "2 classes have a single training image, which cannot say how sure to be: 'b', 'c'",
     )
@@ -149,12 +157,12 @@ def test_a_class_of_one_image_is_told() -> None:
 
 def test_without_held_out_images_there_are_no_probabilities() -> None:
     features, targets = sample(3)
-    found = fit_certainty(train, features, targets, CLASSES, ProbabilitySettings())
+    found = certainty(features, targets, ProbabilitySettings())
     reason = "every class has a single training image, so none can be held out"
     assert (found.kind, found.notes) == ("none", (f"no probabilities: {reason}",))
     wish = ProbabilitySettings(reject=0.05)
     with pytest.raises(HeadError) as caught:
-        fit_certainty(train, features, targets, CLASSES, wish)
+        certainty(features, targets, wish)
     assert str(caught.value) == reason
 
 

@@ -27,8 +27,8 @@ from offshelf.heads.certainty_fit import (
     check_probability,
     fit_certainty,
 )
-from offshelf.heads.fit import decision, fit_head
-from offshelf.heads.head import FittedHead
+from offshelf.heads.fit import decision
+from offshelf.heads.trainer import Recipe, Trainer
 
 DEFAULT_BACKBONE = "efficientnet_lite0"
 
@@ -227,36 +227,20 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ).fit()
         features = self.extractor_.transform(items)
         names = [str(label) for label in self.classes_]
-        self.head_ = self._train(choice, features, targets, self.C)
-        chosen = self.head_.parameters.get("C", self.C)
-        self.certainty_ = fit_certainty(
-            lambda some, theirs: self._train(choice, some, theirs, chosen),
-            features,
-            targets,
-            names,
-            wish,
-            seed=self.random_state,
-        )
-        return self
-
-    def _train(
-        self,
-        choice: HeadChoice,
-        features: NDArray[np.float32],
-        targets: NDArray[np.int64],
-        c: float,
-    ) -> FittedHead:
-        return fit_head(
-            choice.kind,
-            features,
-            targets,
-            [str(label) for label in self.classes_],
-            c=c,
+        recipe = Recipe(
+            kind=choice.kind,
+            c=self.C,
             normalisation=self.normalisation,  # type: ignore[arg-type]
             reduction=choice.reduction,
             class_weight=choice.class_weight,  # type: ignore[arg-type]
             seed=self.random_state,
         )
+        trainer = Trainer(recipe, features, targets, names)
+        self.head_ = trainer.head
+        self.certainty_ = fit_certainty(
+            trainer.held_out, features, targets, names, wish, seed=self.random_state
+        )
+        return self
 
     def decision_function(self, X: Any) -> NDArray[np.float32]:  # noqa: N803
         """Return scores, N x K; for two classes N, positive for ``classes_[1]``."""

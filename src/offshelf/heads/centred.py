@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.heads.gram import inner_products
+from offshelf.heads.positive import Matrix
 from offshelf.heads.scaling import ScaledRows, blocks
 
 Array = NDArray[np.float64]
@@ -81,9 +82,17 @@ class Centred:
             centred[part] -= means[self._groups[part]] * self._roots[part, None]
         return centred
 
-    def products(self) -> Array:
-        """Return ``centred @ centred.T``, N x N."""
-        products: Array = inner_products(self._rows, 0.0).astype(np.float64, copy=False)
+    def products(self, known: Matrix | None = None) -> Array:
+        """Return ``centred @ centred.T``, N x N.
+
+        Args:
+            known: the inner products of the rows without weights, to be written over.
+        """
+        whole = inner_products(self._rows, 0.0) if known is None else known
+        products: Array = whole.astype(np.float64, copy=False)
+        if known is not None:
+            products *= self._roots[:, None]
+            products *= self._roots
         across = self._average(products)
         within = self._average(across.T).T
         groups, roots = self._groups, self._roots

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -15,16 +15,12 @@ from offshelf.data.names import listed
 from offshelf.errors import HeadError, did_you_mean
 from offshelf.heads.calibration import Calibration, fit_sigmoid, fit_temperature
 from offshelf.heads.certainty import MEASURES, Certainty
-from offshelf.heads.held_out import (
-    ALONE,
-    Train,
-    held_out_distances,
-    held_out_folds,
-    held_out_scores,
-)
+from offshelf.heads.held_out import ALONE, held_out_distances, held_out_folds
 from offshelf.heads.unknown import Measure, centroids, fit_threshold
 
 CALIBRATIONS = ("temperature", "sigmoid", "none")
+# From the fold of each row, -1 for none, to the scores M x K of the rows that have one.
+HeldOut = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -79,7 +75,7 @@ def check_probability(settings: ProbabilitySettings) -> None:
 
 
 def fit_certainty(
-    train: Train,
+    held_out: HeldOut,
     features: NDArray[np.float32],
     targets: NDArray[np.int64],
     classes: Sequence[str],
@@ -90,7 +86,7 @@ def fit_certainty(
     """Calibrate a kind of head on the rows it is trained on, five folds held out in turn.
 
     Args:
-        train: fits the head, with the settings of the one on all rows, on some of them.
+        held_out: scores the rows that folds hold out, as :meth:`.Trainer.held_out` does.
         features: N x D float32.
         targets: N class indices.
         classes: K class names.
@@ -102,12 +98,13 @@ def fit_certainty(
             are to be rejected.
         DataError: too few rows for the false-reject rate.
 
-    >>> from offshelf.heads.fit import fit_head
+    >>> from offshelf.heads.trainer import Recipe, Trainer
     >>> draw = np.random.default_rng(0)
     >>> targets = np.arange(60) % 2
     >>> features = (draw.normal(size=(60, 3)) + targets[:, None]).astype(np.float32)
-    >>> train = lambda some, theirs: fit_head("svm", some, theirs, ["cat", "dog"])
-    >>> found = fit_certainty(train, features, targets, ["cat", "dog"], ProbabilitySettings())
+    >>> trainer = Trainer(Recipe(), features, targets, ["cat", "dog"])
+    >>> given = trainer.held_out, features, targets, trainer.classes
+    >>> found = fit_certainty(*given, ProbabilitySettings())
     >>> found.kind, found.probabilities(np.array([[-1.0, 1.0]])).sum().round(6).tolist()
     ('temperature', 1.0)
     """
@@ -116,7 +113,7 @@ def fit_certainty(
         return Certainty()
     rows = _Rows(features, targets, held_out_folds(targets, seed=seed), tuple(classes))
     try:
-        return _fitted(train, rows, settings)
+        return _fitted(held_out, rows, settings)
     except HeadError as error:
         # Labels need no probabilities, so training goes on without them.
         if settings.reject is not None:
@@ -134,13 +131,13 @@ class _Rows:
     classes: tuple[str, ...]
 
 
-def _fitted(train: Train, rows: _Rows, settings: ProbabilitySettings) -> Certainty:
+def _fitted(held_out: HeldOut, rows: _Rows, settings: ProbabilitySettings) -> Certainty:
     if (rows.fold == ALONE).all():
         raise HeadError("every class has a single training image, so none can be held out")
     calibration, notes = None, _alone(rows)
     confidences = np.empty(0)
     if settings.calibrate != "none":
-        scores = held_out_scores(train, rows.features, rows.targets, rows.fold)
+        scores = held_out(rows.fold)
         calibration = _calibration(scores, rows, settings.calibrate)
         confidences = calibration.probabilities(scores).max(axis=1)
     if settings.reject is None:

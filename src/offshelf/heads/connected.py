@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from offshelf.backbones.light import without_compiler
 from offshelf.backbones.threads import one_thread
 from offshelf.heads.balance import class_weights
+from offshelf.heads.cross_fit import CrossFit
 from offshelf.heads.exact import exact_product
 from offshelf.heads.folds import stratified_folds
 from offshelf.heads.head import FittedHead, Learned, Options, freeze
@@ -89,6 +90,9 @@ class Connected(LinearHead):
             "seed": options.seed,
         }
         return Learned(self._arrays(layers), parameters, self._notes(options, run))
+
+    def cross_fit(self, task: CrossFit) -> None:
+        """Return None: where early stopping ends without a fold, only training tells."""
 
     def decide(self, head: FittedHead, rows: Array) -> Array:
         """Return the scores of the last layer, N x K."""

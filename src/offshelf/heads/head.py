@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from offshelf.heads.cross_fit import CrossFit
     from offshelf.heads.scaling import ScaledRows
 
 Normalisation = Literal["l2", "none", "standard", "sqrt"]
@@ -91,6 +92,9 @@ class Fitter(Protocol):
         self, rows: ScaledRows, targets: NDArray[np.int64], n_classes: int, options: Options
     ) -> Learned:
         """Learn from rows N x D; targets N, each of 0 .. n_classes - 1 at least once."""
+
+    def cross_fit(self, task: CrossFit) -> NDArray[np.float64] | None:
+        """Return the scores N x K of rows that are held out; None where only training tells."""
 
     def decide(self, head: FittedHead, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return scores N x K. A row's scores must not depend on the rows beside it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,12 @@ from numpy.typing import NDArray
 
 from offshelf.heads.balance import row_weights
 from offshelf.heads.centred import Array
+from offshelf.heads.cross_fit import CrossFit
 from offshelf.heads.head import Learned, Options
 from offshelf.heads.linear import LinearHead, halved, linear_arrays
 from offshelf.heads.scaling import ScaledRows
 from offshelf.heads.search import GRID
-from offshelf.heads.shifted import Shifted, decompose_shifted
+from offshelf.heads.shifted import Parts, Shifted, Solvable, decompose_shifted
 
 # Below it nothing is left of the rows' own directions but rounding.
 _LEAST_C = 1e-12
@@ -55,31 +57,37 @@ class Lda(LinearHead):
             parameters |= {"C_grid": list(cs), "left_out_errors": errors}
         return Learned(linear_arrays(weight, bias), parameters)
 
+    def cross_fit(self, task: CrossFit) -> Array:
+        """Return the scores of rows that are held out, from one matrix of inner products."""
+        parts = Parts(task.rows)
+
+        def solve(kept: NDArray[np.intp]) -> tuple[Array, Array]:
+            targets, weights = task.targets[kept], task.weights(kept)
+            part = parts.decompose(kept, targets, weights)
+            return halved(*Spread(part, targets, weights).solve(task.c))
+
+        return task.linear(solve)
+
 
 @dataclass(frozen=True, eq=False)
-class Scatter:
+class Spread:
     """The rows' spread around the means of their classes.
 
     Attributes:
         shifted: of the rows, centred by class.
         targets: N class indices.
-        mean: D, of all rows.
         weights: N, of the rows, for balanced classes; None for 1.
     """
 
-    shifted: Shifted
+    shifted: Solvable
     targets: NDArray[np.int64]
-    mean: Array
     weights: Array | None = None
 
-    @classmethod
-    def of(
-        cls, rows: ScaledRows, targets: NDArray[np.int64], weights: Array | None = None
-    ) -> Scatter:
-        """Decompose *rows* N x D within their classes."""
-        shifted = decompose_shifted(rows, targets, weights)
-        mean = np.bincount(targets) / len(targets) @ shifted.centred.means
-        return cls(shifted, targets, mean, weights)
+    @cached_property
+    def mean(self) -> Array:
+        """D, of all rows."""
+        mean: Array = np.bincount(self.targets) / len(self.targets) @ self.shifted.centred.means
+        return mean
 
     @property
     def means(self) -> Array:
@@ -107,6 +115,20 @@ class Scatter:
         priors = np.bincount(self.targets, self.weights) / n
         bias = np.log(priors) - np.einsum("kd,kd->k", weight, means) / 2
         return weight, bias - weight @ self.mean
+
+
+@dataclass(frozen=True, eq=False)
+class Scatter(Spread):
+    """The spread, decomposed for any C."""
+
+    shifted: Shifted
+
+    @classmethod
+    def of(
+        cls, rows: ScaledRows, targets: NDArray[np.int64], weights: Array | None = None
+    ) -> Scatter:
+        """Decompose *rows* N x D within their classes."""
+        return cls(decompose_shifted(rows, targets, weights), targets, weights)
 
     def left_out_errors(self, cs: Sequence[float]) -> list[float]:
         """Return the shares of rows that are labelled wrongly when they are left out.

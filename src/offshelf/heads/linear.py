@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.data.names import counted
+from offshelf.heads.cross_fit import CrossFit, mirrored
 from offshelf.heads.exact import exact_product
 from offshelf.heads.head import FittedHead, Learned, Options, freeze
 from offshelf.heads.scaling import ScaledRows
-from offshelf.heads.search import FOLDS, GRID, Search, search
+from offshelf.heads.search import FOLDS, GRID, Search, cross_fit, search
 from offshelf.heads.svm import EXACT, Training, finish, make_training, solve
 
 
@@ -88,6 +89,18 @@ class LinearSvm(LinearHead):
             return learn_best(training, search(training, GRID, folds, options.seed), options.seed)
         training = make_training(rows, targets, n_classes, options.c, options.class_weight)
         return _learned(solve(training, options.c), options.c, options.seed)
+
+    def cross_fit(self, task: CrossFit) -> NDArray[np.float64] | None:
+        """Return the scores of rows that are held out, from one matrix of inner products."""
+        given = task.rows, task.targets, task.n_classes, task.c, task.options.class_weight
+        training = make_training(*given)
+        weight, bias = (
+            task.arrays[name].astype(np.float64)[-len(training.positives) :]
+            for name in ("weight", "bias")
+        )
+        head = training.minimum(weight, bias, task.c)
+        scores = cross_fit(training, task.c, task.fold, head).T.astype(np.float64, copy=False)
+        return mirrored(scores) if scores.shape[1] == 1 else scores
 
 
 def learn_best(training: Training, found: Search, seed: int) -> Learned:

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from offshelf.heads.balance import row_weights
 from offshelf.heads.centred import Array
+from offshelf.heads.cross_fit import CrossFit, mirrored
 from offshelf.heads.folds import stratified_folds
 from offshelf.heads.head import Learned, Options
 from offshelf.heads.linear import LinearHead, linear_arrays
 from offshelf.heads.scaling import ScaledRows
 from offshelf.heads.search import FOLDS, GRID
-from offshelf.heads.spectrum import decompose
+from offshelf.heads.spectrum import Spectrum, decompose
 from offshelf.heads.workers import share_out
 
 MAX_STEPS = 2000
@@ -42,11 +43,10 @@ class Logistic(LinearHead):
         self, rows: ScaledRows, targets: NDArray[np.int64], n_classes: int, options: Options
     ) -> Learned:
         """Learn ``weight`` K x D and ``bias`` K."""
-        n, dimension = rows.shape
-        spectrum = decompose(rows) if n <= dimension else None
-        inner = spectrum.coordinates(slice(None)) if spectrum else rows.take(slice(None))
+        spectrum, inner = _coordinates(rows)
         weights = row_weights(targets, n_classes, options.class_weight)
-        losses = Losses(inner, targets, n_classes, np.ones(n) if weights is None else weights)
+        ones = np.ones(len(targets))
+        losses = Losses(inner, targets, n_classes, ones if weights is None else weights)
         record: dict[str, Any] = {}
         c, begin = options.c, losses.start()
         if c == "auto":
@@ -61,6 +61,38 @@ class Logistic(LinearHead):
         note = f"logistic: not converged at C={c:g}; scores are approximate, a smaller C converges"
         parameters: dict[str, Any] = {"C": c, "steps": solution.steps, **record}
         return Learned(linear_arrays(weight, bias), parameters, () if solution.found else (note,))
+
+    def cross_fit(self, task: CrossFit) -> Array:
+        """Return the scores of rows that are held out: minima not far from that of all rows."""
+        spectrum, inner = _coordinates(task.rows)
+        weight, bias = (task.arrays[name].astype(np.float64) for name in ("weight", "bias"))
+        if spectrum:
+            weight, bias = spectrum.project(weight), bias + weight @ spectrum.mean
+        if task.n_classes == 2:
+            weight, bias = 2 * weight[1:], 2 * bias[1:]
+        begin = np.hstack([weight, bias[:, None]])
+        parts = []
+        for _, kept in task.splits():
+            weights, own = np.zeros(len(task.fold)), task.weights(kept)
+            weights[kept] = 1.0 if own is None else own
+            parts.append(Losses(inner, task.targets, task.n_classes, weights))
+        points = _solved(parts, [begin] * len(parts), task.c, _FINE)
+        scores = np.zeros((len(task.fold), task.n_classes))
+        for part, point, (held, _) in zip(parts, points, task.splits(), strict=True):
+            own = part.scores(point)[held]
+            scores[held] = mirrored(own[:, 1:] / 2) if task.n_classes == 2 else own
+        return scores
+
+
+def _coordinates(rows: ScaledRows) -> tuple[Spectrum | None, Array]:
+    """Return rows that are fewer than their dimensions in their own directions, else as they are.
+
+    Returns:
+        The decomposition, or None, and N x r.
+    """
+    n, dimension = rows.shape
+    spectrum = decompose(rows) if n <= dimension else None
+    return spectrum, spectrum.coordinates(slice(None)) if spectrum else rows.take(slice(None))
 
 
 class Solution(NamedTuple):
@@ -140,13 +172,15 @@ def _alone(losses: Losses, c: float, begin: Array) -> Solution:
     return share_out(lambda _: losses.minimise(c, begin, _FINE), 1, losses.rows.size)[0]
 
 
-def _solved(parts: list[Losses], points: list[Array], c: float) -> list[Array]:
+def _solved(
+    parts: list[Losses], points: list[Array], c: float, nearness: float = _ROUGH
+) -> list[Array]:
     """Return the minimum of each part at *c*, from *points*; parts share the processors."""
     found = list(points)
 
     def work(chosen: NDArray[np.intp]) -> None:
         for place in chosen:
-            found[place] = parts[place].minimise(c, points[place], _ROUGH).point
+            found[place] = parts[place].minimise(c, points[place], nearness).point
 
     share_out(work, len(parts), parts[0].rows.size)
     return found

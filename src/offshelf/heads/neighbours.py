@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from offshelf.errors import HeadError
 from offshelf.heads.balance import class_weights
+from offshelf.heads.cross_fit import CrossFit
 from offshelf.heads.exact import exact_product, row_norms
 from offshelf.heads.head import FittedHead, Learned, Options, freeze
 from offshelf.heads.scaling import ScaledRows, blocks
@@ -44,13 +46,15 @@ class Neighbours:
     ) -> Learned:
         """Keep ``weight`` N x D, the rows, ``targets`` N, ``votes`` K and ``k``, one number."""
         n = rows.shape[0]
-        if self.size > n:
-            raise HeadError(f"head 'knn:{self.size}' needs {self.size} training rows, got {n}")
+        self._check(n)
         votes = class_weights(targets, n_classes, options.class_weight)
         k, record = self.size, dict[str, Any]()
         if not k:
             sizes = [size for size in SIZES if size < n]
-            errors = _left_out_errors(rows, targets, votes, sizes)
+            wrong, total = np.zeros(len(sizes)), votes[targets].sum()
+            for part, away, nearest in _others(rows, max(sizes)):
+                wrong += _wrong(away, targets[nearest], targets[part], votes, sizes)
+            errors = [float(one / total) for one in wrong]
             k = sizes[int(np.argmin(errors))]
             record = {"k_grid": sizes, "left_out_errors": errors, "left_out_error": min(errors)}
         arrays = {
@@ -61,6 +65,24 @@ class Neighbours:
         }
         return Learned(arrays, {"k": k, "metric": "euclidean", "votes": "distance", **record})
 
+    def cross_fit(self, task: CrossFit) -> Array:
+        """Return the scores of rows that are held out; a number to choose is, for each fold."""
+        rows = task.rows.take(slice(None)).astype(np.float32).astype(np.float64)
+        candidates = _Candidates.of(rows, task.fold, self.size or max(SIZES))
+        scores = np.zeros((len(rows), task.n_classes))
+        for part, (held, kept) in enumerate(task.splits()):
+            self._check(len(kept))
+            votes = class_weights(task.targets[kept], task.n_classes, task.options.class_weight)
+            k = self.size or candidates.size(part, kept, task.targets, votes)
+            nearest = candidates.without(part, held, k)[1]
+            labels = task.targets[nearest]
+            scores[held] = _shares(_distances(rows[held], rows, nearest), labels, votes)
+        return scores
+
+    def _check(self, n: int) -> None:
+        if self.size > n:
+            raise HeadError(f"head 'knn:{self.size}' needs {self.size} training rows, got {n}")
+
     def decide(self, head: FittedHead, rows: Array) -> Array:
         """Return shares of votes, N x K."""
         known, targets = head.arrays["weight"], head.arrays["targets"].astype(np.intp)
@@ -69,9 +91,7 @@ class Neighbours:
         kept = known.astype(np.float64)
         squares = np.square(row_norms(kept)) - 2 * exact_product(rows, kept)
         nearest = _smallest(squares, int(head.arrays["k"][0]))
-        distances = np.empty(nearest.shape)
-        for place, column in enumerate(nearest.T):
-            distances[:, place] = row_norms(rows - known[column])
+        distances = _distances(rows, known, nearest)
         return _shares(distances, targets[nearest], head.arrays["votes"].astype(np.float64))
 
     def problem(self, arrays: Mapping[str, NDArray[np.float32]], n_classes: int) -> str:
@@ -120,19 +140,82 @@ def _shares(distances: Array, targets: Places, votes: Array) -> Array:
     return shares
 
 
-def _left_out_errors(
-    rows: ScaledRows, targets: NDArray[np.int64], votes: Array, sizes: list[int]
-) -> list[float]:
-    """Return for each k the share of rows, by class weight, that the others label wrongly."""
-    wrong, weights = np.zeros(len(sizes)), votes[targets]
-    for part, away, nearest in _others(rows, max(sizes)):
-        order = np.argsort(away, axis=1, kind="stable")
-        distances = np.take_along_axis(away, order, axis=1)
-        labels = targets[np.take_along_axis(nearest, order, axis=1)]
-        for place, k in enumerate(sizes):
-            guesses = _shares(distances[:, :k], labels[:, :k], votes).argmax(axis=1)
-            wrong[place] += weights[part] @ (guesses != targets[part])
-    return [float(one / weights.sum()) for one in wrong]
+def _distances(rows: Array, known: NDArray[Any], nearest: Places) -> Array:
+    """Return the distances of rows n x D to the known rows at places n x k."""
+    distances = np.empty(nearest.shape)
+    for place, column in enumerate(nearest.T):
+        distances[:, place] = row_norms(rows - known[column])
+    return distances
+
+
+def _wrong(
+    distances: Array, labels: Places, own: NDArray[np.int64], votes: Array, sizes: list[int]
+) -> Array:
+    """Return for each k the rows, by class weight, that their nearest others label wrongly.
+
+    Args:
+        distances: n x m, to others of each row, in any order.
+        labels: n x m, their classes.
+        own: n, the true classes.
+        votes: K.
+        sizes: values of k, at most m.
+    """
+    order = np.argsort(distances, axis=1, kind="stable")
+    distances, labels = _by(distances, order), _by(labels, order)
+    guesses = [_shares(distances[:, :k], labels[:, :k], votes).argmax(axis=1) for k in sizes]
+    return np.array([votes[own] @ (each != own) for each in guesses])
+
+
+def _by(values: Any, order: Places) -> Any:
+    """Return the values n x m of each row in its own order."""
+    return np.take_along_axis(values, order, axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class _Candidates:
+    """The nearest others of each row in every fold, so that any fold may be left out.
+
+    Attributes:
+        distances: N x m, rising; infinite for the row itself.
+        places: N x m, the row that each belongs to.
+        fold: N, of every row.
+    """
+
+    distances: Array
+    places: Places
+    fold: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, rows: Array, fold: NDArray[np.int64], k: int) -> _Candidates:
+        """Find the k nearest in each fold for *rows* N x D, or all that are there."""
+        groups = [np.flatnonzero(fold == part) for part in np.unique(fold)]
+        squares, found = np.square(row_norms(rows)), []
+        for part in blocks(len(rows), max(rows.shape), _PART_VALUES):
+            near = squares[part, None] + squares - 2 * exact_product(rows[part], rows)
+            near = np.sqrt(np.maximum(near, 0))
+            near[np.arange(len(near)), np.arange(part.start, part.stop)] = np.inf
+            places = np.hstack(
+                [group[_smallest(near[:, group], min(k, len(group)))] for group in groups]
+            )
+            distances = np.take_along_axis(near, places, axis=1)
+            order = np.lexsort((places, distances), axis=1)
+            found.append((_by(distances, order), _by(places, order)))
+        distances, places = (np.concatenate(each) for each in zip(*found, strict=True))
+        return cls(distances, places, fold)
+
+    def without(self, part: int, rows: Places, k: int) -> tuple[Array, Places]:
+        """Return distances and places of the k nearest, n x k, of *rows* outside a fold."""
+        barred = self.fold[self.places[rows]] == part
+        barred |= np.isinf(self.distances[rows])
+        order = np.argsort(barred, axis=1, kind="stable")[:, :k]
+        return _by(self.distances[rows], order), _by(self.places[rows], order)
+
+    def size(self, part: int, kept: Places, targets: NDArray[np.int64], votes: Array) -> int:
+        """Return the k with the fewest errors in leaving out each row that a fold keeps."""
+        sizes = [size for size in SIZES if size < len(kept)]
+        distances, places = self.without(part, kept, max(sizes))
+        wrong = _wrong(distances, targets[places], targets[kept], votes, sizes)
+        return sizes[int(np.argmin(wrong))]
 
 
 def _others(rows: ScaledRows, k: int) -> Iterator[tuple[slice, Array, Places]]:

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from offshelf.heads.balance import row_weights
 from offshelf.heads.centred import Array
+from offshelf.heads.cross_fit import CrossFit
 from offshelf.heads.head import Learned, Options
 from offshelf.heads.linear import LinearHead, linear_arrays
 from offshelf.heads.scaling import ScaledRows
 from offshelf.heads.search import GRID, labels
-from offshelf.heads.shifted import Shifted, decompose_shifted
+from offshelf.heads.shifted import Parts, Shifted, Solvable, decompose_shifted
 
 
 class Ridge(LinearHead):
@@ -37,13 +38,31 @@ class Ridge(LinearHead):
         cs = GRID if options.c == "auto" else (options.c,)
         errors = left_out_errors(shifted, signs, targets, cs, weights)
         c = cs[int(np.argmin(errors))]
-        weight = shifted.weights(shifted.centred.centre(signs), _shift(c))
-        bias = np.average(signs, axis=0, weights=weights) - weight @ shifted.centred.means[0]
+        weight, bias = _solve(shifted, signs, c, weights)
         parameters: dict[str, Any] = {"C": c, "alpha": _shift(c)}
         parameters["left_out_error"] = min(errors)
         if options.c == "auto":
             parameters |= {"C_grid": list(cs), "left_out_errors": errors}
         return Learned(linear_arrays(weight, bias), parameters)
+
+    def cross_fit(self, task: CrossFit) -> Array:
+        """Return the scores of rows that are held out, from one matrix of inner products."""
+        classes = np.arange(task.n_classes) if task.n_classes > 2 else np.array([1])
+        parts = Parts(task.rows)
+
+        def solve(kept: NDArray[np.intp]) -> tuple[Array, Array]:
+            signs = np.where(task.targets[kept][:, None] == classes, 1.0, -1.0)
+            weights = task.weights(kept)
+            part = parts.decompose(kept, np.zeros(len(kept), dtype=np.int64), weights)
+            return _solve(part, signs, task.c, weights)
+
+        return task.linear(solve)
+
+
+def _solve(shifted: Solvable, signs: Array, c: float, weights: Array | None) -> tuple[Array, Array]:
+    """Return weights P x D and biases P at *c*."""
+    weight = shifted.weights(shifted.centred.centre(signs), _shift(c))
+    return weight, np.average(signs, axis=0, weights=weights) - weight @ shifted.centred.means[0]
 
 
 def left_out_errors(

@@ -97,6 +97,10 @@ class ScaledRows:
         """Return a scaled copy of some rows."""
         return self._scaled(self.features[rows], self.factors[rows], dtype)
 
+    def of(self, chosen: NDArray[np.intp]) -> ScaledRows:
+        """Return some of the rows, in a copy."""
+        return ScaledRows(self.features[chosen], self.factors[chosen], self.radius)
+
     def columns(self, dtype: type[np.floating[Any]] = np.float64) -> Iterator[NDArray[Any]]:
         """Yield scaled copies of some columns of all rows, from left to right."""
         for part in self._parts(max(WIDE_COLUMNS, WIDE_VALUES // self.shape[0])):
@@ -190,6 +194,12 @@ class SharedRows(ScaledRows):
                 self._made[key] = make()
             made: Made = self._made[key]
         return made
+
+    def keep(self, *keys: Hashable) -> None:
+        """Forget what was made under any other key than *keys*."""
+        with self._lock:
+            for key in self._made.keys() - set(keys):
+                del self._made[key]
 
 
 def scale_rows(features: NDArray[Any], normalisation: Normalisation) -> ScaledRows:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from offshelf.heads.balance import class_weights
 from offshelf.heads.folds import stratified_folds
-from offshelf.heads.newton import Point, Problems, minimise, start
-from offshelf.heads.svm import COARSE, ROUGH, Training
+from offshelf.heads.newton import Mask, Point, Problems, minimise, start
+from offshelf.heads.positive import Matrix
+from offshelf.heads.svm import COARSE, FINE, ROUGH, Training
 
 # What ``auto`` chooses from, and how.
 GRID = tuple(float(c) for c in np.logspace(-2, 2, 7))
@@ -68,6 +70,50 @@ def search(training: Training, cs: Sequence[float], folds: int, seed: int) -> Se
         solutions.append(point)
         held.move(point, -1)
     return Search(cs, np.array(accuracies), tuple(solutions))
+
+
+def cross_fit(training: Training, c: float, fold: NDArray[np.int64], head: Point) -> Matrix:
+    """Return the scores, P x N, of rows that are held out, each from the minimum without its fold.
+
+    Args:
+        training: all rows; a fold's inner products are a part of theirs.
+        c: of the head.
+        fold: N, the fold that holds a row out; a row of -1 is in every minimum and scores 0.
+        head: the minimum on all rows, P x N, from which those without a fold are not far.
+    """
+    kept = np.arange(int(fold.max()) + 1)[:, None] != fold
+    held, first = np.flatnonzero(fold >= 0), 0
+    found = np.zeros(head.scores.shape)
+    for part in training.parts(len(kept)):
+        chosen = slice(first, first + len(part.positives))
+        scores = _without_folds(part, c, kept, head.of(chosen))
+        found[chosen][:, held] = scores[fold[held], :, held].T
+        first = chosen.stop
+    return found
+
+
+def _without_folds(training: Training, c: float, kept: Mask, head: Point) -> Matrix:
+    """Return the scores of all rows, F x P x N, by minima of the rows that each fold keeps."""
+    shape = len(kept), *head.scores.shape
+    signs = (kept[:, None] * training.signs()).reshape(-1, shape[2])
+    costs = _costs(training, kept)
+    point = Point(*(np.tile(each, (len(kept), 1)) for each in (head.coefficients, head.scores)))
+    for kind, nearness in ((training.gram.dtype, ROUGH), (np.dtype(np.float64), FINE)):
+        point = Point(point.coefficients.astype(kind), point.scores.astype(kind))
+        given = costs if isinstance(costs, float) else costs.astype(kind)
+        problems = Problems(training.gram, signs.astype(kind), c, costs=given)
+        point, _ = minimise(problems, point, nearness)
+    return point.scores.reshape(shape)
+
+
+def _costs(training: Training, kept: Mask) -> Matrix | float:
+    """Return what C is multiplied by for each row without each fold, F P x N, or 1 for all."""
+    if training.weights is None:
+        return 1.0
+    weights = [
+        class_weights(training.targets[rows], len(training.weights), "balanced") for rows in kept
+    ]
+    return np.concatenate([replace(training, weights=each).costs() for each in weights])
 
 
 def labels(scores: NDArray[np.floating[Any]]) -> NDArray[np.intp]:

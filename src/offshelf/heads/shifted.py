@@ -9,14 +9,19 @@ the inner products Z Z.T where rows are the fewer. There ``inverse(S + t I) Z.T`
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.heads.centred import Array, Centred
+from offshelf.heads.cholesky import Cholesky
+from offshelf.heads.gram import inner_products
 from offshelf.heads.scaling import ScaledRows, SharedRows, blocks
 from offshelf.heads.tridiagonal import Factor, Tridiagonal
+
+# Parts of rows that are up to so many times their dimensions may well be fewer than these.
+_LARGEST_SHARE = 1.25
 
 
 class Part(NamedTuple):
@@ -36,8 +41,8 @@ class Part(NamedTuple):
     own: Array
 
 
-class Shifted(Protocol):
-    """What the decomposition of centred rows can answer for any t.
+class Solvable(Protocol):
+    """What a decomposition of centred rows can solve.
 
     Attributes:
         centred: the rows.
@@ -50,11 +55,15 @@ class Shifted(Protocol):
     def weights(self, targets: Array, t: float) -> Array:
         """Return ``targets.T @ Z @ inverse(S + t I)``, P x D, for targets N x P."""
 
-    def residuals(self, targets: Array, ts: Sequence[float]) -> Iterator[Part]:
-        """Yield for parts of the rows, at each t, what the weights leave of targets N x P."""
-
     def solve(self, vectors: Array, t: float) -> Array:
         """Return ``vectors @ inverse(S + t I)``, K x D, for vectors K x D."""
+
+
+class Shifted(Solvable, Protocol):
+    """What the decomposition of centred rows can answer for any t."""
+
+    def residuals(self, targets: Array, ts: Sequence[float]) -> Iterator[Part]:
+        """Yield for parts of the rows, at each t, what the weights leave of targets N x P."""
 
     def products(self, vectors: Array, ts: Sequence[float]) -> Array:
         """Return ``vectors @ inverse(S + t I) @ vectors.T`` for each t, T x K x K."""
@@ -91,33 +100,69 @@ def decompose_shifted(
     return make()
 
 
-class ByRows:
-    """By the inner products, for no more rows than dimensions."""
+class Parts:
+    """Decompositions of parts of the same rows, each to be solved at one t only.
 
-    def __init__(self, centred: Centred) -> None:
-        self.centred = centred
-        products = centred.products()
-        # Rows have nothing along the means that were taken from them. With something there,
-        # what a small t leaves of a row is no difference of large numbers.
-        self._along_means = centred.fill(products)
-        self._inverse = Tridiagonal(products)
-        self.total = _total(centred, self._inverse.trace - self._along_means * len(centred.means))
+    >>> from offshelf.heads.scaling import scale_rows
+    >>> parts = Parts(scale_rows(np.array([[1.0, 0.0], [3.0, 0.0], [9.0, 0.0]]), "none"))
+    >>> part = parts.decompose(np.array([0, 1]), np.array([0, 0]))
+    >>> part.total, part.weights(np.array([[-1.0], [1.0]]), 2.0).round(9)
+    (2.0, array([[0.5, 0. ]]))
+    """
+
+    def __init__(self, rows: ScaledRows) -> None:
+        """Keep *rows* N x D, and their N x N inner products where these are the fewer."""
+        n, dimension = rows.shape
+        self._rows = rows
+        few = n <= _LARGEST_SHARE * dimension
+        self._products = inner_products(rows, 0.0) if few else None
+
+    def decompose(
+        self, kept: NDArray[np.intp], groups: NDArray[np.int64], weights: Array | None = None
+    ) -> Solvable:
+        """Decompose the rows at *kept*, centred by group, as :func:`decompose_shifted` does."""
+        centred = Centred(self._rows.of(kept), groups, weights)
+        if self._products is None:
+            return _SolvedByColumns(centred, Cholesky(centred.sums()))
+        products = centred.products(self._products[np.ix_(kept, kept)])
+        filled = centred.fill(products)
+        return _SolvedByRows(centred, Cholesky(products), filled)
+
+
+class _SolvedByRows:
+    """Systems by the inner products, for no more rows than dimensions."""
+
+    def __init__(self, centred: Centred, inverse: Any, along_means: float) -> None:
+        self.centred, self._inverse, self._along_means = centred, inverse, along_means
+        self.total = _total(centred, inverse.trace - along_means * len(centred.means))
 
     def weights(self, targets: Array, t: float) -> Array:
         """Return ``targets.T @ Z @ inverse(S + t I)``."""
         return self.centred.combine(self._inverse.solve(self._inverse.shifted(t), targets).T)
+
+    def solve(self, vectors: Array, t: float) -> Array:
+        """Return ``vectors @ inverse(S + t I)``."""
+        factor = self._inverse.shifted(t)
+        inner = self._inverse.solve(factor, self.centred.scores(vectors).T)
+        solved: Array = (vectors - self.centred.combine(inner.T)) / factor.shift
+        return solved
+
+
+class ByRows(_SolvedByRows):
+    """By the inner products, for no more rows than dimensions."""
+
+    def __init__(self, centred: Centred) -> None:
+        products = centred.products()
+        # Rows have nothing along the means that were taken from them. With something there,
+        # what a small t leaves of a row is no difference of large numbers.
+        filled = centred.fill(products)
+        super().__init__(centred, Tridiagonal(products), filled)
 
     def residuals(self, targets: Array, ts: Sequence[float]) -> Iterator[Part]:
         """Yield what the weights leave of *targets*."""
         factors = [self._inverse.shifted(t) for t in ts]
         for part in self._solved(targets, factors):
             yield part._replace(values=factors[part.place].shift * part.values)
-
-    def solve(self, vectors: Array, t: float) -> Array:
-        """Return ``vectors @ inverse(S + t I)``."""
-        factor = self._inverse.shifted(t)
-        inner = self._inverse.solve(factor, self.centred.scores(vectors).T)
-        return (vectors - self.centred.combine(inner.T)) / factor.shift
 
     def products(self, vectors: Array, ts: Sequence[float]) -> Array:
         """Return ``vectors @ inverse(S + t I) @ vectors.T``."""
@@ -143,26 +188,33 @@ class ByRows:
                 yield Part(place, rows, solved[rows], own[place, rows])
 
 
-class ByColumns:
-    """By the sums of products, for fewer dimensions than rows."""
+class _SolvedByColumns:
+    """Systems by the sums of products, for fewer dimensions than rows."""
 
-    def __init__(self, centred: Centred) -> None:
-        self.centred = centred
-        self._inverse = Tridiagonal(centred.sums())
-        self.total = _total(centred, self._inverse.trace)
+    def __init__(self, centred: Centred, inverse: Any) -> None:
+        self.centred, self._inverse = centred, inverse
+        self.total = _total(centred, inverse.trace)
 
     def weights(self, targets: Array, t: float) -> Array:
         """Return ``targets.T @ Z @ inverse(S + t I)``."""
         return self.solve(self.centred.combine(targets.T), t)
 
+    def solve(self, vectors: Array, t: float) -> Array:
+        """Return ``vectors @ inverse(S + t I)``."""
+        solved: Array = self._inverse.solve(self._inverse.shifted(t), vectors.T).T
+        return solved
+
+
+class ByColumns(_SolvedByColumns):
+    """By the sums of products, for fewer dimensions than rows."""
+
+    def __init__(self, centred: Centred) -> None:
+        super().__init__(centred, Tridiagonal(centred.sums()))
+
     def residuals(self, targets: Array, ts: Sequence[float]) -> Iterator[Part]:
         """Yield what the weights leave of *targets*."""
         for part in self.scores(self.centred.combine(targets.T), ts):
             yield part._replace(values=targets[part.rows] - part.values)
-
-    def solve(self, vectors: Array, t: float) -> Array:
-        """Return ``vectors @ inverse(S + t I)``."""
-        return self._inverse.solve(self._inverse.shifted(t), vectors.T).T
 
     def products(self, vectors: Array, ts: Sequence[float]) -> Array:
         """Return ``vectors @ inverse(S + t I) @ vectors.T``."""

@@ -34,6 +34,9 @@ class Spectrum(Protocol):
     def combine(self, coordinates: Array) -> Array:
         """Return ``coordinates @ directions.T``, K x D, for coordinates K x r."""
 
+    def project(self, vectors: Array) -> Array:
+        """Return ``vectors @ directions``, K x r, for vectors K x D."""
+
 
 def decompose(rows: ScaledRows) -> Spectrum:
     """Decompose *rows* N x D around their mean.
@@ -71,6 +74,11 @@ class ByRows:
         """Return ``coordinates @ directions.T``."""
         return self._centred.combine(coordinates / np.sqrt(self.spread) @ self._left.T)
 
+    def project(self, vectors: Array) -> Array:
+        """Return ``vectors @ directions``."""
+        projected: Array = self._centred.scores(vectors) @ self._left / np.sqrt(self.spread)
+        return projected
+
 
 class ByColumns:
     """The decomposition by sums of products, for fewer dimensions than rows."""
@@ -86,6 +94,10 @@ class ByColumns:
     def combine(self, coordinates: Array) -> Array:
         """Return ``coordinates @ directions.T``."""
         return coordinates @ self._directions.T
+
+    def project(self, vectors: Array) -> Array:
+        """Return ``vectors @ directions``."""
+        return vectors @ self._directions
 
 
 def _eigen(symmetric: Array) -> tuple[Array, Array]:

@@ -60,11 +60,26 @@ class Training:
         others = self.weights[self.targets] if len(self.weights) == 2 else 1.0
         return np.where(own, self.weights[self.positives][:, None], others).astype(self.gram.dtype)
 
-    def parts(self) -> Iterator[Training]:
-        """Yield the same training for some classes at a time, so that memory is bounded."""
-        step = max(1, _PART_VALUES // len(self.targets))
+    def parts(self, copies: int = 1) -> Iterator[Training]:
+        """Yield the same training for some classes at a time, so that memory is bounded.
+
+        Args:
+            copies: how many problems there are for each class.
+        """
+        step = max(1, _PART_VALUES // (copies * len(self.targets)))
         for first in range(0, len(self.positives), step):
             yield replace(self, positives=self.positives[first : first + step])
+
+    def minimum(self, weight: NDArray[np.float64], bias: NDArray[np.float64], c: float) -> Point:
+        """Return the minimum at *c* that weights P x D and biases P are, within their rounding.
+
+        At the minimum the coefficient of a row is 2 C times what it lacks to the margin, on its
+        side.
+        """
+        signs = self.signs().astype(np.float64)
+        scores = self.rows.scores(weight) + bias[:, None]
+        slack = np.maximum(0, 1 - signs * scores)
+        return Point(2 * c * self.costs() * signs * slack, scores)
 
 
 def make_training(

@@ -2,59 +2,37 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.data.table import ImageTable
 from offshelf.evaluate.trust import Trust, trust
-from offshelf.features.extract import Extraction
-from offshelf.features.kind import FeatureKind
 from offshelf.heads.certainty import Certainty
 from offshelf.heads.certainty_fit import ProbabilitySettings, fit_certainty
-from offshelf.heads.head import FittedHead
 from offshelf.heads.held_out import FOLDS
-from offshelf.jobs.settings import HeadSettings
-from offshelf.jobs.training import note_all, train_on, usable_rows
+from offshelf.heads.trainer import Trainer
+from offshelf.jobs.training import note_all
 from offshelf.predict import Prediction
 from offshelf.progress import Progress
 
 
 def calibrated(
-    fitted: FittedHead,
-    table: ImageTable,
-    extraction: Extraction,
-    kind: FeatureKind,
-    head: HeadSettings,
-    probability: ProbabilitySettings,
-    seed: int,
-    progress: Progress,
+    trainer: Trainer, probability: ProbabilitySettings, seed: int, progress: Progress
 ) -> Certainty:
     """Fit probabilities and the threshold for unknown images on the training split.
 
-    C is the one of *fitted*, so it is not chosen again in every fold. What a person should
-    know is told to *progress*.
+    What a person should know is told to *progress*.
 
     Raises:
         OffshelfError: images are to be rejected, and the training split is too small.
     """
-    chosen = fitted.parameters.get("C")
-    fixed = dataclasses.replace(head, c=chosen) if isinstance(chosen, float) else head
-    rows = usable_rows(table, extraction, "train")
-
-    def train(features: NDArray[np.float32], targets: NDArray[np.int64]) -> FittedHead:
-        trained = train_on(features, targets, table.classes, fixed, seed)
-        progress.advance()
-        return trained
-
     progress.start("heads", None if probability.calibrate == "none" else FOLDS)
     found = fit_certainty(
-        train,
-        extraction.matrix(kind, rows),
-        table.targets()[rows],
-        table.classes,
+        lambda fold: trainer.held_out(fold, progress.advance),
+        trainer.features,
+        trainer.targets,
+        trainer.classes,
         probability,
         seed=seed,
     )

@@ -157,9 +157,12 @@ def _fit(
     clock.add(extraction.seconds)
     note_all(progress, contradictions(table, extraction))
     with clock.stage("fit"):
-        fitted = train_head(table, extraction, kind, head, run.seed)
+        trainer = train_head(table, extraction, kind, head, run.seed)
+        fitted = trainer.head
     with clock.stage("probabilities"):
-        sure = calibrated(fitted, table, extraction, kind, head, probability, run.seed, progress)
+        sure = calibrated(trainer, probability, run.seed, progress)
+    # With it go the features of the training images, and their inner products.
+    del trainer
     with clock.stage("evaluate"):
         scored = _score(table, extraction, kind, fitted, sure)
         leaks = find_leaks(table, extraction, scored)

@@ -31,6 +31,7 @@ from offshelf.heads.fit import fit_head
 from offshelf.heads.head import ClassWeight, FittedHead, Normalisation
 from offshelf.heads.reduction import parse_reduction
 from offshelf.heads.table import get_fitter
+from offshelf.heads.trainer import Recipe, Trainer
 from offshelf.jobs.settings import FeatureSettings, HeadSettings, RunSettings
 from offshelf.jobs.versions import library_versions
 from offshelf.predict import note_untrained
@@ -149,10 +150,22 @@ def train_head(
     kind: FeatureKind,
     head: HeadSettings,
     seed: int,
-) -> FittedHead:
+) -> Trainer:
     """Train a head on the usable rows of the training split."""
     rows = usable_rows(table, extraction, "train")
-    return train_on(extraction.matrix(kind, rows), table.targets()[rows], table.classes, head, seed)
+    features, targets = extraction.matrix(kind, rows), table.targets()[rows]
+    return Trainer(_recipe(head, seed), features, targets, table.classes)
+
+
+def _recipe(head: HeadSettings, seed: int) -> Recipe:
+    return Recipe(
+        kind=head.head,
+        c=head.c,
+        normalisation=cast(Normalisation, head.normalisation),
+        reduction=head.reduction,
+        class_weight=cast(ClassWeight | None, head.class_weight),
+        seed=seed,
+    )
 
 
 def train_on(
