@@ -3,7 +3,7 @@
 Features are extracted once in each precision, by offshelf's own functions; then the linear
 SVM (rows of length one, C = 1) is trained and tested on the given split and on random
 splits of the pooled images, the same for both precisions. int8 is calibrated on at most
-300 images of the given training split, without their labels; in the random splits some of
+100 images of the given training split, without their labels; in the random splits some of
 these are test images.
 
     python benchmarks/accuracy.py --data ../shared/data/15-scene \

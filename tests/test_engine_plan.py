@@ -26,7 +26,7 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
         seen.append(plan)
         return 101.0 - plan.streams
 
-    monkeypatch.setattr(plans, "_speed", speed)
+    monkeypatch.setattr(plans, "speed", speed)
     monkeypatch.setattr(plans.time, "perf_counter", lambda: float(len(seen)))
     monkeypatch.setattr(plans, "_processor", lambda *_: "here")
     return seen

@@ -29,6 +29,7 @@ from offshelf.jobs import precision
 from offshelf.jobs.fit import fit
 from offshelf.jobs.precision import PrecisionTrial, calibration
 from offshelf.jobs.predict import predict
+from offshelf.jobs.reckoning import Work
 from offshelf.jobs.settings import RunSettings
 from offshelf.jobs.training import FeatureSettings, backbone_for
 from offshelf.predict import engine_of, open_model
@@ -138,7 +139,15 @@ def test_a_model_of_bf16_predicts_here_and_where_it_cannot(
         assert there.scores[name] == pytest.approx(score, abs=0.05)
 
 
-def test_auto_says_what_it_decided(scenes: Path) -> None:
+def pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every precision pay, so that its features decide."""
+    monkeypatch.setattr(precision, "FEW", 0)
+    work = Work(exact=10**6, faster=10**6, rate=100.0, gain=(2.0, 2.0))
+    monkeypatch.setattr(precision, "workload", lambda *_: work)
+
+
+def test_auto_says_what_it_decided(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pays(monkeypatch)
     notes = Silent()
     result = fit(scenes, run=RunSettings(engine=EngineOptions(precision="auto")), progress=notes)
     said = [note for note in notes.notes if note.startswith("precision auto takes")]
@@ -159,19 +168,19 @@ def test_auto_has_nothing_to_compare_with_torch_on_a_cpu(scenes: Path) -> None:
 def test_auto_compares_the_half_precision_of_a_card(
     scenes: Path, monkeypatch: pytest.MonkeyPatch, half: str
 ) -> None:
-    own, seen = precision._features, []
+    own, seen = precision.extract, []
 
-    def features(pixels, backbone, kind, options):
+    def extract(paths, backbone, kinds, options, *others):
         seen.append(options.precision)
-        return own(pixels, backbone, kind, EngineOptions())
+        return own(paths, backbone, kinds, EngineOptions(), *others)
 
     monkeypatch.setattr(precision, "choose", lambda _: ("torch", "cuda"))
     monkeypatch.setattr(torch_engine, "half_of", lambda _: half)
-    monkeypatch.setattr(precision, "_features", features)
+    monkeypatch.setattr(precision, "extract", extract)
     notes, run = Silent(), RunSettings(engine=EngineOptions(precision="auto", images=30))
     backbone = backbone_for(FeatureSettings(), run, notes)
     kind = feature_kinds(backbone, ["penultimate"], ["avg"])[0]
-    options = precision.settled(read_table(scenes), backbone, kind, run, notes)
+    options = precision.settled(read_table(scenes), backbone, [kind], run, notes)
     assert (seen, options.precision, options.images) == (["fp32", half], half, 30)
     assert options.calibration is None
     assert notes.notes[-1].startswith(f"precision auto takes {half}: on 18 training images ")
@@ -207,6 +216,7 @@ def test_auto_goes_on_to_the_next_precision(
 ) -> None:
     if native and not computes_bfloat16():
         pytest.skip("this processor emulates bfloat16")
+    pays(monkeypatch)
     monkeypatch.setattr(precision, "computes_bfloat16", lambda: native)
     accepted = property(lambda trial: trial.precision != "int8")
     monkeypatch.setattr(PrecisionTrial, "accepted", accepted)
@@ -231,6 +241,12 @@ def test_the_bounds_of_auto(cosine: float, fp32: float, int8: float, accepted: b
         f"{cosine:.3f} to fp32 (bound 0.97) and {int8:.1%} cross-validated accuracy against "
         "90.0% (bound 1% less)"
     )
+
+
+def test_on_few_images_one_may_be_lost() -> None:
+    assert PrecisionTrial("int8", 0.99, 10 / 48, 9 / 48, 48).accepted
+    assert not PrecisionTrial("int8", 0.99, 10 / 48, 8 / 48, 48).accepted
+    assert PrecisionTrial("int8", 0.99, 0.9, 0.9, 48).sentence().endswith("(bound 2% less)")
 
 
 def test_an_installation_without_nncf_is_told_what_it_lacks(

@@ -161,7 +161,7 @@ def trial(
             # Compiled anew in each round: all plans at once would take their memory together.
             compiled = _try_compile(model, plan, settings)
             if compiled is not None:
-                speeds.setdefault(plan, []).append(_speed(compiled, plan))
+                speeds.setdefault(plan, []).append(speed(compiled, plan))
                 allowed = TRIAL_SHARE * images / _median(speeds)
             del compiled
     return _fastest(speeds), True
@@ -197,7 +197,7 @@ def _try_compile(model: Any, plan: Plan, settings: Settings) -> Any:
         return None
 
 
-def _speed(compiled: Any, plan: Plan) -> float:
+def speed(compiled: Any, plan: Plan) -> float:
     """Return images per second of one short run, after a warm-up of one batch each."""
     queue = import_openvino().AsyncInferQueue(compiled, plan.streams + 1)
     pixels = np.full(compiled.inputs[0].shape, 127, np.uint8)

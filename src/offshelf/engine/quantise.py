@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib.util
 import logging
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.engine.base import EngineOptions, Tap
-from offshelf.engine.graph import ROWS, convert, graph_from_bytes
+from offshelf.engine.graph import ROWS, graph_from_bytes, load_graph
 from offshelf.engine.processor import adds_bytes_exactly
 from offshelf.engine.ranged import ranged, way
 from offshelf.engine.saturation import eased
@@ -45,7 +46,7 @@ def quantised(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions)
     chained = way(backbone.spec.architecture) == "winograd"
     if not chained:
         _check_nncf()
-    model = convert(backbone, taps)
+    model = _exact(backbone, taps, options)
     model = _smaller(model) if chained else model
     pixels = calibration.pixels()
     if not len(pixels):
@@ -55,7 +56,28 @@ def quantised(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions)
     return _by_nncf(backbone, model, pixels)
 
 
-def _by_nncf(backbone: Backbone, model: Any, pixels: NDArray[np.uint8]) -> Any:
+def rough(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions) -> Any:
+    """Return an int8 graph that is as fast as a calibrated one, and has ranges of noise.
+
+    Raises:
+        EngineError: NNCF is not installed.
+    """
+    size = backbone.input.size
+    noise = np.random.default_rng(0).integers(0, 256, (ROWS, size, size, 3)).astype(np.uint8)
+    model = _exact(backbone, taps, options)
+    if way(backbone.spec.architecture) == "winograd":
+        return ranged(_smaller(model), noise, options.threads)
+    _check_nncf()
+    return _by_nncf(backbone, model, noise, rough=True)
+
+
+def _exact(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions) -> Any:
+    return load_graph(
+        backbone, taps, dataclasses.replace(options, precision="fp32", calibration=None)
+    )
+
+
+def _by_nncf(backbone: Backbone, model: Any, pixels: NDArray[np.uint8], rough: bool = False) -> Any:
     full = np.resize(pixels, (-(-len(pixels) // ROWS) * ROWS, *pixels.shape[1:]))
     batches = list(full.reshape(-1, ROWS, *pixels.shape[1:]))
     with _quiet_nncf() as nncf:
@@ -66,7 +88,9 @@ def _by_nncf(backbone: Backbone, model: Any, pixels: NDArray[np.uint8]) -> Any:
             nncf.Dataset(batches),
             subset_size=len(batches),
             model_type=nncf.ModelType.TRANSFORMER if transformer else None,
-            advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=fix),
+            advanced_parameters=nncf.AdvancedQuantizationParameters(
+                overflow_fix=fix, disable_bias_correction=rough
+            ),
         )
 
 

@@ -143,7 +143,7 @@ def audit(
         backbone = backbone_for(features, run, progress)
         kind = feature_kinds(backbone, [features.layer], [features.pooling])[0]
     with clock.stage("calibrate"):
-        engine = settled(table, backbone, kind, run, progress)
+        engine = settled(table, backbone, [kind], run, progress)
     extraction = extract(table.paths, backbone, [kind], engine, run.reading, progress)
     clock.add(extraction.seconds)
     search = Search(table, extraction, kind, bounds, run, progress, clock)

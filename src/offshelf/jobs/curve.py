@@ -178,7 +178,7 @@ def _measured(
             # Refused before the network runs; images that cannot be used may still lack.
             subsets(table, Fold(table.rows(TRAIN), table.rows(TEST)), settings.sizes)
     with clock.stage("calibrate"):
-        engine = settled(table, backbone, kind, run, progress)
+        engine = settled(table, backbone, [kind], run, progress)
     extraction = extract(table.paths, backbone, [kind], engine, run.reading, progress)
     clock.add(extraction.seconds)
     note_all(progress, contradictions(table, extraction))

@@ -108,7 +108,7 @@ def extract_features(
         progress.note(warning)
     backbone = backbone_for(features, run, progress)
     kinds = feature_kinds(backbone, layers or [features.layer], poolings or [features.pooling])
-    engine = settled(table, backbone, kinds[0], run, progress)
+    engine = settled(table, backbone, kinds, run, progress)
     announcing = Announcing(progress, backbone, kinds, engine)
     extraction = extract(table.paths, backbone, kinds, engine, run.reading, announcing)
     if target is not None:

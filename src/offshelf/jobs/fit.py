@@ -151,7 +151,7 @@ def _fit(
     with clock.stage("read"):
         table, backbone, kind = images_and_network(data, features, run, progress)
     with clock.stage("calibrate"):
-        run = dataclasses.replace(run, engine=settled(table, backbone, kind, run, progress))
+        run = dataclasses.replace(run, engine=settled(table, backbone, [kind], run, progress))
     announcing = Announcing(progress, backbone, [kind], run.engine)
     extraction = extract(table.paths, backbone, [kind], run.engine, run.reading, announcing)
     clock.add(extraction.seconds)

@@ -2,7 +2,8 @@
 
 int8 is calibrated on a seeded sample of the user's own training images, never on test
 images. ``auto`` takes int8, or bf16 where the processor has it, and on a CUDA or Apple device
-its half precision, only where a sample shows that it costs next to nothing.
+its half precision, only where a sample shows that it costs next to nothing, and on a CPU
+only where what is left to extract is worth it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,23 +21,28 @@ from offshelf.backbones.backbone import Backbone
 from offshelf.data.content import DECODING
 from offshelf.data.decode import Limits, read_bytes
 from offshelf.data.table import ImageTable
-from offshelf.engine.base import EngineOptions, choose, open_engine
+from offshelf.engine.base import EngineOptions, choose
 from offshelf.engine.calibration import MAX_IMAGES, Calibration
 from offshelf.engine.circumstances import installed
 from offshelf.engine.processor import adds_bytes_exactly, computes_bfloat16
 from offshelf.engine.ranged import way
 from offshelf.errors import EngineError, ImageError
+from offshelf.features.extract import extract
 from offshelf.features.kind import FeatureKind
 from offshelf.features.network_input import network_input
 from offshelf.heads.fit import decision, fit_head
+from offshelf.jobs.reckoning import FEW, MOST_SAMPLE
 from offshelf.jobs.settings import RunSettings
+from offshelf.jobs.workload import slower_than_fp32, workload
 from offshelf.progress import Progress, Silent, heard_by
 
 AUTO = "auto"
 LEAST_COSINE = 0.97
 MOST_LOST = 0.01
 FOLDS = 3
-SAMPLE = 600
+FEW_LABELS = (
+    f"precision auto needs labels and at least {FOLDS} training images per class: use fp32 or int8"
+)
 
 
 @dataclass(frozen=True)
@@ -59,8 +65,13 @@ class PrecisionTrial:
 
     @property
     def accepted(self) -> bool:
-        """Whether it stays within the bounds: cosine 0.97, one point of accuracy."""
-        return self.cosine >= LEAST_COSINE and self.fp32 - self.accuracy <= MOST_LOST
+        """Whether it stays within the bounds: cosine 0.97, and the accuracy."""
+        return self.cosine >= LEAST_COSINE and self.fp32 - self.accuracy <= self.bound + 1e-9
+
+    @property
+    def bound(self) -> float:
+        """How much accuracy may be lost: one point, or one image where that is more."""
+        return max(MOST_LOST, 1 / self.images)
 
     def sentence(self) -> str:
         """Return the decision and its reason on one line."""
@@ -69,14 +80,14 @@ class PrecisionTrial:
             f"precision auto {verb} {self.precision}: on {self.images} training images its "
             f"features have cosine {self.cosine:.3f} to fp32 (bound {LEAST_COSINE}) and "
             f"{self.accuracy:.1%} cross-validated accuracy against {self.fp32:.1%} "
-            f"(bound {MOST_LOST:.0%} less)"
+            f"(bound {self.bound:.0%} less)"
         )
 
 
 def settled(
     table: ImageTable,
     backbone: Backbone,
-    kind: FeatureKind,
+    kinds: Sequence[FeatureKind],
     run: RunSettings,
     progress: Progress,
 ) -> EngineOptions:
@@ -87,20 +98,53 @@ def settled(
     """
     options = run.engine
     if options.precision == AUTO:
-        plain = dataclasses.replace(options, precision="fp32")
-        if choose(plain) == ("torch", "cpu"):
-            progress.note("precision auto takes fp32: engine torch has nothing faster on a cpu")
-            return plain
-        with heard_by(progress):
-            for faster, trial in trials(table, backbone, kind, run, progress):
-                progress.note(trial.sentence())
-                if trial.accepted:
-                    return dataclasses.replace(faster, images=options.images)
-        progress.note("precision auto takes fp32")
-        return plain
+        return _decided(table, backbone, kinds, run, progress)
     if options.precision != "int8":
         return options
-    return dataclasses.replace(options, calibration=calibration(table, backbone, run, progress))
+    options = dataclasses.replace(options, calibration=calibration(table, backbone, run, progress))
+    if choose(options) == ("openvino", "cpu"):
+        slower = slower_than_fp32(backbone, kinds, options)
+        if slower:
+            progress.note(slower)
+    return options
+
+
+def _decided(
+    table: ImageTable,
+    backbone: Backbone,
+    kinds: Sequence[FeatureKind],
+    run: RunSettings,
+    progress: Progress,
+) -> EngineOptions:
+    """Return the options of the first faster precision that pays and is exact enough."""
+    plain = dataclasses.replace(run.engine, precision="fp32")
+    engine, device = choose(plain)
+    if (engine, device) == ("torch", "cpu"):
+        progress.note("precision auto takes fp32: engine torch has nothing faster on a cpu")
+        return plain
+    check_comparable(table)
+    if device == "cpu" and len(table) <= FEW:
+        progress.note(
+            f"precision auto takes fp32: {len(table)} images are too few to gain from less"
+        )
+        return plain
+    reason = "precision auto takes fp32"
+    with heard_by(progress):
+        for faster in _faster(plain, device, lambda: calibration(table, backbone, run, progress)):
+            count = MOST_SAMPLE
+            if device == "cpu":
+                work = workload(table, backbone, kinds, run, faster)
+                if work.verdict() == "fp32":
+                    reason = work.sentence(faster.precision)
+                    continue
+                count = work.sample
+            trial = compared(table, backbone, kinds, run, faster, count, progress)
+            progress.note(trial.sentence())
+            if trial.accepted:
+                return faster
+            reason = "precision auto takes fp32"
+        progress.note(reason)
+    return plain
 
 
 def calibration(
@@ -129,47 +173,79 @@ def calibration(
         told.note(
             f"int8: measuring the ranges of {backbone.spec.name} on {len(paths)} images, once"
         )
-        return _pixels(paths, backbone, limits)[0]
+        return _pixels(paths, backbone, limits)
 
     return Calibration(digest.hexdigest(), pixels)
 
 
-def trials(
-    table: ImageTable,
-    backbone: Backbone,
-    kind: FeatureKind,
-    run: RunSettings,
-    progress: Progress | None = None,
-) -> Iterator[tuple[EngineOptions, PrecisionTrial]]:
-    """Extract a sample of training images in fp32, and compare faster ones, the fastest first.
-
-    Yields the options of a precision and what was found.
+def check_comparable(table: ImageTable) -> None:
+    """Do nothing where training images can tell whether a precision is exact enough.
 
     Raises:
-        EngineError: the data has no labels, or too few images of a class.
+        EngineError: the data has no labels, or too few images of each class.
     """
-    rows = _sample(table, run.seed, SAMPLE)
-    paths = [table.paths[row] for row in rows]
-    pixels, readable = _pixels(paths, backbone, run.reading.limits)
-    labels = table.targets()[rows][readable]
-    classes, targets, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    if len(classes) < 2 or counts.min() < FOLDS:
-        raise EngineError(
-            f"precision auto needs labels and at least {FOLDS} training images per class: "
-            "use fp32 or int8"
+    if len(np.unique(_comparable(table)[1])) < 2:
+        raise EngineError(FEW_LABELS)
+
+
+def compared(
+    table: ImageTable,
+    backbone: Backbone,
+    kinds: Sequence[FeatureKind],
+    run: RunSettings,
+    faster: EngineOptions,
+    count: int,
+    progress: Progress | None = None,
+) -> PrecisionTrial:
+    """Extract a sample of training images in fp32 and in a faster precision, and compare.
+
+    The features stay in the store: what is computed here is no work lost.
+
+    Args:
+        table: the images.
+        backbone: the network.
+        kinds: the features that are wanted; the first is compared.
+        run: seed, limits, cache folder.
+        faster: the options of the faster precision.
+        count: size of the sample.
+        progress: hears notes.
+
+    Raises:
+        EngineError: too few images of a class can be used.
+    """
+    rows = _fair(table, run.seed, count)
+    paths, labels = [table.paths[row] for row in rows], table.targets()[rows]
+    notes = _Notes(progress or Silent())
+    both = [
+        extract(
+            paths, backbone, kinds, dataclasses.replace(options, images=None), run.reading, notes
         )
-    base = dataclasses.replace(run.engine, images=None, precision="fp32")
-    plain = _features(pixels, backbone, kind, base)
-    accuracy = _cross_validated(plain, targets)
-    for options in _faster(base, lambda: calibration(table, backbone, run, progress)):
-        found = _features(pixels, backbone, kind, options)
-        cosine, reached = _cosine(plain, found), _cross_validated(found, targets)
-        trial = PrecisionTrial(options.precision, cosine, accuracy, reached, len(pixels))
-        yield options, trial
+        for options in (dataclasses.replace(faster, precision="fp32", calibration=None), faster)
+    ]
+    usable = np.intersect1d(both[0].ok, both[1].ok)
+    plain, found = (one.matrix(kinds[0], usable) for one in both)
+    _, targets, counts = np.unique(labels[usable], return_inverse=True, return_counts=True)
+    if len(counts) < 2 or counts.min() < FOLDS:
+        raise EngineError(FEW_LABELS)
+    accuracies = _cross_validated(plain, targets), _cross_validated(found, targets)
+    return PrecisionTrial(faster.precision, _cosine(plain, found), *accuracies, len(usable))
 
 
-def _faster(base: EngineOptions, calibrated: Callable[[], Calibration]) -> Iterator[EngineOptions]:
-    device = choose(base)[1]
+class _Notes(Silent):
+    """Passes notes on, and no progress."""
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__()
+        self._progress = progress
+
+    def note(self, message: str) -> None:
+        """See :class:`offshelf.progress.Progress`."""
+        self._progress.note(message)
+
+
+def _faster(
+    base: EngineOptions, device: str, calibrated: Callable[[], Calibration]
+) -> Iterator[EngineOptions]:
     if device != "cpu":
         from offshelf.engine import torch_engine
 
@@ -180,12 +256,38 @@ def _faster(base: EngineOptions, calibrated: Callable[[], Calibration]) -> Itera
         yield dataclasses.replace(base, precision="bf16")
 
 
-def _sample(table: ImageTable, seed: int, count: int) -> NDArray[np.int64]:
-    rows = table.rows("train")
-    if not len(rows):
-        rows = np.arange(len(table))
+def _comparable(table: ImageTable) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the training images of classes with enough of them, and their classes."""
+    rows = _training(table)
+    targets = table.targets()[rows]
+    _, number, counts = np.unique(targets, return_inverse=True, return_counts=True)
+    enough = counts[number] >= FOLDS
+    return rows[enough], targets[enough]
+
+
+def _fair(table: ImageTable, seed: int, count: int) -> NDArray[np.int64]:
+    """Return about *count* seeded training images, of each class as many at a time as folds."""
+    rows, targets = _comparable(table)
     draw = np.random.default_rng(seed)
-    return np.sort(draw.permutation(rows)[:count])
+    order = draw.permutation(len(rows))
+    rows, targets = rows[order], targets[order]
+    drawn = draw.permutation(int(targets.max()) + 1)[targets]
+    together = np.lexsort((drawn,))
+    first = np.searchsorted(drawn[together], drawn[together])
+    turn = np.empty(len(rows), np.int64)
+    turn[together] = (np.arange(len(rows)) - first) // FOLDS
+    chosen = np.lexsort((drawn, turn))[: count - count % FOLDS]
+    return np.sort(rows[chosen])
+
+
+def _sample(table: ImageTable, seed: int, count: int) -> NDArray[np.int64]:
+    draw = np.random.default_rng(seed)
+    return np.sort(draw.permutation(_training(table))[:count])
+
+
+def _training(table: ImageTable) -> NDArray[np.int64]:
+    rows = table.rows("train")
+    return rows if len(rows) else np.arange(len(table))
 
 
 def _digest(path: str, limits: Limits) -> bytes:
@@ -195,24 +297,14 @@ def _digest(path: str, limits: Limits) -> bytes:
         return b""
 
 
-def _pixels(
-    paths: list[str], backbone: Backbone, limits: Limits
-) -> tuple[NDArray[np.uint8], list[int]]:
+def _pixels(paths: list[str], backbone: Backbone, limits: Limits) -> NDArray[np.uint8]:
     size = backbone.input.size
-    pixels, readable = [], []
-    for number, path in enumerate(paths):
+    pixels = []
+    for path in paths:
         # A bad image is listed by the extraction that follows.
         with contextlib.suppress(ImageError):
             pixels.append(network_input(path, backbone.input, limits).pixels)
-            readable.append(number)
-    return np.array(pixels, np.uint8).reshape(-1, size, size, 3), readable
-
-
-def _features(
-    pixels: NDArray[np.uint8], backbone: Backbone, kind: FeatureKind, options: EngineOptions
-) -> NDArray[np.float32]:
-    with contextlib.closing(open_engine(backbone, [kind.tap], options)) as engine:
-        return engine.run(pixels)[kind.tap].reshape(len(pixels), -1)
+    return np.array(pixels, np.uint8).reshape(-1, size, size, 3)
 
 
 def _cosine(left: NDArray[np.float32], right: NDArray[np.float32]) -> float:

@@ -148,9 +148,8 @@ def _extract(
     backbone = networks.open(source)
     kinds = {part: feature_kinds(backbone, [part.layer], [part.pooling])[0] for part in parts}
     engine = dataclasses.replace(run.engine, precision=source.precision)
-    first = next(iter(kinds.values()))
-    options = settled(table, backbone, first, dataclasses.replace(run, engine=engine), progress)
     unique = tuple(dict.fromkeys(kinds.values()))
+    options = settled(table, backbone, unique, dataclasses.replace(run, engine=engine), progress)
     announcing = Announcing(progress, backbone, unique, options)
     if len(unique) > 1:
         progress.note(f"{source.backbone}: {len(unique)} kinds of features in one pass")

@@ -1,0 +1,151 @@
+"""How fast a network runs here in each precision: measured, then remembered.
+
+The rates are those of the network alone, in turn in one run, so that other work on the machine
+slows all of them. They are kept beside the fp32 graph, keyed by processor and threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from offshelf import files, records
+from offshelf.backbones.backbone import Backbone
+from offshelf.cache.usage import Usage
+from offshelf.engine.base import EngineOptions, Tap
+from offshelf.engine.circumstances import processor
+from offshelf.engine.graph import graph_folder, import_openvino, load_graph
+from offshelf.engine.plan import HINT, compile_plan, default_plan, possible_plan, speed
+from offshelf.engine.processor import adds_bytes_exactly
+from offshelf.engine.quantise import TRANSFORMERS, rough
+from offshelf.engine.ranged import CHAINED, way
+
+ROUNDS = 2
+_HINTS = {"fp32": "f32", "int8": "f32", "bf16": "bf16"}
+_NAMES = frozenset({*_HINTS, "calibration"})
+
+
+@dataclasses.dataclass(frozen=True)
+class Rates:
+    """What is known of a network on this machine; None where it was never measured.
+
+    Attributes:
+        fp32: images per second.
+        int8: the same.
+        bf16: the same.
+        calibration: seconds that the last calibration for int8 took.
+    """
+
+    fp32: float | None = None
+    int8: float | None = None
+    bf16: float | None = None
+    calibration: float | None = None
+
+    def gain(self, precision: str) -> float | None:
+        """Return how many times as fast as fp32 a precision is, None where that is not known.
+
+        >>> Rates(fp32=20.0, int8=50.0).gain("int8")
+        2.5
+        """
+        other = getattr(self, precision)
+        return other / self.fp32 if other and self.fp32 else None
+
+
+def expected_gain(architecture: str) -> tuple[float, float]:
+    """Return how many times as fast as fp32 int8 can be before it was measured, least and most.
+
+    >>> least, most = expected_gain("vgg16")
+    >>> 0 < least <= most
+    True
+    """
+    if way(architecture) == "winograd":
+        return 1.5, 2.3
+    if adds_bytes_exactly():
+        slow = any(word in architecture for word in TRANSFORMERS)
+        return (1.2, 3.0) if slow else (1.6, 3.5)
+    # fp32 multiplies a quarter as often there, which 8 bits without VNNI cannot make up for.
+    return (0.5, 1.0) if architecture.startswith(CHAINED) else (0.6, 2.6)
+
+
+def known_rates(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions) -> Rates:
+    """Return what earlier runs measured here; a damaged record is set aside."""
+    path = _path(backbone, taps, options)
+    if not path.parent.is_dir():
+        return Rates()
+    with contextlib.closing(Usage(path.parent)):
+        document = records.read(path)
+    if document is None:
+        return Rates()
+    sound = all(type(value) is float and value > 0 for value in document.values())
+    if not sound or not document.keys() <= _NAMES:
+        records.set_aside(path)
+        return Rates()
+    return Rates(**document)
+
+
+def measured_rates(
+    backbone: Backbone,
+    taps: tuple[Tap, ...],
+    options: EngineOptions,
+    *,
+    precisions: tuple[str, ...] = ("fp32",),
+    calibrated: Any = None,
+) -> Rates:
+    """Time a network in some precisions, in turn, and remember what was found.
+
+    Args:
+        backbone: the network.
+        taps: what is taken from it in one pass.
+        options: threads and cache folder.
+        precisions: of ``fp32``, ``int8`` and ``bf16``.
+        calibrated: the graph of int8; None for one that has its speed and not its numbers.
+
+    Raises:
+        EngineError: NNCF is not installed, and int8 is asked for.
+    """
+    exact = load_graph(backbone, taps, _exact(options))
+    compiled = {}
+    for precision in precisions:
+        model = exact
+        if precision == "int8":
+            model = calibrated or rough(backbone, taps, options)
+        settings = {"PERFORMANCE_HINT": "THROUGHPUT", HINT: _HINTS[precision]}
+        plan = possible_plan(model, default_plan(_threads(options)), settings)
+        compiled[precision] = compile_plan(model, plan, settings), plan
+    speeds: dict[str, list[float]] = {precision: [] for precision in precisions}
+    for _ in range(ROUNDS if len(precisions) > 1 else 1):
+        for precision, (one, plan) in compiled.items():
+            speeds[precision].append(speed(one, plan))
+    found = {precision: statistics.median(values) for precision, values in speeds.items()}
+    return remember(backbone, taps, options, found)
+
+
+def remember(
+    backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions, found: Mapping[str, float]
+) -> Rates:
+    """Add what was *found*, by the names of :class:`Rates`, and return all that is known."""
+    known = dataclasses.asdict(known_rates(backbone, taps, options)) | dict(found)
+    document = {name: float(value) for name, value in known.items() if value is not None}
+    # Not being able to remember only costs the next run the same measurement.
+    with contextlib.suppress(OSError):
+        records.write(_path(backbone, taps, options), document)
+    return Rates(**document)
+
+
+def _exact(options: EngineOptions) -> EngineOptions:
+    return dataclasses.replace(options, precision="fp32", calibration=None)
+
+
+def _threads(options: EngineOptions) -> int:
+    return options.threads or os.cpu_count() or 1
+
+
+def _path(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions) -> Path:
+    openvino = import_openvino().get_version()
+    key = files.sha256_json([openvino, processor(), os.cpu_count(), _threads(options)])[:16]
+    return graph_folder(backbone, taps, _exact(options)) / f"rates-{key}.json"

@@ -1,0 +1,257 @@
+"""Precision auto: what is left is reckoned before anything is calibrated."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from offshelf.data.table import read_table
+from offshelf.engine import rates
+from offshelf.engine.base import EngineOptions
+from offshelf.engine.graph import graph_folder
+from offshelf.engine.rates import Rates, expected_gain, known_rates, measured_rates, remember
+from offshelf.errors import EngineError
+from offshelf.features.extract import extract
+from offshelf.features.kind import feature_kinds
+from offshelf.jobs import precision, workload
+from offshelf.jobs.fit import fit
+from offshelf.jobs.reckoning import LEAST_SAMPLE, MOST_SAMPLE, Work
+from offshelf.jobs.settings import FeatureSettings, RunSettings
+from offshelf.jobs.training import backbone_for
+from offshelf.progress import Silent
+
+
+@pytest.mark.parametrize(
+    ("images", "rate", "gain", "calibration", "verdict"),
+    [
+        # Known on both sides.
+        (1_000, 200, (2.0, 2.0), 6, "fp32"),
+        (4_500, 200, (2.0, 2.0), 6, "faster"),
+        (1_000, 20, (1.9, 1.9), 8, "faster"),
+        (100_000, 200, (1.0, 1.0), 6, "fp32"),
+        (100_000, 200, (0.8, 0.8), 0, "fp32"),
+        (1_000, 200, (1.05, 1.05), 0, "fp32"),
+        (1_000, 200, (2.0, 2.0), 0, "faster"),
+        # Never measured: at least, at most.
+        (1_000, 200, (1.6, 3.5), 6, "fp32"),
+        (2_500, 200, (1.6, 3.5), 6, "measure"),
+        (20_000, 200, (1.6, 3.5), 6, "faster"),
+        (20_000, 200, (0.6, 2.6), 6, "measure"),
+        (1_000_000, 20, (0.5, 1.0), 6, "fp32"),
+        # The most that can be saved is less than a measurement takes.
+        (1_000, 200, (0.6, 2.6), 1.5, "fp32"),
+    ],
+)
+def test_the_verdict(
+    images: int, rate: float, gain: tuple[float, float], calibration: float, verdict: str
+) -> None:
+    work = Work(exact=images, faster=images, rate=rate, gain=gain, calibration=calibration)
+    assert work.verdict() == verdict
+
+
+@pytest.mark.parametrize(
+    ("exact", "faster", "verdict"),
+    [(0, 5_000, "fp32"), (0, 0, "fp32"), (5_000, 0, "faster"), (100, 5_000, "fp32")],
+)
+def test_what_is_stored_is_no_work(exact: int, faster: int, verdict: str) -> None:
+    work = Work(exact=exact, faster=faster, rate=100.0, gain=(2.0, 2.0), calibration=5.0)
+    assert work.verdict() == verdict
+
+
+def test_photographs_take_their_time_in_any_precision() -> None:
+    work = Work(exact=10_000, faster=10_000, rate=200.0, gain=(2.0, 2.0), calibration=15.0)
+    assert work.verdict() == "faster"
+    assert dataclasses.replace(work, decoding=0.1).verdict() == "fp32"
+
+
+def test_the_choice_is_within_a_tenth_of_the_better_where_rates_are_known() -> None:
+    for images in range(0, 40_000, 500):
+        for gain in (0.7, 1.0, 1.3, 2.0, 3.0):
+            work = Work(exact=images, faster=images, rate=150.0, gain=(gain, gain), calibration=6.0)
+            exact, other = work.exact_seconds, work.faster_seconds(gain)
+            taken = {"fp32": exact, "faster": other}[work.verdict()]
+            assert taken <= 1.1 * min(exact, other) + 1e-9
+
+
+def test_the_sample_is_a_small_share_of_the_work() -> None:
+    few = Work(exact=1_000, faster=1_000, rate=200.0, gain=(2.0, 2.0))
+    many = dataclasses.replace(few, exact=10**6, faster=10**6)
+    some = dataclasses.replace(few, exact=20_000, faster=20_000)
+    assert (few.sample, some.sample, many.sample) == (LEAST_SAMPLE, 300, MOST_SAMPLE)
+
+
+def test_the_reason_on_one_line() -> None:
+    work = Work(exact=1_000, faster=1_000, rate=200.0, gain=(1.6, 4.0), calibration=6.0)
+    assert work.sentence("int8") == (
+        "precision auto takes fp32: what is left takes about 5 s, and int8 would take 7 s at best"
+    )
+    stored = dataclasses.replace(work, exact=0)
+    assert stored.sentence("int8") == (
+        "precision auto takes fp32: the features of all images are stored"
+    )
+
+
+@pytest.mark.parametrize(
+    ("architecture", "made", "exact", "gain"),
+    [
+        ("vgg16", "winograd", True, (1.5, 2.3)),
+        ("vgg16", "nncf", False, (0.5, 1.0)),
+        ("resnet50", "nncf", True, (1.6, 3.5)),
+        ("resnet50", "nncf", False, (0.6, 2.6)),
+        ("vit_b_16", "nncf", True, (1.2, 3.0)),
+    ],
+)
+def test_what_int8_can_be_before_it_was_measured(
+    monkeypatch: pytest.MonkeyPatch,
+    architecture: str,
+    made: str,
+    exact: bool,
+    gain: tuple[float, float],
+) -> None:
+    monkeypatch.setattr(rates, "way", lambda _: made)
+    monkeypatch.setattr(rates, "adds_bytes_exactly", lambda: exact)
+    assert expected_gain(architecture) == gain
+
+
+@pytest.fixture
+def lite(tmp_path: Path):
+    """A backbone, its features and options with a cache of their own."""
+    options = EngineOptions(cache_dir=tmp_path / "cache")
+    backbone = backbone_for(FeatureSettings(), RunSettings(), Silent())
+    kinds = feature_kinds(backbone)
+    return backbone, kinds, options
+
+
+def test_rates_are_measured_once_and_kept(lite, monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone, kinds, options = lite
+    taps = (kinds[0].tap,)
+    assert known_rates(backbone, taps, options) == Rates()
+    speeds = iter([10.0, 25.0, 12.0, 27.0])
+    monkeypatch.setattr(rates, "speed", lambda *_: next(speeds))
+    found = measured_rates(backbone, taps, options, precisions=("fp32", "int8"))
+    assert found == Rates(fp32=11.0, int8=26.0) == known_rates(backbone, taps, options)
+    remember(backbone, taps, options, {"calibration": 7.0})
+    both = Rates(fp32=11.0, int8=26.0, calibration=7.0)
+    assert known_rates(backbone, taps, options) == both
+    assert both.gain("int8") == pytest.approx(26 / 11)
+    assert both.gain("bf16") is None
+    # Another kind of processor, and other threads, have rates of their own.
+    other = dataclasses.replace(options, threads=1)
+    assert known_rates(backbone, taps, other) == Rates()
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41")
+    assert known_rates(backbone, taps, options) == Rates()
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA")
+    (kept,) = graph_folder(backbone, taps, options).glob("rates-*.json")
+    kept.write_text(kept.read_text().replace("26.0", "96.0"))
+    assert known_rates(backbone, taps, options) == Rates()
+    assert not kept.exists()
+
+
+def test_rates_that_no_measurement_gives_are_set_aside(lite) -> None:
+    backbone, kinds, options = lite
+    taps = (kinds[0].tap,)
+    measured_rates(backbone, taps, options)
+    remember(backbone, taps, options, {"int8": -1.0})
+    assert known_rates(backbone, taps, options) == Rates()
+
+
+def test_what_the_store_holds_is_not_left(lite, scenes: Path) -> None:
+    backbone, kinds, options = lite
+    table, run = read_table(scenes), RunSettings()
+    assert workload.images_left(table, backbone, kinds, options, run) == len(table)
+    extract(table.paths[:10], backbone, kinds, options)
+    held = len(set(map(Path.read_bytes, map(Path, table.paths[:10]))))
+    left = workload.images_left(table, backbone, kinds, options, run)
+    assert 0 < left <= len(table) - held
+    extract(table.paths, backbone, kinds, options)
+    assert workload.images_left(table, backbone, kinds, options, run) == 0
+
+
+def test_auto_calibrates_nothing_for_few_images(scenes: Path, tmp_path: Path) -> None:
+    notes = Silent()
+    engine = EngineOptions(precision="auto", cache_dir=tmp_path)
+    result = fit(scenes, run=RunSettings(engine=engine), progress=notes)
+    images = len(result.table)
+    said = f"precision auto takes fp32: {images} images are too few to gain from less"
+    assert said in notes.notes
+    assert result.extraction.precision == "fp32"
+    assert not any(note.startswith("int8: measuring") for note in notes.notes)
+
+
+def test_auto_measures_fp32_and_no_more_where_nothing_can_be_gained(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "FEW", 0)
+    monkeypatch.setattr(rates, "rough", None)
+    notes = Silent()
+    run = RunSettings(engine=EngineOptions(precision="auto", cache_dir=tmp_path))
+    result = fit(scenes, run=run, progress=notes)
+    assert result.extraction.precision == "fp32"
+    assert any("precision auto takes fp32: what is left takes about" in n for n in notes.notes)
+    again = Silent()
+    fit(scenes, run=run, progress=again)
+    stored = "precision auto takes fp32: the features of all images are stored"
+    assert stored in again.notes
+
+
+def test_int8_that_does_not_pay_once_measured_is_not_taken(
+    lite, scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone, kinds, options = lite
+    slow = Rates(fp32=100.0, int8=80.0)
+    asked = []
+
+    def measured(*_, precisions=("fp32",), **__):
+        asked.append(precisions)
+        return Rates(fp32=100.0) if precisions == ("fp32",) else slow
+
+    monkeypatch.setattr(workload, "measured_rates", measured)
+    monkeypatch.setattr(workload, "images_left", lambda *_: 50_000)
+    monkeypatch.setattr(workload, "expected_gain", lambda _: (0.6, 2.6))
+    table, run = read_table(scenes), RunSettings(engine=options)
+    faster = dataclasses.replace(
+        options, precision="int8", calibration=precision.calibration(table, backbone, run)
+    )
+    work = workload.workload(table, backbone, kinds, run, faster)
+    assert asked == [("fp32",), ("fp32", "int8")]
+    assert work.verdict() == "fp32"
+    assert work.gain == (0.8, 0.8)
+
+
+def test_int8_says_where_it_is_slower(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunSettings(engine=EngineOptions(precision="int8", cache_dir=tmp_path))
+    slower, faster = Rates(fp32=20.0, int8=15.04), Rates(fp32=20.0, int8=45.0)
+    said = {}
+    for name, known in (("slower", slower), ("faster", faster)):
+        monkeypatch.setattr(workload, "known_rates", lambda *_, known=known: known)
+        notes = Silent()
+        fit(scenes, run=run, progress=notes)
+        said[name] = [note for note in notes.notes if note.startswith("precision int8")]
+    assert said["faster"] == []
+    assert said["slower"] == [
+        "precision int8 is slower than fp32 with efficientnet_lite0 on this processor: "
+        "15.0 against 20.0 images/s; use fp32"
+    ]
+
+
+def test_auto_needs_labels_at_any_size(scenes: Path) -> None:
+    table = read_table(scenes)
+    alone = dataclasses.replace(table, labels=(table.classes[0],) * len(table))
+    with pytest.raises(EngineError, match="needs labels and at least 3 training images per class"):
+        precision.check_comparable(alone)
+
+
+def test_the_sample_has_enough_of_each_class_that_it_takes(scenes: Path) -> None:
+    table = read_table(scenes)
+    rows = precision._fair(table, 0, 6)
+    assert (rows == precision._fair(table, 0, 6)).all()
+    targets = table.targets()[rows]
+    assert (np.unique(targets, return_counts=True)[1] == 3).all()
+    assert len(np.unique(targets)) == 2
+    assert set(rows) <= set(table.rows("train"))
+    assert len(precision._fair(table, 0, 600)) == len(table.rows("train"))
