@@ -44,6 +44,7 @@ VALUES: dict[str, tuple[str, ...]] = {
     "--max-pixels": (str(SMALL - 1), str(SMALL)),
     "--max-memory": ("8M", "1G"),
     "--keep-damaged": ("",),
+    "--rehash": ("",),
     "--weights": ("random",),
 }
 OUTPUT, HEAD, DATA = "what is written", "heads, trained anew on features", "which images, or sets"

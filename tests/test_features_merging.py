@@ -45,7 +45,8 @@ def by_threes(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files count as old enough to be known by their stamps."""
-    monkeypatch.setattr(stamps, "SETTLED_NS", -(10**12))
+    monkeypatch.setattr(stamps, "FINE_NS", -(10**12))
+    monkeypatch.setattr(stamps, "COARSE_NS", -(10**12))
 
 
 def test_small_parts_become_one(tmp_path: Path, by_threes: None):

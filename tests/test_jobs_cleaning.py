@@ -270,5 +270,6 @@ def test_the_doctor_says_what_the_cache_holds(
     checks = {one["name"]: one["detail"] for one in json.loads(capsys.readouterr().out)["checks"]}
     assert checks["cache folder"].startswith(f"{littered}: 0 MiB used, ")
     assert checks["cache contents"].startswith(
-        "features 0.0 MiB, networks 0.0 MiB, comparisons 0.0 MiB, weights 0.0 MiB; bound "
+        "features 0.0 MiB, networks 0.0 MiB, comparisons 0.0 MiB, digests 0.0 MiB, "
+        "weights 0.0 MiB; bound "
     )

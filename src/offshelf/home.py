@@ -34,6 +34,11 @@ def features_folder(cache_dir: str | Path | None = None) -> Path:
     return cache_root(cache_dir) / "features"
 
 
+def digests_folder(cache_dir: str | Path | None = None) -> Path:
+    """Return the folder of what is known of files that were read."""
+    return cache_root(cache_dir) / "digests"
+
+
 def compiled_folder(cache_dir: str | Path | None = None) -> Path:
     """Return the folder of converted and compiled networks."""
     return cache_root(cache_dir) / "compiled"

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-# The coarsest clock of a file system in use (FAT) counts in steps of two seconds.
-SETTLED_NS = 2 * 10**9
+# Clocks of file systems count in steps: of two seconds at most (FAT), of ten milliseconds at
+# most where they tell nanoseconds; both with room to spare.
+COARSE_NS, FINE_NS = 3 * 10**9, 10**8
+_TELLS_NANOSECONDS = 10**6
+# Windows may have longer ones.
+_INODE = (1 << 64) - 1
 
 
 class Stamp(NamedTuple):
@@ -33,10 +37,11 @@ class Stamp(NamedTuple):
 
         >>> Stamp(9, 5 * 10**9, 5 * 10**9, 1).is_settled(6 * 10**9)
         False
-        >>> Stamp(9, 5 * 10**9, 5 * 10**9, 1).is_settled(8 * 10**9)
+        >>> Stamp(9, 5 * 10**9, 5 * 10**9, 1).is_settled(9 * 10**9)
         True
         """
-        return max(self.modified, self.changed) + SETTLED_NS < at
+        step = FINE_NS if self.changed % _TELLS_NANOSECONDS else COARSE_NS
+        return max(self.modified, self.changed) + step < at
 
 
 def stamp_of(status: os.stat_result) -> Stamp:
@@ -46,4 +51,5 @@ def stamp_of(status: os.stat_result) -> Stamp:
     >>> stamp_of(Path(__file__).stat()) == stamp_of(os.stat(__file__))
     True
     """
-    return Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+    inode = status.st_ino & _INODE
+    return Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns, inode)

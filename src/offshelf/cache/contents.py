@@ -12,7 +12,8 @@ from offshelf import home
 from offshelf.cache.usage import NAME, last_used
 
 FEATURES, NETWORKS, COMPARISONS, WEIGHTS = "features", "networks", "comparisons", "weights"
-KINDS = (FEATURES, NETWORKS, COMPARISONS, WEIGHTS)
+DIGESTS = "digests"
+KINDS = (FEATURES, NETWORKS, COMPARISONS, DIGESTS, WEIGHTS)
 # The folder of a cache may hold a person's own: whatever has no such name is never touched.
 _NAMED = re.compile(r"(?:\d+-)?[0-9a-f]{32}(?:\.damaged)?")
 _CELLS = re.compile(r"[0-9a-f]{2}")
@@ -74,7 +75,7 @@ def size_of(folder: Path) -> int:
 
 
 def own_folders(root: Path) -> list[Path]:
-    """Return the folders in which everything is ours: of stores, networks and results.
+    """Return the folders in which everything is ours: of stores, networks, hashes and results.
 
     >>> own_folders(Path("no/such/folder"))
     []
@@ -97,6 +98,8 @@ def _named(root: Path) -> Iterator[tuple[str, Path]]:
         yield FEATURES, folder
     for folder in _in(home.compiled_folder(root), _NAMED):
         yield NETWORKS, folder
+    for folder in _in(home.digests_folder(root), _NAMED):
+        yield DIGESTS, folder
 
 
 def _in(above: Path, named: re.Pattern[str]) -> list[Path]:

@@ -220,6 +220,12 @@ def _add_bounds(group: argparse._ActionsContainer) -> None:
         "machine's)",
     )
     group.add_argument(
+        "--rehash",
+        action="store_true",
+        help="read every image, also those with the size, times and inode that they had when they "
+        "were read last (default: such an image is not read again where its features are kept)",
+    )
+    group.add_argument(
         "--keep-damaged",
         action="store_true",
         help="take what can be read of damaged and truncated images, which are left out otherwise",
@@ -299,7 +305,7 @@ def run_settings(options: argparse.Namespace) -> RunSettings:
         if getattr(options, name)
     }
     limits = Limits(**bounds)
-    reading = ReadOptions(options.workers, limits)
+    reading = ReadOptions(options.workers, limits, options.rehash)
     return RunSettings(engine=engine_options(options), reading=reading, **given)
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import os
 import stat
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from offshelf.data.colour import RGB
 from offshelf.data.memory_budget import default_memory
 from offshelf.errors import DataError, ImageError
+from offshelf.stamps import Stamp, stamp_of
 
 # Raised whenever the same bytes come to decode to other pixels, or to be judged otherwise:
 # features of before are then extracted again.
@@ -73,17 +75,27 @@ def read_bytes(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> bytes:
     ...
     offshelf.errors.ImageError: missing: no such file
     """
+    return read_stamped(path, limits)[0]
+
+
+def read_stamped(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> tuple[bytes, Stamp | None]:
+    """Read a file as :func:`read_bytes` does, and return its stamp, too.
+
+    None in place of a stamp by which the file could not be known to be unchanged.
+    """
+    now = time.time_ns()
     try:
-        content = _read_regular(path, limits)
+        content, before, after = _read_regular(path, limits)
     except (OSError, ValueError) as error:
         raise _unopened(path, error) from error
     check_bytes(len(content), limits)
     if not content:
         raise ImageError("empty", "the file is empty")
-    return content
+    whole = before == after and after.size == len(content)
+    return content, after if whole and after.is_settled(now) else None
 
 
-def _read_regular(path: str | Path, limits: Limits) -> bytes:
+def _read_regular(path: str | Path, limits: Limits) -> tuple[bytes, Stamp, Stamp]:
     descriptor = os.open(path, _OPEN_FLAGS)
     try:
         status = os.fstat(descriptor)
@@ -91,7 +103,8 @@ def _read_regular(path: str | Path, limits: Limits) -> bytes:
             raise _not_a_file(status.st_mode)
         check_bytes(status.st_size, limits)
         with io.FileIO(descriptor, closefd=False) as handle:
-            return handle.readall()
+            content = handle.readall()
+        return content, stamp_of(status), stamp_of(os.fstat(descriptor))
     finally:
         os.close(descriptor)
 

@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 
 from offshelf import home
 from offshelf.backbones.backbone import Backbone
+from offshelf.data.digests import Digests
+from offshelf.data.names import shown
 from offshelf.engine.base import EngineOptions, choose
 from offshelf.features.job import Job, Row
 from offshelf.features.kind import FeatureKind
 from offshelf.features.profile import Profile, Stopwatch
-from offshelf.features.reader import Digested, Picture, ReadOptions, read_ahead
+from offshelf.features.reader import Digested, Picture, ReadOptions, Unread, read_ahead
 from offshelf.features.store import FeatureStore
 from offshelf.progress import Progress, Silent, heard_by
 
@@ -110,13 +112,10 @@ def extract(
     job = Job(backbone, tuple(kinds), options, progress)
     place = folder or home.features_folder(options.cache_dir)
 
-    def read(places: Sequence[int]) -> Iterator[Digested]:
-        return read_ahead([paths[i] for i in places], job.known, backbone.input, reading, watch)
-
     with heard_by(progress):
         job.open_stores(place, reading.limits.background)
-        started, opened, watch = time.perf_counter(), job.opening, Stopwatch()
-        job.run(read, len(paths), watch)
+        started, opened = time.perf_counter(), job.opening
+        watch = _run(job, paths, reading)
     profile = watch.profile(apart=job.opening - opened)
     return Extraction(
         tuple(job.rows[place] for place in range(len(paths))),
@@ -127,3 +126,31 @@ def extract(
         profile,
         options.precision_key,
     )
+
+
+def _run(job: Job, paths: Sequence[str | Picture], reading: ReadOptions) -> Stopwatch:
+    """Work through all images; files whose bytes and features are known are not read."""
+    watch = Stopwatch()
+    files = [path for path in paths if isinstance(path, str)]
+    digests = Digests(home.cache_root(job.options.cache_dir), files, reading.rehash)
+    unread = Unread(digests, job.stored)
+
+    def read(places: Sequence[int]) -> Iterator[Digested]:
+        chosen = [paths[place] for place in places]
+        return read_ahead(chosen, job.known, job.backbone.input, reading, watch, unread)
+
+    try:
+        job.run(read, len(paths), watch)
+    finally:
+        digests.keep()
+    _note_changed(digests.changed, job.progress)
+    return watch
+
+
+def _note_changed(paths: Sequence[str], progress: Progress) -> None:
+    if paths:
+        more = f" (and {len(paths) - 1:,} more)" if len(paths) > 1 else ""
+        progress.note(
+            f"{shown(paths[0])}{more}: other bytes than before, with the same size and times; "
+            "something changes files and sets their times back"
+        )

@@ -90,19 +90,19 @@ class Job:
 
         It is stored, or under way, or another process's: then ``ELSEWHERE``.
         """
-        found = self._facts(digest)
+        found = self.stored(digest)
         if found is not None or self._sharing is None:
             return found
         if not self._sharing.take(digest, self._missing(digest)):
             return ELSEWHERE
         # Whoever has finished it since the stores were read has no claim any more.
         changed = [store.refresh(always=False) for store in self.stores.values()]
-        found = self._facts(digest) if any(changed) else None
+        found = self.stored(digest) if any(changed) else None
         if found is not None:
             self._sharing.give_up(digest)
         return found
 
-    def _facts(self, digest: bytes) -> Facts | None:
+    def stored(self, digest: bytes) -> Facts | None:
         """Return the facts of an image whose row every store has or is about to, else None."""
         found = self._under_way.get(digest)
         if found is not None:
@@ -208,7 +208,7 @@ class Job:
             for store in self.stores.values():
                 store.refresh()
             gone = [place for place, digest in self._left.items() if not self._stays(digest)]
-            stored = {place for place in gone if self._facts(self._left[place]) is not None}
+            stored = {place for place in gone if self.stored(self._left[place]) is not None}
             self._count(stored)
             if len(gone) == len(self._left) or len(stored) < len(gone):
                 for place in gone:
@@ -248,7 +248,7 @@ class Job:
             if item is None:
                 return None
             place = next(self._places)
-            has = self._facts(item.digest) is not None
+            has = self.stored(item.digest) is not None
             again = item.facts is ELSEWHERE or not has
             if item.status == "ok" and item.pixels is None and again:
                 self._left[place] = item.digest

@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.spec import InputSpec
-from offshelf.data.decode import Limits, as_rgb, read_bytes
+from offshelf.data.content import check_bytes, read_stamped
+from offshelf.data.decode import Limits, as_rgb
+from offshelf.data.digests import Digests
 from offshelf.data.facts import Facts, check_facts, kept_share
 from offshelf.errors import DataError, ImageError
 from offshelf.features.network_input import network_input
@@ -34,10 +36,12 @@ class ReadOptions:
     Attributes:
         workers: threads that read and decode; None for one per processor.
         limits: bounds on bytes and pixels of an image.
+        rehash: read every file, also those that have not changed since they were read.
     """
 
     workers: int | None = None
     limits: Limits = field(default_factory=Limits)
+    rehash: bool = False
 
     @property
     def threads(self) -> int:
@@ -79,12 +83,38 @@ class Digested:
     facts: Facts | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Unread:
+    """Files that need not be read: what they hold is known, and their features are stored.
+
+    Attributes:
+        digests: of the files of the job.
+        stored: the facts of bytes whose features are there, None for others.
+    """
+
+    digests: Digests
+    stored: Known
+
+    def find(self, path: str | Picture, limits: Limits) -> Digested | None:
+        """Return what reading the file at *path* would give, None where it must be read."""
+        found = None if isinstance(path, Picture) else self.digests.find(path)
+        facts = None if found is None else self.stored(found.digest)
+        if found is None or facts is None or isinstance(path, Picture):
+            return None
+        try:
+            check_bytes(found.size, limits)
+        except ImageError as error:
+            return Digested(path, error.status, error.reason, b"", None)
+        return _of_known(path, found.digest, facts, limits)
+
+
 def read_ahead(
     paths: Sequence[str | Picture],
     known: Known,
     spec: InputSpec,
     options: ReadOptions,
     watch: Stopwatch,
+    unread: Unread | None = None,
 ) -> Iterator[Digested]:
     """Yield one :class:`Digested` per path, in order.
 
@@ -97,25 +127,34 @@ def read_ahead(
         spec: the preprocessing.
         options: threads and limits.
         watch: is told how long reading, decoding and resizing take.
+        unread: what need not be read; None reads every file.
     """
-    threads = options.threads
+    threads, limits = options.threads, options.limits
+    # Without what is not needed, as a test may put another function there.
+    more = () if unread is None else (unread.digests,)
 
     def work(path: str | Picture) -> Digested:
         if isinstance(path, Picture):
-            return digest_picture(path, known, spec, options.limits)
-        return digest_one(path, known, spec, options.limits, watch)
+            return digest_picture(path, known, spec, limits)
+        return digest_one(path, known, spec, limits, watch, *more)
 
-    window: collections.deque[Future[Digested]] = collections.deque()
+    window: collections.deque[Future[Digested] | Digested] = collections.deque()
     pool = ThreadPoolExecutor(threads, "offshelf-reader", hear, (hearer(),))
     try:
         for path in paths:
-            window.append(pool.submit(work, path))
+            found = None if unread is None else unread.find(path, limits)
+            # In this thread: handing it to another would take longer.
+            window.append(found or pool.submit(work, path))
             if len(window) >= AHEAD_PER_WORKER * threads:
-                yield window.popleft().result()
+                yield _result(window.popleft())
         while window:
-            yield window.popleft().result()
+            yield _result(window.popleft())
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _result(item: Future[Digested] | Digested) -> Digested:
+    return item if isinstance(item, Digested) else item.result()
 
 
 def digest_one(
@@ -124,24 +163,35 @@ def digest_one(
     spec: InputSpec,
     limits: Limits,
     watch: Stopwatch,
+    digests: Digests | None = None,
 ) -> Digested:
     """Read one file; nothing about the file can raise.
 
-    What is known is judged by its facts, as the decoder would judge it.
+    What is known is judged by its facts, as the decoder would judge it. *digests* are told
+    what the file holds.
     """
     digest = b""
     try:
         with watch.stage("read"):
-            content = read_bytes(path, limits)
+            content, stamp = read_stamped(path, limits)
             digest = hashlib.sha256(content).digest()
+        if digests is not None and stamp is not None:
+            digests.note(path, stamp, digest)
         facts = known(digest)
         if facts is not None:
-            check_facts(facts, limits)
-            return Digested(path, "ok", kept_share(facts), digest, None, facts)
+            return _of_known(path, digest, facts, limits)
         found = network_input(content, spec, limits, watch)
     except ImageError as error:
         return Digested(path, error.status, error.reason, digest, None)
     return Digested(path, "ok", kept_share(found.facts), digest, found.pixels, found.facts)
+
+
+def _of_known(path: str, digest: bytes, facts: Facts, limits: Limits) -> Digested:
+    try:
+        check_facts(facts, limits)
+    except ImageError as error:
+        return Digested(path, error.status, error.reason, digest, None)
+    return Digested(path, "ok", kept_share(facts), digest, None, facts)
 
 
 def digest_picture(picture: Picture, known: Known, spec: InputSpec, limits: Limits) -> Digested:

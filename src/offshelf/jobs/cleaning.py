@@ -159,7 +159,12 @@ def _temporary(root: Path) -> Iterator[Path]:
 
 def _places(root: Path) -> Iterator[Path]:
     """Yield the folders that we write into; a person's own files may lie in some of them."""
-    above = (home.features_folder(root), home.compiled_folder(root), home.compared_folder(root))
+    above = (
+        home.features_folder(root),
+        home.compiled_folder(root),
+        home.compared_folder(root),
+        home.digests_folder(root),
+    )
     weights = home.weights_folder(root)
     for place in (root, *above, *own_folders(root), weights, *weights.glob("*/")):
         if place.is_dir():
