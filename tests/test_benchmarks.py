@@ -222,3 +222,26 @@ def test_the_peak_is_measured_on_squares_of_both_libraries() -> None:
     found = rates(sizes=[64], repeat=2)
     assert {name: len(values) for name, values in found.items()} == {"numpy 64": 2, "torch 64": 2}
     assert all(value > 0 for values in found.values() for value in values)
+
+
+def test_made_up_photographs_are_distinct(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import photographs
+
+    small = photographs.picture(1, 120, 90)
+    assert small.shape == (90, 120, 3)
+    assert small.std() > 20
+    monkeypatch.setattr(photographs, "picture", lambda _: small)
+    for kind in photographs.KINDS:
+        paths = photographs.write(tmp_path, kind, 6)
+        assert len({path.read_bytes() for path in paths}) == 6
+
+
+def test_a_table_of_photographs() -> None:
+    from photographs import PLAIN, Outcome, table
+
+    shares = dict.fromkeys(("read", "decode", "resize", "network", "store"), 0.2)
+    found = {PLAIN: [Outcome(2.0, {})], "offshelf": [Outcome(7.0, shares)]}
+    assert table(found).splitlines()[2:] == [
+        "| plain loop | 2.0 | 1.00 |  |  |  |  |  |",
+        "| offshelf | 7.0 | 3.50 | 20 | 20 | 20 | 20 | 20 |",
+    ]
