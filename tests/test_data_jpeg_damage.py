@@ -293,6 +293,16 @@ def test_scans_without_an_end_take_no_memory() -> None:
         assert len(found.scans) == MOST_SCANS
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_first_head_alone(kind: str) -> None:
+    """That of most files is the only one, and nothing behind it need be searched."""
+    found, first = outlined(KINDS[kind]), outlined(KINDS[kind][:-2], most=1)
+    assert found is not None
+    assert first is not None
+    assert first.scans == found.scans[:1]
+    assert first.in_one_scan == found.in_one_scan
+
+
 def test_a_long_run_of_ones_takes_no_time() -> None:
     """A search that starts again at each byte would take hours."""
     content = cut(jpeg()) + b"\xff" * 3_000_000 + b"\0" + END

@@ -128,7 +128,7 @@ def _tile_pixels(content: bytes, size: int) -> int:
 
 def _coefficient_bytes(image: Image.Image, content: bytes) -> int:
     """Return the bytes of a JPEG's coefficients where they are held until the last scan."""
-    jpeg = outlined(content)
+    jpeg = outlined(content, most=1)
     if jpeg is None or jpeg.in_one_scan:
         return 0
     sampling = list(jpeg.sampling.values())

@@ -7,7 +7,9 @@ over in the way of libjpeg, so that a file that is merely odd is not taken for a
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 _START, _END, _SCAN, _INTERVAL = 0xD8, 0xD9, 0xDA, 0xDD
 _HUFFMAN, _QUANTISATION, _ARITHMETIC = 0xC4, 0xDB, 0xCC
@@ -20,6 +22,7 @@ _MARKER = re.compile(rb"\xff([^\x00\xff])", re.DOTALL)
 _AFTER_DATA = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
 _RESTART = re.compile(rb"\xff([\xd0-\xd7])")
 CLOSED = bytes([0xFF, _END])
+_SCAN_MARK = bytes([0xFF, _SCAN])
 # One for each bit of each coefficient is far less; a small file may claim millions.
 MOST_SCANS = 10_000
 
@@ -177,8 +180,12 @@ def parsed(content: bytes) -> Jpeg | None:
     return _jpeg(frame, scans, ended=False)
 
 
-def outlined(content: bytes) -> Jpeg | None:
+def outlined(content: bytes, most: int = MOST_SCANS) -> Jpeg | None:
     """Return the heads of the scans of a file without their data: quick, for one without faults.
+
+    Args:
+        content: of the file.
+        most: as many heads as are wanted; for one, nothing behind it is read.
 
     >>> outlined(b"no picture") is None
     True
@@ -187,7 +194,8 @@ def outlined(content: bytes) -> Jpeg | None:
     while found := _MARKER.search(content, at):
         marker, at = found[1][0], found.end()
         if marker == _SCAN:
-            return _jpeg(frame, _heads(content, frame, at - 2), ended=True)
+            heads = islice(_heads(content, frame, at - 2), most)
+            return _jpeg(frame, list(heads), ended=True)
         if marker not in _WITHOUT_LENGTH:
             end = at + int.from_bytes(content[at : at + 2], "big")
             frame = content[at - 2 : end] if marker in _FRAMES else frame
@@ -195,14 +203,20 @@ def outlined(content: bytes) -> Jpeg | None:
     return None
 
 
-def _heads(content: bytes, frame: bytes, at: int) -> list[Scan]:
-    found, end = list[Scan](), content.find(CLOSED, at)
-    while at >= 0 and (at < end or end < 0) and len(found) < MOST_SCANS:
-        head = content[at : at + 2 + int.from_bytes(content[at + 2 : at + 4], "big")]
-        if _fits(head, frame):
-            found.append(Scan(tables=b"", head=_plain(head, frame), data=b""))
-        at = content.find(bytes([0xFF, _SCAN]), at + 2)
-    return found
+def _heads(content: bytes, frame: bytes, at: int) -> Iterator[Scan]:
+    yield from _head(content, frame, at)
+    # Nothing was searched for the first, which is all that most files have.
+    end = content.find(CLOSED, at)
+    at = content.find(_SCAN_MARK, at + 2)
+    while at >= 0 and (at < end or end < 0):
+        yield from _head(content, frame, at)
+        at = content.find(_SCAN_MARK, at + 2)
+
+
+def _head(content: bytes, frame: bytes, at: int) -> list[Scan]:
+    head = content[at : at + 2 + int.from_bytes(content[at + 2 : at + 4], "big")]
+    fits = _fits(head, frame)
+    return [Scan(tables=b"", head=_plain(head, frame), data=b"")] if fits else []
 
 
 def segments(tables: bytes) -> list[tuple[int, bytes]]:
