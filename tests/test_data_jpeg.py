@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from offshelf.backbones.preprocess import prepare
 from offshelf.backbones.spec import InputSpec
-from offshelf.data.decode import decode, decode_compact
+from offshelf.data.decode import decode, decode_compact, decoding
 from offshelf.data.jpeg import quick_pixels
 from offshelf.errors import ImageError
 
@@ -59,8 +59,13 @@ def test_orientation_is_applied(orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     content = jpeg(photo(40)[:20], exif=exif, quality=95)
-    shape = (40, 20, 3) if orientation > 4 else (20, 40, 3)
-    assert decode(content).shape == shape
+    with Image.open(io.BytesIO(content)) as image:
+        expected = np.asarray(ImageOps.exif_transpose(image))
+    assert np.array_equal(decode(content), expected)
+    assert decode(content).flags.c_contiguous
+    with decoding(content) as decoded:
+        assert np.array_equal(decoded.pixels, expected)
+        assert (decoded.pixels.base is None) == (orientation == 1)
 
 
 def test_a_cut_file_is_left_to_pillow() -> None:

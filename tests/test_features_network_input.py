@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 import offshelf
 from offshelf.backbones.backbone import Backbone, open_backbone
@@ -30,6 +31,7 @@ from offshelf.jobs.predict import predict
 from offshelf.jobs.seen import see
 from offshelf.jobs.settings import FeatureSettings
 from offshelf.jobs.strongest import top_images
+from offshelf.resample import resize as resample
 
 Pixels = NDArray[np.uint8]
 LIMITS = Limits()
@@ -162,6 +164,25 @@ def test_limits_hold_for_files_and_for_images_in_memory(photo: str) -> None:
             network_input(image, InputSpec(size=8), small)
     with pytest.raises(DataError, match="not list"):
         network_input([1], InputSpec(size=8))
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("resize", ["squash", "crop", "letterbox"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_turned_photo_is_seen_upright(
+    orientation: int, resize: Any, compiled: bool, photo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is never copied upright, and the pixels are those of an upright copy."""
+    monkeypatch.setattr(resample, "_MAKER", resample._Maker())
+    monkeypatch.setattr(resample, "WORTH_COMPILING", 0 if compiled else 10**12)
+    exif, buffer = Image.Exif(), io.BytesIO()
+    exif[0x0112] = orientation
+    with Image.open(photo) as image:
+        image.resize((140, 100)).save(buffer, "JPEG", exif=exif, quality=95)
+    spec = InputSpec(size=32, resize=resize, interpolation="bicubic")
+    upright = ImageOps.exif_transpose(Image.open(buffer)).convert("RGB")
+    expected = prepare(np.asarray(upright), spec).pixels
+    assert np.array_equal(network_input(buffer.getvalue(), spec).pixels, expected)
 
 
 def test_time_is_told_by_stage(photo: str) -> None:

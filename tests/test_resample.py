@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from offshelf.data.strips import turned
 from offshelf.machine_code import host_has, is_possible
 from offshelf.resample import resize
 from offshelf.resample.passes import Box, Passes, Pixels, Size
@@ -100,10 +101,27 @@ def test_either_order_of_the_passes(passes: Passes, height: int) -> None:
 @compiles
 def test_views_are_read_as_they_look(passes: Passes) -> None:
     pixels = picture(60, 50, 3, 0, extreme=False)
-    for view in (pixels[:, ::-1], pixels[::-1], pixels.transpose(1, 0, 2), pixels[5:40, 3:30]):
+    for view in (pixels[:, ::-1], pixels[5:40, 3:30], pixels[::2, ::-3], pixels[..., ::-1]):
         box = (0, 0, view.shape[1], view.shape[0])
         expected = by_pillow(np.ascontiguousarray(view), (20, 24), box, "bilinear")
         assert np.array_equal(passes.resized(view, (20, 24), box, "bilinear"), expected)
+
+
+@compiles
+@pytest.mark.parametrize("turn", range(1, 9))
+@settings(max_examples=60, deadline=None)
+@given(case=cases(), interpolation=st.sampled_from(FILTERS))
+def test_a_turned_picture_is_resized_as_it_lies(
+    passes: Passes, turn: int, case: Any, interpolation: Any
+) -> None:
+    stored, size, _ = case
+    view = turned(stored, turn)
+    assert np.shares_memory(view, stored)
+    height, width = view.shape[:2]
+    for box in ((0, 0, width, height), (width // 3, height // 4, width, height)):
+        expected = by_pillow(np.ascontiguousarray(view), size, box, interpolation)
+        assert np.array_equal(passes.resized(view, size, box, interpolation), expected)
+        assert np.array_equal(by_pillow(view, size, box, interpolation), expected)
 
 
 @compiles

@@ -115,7 +115,7 @@ def decode_with_facts(
     2
     """
     with decoding(content, limits, at_least) as decoded:
-        return decoded
+        return replace(decoded, pixels=np.ascontiguousarray(decoded.pixels))
 
 
 @contextlib.contextmanager
@@ -124,6 +124,7 @@ def decoding(
 ) -> Iterator[Decoded]:
     r"""Decode for the time of a block, which may hold the pixels once more to resize them.
 
+    Those of a JPEG whose orientation turns it are a view of its rows as the file stores them.
     The memory for that is taken from what all threads have together, and given back at
     the end of the block. Not to be nested: two threads might wait for each other.
 

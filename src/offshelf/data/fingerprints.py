@@ -13,6 +13,7 @@ from offshelf.data.decode import DEFAULT_LIMITS, Limits, decoding
 from offshelf.data.formats import image_format, register
 from offshelf.data.hashes import SIDE, dct_hash
 from offshelf.data.quiet import silently
+from offshelf.resample import pillows_copy
 
 # About what a network sees: blur that is gone at this size does no harm.
 LONG_SIDE = 256
@@ -78,7 +79,7 @@ def fingerprint(content: bytes, limits: Limits = DEFAULT_LIMITS) -> Fingerprint:
     """
     with decoding(content, limits, LONG_SIDE) as decoded:
         mode, width, height = _stored(content, decoded.pixels)
-        reduced = _reduced(Image.fromarray(decoded.pixels))
+        reduced = _reduced(pillows_copy(decoded.pixels))
     grey = reduced.convert("L")
     small = grey.resize((SIDE, SIDE), Image.Resampling.BOX)
     values = np.asarray(grey, np.float32)

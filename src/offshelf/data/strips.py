@@ -20,6 +20,13 @@ _TURNS: dict[int, Turn] = {
     7: lambda upright: upright[::-1, ::-1].swapaxes(0, 1),
     8: lambda upright: np.rot90(upright, -1),
 }
+# EXIF orientation -> the upright view of the file's own rows: what undoes the above.
+_UPRIGHT: dict[int, Turn] = {
+    **{turn: _TURNS[turn] for turn in (2, 3, 4, 5)},
+    6: lambda stored: np.rot90(stored, -1),
+    7: lambda stored: stored.swapaxes(0, 1)[::-1, ::-1],
+    8: np.rot90,
+}
 _WITH_ORIENTATION = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")
 STRIP_PIXELS = 2**17
 
@@ -77,16 +84,12 @@ def canvas(shape: tuple[int, ...], turn: int) -> tuple[Pixels, Pixels]:
 
 
 def turned(pixels: Pixels, turn: int) -> Pixels:
-    """Return *pixels* as the orientation *turn* says.
+    """Return the view of *pixels* that is upright by the orientation *turn*.
 
     >>> turned(np.array([[7, 8]], np.uint8), 3).tolist()
     [[8, 7]]
     """
-    if turn not in _TURNS:
-        return pixels
-    upright, stored = canvas(pixels.shape, turn)
-    stored[...] = pixels
-    return upright
+    return _UPRIGHT[turn](pixels) if turn in _UPRIGHT else pixels
 
 
 def _rows(image: Image.Image) -> int:

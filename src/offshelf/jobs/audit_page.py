@@ -18,6 +18,7 @@ from offshelf.jobs.audit_pictures import in_threads
 from offshelf.progress import Progress, Silent
 from offshelf.report.findings import SEVERITIES
 from offshelf.report.findings_page import Page, findings_page, pictured
+from offshelf.resample import pillows_copy
 
 THUMBNAIL_SIDE = 240
 _QUALITY = 82
@@ -139,7 +140,7 @@ def thumbnail(path: str, limits: Limits) -> str | None:
     """Return a small JPEG of an image as a ``data:`` address, or None when it has no pixels."""
     try:
         with decoding(read_bytes(path, limits), limits) as decoded:
-            image = Image.fromarray(decoded.pixels)
+            image = pillows_copy(decoded.pixels)
             image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BOX)
     except ImageError:
         return None

@@ -1,6 +1,7 @@
 """Resizing pictures with the pixels of Pillow, sooner."""
 
 from offshelf.resample.passes import Box as Box
+from offshelf.resample.resize import pillows_copy as pillows_copy
 from offshelf.resample.resize import resized as resized
 
-__all__ = ["Box", "resized"]
+__all__ = ["Box", "pillows_copy", "resized"]

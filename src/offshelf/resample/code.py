@@ -20,13 +20,14 @@ LANES = 16
 PIXELS = {1: LANES, 3: LANES // 3}
 # Rows that share a loaded weight, and vectors of a row that do.
 ROWS, BESIDE = 4, 4
-STRIDE = LANES * BESIDE
+# Bytes that are computed at once down columns.
+LEAST = LANES * BESIDE
 
 INDEX, BYTE, WORD = ir.IntType(64), ir.IntType(8), ir.IntType(32)
 _BYTES, _SUMS = ir.VectorType(BYTE, LANES), ir.VectorType(WORD, LANES)
 # The names and kinds of the arguments, in order.
 ALONG = ("source", "starts", "weights", "target", *("line", "rows", "groups", "columns", "stride"))
-DOWN = ("source", "starts", "counts", "weights", "target", *("taps", "rows", "stride"))
+DOWN = ("source", "starts", "counts", "weights", "target", *("taps", "rows", "line"))
 _POINTERS = {
     **dict.fromkeys(("source", "target"), BYTE),
     **dict.fromkeys(("starts", "counts"), INDEX),
@@ -44,9 +45,9 @@ def along_rows(module: Any, name: str, channels: int) -> None:
 
 
 def down_columns(module: Any, name: str) -> None:
-    """Add the pass down columns: each of *rows* is made of *counts* rows of *stride* bytes.
+    """Add the pass down columns: each of *rows* is made of *counts* rows of *line* bytes.
 
-    A row has *taps* weights, of which the first count; *stride* is a multiple of ``STRIDE``.
+    A row has *taps* weights, of which the first count; *line* is ``LEAST`` bytes or more.
     """
     _Down(module, name, DOWN).write()
 
@@ -160,16 +161,19 @@ class _Along(_Pass):
 class _Down(_Pass):
     def write(self) -> None:
         builder, n = self.builder, self.given
+        furthest = builder.sub(n["line"], self.number(LEAST))
         with self.loop(n["rows"]) as row:
-            first = self.product(builder.load(self.at(n["starts"], row)), n["stride"])
+            first = self.product(builder.load(self.at(n["starts"], row)), n["line"])
             source = self.at(n["source"], first)
-            target = self.at(n["target"], self.product(row, n["stride"]))
+            target = self.at(n["target"], self.product(row, n["line"]))
             count = builder.load(self.at(n["counts"], row))
             weights = self.at(n["weights"], self.product(row, n["taps"]))
-            with self.loop(n["stride"], STRIDE) as place:
+            with self.loop(n["line"], LEAST) as step:
+                # The last begins sooner, and computes some once more.
+                place = self.least(step, furthest)
                 with self.adding(count, [self.half] * BESIDE) as (tap, sums, more):
                     weight = self._everywhere(builder.load(self.at(weights, tap)))
-                    spot = self.at(source, self.product(tap, n["stride"]), place)
+                    spot = self.at(source, self.product(tap, n["line"]), place)
                     spots = [self.at(spot, beside * LANES) for beside in range(BESIDE)]
                     more += [self.weighted(one, weight) for one in spots]
                 for beside, total in enumerate(sums):

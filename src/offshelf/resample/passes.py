@@ -5,13 +5,14 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.resample.weights import Filter, Side, Weights, pillows_weights
+from offshelf.resample.storage import stored_rows
+from offshelf.resample.weights import KEPT, Filter, Side, Weights, pillows_weights
 
 Pixels = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
@@ -19,7 +20,6 @@ Size = tuple[int, int]
 # Whether columns come first: by the width and height of a picture, and those of the result.
 Order = Callable[[Size, Size], bool]
 _Grouped = tuple[NDArray[np.int64], NDArray[np.int32]]
-_KEPT = 8
 
 
 def rows_first(_given: Size, _wanted: Size) -> bool:
@@ -48,7 +48,7 @@ class Functions:
         down: that down columns; see :func:`offshelf.resample.code.down_columns`.
         lanes: bytes in a vector.
         pixels: how many are whole in a vector, by channels.
-        stride: what the bytes of a row are a multiple of where columns are computed.
+        least: bytes of a row, where columns are computed.
         engine: owns the machine code.
     """
 
@@ -56,7 +56,7 @@ class Functions:
     down: Callable[..., None]
     lanes: int
     pixels: dict[int, int]
-    stride: int
+    least: int
     engine: Any
 
 
@@ -87,7 +87,7 @@ def compiled(processor: str = "") -> Functions:
         down=function("down", code.DOWN),
         lanes=code.LANES,
         pixels=code.PIXELS,
-        stride=code.STRIDE,
+        least=code.LEAST,
         engine=engine,
     )
 
@@ -106,6 +106,8 @@ class Passes:
     def resized(self, pixels: Pixels, size: Size, box: Box, interpolation: Filter) -> Pixels:
         """Return what Pillow's resize gives.
 
+        A mirrored or turned view is read as it lies in memory: it is not copied upright.
+
         Args:
             pixels: H x W or H x W x 3.
             size: width and height of the result.
@@ -113,29 +115,40 @@ class Passes:
             interpolation: the filter.
         """
         height, width = pixels.shape[:2]
-        (columns, rows), (left, top, right, bottom) = size, box
-        channels = 1 if pixels.ndim == 2 else 3
-        wide = Side(length=width, first=left, last=right, target=columns)
-        high = Side(length=height, first=top, last=bottom, target=rows)
-        across = self._grouped(wide, interpolation, channels)
-        down = pillows_weights(high, interpolation)
-        first, last = int(down.starts[0]), int(down.starts[-1] + down.counts[-1])
-        source = pixels[first:last].reshape(last - first, -1)
-        down = replace(down, starts=down.starts - first)
-        if self._order((width, height), size):
-            result = self._narrowed(self._lowered(self._padded(source), down), across, channels)
+        left, top, right, bottom = box
+        wide = Side(length=width, first=left, last=right, target=size[0])
+        high = Side(length=height, first=top, last=bottom, target=size[1])
+        across, down = (pillows_weights(side, interpolation) for side in (wide, high))
+        columns_first = self._order((width, height), size)
+        stored = stored_rows(pixels)
+        across = across.from_end(width) if stored.mirrored else across
+        down = down.from_end(height) if stored.inverted else down
+        if stored.turned:
+            across, down, columns_first = down, across, not columns_first
+        seen = self._passed(stored.rows, across, down, columns_first)
+        return np.ascontiguousarray(seen.swapaxes(0, 1)) if stored.turned else seen
+
+    def _passed(self, rows: Pixels, across: Weights, down: Weights, columns_first: bool) -> Pixels:
+        """Make both passes over rows as they lie in memory."""
+        channels = 1 if rows.ndim == 2 else 3
+        first, last = down.span
+        source = rows[first:last].reshape(last - first, -1)
+        down = down.from_pixel(first)
+        grouped = self._grouped(across, channels)
+        if columns_first:
+            result = self._narrowed(self._lowered(self._wide(source), down), grouped, channels)
         else:
-            narrow = self._narrowed(np.ascontiguousarray(source), across, channels)
-            result = self._lowered(narrow, down)
-        seen = np.ascontiguousarray(result[:, : columns * channels])
-        return seen.reshape(rows, columns, *pixels.shape[2:])
+            result = self._lowered(self._narrowed(source, grouped, channels), down)
+        length = len(across.starts) * channels
+        return np.ascontiguousarray(result[:, :length]).reshape(len(result), -1, *rows.shape[2:])
 
     def _narrowed(self, source: Pixels, given: _Grouped, channels: int) -> Pixels:
         """Make the pass along rows. What is read behind a row counts for nothing."""
         starts, weights = given
         columns, groups = weights.shape[:2]
         rows, line = source.shape
-        target = np.empty((rows, self._stride(columns * channels + 1)), np.uint8)
+        length = max(columns * channels + 1, self._functions.least)
+        target = np.empty((rows, length), np.uint8)
         behind = groups * self._functions.lanes
         # Behind the last row there may be no memory at all.
         tail = min(rows, -(-behind // line))
@@ -145,12 +158,12 @@ class Passes:
         for lines, count, out in parts:
             self._functions.along[channels](
                 *_addresses(lines, starts, weights, out),
-                *(line, count, groups, columns, target.shape[1]),
+                *(line, count, groups, columns, length),
             )
         return target
 
     def _lowered(self, source: Pixels, given: Weights) -> Pixels:
-        """Make the pass down columns of rows that are padded."""
+        """Make the pass down columns of rows that are wide enough."""
         rows, taps = given.values.shape
         target = np.empty((rows, source.shape[1]), np.uint8)
         self._functions.down(
@@ -159,42 +172,33 @@ class Passes:
         )
         return target
 
-    def _padded(self, source: Pixels) -> Pixels:
-        padded = np.zeros((len(source), self._stride(source.shape[1])), np.uint8)
-        padded[:, : source.shape[1]] = source
-        return padded
+    def _wide(self, source: Pixels) -> Pixels:
+        missing = self._functions.least - source.shape[1]
+        return source if missing <= 0 else np.pad(source, ((0, 0), (0, missing)))
 
-    def _stride(self, length: int) -> int:
-        return -(-length // self._functions.stride) * self._functions.stride
+    def _grouped(self, given: Weights, channels: int) -> _Grouped:
+        return _grouped(given, channels, self._functions.pixels[channels], self._functions.lanes)
 
-    def _grouped(self, side: Side, interpolation: Filter, channels: int) -> _Grouped:
-        together = self._functions.pixels[channels]
-        return _grouped(side, interpolation, channels, together, self._functions.lanes)
+
+@functools.lru_cache(maxsize=KEPT)
+def _grouped(given: Weights, channels: int, together: int, lanes: int) -> _Grouped:
+    """Return where the bytes of each result begin, and their weights, N x groups x lanes.
+
+    Args:
+        given: the weights of pixels.
+        channels: bytes of a pixel.
+        together: pixels in a vector.
+        lanes: bytes in a vector.
+    """
+    count, taps = given.values.shape
+    groups = -(-taps // together)
+    pixels = np.zeros((count, groups * together), np.int32)
+    pixels[:, :taps] = given.values
+    weights = np.zeros((count, groups, lanes), np.int32)
+    pixels = pixels.reshape(count, groups, together)
+    weights[:, :, : together * channels] = np.repeat(pixels, channels, axis=2)
+    return given.starts * channels, weights
 
 
 def _addresses(*arrays: NDArray[Any]) -> list[int]:
     return [array.ctypes.data for array in arrays]
-
-
-@functools.lru_cache(maxsize=_KEPT)
-def _grouped(
-    side: Side, interpolation: Filter, channels: int, together: int, lanes: int
-) -> _Grouped:
-    """Return where the bytes of each result begin, and their weights, N x groups x lanes.
-
-    Args:
-        side: of the picture.
-        interpolation: the filter.
-        channels: of the picture.
-        together: pixels in a vector.
-        lanes: bytes in a vector.
-    """
-    given = pillows_weights(side, interpolation)
-    taps = given.values.shape[1]
-    groups = -(-taps // together)
-    pixels = np.zeros((side.target, groups * together), np.int32)
-    pixels[:, :taps] = given.values
-    weights = np.zeros((side.target, groups, lanes), np.int32)
-    pixels = pixels.reshape(side.target, groups, together)
-    weights[:, :, : together * channels] = np.repeat(pixels, channels, axis=2)
-    return given.starts * channels, weights

@@ -32,9 +32,10 @@ _FILTERS: dict[Filter, Image.Resampling] = {
     "bicubic": Image.Resampling.BICUBIC,
 }
 # Pixels that Pillow resizes in about the time of loading LLVM and compiling.
-WORTH_COMPILING = 2**24
+WORTH_COMPILING = 2**23
 # The weights of longer sides take more memory than is kept for them.
 LONGEST_SIDE = 2**15
+_STRIP = 64
 # Width, height, channels, width and height of the result, and what is seen.
 _PROBES: tuple[tuple[Size, int, Size, Box], ...] = (
     ((61, 40), 3, (16, 16), (0, 0, 61, 40)),
@@ -50,7 +51,7 @@ def resized(pixels: Pixels, size: Size, box: Box, interpolation: Filter) -> Pixe
     """Resize as Pillow does, to the bit; from any thread.
 
     Args:
-        pixels: uint8, H x W or H x W x 3.
+        pixels: uint8, H x W or H x W x 3; a mirrored or turned view need not be copied.
         size: width and height of the result.
         box: left, top, right, bottom of the part that is seen.
         interpolation: the filter.
@@ -69,8 +70,22 @@ def resized(pixels: Pixels, size: Size, box: Box, interpolation: Filter) -> Pixe
 
 def by_pillow(pixels: Pixels, size: Size, box: Box, interpolation: Filter) -> Pixels:
     """Resize by Pillow itself; the arguments are those of :func:`resized`."""
-    image = Image.fromarray(pixels)
-    return np.asarray(image.resize(size, _FILTERS[interpolation], box=box))
+    return np.asarray(pillows_copy(pixels).resize(size, _FILTERS[interpolation], box=box))
+
+
+def pillows_copy(pixels: Pixels) -> Image.Image:
+    """Return a picture as Pillow's image; of a turned view no other copy is made on the way.
+
+    >>> pillows_copy(np.zeros((2, 3), np.uint8).T).size
+    (2, 3)
+    """
+    if pixels.flags.c_contiguous:
+        return Image.fromarray(pixels)
+    image = Image.new("L" if pixels.ndim == 2 else "RGB", pixels.shape[1::-1])
+    for top in range(0, len(pixels), _STRIP):
+        strip = np.ascontiguousarray(pixels[top : top + _STRIP])
+        image.paste(Image.fromarray(strip), (0, top))
+    return image
 
 
 def proven_passes(processor: str = "") -> Passes | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 Filter = Literal["bilinear", "bicubic"]
 Doubles = NDArray[np.float64]
 BITS = 32 - 8 - 2
+# Sides whose weights stay at hand: most pictures of a folder are of a few sizes.
+KEPT = 8
 _SHARPNESS = -0.5
 
 
@@ -51,6 +53,22 @@ class Weights:
     counts: NDArray[np.int64]
     values: NDArray[np.int32]
 
+    @property
+    def span(self) -> tuple[int, int]:
+        """The first pixel that counts for any result, and the one behind the last."""
+        return int(self.starts.min()), int((self.starts + self.counts).max())
+
+    def from_end(self, length: int) -> Weights:
+        """Return the same for a side of *length* pixels that is stored from its end on."""
+        places = self.counts[:, None] - 1 - np.arange(self.values.shape[1])
+        turned = np.take_along_axis(self.values, np.maximum(places, 0), axis=1)
+        values = np.ascontiguousarray(np.where(places < 0, 0, turned))
+        return replace(self, starts=length - self.starts - self.counts, values=values)
+
+    def from_pixel(self, first: int) -> Weights:
+        """Return the same for a side that is stored from the pixel *first* on."""
+        return replace(self, starts=self.starts - first)
+
 
 def _bilinear(x: Doubles) -> Doubles:
     x = np.abs(x)
@@ -70,7 +88,7 @@ _FILTERS: dict[Filter, tuple[Callable[[Doubles], Doubles], float]] = {
 }
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=KEPT)
 def pillows_weights(side: Side, interpolation: Filter) -> Weights:
     """Return the weights by which Pillow resizes one side.
 
