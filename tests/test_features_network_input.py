@@ -91,7 +91,7 @@ def by_training_mode(photo: str, backbone: Backbone) -> Pixels:
 
 
 def by_calibration(photo: str, backbone: Backbone) -> Pixels:
-    return precision._pixels([photo], backbone, LIMITS)[0][0]
+    return precision._pixels([photo], backbone, LIMITS)[0]
 
 
 def by_the_samples_of_a_model(photo: str, backbone: Backbone) -> Pixels | None:
