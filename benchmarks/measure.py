@@ -30,11 +30,19 @@ class Failed(SystemExit):
 
 @dataclass(frozen=True)
 class Run:
-    """One finished command: its standard output, wall time in seconds, peak memory in MiB."""
+    """One finished command.
+
+    Attributes:
+        output: its standard output.
+        seconds: wall time.
+        peak: memory, MiB.
+        processor: seconds of all its threads.
+    """
 
     output: str
     seconds: float
     peak: float
+    processor: float
 
 
 def offshelf(*arguments: str | Path) -> list[str]:
@@ -60,7 +68,8 @@ def run(command: Sequence[str]) -> Run:
         output.seek(0)
         # Linux counts in KiB, macOS in bytes.
         unit = 2**20 if sys.platform == "darwin" else 2**10
-        return Run(output.read().decode(), seconds, usage.ru_maxrss / unit)
+        processor = usage.ru_utime + usage.ru_stime
+        return Run(output.read().decode(), seconds, usage.ru_maxrss / unit, processor)
 
 
 def heading(title: str) -> str:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
+from offshelf.data import walk
+from offshelf.data.table import read_table
 from offshelf.engine.base import EngineOptions
 from offshelf.errors import DataError, LayerError
+from offshelf.jobs import extract as job
 from offshelf.jobs import parquet
 from offshelf.jobs.extract import extract_features
 from offshelf.jobs.settings import FeatureSettings, RunSettings
@@ -235,3 +241,46 @@ def test_random_weights_are_marked(photos: Path) -> None:
     result = extract_features(photos, features=settings, run=TORCH, progress=told)
     assert result.to_json()["trained_weights"] is False
     assert any("UNTRAINED" in note for note in told.notes)
+
+
+def test_each_folder_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for split in ("train", "test"):
+        for label in ("a", "b"):
+            for number in range(2):
+                place = tmp_path / split / label / "deep" / f"{number}.png"
+                place.parent.mkdir(parents=True, exist_ok=True)
+                Image.new("RGB", (8, 8)).save(place)
+    own, listed = os.scandir, list[str]()
+
+    def scandir(folder: Any) -> Any:
+        listed.append(str(folder))
+        return own(folder)
+
+    monkeypatch.setattr(walk.os, "scandir", scandir)
+    table = job._table(tmp_path, RunSettings())
+    with walk.listed_once():
+        listed.clear()
+        assert job._table(tmp_path, RunSettings()) == table
+    assert len(table) == 8
+    assert sorted(listed) == sorted(
+        str(path) for path in (tmp_path, *tmp_path.rglob("*")) if path.is_dir()
+    )
+    listed.clear()
+    assert read_table(tmp_path).paths == table.paths
+    assert len(listed) == len(set(listed))
+    # Nothing is kept for the next time.
+    Image.new("RGB", (8, 8)).save(tmp_path / "train" / "a" / "new.png")
+    assert len(read_table(tmp_path)) == 9
+
+
+def test_the_listing_of_extract_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    seen: list[bool] = []
+
+    def table(*_: Any) -> Any:
+        seen.append(walk._LISTINGS.get() is not None)
+        raise DataError("enough")
+
+    monkeypatch.setattr(job, "_table", table)
+    with pytest.raises(DataError, match="enough"):
+        job.extract_features(tmp_path)
+    assert seen == [True]

@@ -36,7 +36,10 @@ def merge_classes(data: Path, reading: Reading, known: Collection[str] = ()) -> 
         renamed |= {label: name for label, name in names.items() if label not in known}
         notes += [note] if note else []
     rows = tuple(
-        dataclasses.replace(row, label=renamed.get(row.label, row.label)) for row in reading.rows
+        dataclasses.replace(row, label=renamed[row.label])
+        if renamed.get(row.label, row.label) != row.label
+        else row
+        for row in reading.rows
     )
     _check_distinct(data, {row.label for row in rows})
     notes += _tested_as(reading.rows, renamed)
@@ -45,9 +48,12 @@ def merge_classes(data: Path, reading: Reading, known: Collection[str] = ()) -> 
 
 def _alike(rows: Iterable[Row]) -> list[list[Row]]:
     """Return the rows of labels that are nearly the same, group by group."""
-    groups: dict[str, list[Row]] = {}
+    labels: dict[str, list[Row]] = {}
     for row in rows:
-        groups.setdefault(same_class_key(row.label), []).append(row)
+        labels.setdefault(row.label, []).append(row)
+    groups: dict[str, list[Row]] = {}
+    for label, members in labels.items():
+        groups.setdefault(same_class_key(label), []).extend(members)
     return list(groups.values())
 
 
@@ -55,7 +61,9 @@ def _one_class(rows: list[Row]) -> tuple[dict[str, str], str]:
     """Return label -> name of the class, and what to say where labels of one split merge."""
     trained = [row for row in rows if row.split != TEST] or rows
     found = sorted({row.label for row in trained})
-    counts = Counter(composed(row.label) for row in trained)
+    counts = Counter[str]()
+    for label, count in Counter(row.label for row in trained).items():
+        counts[composed(label)] += count
     if len(counts) > 1 and all(len(name.strip()) == 1 for name in counts):
         names = {row.label: composed(row.label) for row in rows}
         both = listed(sorted(counts))

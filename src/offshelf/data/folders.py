@@ -12,10 +12,11 @@ from offshelf.data.names import listed, shown
 from offshelf.data.partition import no_classes
 from offshelf.data.rows import Reading, Row
 from offshelf.data.tree import Tree
-from offshelf.data.walk import LeftOut, images_under, subfolders
+from offshelf.data.walk import LeftOut, images_under, listed_once, subfolders
 from offshelf.errors import DataError
 
 
+@listed_once()
 def read_folder(data: Path, question: Question | None = None) -> Reading:
     """Read the class folders of *data*, which may lie in splits, batches or a single folder.
 
@@ -57,9 +58,10 @@ def _read(folders: Iterable[ClassFolder], left_out: LeftOut) -> tuple[list[Row],
     empty: list[ClassFolder] = []
     for one in folders:
         images = images_under(one.path, left_out)
+        # Many times as fast as a path for each.
+        place = str(one.path / "x")[:-1]
         rows += [
-            Row(str(one.path / image), f"{one.name}/{image}", one.label, one.split)
-            for image in images
+            Row(f"{place}{image}", f"{one.name}/{image}", one.label, one.split) for image in images
         ]
         if not images:
             empty.append(one)

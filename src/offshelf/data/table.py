@@ -136,7 +136,7 @@ def read_labelled(data: str | Path, *, classes: str = "", known: Iterable[str] =
     place = existing(data)
     question = Question(classes, frozenset(map(same_class_key, known)), one_class=True)
     reading = merge_classes(place, read_labelled_source(place, question), tuple(known))
-    rows = tuple(dataclasses.replace(row, split=row.split or TEST) for row in reading.rows)
+    rows = tuple(row if row.split else dataclasses.replace(row, split=TEST) for row in reading.rows)
     return _table(Reading(rows, reading.warnings))
 
 

@@ -6,8 +6,11 @@ cannot be read are left out, and tallied so that each kind is said once.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
+from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,6 +57,19 @@ class LeftOut:
             number = counted(self.hidden, "hidden file or folder", "hidden files or folders")
             lines.append(f"{number} left out")
         return tuple(f"{shown(data)}: {line}" for line in lines)
+
+
+@dataclass
+class _Listing:
+    """What lies in one folder: what counts, and tallies of what does not."""
+
+    kept: list[tuple[str, bool, bool]]
+    hidden: int
+    suffixes: Counter[str]
+    locked: list[str]
+
+
+_LISTINGS: ContextVar[dict[str, _Listing] | None] = ContextVar("listings", default=None)
 
 
 def is_hidden(name: str) -> bool:
@@ -134,25 +150,55 @@ def _first_new(
     return []
 
 
+@contextlib.contextmanager
+def listed_once() -> Iterator[None]:
+    """Read each folder once in the block, however often and by whomever it is asked for.
+
+    >>> with listed_once():
+    ...     images_under(Path("no/such/folder"), LeftOut())
+    []
+    """
+    if _LISTINGS.get() is not None:
+        yield
+        return
+    token = _LISTINGS.set({})
+    try:
+        yield
+    finally:
+        _LISTINGS.reset(token)
+
+
 def _entries(folder: Path, left_out: LeftOut) -> list[tuple[str, bool, bool]]:
     """Return (name, is a folder, is a link) of what counts, sorted by name."""
+    listings = _LISTINGS.get()
+    found = None if listings is None else listings.get(str(folder))
+    if found is None:
+        found = _listing(folder)
+        if listings is not None:
+            listings[str(folder)] = found
+    left_out.hidden += found.hidden
+    left_out.suffixes.update(found.suffixes)
+    left_out.locked += found.locked
+    return found.kept
+
+
+def _listing(folder: Path) -> _Listing:
     try:
         with os.scandir(folder) as scan:
             entries = sorted(scan, key=lambda entry: entry.name)
     except OSError:
-        left_out.locked.append(str(folder))
-        return []
-    kept = []
+        return _Listing([], 0, Counter(), [str(folder)])
+    found = _Listing([], 0, Counter(), [])
     for entry in entries:
         is_folder = _is_folder(entry)
         if is_hidden(entry.name):
-            left_out.hidden += 1
+            found.hidden += 1
         elif is_folder or is_image_name(entry.name):
-            kept.append((entry.name, is_folder, entry.is_symlink()))
+            found.kept.append((entry.name, is_folder, entry.is_symlink()))
         else:
             suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122
-            left_out.suffixes[suffix or "no ending"] += 1
-    return kept
+            found.suffixes[suffix or "no ending"] += 1
+    return found
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

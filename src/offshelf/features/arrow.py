@@ -19,14 +19,37 @@ _NUMPY_TYPES = {"int64": np.int64, "float64": np.float64, "string": object}
 FACT_TYPES = {field.name: _ARROW_TYPES[str(field.type)] for field in dataclasses.fields(Facts)}
 
 
-def vectors(matrix: NDArray[np.float32]) -> Any:
-    """Return an Arrow array of fixed-size float32 lists from an N x D matrix."""
+def vectors(matrix: NDArray[np.float32], usable: NDArray[np.bool_] | None = None) -> Any:
+    """Return an Arrow array of fixed-size float32 lists from an N x D matrix.
+
+    Args:
+        matrix: float32, N x D.
+        usable: where the N rows stand among more; the others are null. None for all.
+    """
     import pyarrow as pa
 
     # pyarrow's array would load pandas, to ask whether it was given a part of a frame.
+    valid = None
+    if usable is not None and len(matrix) < len(usable):
+        valid = pa.py_buffer(np.packbits(usable, bitorder="little"))
+        spread = np.zeros((len(usable), matrix.shape[1]), np.float32)
+        spread[usable] = matrix
+        matrix = spread
     values = np.ascontiguousarray(matrix, np.float32).reshape(-1)
     flat = pa.Array.from_buffers(pa.float32(), len(values), [None, pa.py_buffer(values)])
-    return pa.FixedSizeListArray.from_arrays(flat, matrix.shape[1])
+    kind = pa.list_(pa.float32(), matrix.shape[1])
+    return pa.Array.from_buffers(kind, len(matrix), [valid], children=[flat])
+
+
+def texts(values: Sequence[str]) -> Any:
+    """Return an Arrow array of texts."""
+    import pyarrow as pa
+
+    encoded = [value.encode() for value in values]
+    ends = np.cumsum([0, *map(len, encoded)]).astype(np.int32)
+    return pa.StringArray.from_buffers(
+        len(encoded), pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))
+    )
 
 
 def hashes(digests: Sequence[bytes]) -> Any:
@@ -59,11 +82,7 @@ def _array(values: NDArray[Any]) -> Any:
     if values.dtype != object:
         buffers = [None, pa.py_buffer(np.ascontiguousarray(values))]
         return pa.Array.from_buffers(getattr(pa, values.dtype.name)(), len(values), buffers)
-    texts = [value.encode() for value in values]
-    ends = np.cumsum([0, *map(len, texts)]).astype(np.int32)
-    return pa.StringArray.from_buffers(
-        len(texts), pa.py_buffer(ends), pa.py_buffer(b"".join(texts))
-    )
+    return texts(values.tolist())
 
 
 def index_of(table: Any) -> dict[str, NDArray[Any]]:
@@ -79,8 +98,8 @@ def index_of(table: Any) -> dict[str, NDArray[Any]]:
     content = digests.buffers()[1][32 * digests.offset : 32 * (digests.offset + len(digests))]
     index: dict[str, NDArray[Any]] = {HASH_COLUMN: np.frombuffer(content, "S32")}
     for name, column in columns.items():
-        texts = FACT_TYPES[name] == "string"
-        index[name] = _texts(column) if texts else np.from_dlpack(column)
+        is_text = FACT_TYPES[name] == "string"
+        index[name] = _texts(column) if is_text else np.from_dlpack(column)
     return index
 
 
@@ -101,7 +120,7 @@ def index_digest(index: dict[str, NDArray[Any]]) -> str:
     """Return the sha256 of hashes and facts."""
     digest = hashlib.sha256()
     for name, values in index.items():
-        texts = values.dtype == object
-        content = "\0".join(values).encode() if texts else values.tobytes()
+        is_text = values.dtype == object
+        content = "\0".join(values).encode() if is_text else values.tobytes()
         digest.update(f"{name} {values.dtype} {len(values)} {len(content)}\0".encode() + content)
     return digest.hexdigest()

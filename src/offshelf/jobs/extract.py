@@ -14,7 +14,7 @@ from offshelf.data.layout import has_splits
 from offshelf.data.names import shown
 from offshelf.data.sources import existing, is_several
 from offshelf.data.table import ImageTable, list_images, read_labelled, read_table
-from offshelf.data.walk import LeftOut, subfolders
+from offshelf.data.walk import LeftOut, listed_once, subfolders
 from offshelf.features.extract import Extraction, extract
 from offshelf.features.kind import FeatureKind, feature_kinds
 from offshelf.jobs.announce import Announcing
@@ -103,7 +103,8 @@ def extract_features(
     target = Path(out) if out is not None else None
     if target is not None:
         check_target(target, Path(data))
-    table = _table(data, run)
+    with listed_once():
+        table = _table(data, run)
     for warning in table.warnings:
         progress.note(warning)
     backbone = backbone_for(features, run, progress)

@@ -6,17 +6,23 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from offshelf import files
 from offshelf.archive import obstacle
 from offshelf.data.names import shown
 from offshelf.data.table import ImageTable
 from offshelf.errors import DataError
-from offshelf.features.arrow import vectors
+from offshelf.features.arrow import texts, vectors
 from offshelf.features.extract import Extraction
 from offshelf.features.kind import FeatureKind
 from offshelf.text import spelled
 
-MOST_ROWS, MOST_BYTES = 512, 32 * 2**20
+# Of one row group. A smaller one costs more to write, a larger one more memory.
+MOST_ROWS, MOST_BYTES = 8192, 8 * 2**20
+# A dictionary of features would be as long as they are, and is made in vain.
+_TEXTS = ("path", "label", "split", "status", "reason", "sha256")
+_REPEATED = ["label", "split", "status", "reason"]
 SUFFIXES = ("", ".parquet", ".pq")
 _MAGIC = b"PAR1"
 
@@ -75,7 +81,13 @@ def write_features(
     try:
         with (
             files.atomic_path(out) as temporary,
-            pq.ParquetWriter(temporary, first.schema, compression="none") as writer,
+            pq.ParquetWriter(
+                temporary,
+                first.schema,
+                compression="none",
+                use_dictionary=_REPEATED,
+                write_statistics=list(_TEXTS),
+            ) as writer,
         ):
             writer.write_table(first)
             for batch in batches:
@@ -106,7 +118,7 @@ def _batch(
     import pyarrow as pa
 
     ledger = [extraction.rows[row] for row in rows]
-    texts = {
+    columns = {
         "path": [row.path for row in ledger],
         "label": [table.labels[row] for row in rows],
         "split": [table.splits[row] for row in rows],
@@ -114,12 +126,9 @@ def _batch(
         "reason": [row.reason for row in ledger],
         "sha256": [row.digest.hex() for row in ledger],
     }
-    columns = {
-        name: pa.array(map(spelled, of_rows), pa.string()) for name, of_rows in texts.items()
-    }
-    ok = [row for row, entry in zip(rows, ledger, strict=True) if entry.status == "ok"]
-    place = {row: number for number, row in enumerate(ok)}
-    taken = pa.array([place.get(row) for row in rows], pa.int64())
+    arrays = {name: texts([spelled(text) for text in columns[name]]) for name in _TEXTS}
+    usable = np.array([row.status == "ok" for row in ledger], bool)
+    ok = np.flatnonzero(usable) + rows.start
     for kind in kinds:
-        columns[kind.column] = vectors(extraction.matrix(kind, ok)).take(taken)
-    return pa.table(columns)
+        arrays[kind.column] = vectors(extraction.matrix(kind, ok), usable)
+    return pa.table(arrays)
