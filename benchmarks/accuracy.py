@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from generated import write_classes
 from measure import heading
+from tables import read_rows, subset, write_table
 
 NETWORKS = {"efficientnet_lite0": ("penultimate", "avg"), "vgg16": ("pool5", "flatten")}
 PRECISIONS = ("fp32", "int8")
@@ -125,6 +126,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="labelled images; else made-up ones")
     parser.add_argument("--backbones", nargs="+", choices=list(NETWORKS))
     parser.add_argument("--vgg16-weights", help="weights file; without it VGG16 is left out")
+    parser.add_argument("--size", type=int, help="take about so many of the images")
     parser.add_argument("--splits", type=int, default=10, help="random splits")
     parser.add_argument("--per-class", type=int, default=100, help="training images of each")
     asked = parser.parse_args()
@@ -143,6 +145,10 @@ def main() -> None:
         data = asked.data or Path(folder, "images")
         if asked.data is None:
             write_classes(data, GENERATED)
+        if asked.size:
+            rows = subset(read_rows(data, 0), asked.size, 0)
+            data = Path(folder, "images.csv")
+            write_table(data, rows)
         for backbone in asked.backbones:
             weights = asked.vgg16_weights if backbone == "vgg16" else None
             found = {p: features(data, backbone, p, weights) for p in PRECISIONS}

@@ -91,4 +91,6 @@ def _processor() -> str:
     listing = Path("/proc/cpuinfo")
     lines = listing.read_text().splitlines() if listing.exists() else []
     named = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.processor() or platform.machine())
+    found = next(named, platform.processor() or platform.machine())
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA")
+    return f"{found} kept to {limit}" if limit else found

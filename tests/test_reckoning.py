@@ -175,7 +175,7 @@ def test_auto_calibrates_nothing_for_few_images(scenes: Path, tmp_path: Path) ->
     engine = EngineOptions(precision="auto", cache_dir=tmp_path)
     result = fit(scenes, run=RunSettings(engine=engine), progress=notes)
     images = len(result.table)
-    said = f"precision auto takes fp32: {images} images are too few to gain from less"
+    said = f"precision auto takes fp32: with {images} images no other pays"
     assert said in notes.notes
     assert result.extraction.precision == "fp32"
     assert not any(note.startswith("int8: measuring") for note in notes.notes)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from offshelf.backbones.backbone import Backbone
 from offshelf.data.content import DECODING
 from offshelf.data.decode import Limits, read_bytes
+from offshelf.data.names import counted
 from offshelf.data.table import ImageTable
 from offshelf.engine.base import EngineOptions, choose
 from offshelf.engine.calibration import MAX_IMAGES, Calibration
@@ -103,7 +104,8 @@ def settled(
         return options
     options = dataclasses.replace(options, calibration=calibration(table, backbone, run, progress))
     if choose(options) == ("openvino", "cpu"):
-        slower = slower_than_fp32(backbone, kinds, options)
+        with heard_by(progress):
+            slower = slower_than_fp32(backbone, kinds, options)
         if slower:
             progress.note(slower)
     return options
@@ -124,9 +126,8 @@ def _decided(
         return plain
     check_comparable(table)
     if device == "cpu" and len(table) <= FEW:
-        progress.note(
-            f"precision auto takes fp32: {len(table)} images are too few to gain from less"
-        )
+        images = counted(len(table), "image")
+        progress.note(f"precision auto takes fp32: with {images} no other pays")
         return plain
     reason = "precision auto takes fp32"
     with heard_by(progress):
