@@ -42,7 +42,7 @@ class Run:
     output: str
     seconds: float
     peak: float
-    processor: float
+    processor: float = 0.0
 
 
 def offshelf(*arguments: str | Path) -> list[str]:
