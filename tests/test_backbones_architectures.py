@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from offshelf.backbones.architectures import load_module, skeleton
 from offshelf.backbones.catalog import get_spec, names
-from offshelf.backbones.layers import resolve
+from offshelf.backbones.layers import named_layers, resolve
 from offshelf.backbones.spec import BackboneSpec
 from offshelf.backbones.weights import WeightsFile, locate
 from offshelf.errors import BackboneError, WeightsError
@@ -45,6 +45,13 @@ def tiny() -> Tensors:
 
 
 # --- skeletons ----------------------------------------------------------------
+
+
+def test_the_named_layers_of_every_catalogued_network_run_once():
+    for spec in map(get_spec, names()):
+        rows = named_layers(spec, spec.weights[0].input.size)
+        assert {row.calls for row in rows} == {1}, spec.name
+        assert {row.path for row in rows} == set(dict(spec.layers).values()), spec.name
 
 
 @pytest.mark.parametrize("name", names())

@@ -46,6 +46,31 @@ print(tuple(network(torch.ones(1, 3, 64, 64)).shape), torch._dynamo.__name__)
     assert said(code).splitlines() == ["True False", "(1, 1000) torch._dynamo"]
 
 
+def test_a_catalogued_layer_is_tapped_without_torchs_symbols() -> None:
+    code = """
+import sys
+from offshelf.backbones.backbone import open_backbone
+from offshelf.engine.base import Tap
+from offshelf.engine.tapped import TappedNetwork
+backbone = open_backbone("efficientnet_lite0")
+network = TappedNetwork(backbone, [Tap(backbone.path_of("penultimate"))])
+print("sympy" in sys.modules, sum(tensor.is_meta for tensor in network.parameters()))
+"""
+    assert said(code) == "False 0"
+
+
+def test_numbers_are_drawn_where_there_is_memory() -> None:
+    import torch
+
+    with light.without_draws():
+        torch.manual_seed(0)
+        drawn = torch.nn.Linear(3, 2)
+        blank = torch.nn.Linear(3, 2, device="meta")
+    torch.manual_seed(0)
+    assert torch.equal(drawn.weight, torch.nn.Linear(3, 2).weight)
+    assert blank.weight.is_meta
+
+
 def test_a_question_to_the_stand_in_brings_the_compiler() -> None:
     code = """
 import sys

@@ -14,6 +14,9 @@ from offshelf.engine import plan as plans
 from offshelf.engine.plan import Plan, candidates, chosen_plan, default_plan, trial
 from offshelf.progress import Silent, heard_by
 
+# Of an image: 4,000 of them are 50 s at two threads' best, and a trial of two plans takes 1 s.
+MACS = 1_250_000_000
+
 
 @pytest.fixture
 def timed(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
@@ -28,7 +31,8 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
 
     monkeypatch.setattr(plans, "speed", speed)
     monkeypatch.setattr(plans.time, "perf_counter", lambda: float(len(seen)))
-    monkeypatch.setattr(plans, "_processor", lambda *_: "here")
+    monkeypatch.setattr(plans, "processor_key", lambda *_: "here")
+    monkeypatch.setattr(plans, "macs", lambda op: MACS if op.name == "Relu" else 0)
     return seen
 
 
@@ -67,25 +71,29 @@ def test_a_graph_that_cannot_be_reshaped_keeps_its_rows(
         raise RuntimeError("fixed")
 
     monkeypatch.setattr(plans, "with_rows", never)
-    monkeypatch.setattr(plans, "_processor", lambda *_: "here")
+    monkeypatch.setattr(plans, "processor_key", lambda *_: "here")
     assert choose(tmp_path, 10) == Plan(4, 2, 2)
 
 
 @pytest.mark.parametrize("operation", sorted(plans.ATTENTION))
-def test_attention_never_runs_beside_itself(
+def test_attention_runs_in_several_streams_where_a_proof_pays(
     tmp_path: Path, timed: list[Plan], operation: str
 ) -> None:
-    assert choose(tmp_path, 10, operation) == Plan(2, 1, 2)
+    for images in (None, 1, plans.WORTH_A_PROOF - 1):
+        assert choose(tmp_path, images, operation) == Plan(2, 1, 2)
+    assert choose(tmp_path, plans.WORTH_A_PROOF, operation) == default_plan(2)
+    assert timed == []
     records.write(tmp_path / "plan-here.json", GOOD)
-    assert choose(tmp_path, 10, operation) == Plan(2, 1, 2)
-    (tmp_path / "plan-here.json").unlink()
-    assert choose(tmp_path, 10**6, operation) == Plan(2, 1, 2)
+    assert choose(tmp_path, 1, operation) == Plan(2, 1, 2)
+    assert choose(tmp_path, 10**6, operation) == Plan(2, 2, 2)
     assert timed == []
 
 
 def test_little_work_gets_the_default(tmp_path: Path, timed: list[Plan]) -> None:
-    assert choose(tmp_path, 499) == choose(tmp_path, None) == default_plan(2)
+    assert choose(tmp_path, 3999) == choose(tmp_path, None) == default_plan(2)
     assert timed == []
+    choose(tmp_path, 4000)
+    assert timed
 
 
 def test_much_work_times_all_twice_and_remembers(tmp_path: Path, timed: list[Plan]) -> None:

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from offshelf.backbones.light import without_compiler
+from offshelf.backbones.light import without_compiler, without_draws
 from offshelf.backbones.spec import BackboneSpec
 from offshelf.backbones.threads import one_thread
 from offshelf.backbones.torchvision_shim import import_timm, import_torchvision
@@ -40,7 +40,7 @@ def skeleton(spec: BackboneSpec, *, image_size: int | None = None) -> torch.nn.M
     import torch
 
     try:
-        with torch.device("meta"), without_compiler():
+        with torch.device("meta"), without_compiler(), without_draws():
             return _quiet(_construct(spec, image_size))
     except NotImplementedError:
         # RegNet's builder computes its widths with tensors, which have no numbers on meta.

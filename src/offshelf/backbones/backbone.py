@@ -55,6 +55,18 @@ class Backbone:
         known = layers.known_path(self.spec, layer)
         return known or layers.resolve(self.spec, layer, self.input.size).path
 
+    def calls(self, path: str) -> int:
+        """Return how often the module at *path* runs in one pass.
+
+        Each catalogued layer runs once; only for others the network has to be looked at.
+
+        Raises:
+            LayerError: there is no such layer, or the weights file ends before it.
+        """
+        if not self.file.spec.covers and path in dict(self.spec.layers).values():
+            return 1
+        return int(self.require(path).calls)
+
     def require(self, layer: str) -> Any:
         """Return the :class:`Layer`, after checking that the weights reach it.
 

@@ -4,6 +4,9 @@ Nothing is compiled here, but the compiler is imported by the way: by torchvisio
 question when its box operators are called; by timm and torch, to mark functions that are not to
 be compiled, or where compiling is to pause. A stand-in does what is asked when the compiler is
 really there; where it is here already there is no stand-in.
+
+Random numbers for tensors without memory are not drawn: torch takes its ways for symbols to
+them, whose import takes a third of a second.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from types import ModuleType
 from typing import Any
 
 COMPILER = "torch._dynamo"
+_DRAWS = frozenset({"normal_", "uniform_", "kaiming_uniform_", "kaiming_normal_", "trunc_normal_"})
 
 
 @contextlib.contextmanager
@@ -35,6 +39,36 @@ def without_compiler() -> Iterator[None]:
         yield
     finally:
         _forget()
+
+
+def without_draws() -> Any:
+    """Return a block in which tensors without memory are left as they are where numbers are drawn.
+
+    >>> import torch
+    >>> with without_draws():
+    ...     torch.nn.init.normal_(torch.empty(2, device="meta")).device
+    device(type='meta')
+    """
+    return _mode()()
+
+
+@functools.cache
+def _mode() -> Any:
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    class WithoutDraws(TorchFunctionMode):
+        def __torch_function__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            kwargs = kwargs or {}
+            if getattr(func, "__name__", "") in _DRAWS:
+                tensor = args[0] if args else kwargs.get("tensor")
+                if isinstance(tensor, torch.Tensor) and tensor.is_meta:
+                    return tensor
+            return func(*args, **kwargs)
+
+    return WithoutDraws
 
 
 class _StandIn(ModuleType):

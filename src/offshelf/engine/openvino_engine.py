@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
+from offshelf.engine.attention import compile_proven
 from offshelf.engine.base import EngineOptions, Tap, Ticket, pad
 from offshelf.engine.graph import check_not_forked, graph_folder, load_graph
-from offshelf.engine.plan import HINT, Plan, chosen_plan, compile_plan
+from offshelf.engine.plan import HINT, Plan, chosen_plan
 from offshelf.engine.processor import computes_bfloat16
 from offshelf.errors import EngineError
 from offshelf.forks import leave_in_forked
@@ -42,9 +43,10 @@ class OpenvinoEngine:
         }
         model = load_graph(backbone, taps, options)
         folder = graph_folder(backbone, taps, options)
-        self.plan = _plan(model, folder, settings, options)
+        plan = _plan(model, folder, settings, options)
+        self._compiled: Any
+        self.plan, self._compiled = compile_proven(model, folder, plan, settings)
         self.batch_size = self.plan.rows
-        self._compiled: Any = compile_plan(model, self.plan, settings)
         self._requests = [
             self._compiled.create_infer_request() for _ in range(self.plan.streams + 1)
         ]

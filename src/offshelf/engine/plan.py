@@ -24,17 +24,20 @@ from typing import Any
 import numpy as np
 
 from offshelf import files, records
+from offshelf.engine.circumstances import processor
 from offshelf.engine.graph import OLD_ROWS, ROWS, VERSION, import_openvino, the_core, with_rows
 from offshelf.engine.winograd.compiled import multiplies_halves
+from offshelf.engine.winograd.find import macs
 from offshelf.engine.winograd.rewrite import rewritten, suits
 from offshelf.locks import alone
 
-# Two attentions at once now and then give wrong numbers in OpenVINO 2026.4 (about one process
-# in ten with vit_b_16); one after the other never did.
 ATTENTION = frozenset({"ScaledDotProductAttention", "Softmax"})
 HINT = "INFERENCE_PRECISION_HINT"
 Settings = Mapping[str, Any]
-WORTH_A_TRIAL = 500
+# Of fewer images each is computed by all threads in turn: several at once are first to be proven.
+WORTH_A_PROOF = 32
+# Of one thread, at its best: networks that are matrix products come near it.
+FLOPS = 1e11
 TRIAL_SECONDS = 0.25
 ROUNDS = 2
 # A trial may cost this share of the work that it is to speed up.
@@ -68,13 +71,11 @@ def default_plan(threads: int) -> Plan:
 
 
 def possible_plan(model: Any, plan: Plan, settings: Settings) -> Plan:
-    """Return *plan* as the graph can take it: perhaps with its own rows, or in one stream.
+    """Return *plan* as the graph can take it: perhaps with its own rows, or other streams.
 
     Graphs of most transformers are fixed to the rows they were converted with.
     """
-    if any(op.get_type_name() in ATTENTION for op in model.get_ops()):
-        plan = dataclasses.replace(plan, streams=1)
-    elif _in_chains(model, settings):
+    if _in_chains(model, settings):
         # A chain of convolutions runs in the thread of its stream.
         plan = dataclasses.replace(plan, streams=plan.threads)
     try:
@@ -82,6 +83,11 @@ def possible_plan(model: Any, plan: Plan, settings: Settings) -> Plan:
     except RuntimeError:
         return dataclasses.replace(plan, rows=int(model.inputs[0].shape[0]))
     return plan
+
+
+def has_attention(model: Any) -> bool:
+    """Return whether a graph has parts that several streams must first be proven for."""
+    return any(op.get_type_name() in ATTENTION for op in model.get_ops())
 
 
 def candidates(threads: int) -> tuple[Plan, ...]:
@@ -105,15 +111,17 @@ def chosen_plan(
         folder: where the graph is kept.
         settings: OpenVINO's settings apart from the plan's.
         threads: processor threads to use.
-        images: how many are expected; a trial is made for 500 and more.
+        images: how many are expected; a trial is made where it can end within its share.
     """
-    path = folder / f"plan-{_processor(settings, threads)}.json"
+    if (images or 0) < WORTH_A_PROOF and has_attention(model):
+        return possible_plan(model, Plan(ROWS, 1, threads), settings)
+    path = folder / f"plan-{processor_key(settings, threads)}.json"
     kept = _remembered(path, images, threads)
     if kept is not None:
         return possible_plan(model, kept, settings)
     plans = (possible_plan(model, plan, settings) for plan in candidates(threads))
     tried = tuple(dict.fromkeys(plans))
-    if len(tried) == 1 or images is None or images < WORTH_A_TRIAL:
+    if len(tried) == 1 or images is None or not _pays(model, len(tried), threads, images):
         return tried[0]
     if not folder.is_dir():
         return trial(model, tried, settings, images)[0]
@@ -128,6 +136,12 @@ def chosen_plan(
         with contextlib.suppress(OSError):
             records.write(path, document)
         return best
+
+
+def _pays(model: Any, plans: int, threads: int, images: int) -> bool:
+    """Return whether a trial would end within its share of the work, at the best of speeds."""
+    work = 2 * sum(macs(op) for op in model.get_ops()) * images / (threads * FLOPS)
+    return TRIAL_SHARE * work >= ROUNDS * plans * TRIAL_SECONDS
 
 
 def _remembered(path: Path, images: int | None, threads: int) -> Plan | None:
@@ -212,9 +226,11 @@ def speed(compiled: Any, plan: Plan) -> float:
     return done * plan.rows / (time.perf_counter() - began)
 
 
-def _processor(settings: Settings, threads: int) -> str:
-    name = the_core().get_property("CPU", "FULL_DEVICE_NAME")
-    return files.sha256_json([VERSION, str(name), os.cpu_count(), threads, settings])[:16]
+def processor_key(settings: Settings, threads: int) -> str:
+    """Return a word for this kind of processor, its threads and the settings."""
+    name = str(the_core().get_property("CPU", "FULL_DEVICE_NAME"))
+    key = [VERSION, name, processor(), os.cpu_count(), threads, settings]
+    return files.sha256_json(key)[:16]
 
 
 def _read(path: Path, threads: int) -> tuple[Plan, int | None] | None:

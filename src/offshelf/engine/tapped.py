@@ -44,7 +44,7 @@ class TappedNetwork(nn.Module):
     @one_thread()
     def __init__(self, backbone: Backbone, taps: Sequence[Tap]) -> None:
         super().__init__()
-        self._calls = [backbone.require(tap.path).calls for tap in taps]
+        self._calls = [backbone.calls(tap.path) for tap in taps]
         self.network = load_module(backbone.spec, backbone.file)
         self.taps = tuple(taps)
         self._channels_last = backbone.spec.channels_last
