@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from offshelf.data.decode import DEFAULT_LIMITS, Limits, decoding
+from offshelf.data.facts import Facts
 from offshelf.data.formats import image_format, register
 from offshelf.data.hashes import SIDE, dct_hash
 from offshelf.data.quiet import silently
@@ -77,13 +78,24 @@ def fingerprint(content: bytes, limits: Limits = DEFAULT_LIMITS) -> Fingerprint:
     >>> found.width, found.mode, found.coloured, found.brightness
     (3, 'L', False, 10.0)
     """
+    return fingerprint_with_facts(content, limits)[0]
+
+
+def fingerprint_with_facts(
+    content: bytes, limits: Limits = DEFAULT_LIMITS
+) -> tuple[Fingerprint, Facts]:
+    """Return the fingerprint of an image file, and what the decoder learned of it.
+
+    Raises:
+        ImageError: as for :func:`fingerprint`.
+    """
     with decoding(content, limits, LONG_SIDE) as decoded:
         mode, width, height = _stored(content, decoded.pixels)
-        reduced = _reduced(pillows_copy(decoded.pixels))
+        reduced, facts = _reduced(pillows_copy(decoded.pixels)), decoded.facts
     grey = reduced.convert("L")
     small = grey.resize((SIDE, SIDE), Image.Resampling.BOX)
     values = np.asarray(grey, np.float32)
-    return Fingerprint(
+    found = Fingerprint(
         width=width,
         height=height,
         mode=mode,
@@ -93,6 +105,7 @@ def fingerprint(content: bytes, limits: Limits = DEFAULT_LIMITS) -> Fingerprint:
         contrast=float(values.std(dtype=np.float64)),
         sharpness=sharpness(values),
     )
+    return found, facts
 
 
 def sharpness(grey: NDArray[np.float32]) -> float:

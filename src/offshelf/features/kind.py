@@ -71,12 +71,21 @@ class FeatureKind:
             "layer": self.path,
             "pooling": self.pooling,
             "precision": options.precision_key,
-            "decoding": {
-                "version": DECODING,
-                "background": list(background),
-                **{package: installed(package) for package in DECODERS},
-            },
+            "decoding": decoding_identity(background),
         }
+
+
+def decoding_identity(background: RGB = WHITE) -> dict[str, Any]:
+    """Return everything that decides the pixels of a file.
+
+    Args:
+        background: what shows through transparent pixels.
+    """
+    return {
+        "version": DECODING,
+        "background": list(background),
+        **{package: installed(package) for package in DECODERS},
+    }
 
 
 def feature_kinds(

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import collections
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
 from offshelf.data.decode import Limits, read_bytes
-from offshelf.data.fingerprints import Fingerprint, fingerprint
+from offshelf.data.facts import Facts
+from offshelf.data.fingerprints import Fingerprint, fingerprint_with_facts
 from offshelf.data.names import counted
 from offshelf.data.table import ImageTable
 from offshelf.errors import ImageError
 from offshelf.features.reader import ReadOptions
 from offshelf.jobs.audit_bounds import Bounds
 from offshelf.jobs.audit_duplicates import image_ref
+from offshelf.jobs.audit_kept import KeptFingerprints
 from offshelf.progress import Progress
 from offshelf.report.findings import Finding
 
@@ -63,16 +67,38 @@ _CHECKS = (
 
 
 def take_fingerprints(
-    paths: Sequence[str], reading: ReadOptions, progress: Progress
+    paths: Sequence[str],
+    digests: Sequence[bytes],
+    reading: ReadOptions,
+    progress: Progress,
+    cache: str | Path | None = None,
 ) -> list[Fingerprint | ImageError]:
-    """Return the fingerprint of each file, or why it has none; a bounded number in memory."""
+    """Return the fingerprint of each file, or why it has none; a bounded number in memory.
+
+    Args:
+        paths: the files.
+        digests: sha256 of their bytes. What is kept by that is not read again.
+        reading: threads and limits.
+        progress: is told how far the work is.
+        cache: where fingerprints are kept, None for the usual place.
+    """
     progress.start("fingerprints", len(paths))
-    found = []
-    for result in in_threads(lambda path: _fingerprint(path, reading.limits), paths, reading):
-        found.append(result)
-        progress.advance()
-    progress.finish()
-    return found
+    kept = KeptFingerprints(cache, reading.limits)
+    found = kept.find(digests)
+    places = [place for place, one in enumerate(found) if one is None]
+    progress.advance(len(paths) - len(places))
+    missing = [paths[place] for place in places]
+    results = in_threads(lambda path: _fingerprint(path, reading.limits), missing, reading)
+    try:
+        for place, (result, digest, facts) in zip(places, results, strict=True):
+            found[place] = result
+            if isinstance(result, Fingerprint) and facts is not None:
+                kept.add(digest, result, facts)
+            progress.advance()
+    finally:
+        kept.flush()
+        progress.finish()
+    return [one for one in found if one is not None]
 
 
 def in_threads(work: Callable[[str], T], paths: Sequence[str], reading: ReadOptions) -> Iterator[T]:
@@ -110,11 +136,15 @@ def picture_findings(
     return found
 
 
-def _fingerprint(path: str, limits: Limits) -> Fingerprint | ImageError:
+def _fingerprint(path: str, limits: Limits) -> tuple[Fingerprint | ImageError, bytes, Facts | None]:
+    """Return what a file looks like, the sha256 of what was read, and the facts of it."""
     try:
-        return fingerprint(read_bytes(path, limits), limits)
+        content = read_bytes(path, limits)
+        found, facts = fingerprint_with_facts(content, limits)
     except ImageError as error:
-        return error
+        return error, b"", None
+    # The file may have changed since its features were taken.
+    return found, hashlib.sha256(content).digest(), facts
 
 
 def _sizes(

@@ -96,7 +96,10 @@ class Search:
         """Return the rows of each readable file, its fingerprint, and the rows without one."""
         every = same_bytes(self.digests)
         paths = [self.table.paths[int(rows[0])] for rows in every]
-        results = take_fingerprints(paths, self.run_settings.reading, self.progress)
+        digests = [self.digests[int(rows[0])] for rows in every]
+        run = self.run_settings
+        cache = run.engine.cache_dir
+        results = take_fingerprints(paths, digests, run.reading, self.progress, cache)
         groups, prints = [], []
         damaged: dict[int, ImageError] = {}
         for rows, result in zip(every, results, strict=True):
