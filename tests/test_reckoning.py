@@ -12,6 +12,7 @@ from offshelf.data.table import read_table
 from offshelf.engine import rates
 from offshelf.engine.base import EngineOptions
 from offshelf.engine.graph import graph_folder
+from offshelf.engine.plan import default_plan
 from offshelf.engine.rates import Rates, expected_gain, known_rates, measured_rates, remember
 from offshelf.errors import EngineError
 from offshelf.features.extract import extract
@@ -130,7 +131,7 @@ def test_rates_are_measured_once_and_kept(lite, monkeypatch: pytest.MonkeyPatch)
     taps = (kinds[0].tap,)
     assert known_rates(backbone, taps, options) == Rates()
     speeds = iter([10.0, 25.0, 12.0, 27.0])
-    monkeypatch.setattr(rates, "speed", lambda *_: next(speeds))
+    monkeypatch.setattr(rates, "unhindered", lambda *_: next(speeds))
     found = measured_rates(backbone, taps, options, precisions=("fp32", "int8"))
     assert found == Rates(fp32=11.0, int8=26.0) == known_rates(backbone, taps, options)
     remember(backbone, taps, options, {"calibration": 7.0})
@@ -148,6 +149,18 @@ def test_rates_are_measured_once_and_kept(lite, monkeypatch: pytest.MonkeyPatch)
     kept.write_text(kept.read_text().replace("26.0", "96.0"))
     assert known_rates(backbone, taps, options) == Rates()
     assert not kept.exists()
+
+
+@pytest.mark.parametrize(("got", "rate"), [(2.0, 40.0), (1.0, 80.0), (0.5, 160.0), (3.0, 40.0)])
+def test_other_work_on_the_machine_changes_no_rate(
+    monkeypatch: pytest.MonkeyPatch, got: float, rate: float
+) -> None:
+    # One second passes, in which two threads get so many seconds of processors.
+    wall, used = iter([0.0, 1.0]), iter([0.0, got])
+    monkeypatch.setattr(rates, "speed", lambda *_: 40.0)
+    monkeypatch.setattr(rates.time, "perf_counter", lambda: next(wall))
+    monkeypatch.setattr(rates.time, "process_time", lambda: next(used))
+    assert rates.unhindered(None, default_plan(2)) == pytest.approx(rate)
 
 
 def test_rates_that_no_measurement_gives_are_set_aside(lite) -> None:
