@@ -236,6 +236,16 @@ def test_made_up_photographs_are_distinct(tmp_path: Path, monkeypatch: pytest.Mo
         assert len({path.read_bytes() for path in paths}) == 6
 
 
+def test_a_table_of_resizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    import photographs
+
+    small = photographs.picture(1, 120, 90)
+    monkeypatch.setattr(photographs, "picture", lambda _: small)
+    lines = photographs.resize_table(repeat=1).splitlines()
+    assert lines[0].startswith("| picture | filter | Pillow, with its copy |")
+    assert len(lines) == 2 + 4 * 2
+
+
 def test_a_table_of_photographs() -> None:
     from photographs import PLAIN, Outcome, table
 
