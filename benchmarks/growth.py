@@ -26,20 +26,20 @@ from offshelf.features.store import FeatureStore
 IDENTITY = {"made": "up"}
 FACTS = Facts(width=640, height=480, memory=2**20)
 OPEN = """
-import json, sys, time
+import hashlib, json, sys, time
 from pathlib import Path
 import pyarrow.parquet
 from offshelf.features.store import FeatureStore
 began = time.perf_counter(), time.process_time()
 store = FeatureStore(Path(sys.argv[1]), {"made": "up"})
 ended = time.perf_counter(), time.process_time()
-digests = [digest for part in store._index.parts.values() for digest in part.digests()]
+digests = [hashlib.sha256(str(n).encode()).digest() for n in range(int(sys.argv[2]))]
 looked = time.perf_counter()
 assert all(digest in store for digest in digests)
 read = time.perf_counter()
-for start in range(0, len(digests), 10_000):
-    store.read(digests[start : start + 10_000])
-print(json.dumps({"rows": len(store), "parts": len(store._index.parts),
+for start in range(0, len(digests), 2000):
+    store.read(digests[start : start + 2000])
+print(json.dumps({"rows": len(store), "parts": len([*store.folder.glob("part-*.parquet")]),
     "open": ended[0] - began[0], "open_cpu": ended[1] - began[1], "look": read - looked,
     "read": time.perf_counter() - read}))
 """
@@ -85,7 +85,8 @@ def main() -> None:
         print("\n| rows | parts | open s | of processor | look through s | read s |")
         print("|" + "---:|" * 6)
         for _ in range(3):
-            found = json.loads(run([sys.executable, "-c", OPEN, folder]).output)
+            count = str(asked.flushes * asked.rows)
+            found = json.loads(run([sys.executable, "-c", OPEN, folder, count]).output)
             print(f"| {found['rows']:,} | {found['parts']} | {found['open']:.2f}", end=" | ")
             print(f"{found['open_cpu']:.2f} | {found['look']:.2f} | {found['read']:.2f} |")
 

@@ -142,7 +142,10 @@ def read_ahead(
     pool = ThreadPoolExecutor(threads, "offshelf-reader", hear, (hearer(),))
     try:
         for path in paths:
-            found = None if unread is None else unread.find(path, limits)
+            found = None
+            if unread is not None:
+                with watch.stage("read"):
+                    found = unread.find(path, limits)
             # In this thread: handing it to another would take longer.
             window.append(found or pool.submit(work, path))
             if len(window) >= AHEAD_PER_WORKER * threads:
