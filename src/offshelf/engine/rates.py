@@ -1,8 +1,7 @@
 """How fast a network runs here in each precision: measured, then remembered.
 
-The rates are those of the network alone, in turn in one run, on the processors' time that it got:
-other work on the machine changes none of them. They are kept beside the fp32 graph, keyed by
-processor and threads.
+The rates are those of the network alone, by the processors' time that it got: other work on the
+machine changes none of them. They are kept beside the fp32 graph, keyed by processor and threads.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import statistics
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,7 +25,6 @@ from offshelf.engine.processor import adds_bytes_exactly
 from offshelf.engine.quantise import TRANSFORMERS, rough
 from offshelf.engine.ranged import CHAINED, way
 
-ROUNDS = 2
 # With less of the processors nothing can be told.
 LEAST_SHARE = 0.05
 _HINTS = {"fp32": "f32", "int8": "f32", "bf16": "bf16"}
@@ -100,7 +97,7 @@ def measured_rates(
     precisions: tuple[str, ...] = ("fp32",),
     calibrated: Any = None,
 ) -> Rates:
-    """Time a network in some precisions, in turn, and remember what was found.
+    """Time a network in some precisions and remember what was found.
 
     Args:
         backbone: the network.
@@ -113,19 +110,15 @@ def measured_rates(
         EngineError: NNCF is not installed, and int8 is asked for.
     """
     exact = load_graph(backbone, taps, _exact(options))
-    compiled = {}
+    found = {}
     for precision in precisions:
         model = exact
         if precision == "int8":
             model = calibrated or rough(backbone, taps, options)
         settings = {"PERFORMANCE_HINT": "THROUGHPUT", HINT: _HINTS[precision]}
         plan = possible_plan(model, default_plan(_threads(options)), settings)
-        compiled[precision] = compile_plan(model, plan, settings), plan
-    speeds: dict[str, list[float]] = {precision: [] for precision in precisions}
-    for _ in range(ROUNDS if len(precisions) > 1 else 1):
-        for precision, (one, plan) in compiled.items():
-            speeds[precision].append(unhindered(one, plan))
-    found = {precision: statistics.median(values) for precision, values in speeds.items()}
+        # One after the other: together they would take their memory together.
+        found[precision] = unhindered(compile_plan(model, plan, settings), plan)
     return remember(backbone, taps, options, found)
 
 

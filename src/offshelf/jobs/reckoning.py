@@ -18,7 +18,7 @@ ROUGH = 2.0
 CALIBRATING = 3.5
 # Of the images that int8 is compared on, in shares of int8's own time.
 TRIAL_SHARE = 0.03
-LEAST_SAMPLE, MOST_SAMPLE = 48, 600
+LEAST_SAMPLE, MOST_SAMPLE = 36, 600
 
 
 @dataclass(frozen=True, kw_only=True)
