@@ -24,7 +24,7 @@ import numpy as np
 
 from offshelf import records
 from offshelf.data import digests
-from offshelf.data.facts import Facts
+from offshelf.data.decoding.facts import Facts
 from offshelf.engine import graph
 from offshelf.engine import plan as plans
 from offshelf.evaluate.protocol import Fold

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from measure import heading, run
-from offshelf.data.facts import Facts
+from offshelf.data.decoding.facts import Facts
 from offshelf.features import store as stores
 from offshelf.features.store import FeatureStore
 

@@ -28,8 +28,8 @@ import numpy as np
 
 from measure import Run, heading, offshelf, run
 from offshelf.backbones.backbone import open_backbone
-from offshelf.data.facts import Facts
-from offshelf.data.table import read_table
+from offshelf.data.decoding.facts import Facts
+from offshelf.data.tables.image_table import read_table
 from offshelf.engine.base import EngineOptions
 from offshelf.features.kind import feature_kinds
 from offshelf.features.store import FeatureStore

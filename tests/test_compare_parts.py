@@ -14,7 +14,7 @@ import pytest
 
 from offshelf import records
 from offshelf.backbones.backbone import open_backbone
-from offshelf.data.facts import Facts
+from offshelf.data.decoding.facts import Facts
 from offshelf.errors import HeadError, LayerError, OffshelfError
 from offshelf.evaluate.protocol import Fold
 from offshelf.features.store import FeatureStore

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from offshelf.data import demo
-from offshelf.data.decode import as_rgb
+from offshelf.data.decoding.decode import as_rgb
 from offshelf.data.demo import write_demo
-from offshelf.data.table import list_images, read_table
+from offshelf.data.tables.image_table import list_images, read_table
 from offshelf.errors import DataError
 
 

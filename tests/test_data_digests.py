@@ -17,11 +17,11 @@ from PIL import Image
 from offshelf import home, locks, stamps
 from offshelf.backbones.spec import InputSpec
 from offshelf.cache import bound, contents
-from offshelf.data import content as contents_of
 from offshelf.data import digests
-from offshelf.data.content import Limits, read_stamped
+from offshelf.data.decoding import file_bytes as contents_of
+from offshelf.data.decoding.facts import Facts
+from offshelf.data.decoding.file_bytes import Limits, read_stamped
 from offshelf.data.digests import Digests, Found
-from offshelf.data.facts import Facts
 from offshelf.features import reader
 from offshelf.features.profile import Stopwatch
 from offshelf.features.reader import Digested, ReadOptions, Unread, read_ahead

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from offshelf.data.decode import Limits
-from offshelf.data.fingerprints import fingerprint, sharpness
+from offshelf.data.decoding.decode import Limits
+from offshelf.data.lookalikes.fingerprints import fingerprint, sharpness
 from offshelf.errors import ImageError
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from offshelf.data.table import ImageTable, read_labelled, read_table
+from offshelf.data.tables.image_table import ImageTable, read_labelled, read_table
 from offshelf.errors import DataError
 
 

@@ -12,8 +12,8 @@ from PIL import Image, ImageOps
 
 from offshelf.backbones.preprocess import prepare
 from offshelf.backbones.spec import InputSpec
-from offshelf.data.decode import decode, decode_compact, decoding
-from offshelf.data.jpeg import quick_pixels
+from offshelf.data.decoding.decode import decode, decode_compact, decoding
+from offshelf.data.decoding.jpeg import quick_pixels
 from offshelf.errors import ImageError
 
 

@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
-from offshelf.data import colour, strips
-from offshelf.data.colour import RGB
-from offshelf.data.content import Limits
-from offshelf.data.decode import decode, decode_with_facts
-from offshelf.data.facts import Facts, check_facts
-from offshelf.data.jpeg_damage import fault, readable_share
-from offshelf.data.jpeg_segments import MOST_SCANS, Jpeg, outlined, parsed, segments
-from offshelf.data.strips import Pixels
+from offshelf.data.decoding import colour, strips
+from offshelf.data.decoding.colour import RGB
+from offshelf.data.decoding.decode import decode, decode_with_facts
+from offshelf.data.decoding.facts import Facts, check_facts
+from offshelf.data.decoding.file_bytes import Limits
+from offshelf.data.decoding.jpeg_damage import fault, readable_share
+from offshelf.data.decoding.jpeg_segments import MOST_SCANS, Jpeg, outlined, parsed, segments
+from offshelf.data.decoding.strips import Pixels
 from offshelf.errors import ImageError
 
 END = b"\xff\xd9"
@@ -187,8 +187,8 @@ def test_a_kept_picture_is_turned_once_pillows_is_gone(monkeypatch: pytest.Monke
         there.append(any(one() is not None for one in opened))
         return strips.turned(pixels, turn)
 
-    monkeypatch.setattr("offshelf.data.jpeg.picture", picture)
-    monkeypatch.setattr("offshelf.data.jpeg.turned", turned)
+    monkeypatch.setattr("offshelf.data.decoding.jpeg.picture", picture)
+    monkeypatch.setattr("offshelf.data.decoding.jpeg.turned", turned)
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     content = cut(jpeg(exif=exif)) + END
@@ -310,7 +310,7 @@ def test_a_long_run_of_ones_takes_no_time() -> None:
 
 
 def test_many_restart_markers_are_few_tries(monkeypatch: pytest.MonkeyPatch) -> None:
-    from offshelf.data import jpeg_damage
+    from offshelf.data.decoding import jpeg_damage
 
     tries = []
     fault = jpeg_damage.fault

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offshelf.data.leaks import contradiction, leaked_test_rows
-from offshelf.data.table import ImageTable
+from offshelf.data.tables.image_table import ImageTable
+from offshelf.data.tables.leaks import contradiction, leaked_test_rows
 
 
 def table_of(splits: list[str]) -> ImageTable:

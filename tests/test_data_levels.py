@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from offshelf.data.colour import conversion_bytes, grey8, picture
-from offshelf.data.levels import Levels, found_levels, no_data
+from offshelf.data.decoding.colour import conversion_bytes, grey8, picture
+from offshelf.data.decoding.levels import Levels, found_levels, no_data
 
 NAN, INF = float("nan"), float("inf")
 

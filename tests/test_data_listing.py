@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from offshelf.data.table import list_images
+from offshelf.data.tables.image_table import list_images
 from offshelf.errors import DataError
 
 

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from offshelf.cli.main import main
-from offshelf.data.table import list_images, read_table
+from offshelf.data.tables.image_table import list_images, read_table
 from offshelf.errors import DataError
 
 

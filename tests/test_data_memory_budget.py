@@ -16,14 +16,14 @@ import pytest
 from PIL import Image
 
 from offshelf.backbones.spec import InputSpec
-from offshelf.data import decode as decoding
-from offshelf.data import memory_budget
-from offshelf.data.content import Limits
-from offshelf.data.decode import as_rgb, decode, decode_with_facts
-from offshelf.data.decode_memory import SPARE, decode_bytes
-from offshelf.data.facts import Facts, check_facts
-from offshelf.data.memory_budget import MemoryBudget, default_memory, in_words, memory_here
-from offshelf.data.metadata import opened
+from offshelf.data.decoding import decode as decoding
+from offshelf.data.decoding import memory_budget
+from offshelf.data.decoding.decode import as_rgb, decode, decode_with_facts
+from offshelf.data.decoding.facts import Facts, check_facts
+from offshelf.data.decoding.file_bytes import Limits
+from offshelf.data.decoding.memory_budget import MemoryBudget, default_memory, in_words, memory_here
+from offshelf.data.decoding.memory_estimate import SPARE, decode_bytes
+from offshelf.data.decoding.metadata import opened
 from offshelf.errors import DataError, ImageError
 from offshelf.features.network_input import network_input
 

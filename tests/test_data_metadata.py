@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from offshelf.data.decode import as_rgb, decode
-from offshelf.data.metadata import jpeg_pixels, png_pixels
+from offshelf.data.decoding.decode import as_rgb, decode
+from offshelf.data.decoding.metadata import jpeg_pixels, png_pixels
 from offshelf.errors import ImageError
 
 NOISE = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)

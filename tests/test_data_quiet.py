@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from offshelf.data.decode import as_rgb, decode
-from offshelf.data.quiet import WarningWhileDecoding, silently
+from offshelf.data.decoding.decode import as_rgb, decode
+from offshelf.data.decoding.quiet import WarningWhileDecoding, silently
 
 
 def png_of_a_wrong_animation() -> bytes:

@@ -10,7 +10,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from offshelf.data.table import read_labelled, read_table
+from offshelf.data.tables.image_table import read_labelled, read_table
 from offshelf.errors import DataError
 
 NAMES = [f"{number}.png" for number in range(8)]

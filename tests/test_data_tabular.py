@@ -15,8 +15,8 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from offshelf.data.delimited import csv_rows
-from offshelf.data.table import list_images, read_labelled, read_table
+from offshelf.data.tables.delimited import csv_rows
+from offshelf.data.tables.image_table import list_images, read_labelled, read_table
 from offshelf.errors import DataError
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from offshelf import files
-from offshelf.data.table import ImageTable
+from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import DataError
 from offshelf.evaluate.protocol import Fold, repeats
 from offshelf.evaluate.splits import Splits, read_splits, write_splits

@@ -22,7 +22,7 @@ from PIL import Image
 from made_tiffs import made_tiff
 from offshelf.backbones.backbone import Backbone, open_backbone
 from offshelf.backbones.preprocess import prepare
-from offshelf.data.decode import Limits, decode
+from offshelf.data.decoding.decode import Limits, decode
 from offshelf.engine.base import EngineOptions, Tap, open_engine
 from offshelf.engine.calibration import Calibration
 from offshelf.errors import EngineError, LayerError, StoreError

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from offshelf import stamps
-from offshelf.data.facts import Facts
+from offshelf.data.decoding.facts import Facts
 from offshelf.errors import StoreError
 from offshelf.features import groups, merging, parts
 from offshelf.features import index as indexes
@@ -346,7 +346,7 @@ GROWING = """
 import hashlib, sys
 import numpy as np
 from pathlib import Path
-from offshelf.data.facts import Facts
+from offshelf.data.decoding.facts import Facts
 from offshelf.features import merging
 from offshelf.features.store import FeatureStore
 merging.MANY = 3

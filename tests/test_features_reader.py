@@ -17,8 +17,8 @@ from PIL import Image
 
 from offshelf.backbones.preprocess import Prepared, prepare
 from offshelf.backbones.spec import InputSpec
-from offshelf.data.decode import STATUSES, Limits, decode
-from offshelf.data.facts import Facts
+from offshelf.data.decoding.decode import STATUSES, Limits, decode
+from offshelf.data.decoding.facts import Facts
 from offshelf.errors import DataError
 from offshelf.features import network_input, reader
 from offshelf.features.profile import Stopwatch

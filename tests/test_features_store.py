@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from offshelf import records
-from offshelf.data.facts import Facts
+from offshelf.data.decoding.facts import Facts
 from offshelf.errors import StoreError
 from offshelf.features import manifest, parts
 from offshelf.features import store as stores
@@ -244,7 +244,7 @@ WRITER = """
 import hashlib, sys
 import numpy as np
 from pathlib import Path
-from offshelf.data.facts import Facts
+from offshelf.data.decoding.facts import Facts
 from offshelf.features.store import FeatureStore
 root, start = Path(sys.argv[1]), int(sys.argv[2])
 sys.stdin.readline()

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from offshelf.data.content import Limits
-from offshelf.data.facts import Facts
-from offshelf.data.fingerprints import Fingerprint
+from offshelf.data.decoding.facts import Facts
+from offshelf.data.decoding.file_bytes import Limits
+from offshelf.data.lookalikes.fingerprints import Fingerprint
 from offshelf.errors import ImageError
 from offshelf.features.reader import ReadOptions
 from offshelf.jobs import audit_pictures

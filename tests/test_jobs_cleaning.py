@@ -13,7 +13,7 @@ import pytest
 
 from offshelf import locks
 from offshelf.cli.main import main
-from offshelf.data.facts import Facts
+from offshelf.data.decoding.facts import Facts
 from offshelf.engine import graph
 from offshelf.errors import OffshelfError
 from offshelf.features import compact, parts

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from offshelf.data import walk
-from offshelf.data.table import read_table
+from offshelf.data.folders import image_files
+from offshelf.data.tables.image_table import read_table
 from offshelf.engine.base import EngineOptions
 from offshelf.errors import DataError, LayerError
 from offshelf.jobs import extract as job
@@ -256,9 +256,9 @@ def test_each_folder_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         listed.append(str(folder))
         return own(folder)
 
-    monkeypatch.setattr(walk.os, "scandir", scandir)
+    monkeypatch.setattr(image_files.os, "scandir", scandir)
     table = job._table(tmp_path, RunSettings())
-    with walk.listed_once():
+    with image_files.listed_once():
         listed.clear()
         assert job._table(tmp_path, RunSettings()) == table
     assert len(table) == 8
@@ -277,7 +277,7 @@ def test_the_listing_of_extract_is_one(tmp_path: Path, monkeypatch: pytest.Monke
     seen: list[bool] = []
 
     def table(*_: Any) -> Any:
-        seen.append(walk._LISTINGS.get() is not None)
+        seen.append(image_files._LISTINGS.get() is not None)
         raise DataError("enough")
 
     monkeypatch.setattr(job, "_table", table)

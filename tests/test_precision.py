@@ -16,7 +16,7 @@ import torch
 
 from offshelf import predict as predict_module
 from offshelf.bundle import load_model, save_model
-from offshelf.data.table import read_table
+from offshelf.data.tables.image_table import read_table
 from offshelf.engine import openvino_engine, torch_engine
 from offshelf.engine.base import EngineOptions, Tap
 from offshelf.engine.calibration import Calibration

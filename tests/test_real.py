@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from offshelf.data.table import read_table
+from offshelf.data.tables.image_table import read_table
 from offshelf.engine.base import EngineOptions
 from offshelf.features.extract import extract
 from offshelf.features.kind import feature_kinds

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from offshelf.data.table import read_table
+from offshelf.data.tables.image_table import read_table
 from offshelf.engine import rates
 from offshelf.engine.base import EngineOptions
 from offshelf.engine.graph import graph_folder

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from offshelf.data.strips import turned
+from offshelf.data.decoding.strips import turned
 from offshelf.machine_code import host_has, is_possible
 from offshelf.resample import resize
 from offshelf.resample.passes import Box, Passes, Pixels, Size

@@ -23,7 +23,7 @@ ELSEWHERE = """
 import sys
 import numpy as np
 from offshelf.bundle import load_model
-from offshelf.data.table import read_table
+from offshelf.data.tables.image_table import read_table
 from offshelf.engine.base import EngineOptions
 from offshelf.features.extract import extract
 from offshelf.jobs.fit import fit

@@ -15,7 +15,7 @@ from torch import nn
 import made_convolutions
 from made_convolutions import run
 from offshelf.backbones.backbone import open_backbone
-from offshelf.data.table import read_table
+from offshelf.data.tables.image_table import read_table
 from offshelf.engine import quantise, ranged
 from offshelf.engine.base import EngineOptions, Tap, open_engine
 from offshelf.engine.calibration import Calibration

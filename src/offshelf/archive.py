@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf import files
-from offshelf.data.names import shown
+from offshelf.data.tables.class_names import shown
 from offshelf.errors import ModelFileError
 from offshelf.text import json_text
 

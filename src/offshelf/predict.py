@@ -21,7 +21,7 @@ from offshelf.backbones import weights as weights_files
 from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.preprocess import prepare
 from offshelf.bundle import Model, load_model
-from offshelf.data.names import shown
+from offshelf.data.tables.class_names import shown
 from offshelf.engine.base import Engine, EngineOptions, choose, open_engine
 from offshelf.engine.circumstances import made_on
 from offshelf.engine.processor import computes_bfloat16

@@ -29,7 +29,7 @@ from offshelf.bundle.specs import (
     spec_to_json,
     storable_name,
 )
-from offshelf.data.names import shown
+from offshelf.data.tables.class_names import shown
 from offshelf.engine.base import PRECISIONS
 from offshelf.engine.calibration import Calibration
 from offshelf.errors import DataError, ModelFileError

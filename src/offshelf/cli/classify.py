@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def show(result: ClassifyResult, top: int) -> None:
     """Print the answers for a person."""
-    from offshelf.data.names import shown
+    from offshelf.data.tables.class_names import shown
     from offshelf.report.tables import format_cell, render
 
     for answer in result.answers:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from offshelf.data.names import shown
+from offshelf.data.tables.class_names import shown
 from offshelf.progress import Progress, Silent, heard_by
 from offshelf.text import json_text
 

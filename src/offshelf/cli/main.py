@@ -34,7 +34,7 @@ from offshelf.cli import (
     weights,
 )
 from offshelf.cli.parser import WRONG_INPUT, Parser
-from offshelf.data.names import shown
+from offshelf.data.tables.class_names import shown
 from offshelf.errors import OffshelfError
 from offshelf.interrupt import TerminatedError, ended_by_signals
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Generator, Sequence
 from typing import Any, NoReturn
 
-from offshelf.data.walk import is_image_name
+from offshelf.data.folders.image_files import is_image_name
 from offshelf.errors import did_you_mean
 
 WRONG_INPUT = 2

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from offshelf.cli import console, options
-from offshelf.data.names import shown
+from offshelf.data.tables.class_names import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

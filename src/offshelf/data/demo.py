@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from offshelf.data.names import TEST, TRAIN, shown
+from offshelf.data.tables.class_names import TEST, TRAIN, shown
 from offshelf.errors import DataError
 from offshelf.files import temporary_folder, write_bytes
 
@@ -37,7 +37,7 @@ def write_demo(folder: Path) -> Path:
     ``CREDITS.txt`` names the authors. What is there already is left as it is.
 
     Returns:
-        ``folder/digits``, for :func:`offshelf.data.table.read_table`.
+        ``folder/digits``, for :func:`offshelf.data.tables.image_table.read_table`.
 
     Raises:
         DataError: *folder* cannot be written.

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.checks import same_length
-from offshelf.data.names import counted, listed, shown
+from offshelf.data.tables.class_names import counted, listed, shown
 from offshelf.errors import DataError
 from offshelf.evaluate.names import hashed
 

@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from offshelf.data.names import counted, listed, shown
-from offshelf.data.pathnames import located
-from offshelf.data.table import ImageTable
+from offshelf.data.tables.class_names import counted, listed, shown
+from offshelf.data.tables.image_table import ImageTable
+from offshelf.data.tables.pathnames import located
 from offshelf.errors import DataError, did_you_mean
 from offshelf.evaluate.names import image_names
 from offshelf.evaluate.tabular import read_csv

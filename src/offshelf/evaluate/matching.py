@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.data.names import counted, listed, shown
-from offshelf.data.table import ImageTable
+from offshelf.data.tables.class_names import counted, listed, shown
+from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import DataError
 from offshelf.evaluate.names import image_names
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.checks import whole
-from offshelf.data.names import TEST, TRAIN, counted, listed, shown
-from offshelf.data.table import ImageTable
+from offshelf.data.tables.class_names import TEST, TRAIN, counted, listed, shown
+from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import DataError
 from offshelf.evaluate.grouped import (
     check_groups,

@@ -18,8 +18,8 @@ import numpy as np
 
 from offshelf import files
 from offshelf.checks import same_length
-from offshelf.data.names import TEST, TRAIN, counted, listed, shown
-from offshelf.data.table import ImageTable
+from offshelf.data.tables.class_names import TEST, TRAIN, counted, listed, shown
+from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import DataError
 from offshelf.evaluate.matching import Listed, match_rows
 from offshelf.evaluate.names import image_names

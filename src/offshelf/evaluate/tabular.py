@@ -7,8 +7,8 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from offshelf.data.delimited import csv_rows, csv_text
-from offshelf.data.names import counted, shown
+from offshelf.data.tables.class_names import counted, shown
+from offshelf.data.tables.delimited import csv_rows, csv_text
 from offshelf.errors import DataError
 from offshelf.text import spelled
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.data.facts import Facts
+from offshelf.data.decoding.facts import Facts
 
 HASH_COLUMN = "image_sha256"
 FEATURES_COLUMN = "features"

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from offshelf import home
 from offshelf.backbones.backbone import Backbone
 from offshelf.data.digests import Digests
-from offshelf.data.names import shown
+from offshelf.data.tables.class_names import shown
 from offshelf.engine.base import EngineOptions, choose
 from offshelf.features.job import Job, Row
 from offshelf.features.kind import FeatureKind

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from offshelf import home
 from offshelf.backbones.backbone import Backbone
 from offshelf.cache import bound
-from offshelf.data.colour import RGB
-from offshelf.data.facts import Facts
-from offshelf.data.names import counted, shown
+from offshelf.data.decoding.colour import RGB
+from offshelf.data.decoding.facts import Facts
+from offshelf.data.tables.class_names import counted, shown
 from offshelf.engine.base import Engine, EngineOptions, Tap, open_engine
 from offshelf.errors import StoreError
 from offshelf.features import store as stores
@@ -41,7 +41,7 @@ class Row:
 
     Attributes:
         path: the file.
-        status: ``ok``, or a word of :data:`offshelf.data.decode.STATUSES`.
+        status: ``ok``, or a word of :data:`offshelf.data.decoding.decode.STATUSES`.
         reason: why it is not ``ok``, or what share of a damaged image was taken; else empty.
         digest: sha256 of the file's bytes, empty when it could not be read.
     """

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from offshelf.backbones.backbone import Backbone
-from offshelf.data.colour import RGB
-from offshelf.data.content import DECODING, DEFAULT_LIMITS
+from offshelf.data.decoding.colour import RGB
+from offshelf.data.decoding.file_bytes import DECODING, DEFAULT_LIMITS
 from offshelf.engine.base import EngineOptions, Pooling, Tap, check_pooling
 from offshelf.engine.circumstances import circumstances, installed
 from offshelf.errors import LayerError

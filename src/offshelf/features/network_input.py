@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.preprocess import prepare
 from offshelf.backbones.spec import InputSpec
-from offshelf.data.decode import DEFAULT_LIMITS, Limits, as_rgb, decoding, read_bytes
-from offshelf.data.facts import Decoded, Facts
+from offshelf.data.decoding.decode import DEFAULT_LIMITS, Limits, as_rgb, decoding, read_bytes
+from offshelf.data.decoding.facts import Decoded, Facts
 from offshelf.features.profile import Stopwatch
 
 

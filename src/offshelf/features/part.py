@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.data.facts import Facts
+from offshelf.data.decoding.facts import Facts
 from offshelf.errors import StoreError
 
 

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.spec import InputSpec
-from offshelf.data.content import check_bytes, read_stamped
-from offshelf.data.decode import Limits, as_rgb
+from offshelf.data.decoding.decode import Limits, as_rgb
+from offshelf.data.decoding.facts import Facts, check_facts, kept_share
+from offshelf.data.decoding.file_bytes import check_bytes, read_stamped
 from offshelf.data.digests import Digests
-from offshelf.data.facts import Facts, check_facts, kept_share
 from offshelf.errors import DataError, ImageError
 from offshelf.features.network_input import network_input
 from offshelf.features.profile import Stopwatch

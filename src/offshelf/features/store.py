@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from offshelf import records
 from offshelf.cache.usage import Usage
-from offshelf.data.facts import Facts
+from offshelf.data.decoding.facts import Facts
 from offshelf.errors import StoreError
 from offshelf.features import manifest, merging, parts
 from offshelf.features.index import Index

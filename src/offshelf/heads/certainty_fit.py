@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.checks import share
-from offshelf.data.names import listed
+from offshelf.data.tables.class_names import listed
 from offshelf.errors import HeadError, did_you_mean
 from offshelf.heads.calibration import Calibration, fit_sigmoid, fit_temperature
 from offshelf.heads.certainty import MEASURES, Certainty

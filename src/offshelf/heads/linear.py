@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.data.names import counted
+from offshelf.data.tables.class_names import counted
 from offshelf.heads.cross_fit import CrossFit, mirrored
 from offshelf.heads.exact import exact_product
 from offshelf.heads.head import FittedHead, Learned, Options, freeze

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from offshelf.backbones.backbone import Backbone
-from offshelf.data.table import ImageTable, read_table
+from offshelf.data.tables.image_table import ImageTable, read_table
 from offshelf.features.extract import Extraction, extract
 from offshelf.features.kind import FeatureKind, feature_kinds
 from offshelf.jobs.audit_bounds import Bounds

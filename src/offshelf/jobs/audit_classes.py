@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.data.names import counted
-from offshelf.data.table import ImageTable
+from offshelf.data.tables.class_names import counted
+from offshelf.data.tables.image_table import ImageTable
 from offshelf.jobs.audit_bounds import Bounds
 from offshelf.report.findings import Finding
 

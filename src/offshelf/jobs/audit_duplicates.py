@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.data.names import TRAIN, counted, listed
-from offshelf.data.table import ImageTable
+from offshelf.data.tables.class_names import TRAIN, counted, listed
+from offshelf.data.tables.image_table import ImageTable
 from offshelf.jobs.audit_links import Links
 from offshelf.report.findings import Finding, ImageRef, Severity
 

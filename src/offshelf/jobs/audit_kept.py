@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf import home
-from offshelf.data.content import Limits
-from offshelf.data.facts import Facts, check_facts
-from offshelf.data.fingerprints import Fingerprint
+from offshelf.data.decoding.facts import Facts, check_facts
+from offshelf.data.decoding.file_bytes import Limits
+from offshelf.data.lookalikes.fingerprints import Fingerprint
 from offshelf.errors import ImageError, StoreError
 from offshelf.features.kind import decoding_identity
 from offshelf.features.store import FeatureStore

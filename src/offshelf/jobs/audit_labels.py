@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.data.table import ImageTable
+from offshelf.data.tables.image_table import ImageTable
 from offshelf.heads.fit import decision, fit_head
 from offshelf.heads.head import FittedHead
 from offshelf.jobs.audit_bounds import Bounds

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.data.hashes import ClosePairs, close_pairs
+from offshelf.data.lookalikes.perceptual_hashes import ClosePairs, close_pairs
 from offshelf.jobs.audit_bounds import Bounds
 
 BATCH_VALUES = 2**23
@@ -58,7 +58,7 @@ def find_links(
     """Find the near-duplicates among n pictures.
 
     Args:
-        hashes: n hashes of :func:`offshelf.data.hashes.dct_hash`.
+        hashes: n hashes of :func:`offshelf.data.lookalikes.perceptual_hashes.dct_hash`.
         read: returns the features of positions, float32, one row each.
         dimension: columns of those rows.
         bounds: the greatest distance and the least cosine.

@@ -12,11 +12,11 @@ from typing import TypeVar
 
 import numpy as np
 
-from offshelf.data.decode import Limits, read_bytes
-from offshelf.data.facts import Facts
-from offshelf.data.fingerprints import Fingerprint, fingerprint_with_facts
-from offshelf.data.names import counted
-from offshelf.data.table import ImageTable
+from offshelf.data.decoding.decode import Limits, read_bytes
+from offshelf.data.decoding.facts import Facts
+from offshelf.data.lookalikes.fingerprints import Fingerprint, fingerprint_with_facts
+from offshelf.data.tables.class_names import counted
+from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import ImageError
 from offshelf.features.reader import ReadOptions
 from offshelf.jobs.audit_bounds import Bounds

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.data.fingerprints import Fingerprint
-from offshelf.data.leaks import leaked_test_rows
-from offshelf.data.names import counted
-from offshelf.data.table import ImageTable
+from offshelf.data.lookalikes.fingerprints import Fingerprint
+from offshelf.data.tables.class_names import counted
+from offshelf.data.tables.image_table import ImageTable
+from offshelf.data.tables.leaks import leaked_test_rows
 from offshelf.errors import ImageError
 from offshelf.features.extract import Extraction
 from offshelf.features.kind import FeatureKind

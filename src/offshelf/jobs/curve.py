@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.checks import share, whole
-from offshelf.data.names import TEST, TRAIN
-from offshelf.data.table import ImageTable
+from offshelf.data.tables.class_names import TEST, TRAIN
+from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import DataError
 from offshelf.evaluate.curve import LearningCurve, fit_curve
 from offshelf.evaluate.lookahead import (

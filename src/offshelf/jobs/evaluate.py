@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.bundle import Model, short_digest
-from offshelf.data.names import TRAIN, counted, listed, same_class_key, shown
-from offshelf.data.sources import existing
-from offshelf.data.table import ImageTable, read_labelled
+from offshelf.data.tables.class_names import TRAIN, counted, listed, same_class_key, shown
+from offshelf.data.tables.image_table import ImageTable, read_labelled
+from offshelf.data.tables.sources import existing
 from offshelf.errors import DataError, did_you_mean
 from offshelf.evaluate.metrics import Evaluation, evaluate
 from offshelf.evaluate.trust import Trust

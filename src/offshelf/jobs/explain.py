@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.bundle import Model
-from offshelf.data.names import composed
+from offshelf.data.tables.class_names import composed
 from offshelf.engine.gradients import Probe
 from offshelf.errors import OffshelfError, did_you_mean
 from offshelf.heads.fit import decision

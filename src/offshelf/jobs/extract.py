@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from offshelf.backbones.backbone import Backbone
-from offshelf.data.columns import TABLE_SUFFIXES, read_cells
-from offshelf.data.layout import has_splits
-from offshelf.data.names import shown
-from offshelf.data.sources import existing, is_several
-from offshelf.data.table import ImageTable, list_images, read_labelled, read_table
-from offshelf.data.walk import LeftOut, listed_once, subfolders
+from offshelf.data.folders.folder_layout import has_splits
+from offshelf.data.folders.image_files import LeftOut, listed_once, subfolders
+from offshelf.data.tables.class_names import shown
+from offshelf.data.tables.columns import TABLE_SUFFIXES, read_cells
+from offshelf.data.tables.image_table import ImageTable, list_images, read_labelled, read_table
+from offshelf.data.tables.sources import existing, is_several
 from offshelf.features.extract import Extraction, extract
 from offshelf.features.kind import FeatureKind, feature_kinds
 from offshelf.jobs.announce import Announcing

@@ -9,7 +9,7 @@ from typing import Any
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.bundle import Model, save_model
-from offshelf.data.table import ImageTable
+from offshelf.data.tables.image_table import ImageTable
 from offshelf.evaluate.metrics import Evaluation, evaluate
 from offshelf.evaluate.trust import Trust
 from offshelf.features.extract import Extraction, extract

@@ -10,8 +10,8 @@ import numpy as np
 
 from offshelf import files
 from offshelf.archive import obstacle
-from offshelf.data.names import shown
-from offshelf.data.table import ImageTable
+from offshelf.data.tables.class_names import shown
+from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import DataError
 from offshelf.features.arrow import texts, vectors
 from offshelf.features.extract import Extraction

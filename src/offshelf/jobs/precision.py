@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
-from offshelf.data.content import DECODING
-from offshelf.data.decode import Limits, read_bytes
-from offshelf.data.names import counted
-from offshelf.data.table import ImageTable
+from offshelf.data.decoding.decode import Limits, read_bytes
+from offshelf.data.decoding.file_bytes import DECODING
+from offshelf.data.tables.class_names import counted
+from offshelf.data.tables.image_table import ImageTable
 from offshelf.engine.base import EngineOptions, choose
 from offshelf.engine.calibration import MAX_IMAGES, Calibration
 from offshelf.engine.circumstances import installed

@@ -13,7 +13,7 @@ from typing import Any
 from offshelf import files, home
 from offshelf.backbones.backbone import Backbone
 from offshelf.bundle import Model
-from offshelf.data.table import list_images
+from offshelf.data.tables.image_table import list_images
 from offshelf.jobs.settings import RunSettings
 from offshelf.jobs.training import describe, note_all
 from offshelf.predict import Prediction, open_model, predict_paths

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from offshelf.data.names import shown
+from offshelf.data.tables.class_names import shown
 from offshelf.errors import OffshelfError
 from offshelf.jobs.evaluate import EvaluateResult
 from offshelf.jobs.seen import write_picture

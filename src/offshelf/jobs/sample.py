@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from offshelf import files, home
-from offshelf.data.decode import Limits
+from offshelf.data.decoding.decode import Limits
 from offshelf.engine.base import EngineOptions, choose
 from offshelf.errors import DataError, EngineError, OffshelfError
 from offshelf.features import manifest

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from offshelf import files
 from offshelf.backbones.spec import InputSpec
-from offshelf.data.decode import Limits
-from offshelf.data.names import shown
+from offshelf.data.decoding.decode import Limits
+from offshelf.data.tables.class_names import shown
 from offshelf.errors import DataError, ImageError, OffshelfError
 from offshelf.features.network_input import network_input
 from offshelf.report.canvas import form_of

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.layers import Layer
-from offshelf.data.facts import Facts
-from offshelf.data.table import list_images
+from offshelf.data.decoding.facts import Facts
+from offshelf.data.tables.image_table import list_images
 from offshelf.engine.base import Engine, EngineOptions, Tap, open_engine
 from offshelf.errors import DataError, LayerError
 from offshelf.features.profile import Stopwatch

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from offshelf.archive import MAX_PICTURES, check_target
 from offshelf.backbones.backbone import Backbone, open_backbone
 from offshelf.bundle import BackboneRecord, Model, Sample, record, short_digest
-from offshelf.data.decode import Limits
-from offshelf.data.table import ImageTable, read_table
+from offshelf.data.decoding.decode import Limits
+from offshelf.data.tables.image_table import ImageTable, read_table
 from offshelf.engine.base import EngineOptions
 from offshelf.engine.circumstances import made_on
 from offshelf.errors import DataError, ImageError

@@ -14,8 +14,8 @@ import numpy as np
 
 from offshelf import home
 from offshelf.backbones.backbone import Backbone
-from offshelf.data.decode import read_bytes
-from offshelf.data.table import ImageTable
+from offshelf.data.decoding.decode import read_bytes
+from offshelf.data.tables.image_table import ImageTable
 from offshelf.engine.base import EngineOptions, Tap
 from offshelf.engine.calibration import MAX_IMAGES
 from offshelf.engine.graph import graph_folder, load_graph

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from offshelf.data.names import shown
+from offshelf.data.tables.class_names import shown
 from offshelf.report.rows import Cell, Column, Table
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from offshelf import files, home, records
 from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.layers import INPUT_SUFFIX
-from offshelf.data.table import ImageTable
+from offshelf.data.tables.image_table import ImageTable
 from offshelf.engine.circumstances import made_on
 from offshelf.errors import OffshelfError
 from offshelf.jobs.compare.extracting import Extracted

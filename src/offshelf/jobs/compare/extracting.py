@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone, open_backbone
-from offshelf.data.table import ImageTable
+from offshelf.data.tables.image_table import ImageTable
 from offshelf.engine.base import EngineOptions
 from offshelf.errors import BackboneError, DataError
 from offshelf.features.extract import Extraction, extract

@@ -11,7 +11,7 @@ import numpy as np
 
 from offshelf import home
 from offshelf.cache.usage import Usage
-from offshelf.data.table import ImageTable, read_table
+from offshelf.data.tables.image_table import ImageTable, read_table
 from offshelf.evaluate.protocol import Fold
 from offshelf.jobs.clock import Clock
 from offshelf.jobs.compare.assembling import assemble

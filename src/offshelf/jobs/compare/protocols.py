@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.data.table import ImageTable
+from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import DataError
 from offshelf.evaluate.groups import groups_by_column, groups_by_pattern
 from offshelf.evaluate.protocol import Fold, given_split, k_fold, repeats

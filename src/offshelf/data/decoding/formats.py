@@ -1,0 +1,188 @@
+"""Which files may be opened at all, told by their first bytes and never by their name.
+
+The list is fixed: formats whose readers run no other program and follow no reference
+(EPS, PDF, SVG and WMF do, or may). Each is read by Pillow's own reader of that name.
+"""
+
+from __future__ import annotations
+
+import importlib
+import struct
+
+from PIL import Image, features
+
+from offshelf.data.decoding import tiff_directory as tiff
+from offshelf.errors import ImageError
+
+# Pillow format -> module that registers it. Importing just this one keeps Pillow from
+# importing all its forty-odd plugins when a format is not loaded yet.
+_PLUGINS = {
+    "JPEG": "JpegImagePlugin",
+    "PNG": "PngImagePlugin",
+    "GIF": "GifImagePlugin",
+    "BMP": "BmpImagePlugin",
+    "TIFF": "TiffImagePlugin",
+    "WEBP": "WebPImagePlugin",
+    "PPM": "PpmImagePlugin",
+    "JPEG2000": "Jpeg2KImagePlugin",
+    "AVIF": "AvifImagePlugin",
+}
+_CODECS = {"JPEG": "jpg", "WEBP": "webp", "JPEG2000": "jpg_2000", "AVIF": "avif"}
+_SIGNATURES = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"GIF87a", "GIF"),
+    (b"GIF89a", "GIF"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"II+\0", "TIFF"),
+    (b"MM\0+", "TIFF"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG2000"),
+    (b"\xff\x4f\xff\x51", "JPEG2000"),
+)
+# Sizes of the second header of a BMP file; two letters alone could begin a text.
+_BMP_HEADERS = frozenset({12, 40, 52, 56, 64, 108, 124})
+_OTHERS = (
+    (b"%PDF", "a PDF document"),
+    (b"%!PS", "a PostScript file"),
+    (b"\xc5\xd0\xd3\xc6", "a PostScript file"),
+    (b"8BPS", "a Photoshop file"),
+    (b"\0\0\x01\0", "an icon file"),
+    (b"\xff\x0a", "a JPEG XL image"),
+    (b"\0\0\0\x0cJXL ", "a JPEG XL image"),
+    (b"qoif", "a QOI image"),
+    (b"v/1\x01", "an OpenEXR image"),
+    (b"<svg", "an SVG drawing"),
+    (b"PF\n", "a PFM image in colour"),
+    (b"P7\n", "a PAM image"),
+)
+_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
+
+
+def image_format(content: bytes) -> str:
+    """Return the Pillow name of the format that *content* begins like.
+
+    Raises:
+        ImageError: ``unsupported`` for images of other formats, ``not_an_image``
+            for anything else.
+
+    >>> image_format(b"GIF89a...")
+    'GIF'
+    """
+    found = _format_of(content)
+    if found:
+        return found
+    brands = _brands(content)
+    if any(brand in brands for brand in _HEIF_BRANDS):
+        raise ImageError("unsupported", "a HEIC image; convert it to JPEG or PNG")
+    for signature, what in _OTHERS:
+        if content.startswith(signature):
+            raise ImageError("unsupported", f"{what}; convert it to JPEG or PNG")
+    raise ImageError("not_an_image", _what_else(content))
+
+
+def register(name: str) -> None:
+    """Make sure that Pillow knows the format *name*."""
+    if name not in Image.OPEN:
+        importlib.import_module(f"PIL.{_PLUGINS[name]}")
+
+
+def lacks_codec(name: str) -> bool:
+    """Return whether this build of Pillow came without the decoder of the format *name*."""
+    return name in _CODECS and not features.check(_CODECS[name])
+
+
+def ends_early(name: str, content: bytes) -> bool:
+    """Return whether a damaged file of format *name* stops before its own end.
+
+    Only for telling apart what cannot be decoded anyway: ``False`` also means "cannot
+    be told".
+    """
+    try:
+        return _ENDS[name](content) if name in _ENDS else False
+    except (struct.error, IndexError):  # the very field that would tell is not there
+        return True
+
+
+def _format_of(content: bytes) -> str:
+    for signature, name in _SIGNATURES:
+        if content.startswith(signature):
+            return name
+    if content[:2] == b"BM" and int.from_bytes(content[14:18], "little") in _BMP_HEADERS:
+        return "BMP"
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return "WEBP"
+    if content[:1] == b"P" and content[1:2] in b"123456f" and content[2:3] in b" \t\r\n#":
+        return "PPM" if len(content) > 2 else ""
+    return "AVIF" if {b"avif", b"avis"} & set(_brands(content)) else ""
+
+
+def _brands(content: bytes) -> list[bytes]:
+    """Return the brands of an ISO media file: the major one, then those it is compatible with."""
+    if content[4:8] != b"ftyp":
+        return []
+    size = min(int.from_bytes(content[:4], "big"), 256)
+    return [content[8:12], *(content[at : at + 4] for at in range(16, size, 4))]
+
+
+def _what_else(content: bytes) -> str:
+    head = content[:512]
+    if not any(content):
+        return "holds only zero bytes"
+    if head.lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        return "a web page, not an image"
+    if all(byte in b"\t\n\r\f\x1b" or byte >= 32 for byte in head):
+        return "text, not an image"
+    return "not an image of a known format"
+
+
+def _jpeg_ends_early(content: bytes) -> bool:
+    at = 2
+    while content[at + 1] != 0xDA:  # segments up to the start of the scan
+        if content[at] != 0xFF:
+            return False
+        at += 1 if content[at + 1] == 0xFF else 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+    return content.find(b"\xff\xd9", at) < 0
+
+
+def _box_ends_early(content: bytes) -> bool:
+    at = 0
+    while at < len(content):
+        size, kind = struct.unpack_from(">I4s", content, at)
+        if size == 1:
+            size = struct.unpack_from(">Q", content, at + 8)[0]
+        if size == 0:  # up to the end of the file; a codestream closes with its own mark
+            return kind == b"jp2c" and not content.endswith(b"\xff\xd9")
+        at += max(size, 8)
+    return at > len(content)
+
+
+def _jpeg2000_ends_early(content: bytes) -> bool:
+    if content.startswith(b"\xff\x4f"):
+        return not content.endswith(b"\xff\xd9")
+    return _box_ends_early(content)
+
+
+def _tiff_ends_early(content: bytes) -> bool:
+    """Return whether the directory or one of the strips or tiles lies past the end."""
+    directory = tiff.read_directory(content)
+    if directory is None or directory.cut:
+        return True
+    tags = directory.tags
+    starts = tags.get(tiff.STRIP_OFFSETS, tags.get(tiff.TILE_OFFSETS, ()))
+    lengths = tags.get(tiff.STRIP_COUNTS, tags.get(tiff.TILE_COUNTS, ()))
+    return any(
+        start + length > len(content) for start, length in zip(starts, lengths, strict=False)
+    )
+
+
+_ENDS = {
+    "JPEG": _jpeg_ends_early,
+    "PNG": lambda content: b"IEND" not in content[-64:],
+    "GIF": lambda content: not content.rstrip(b"\0").endswith(b";"),
+    "BMP": lambda content: struct.unpack_from("<I", content, 2)[0] > len(content),
+    "WEBP": lambda content: struct.unpack_from("<I", content, 4)[0] + 8 > len(content),
+    "TIFF": _tiff_ends_early,
+    "JPEG2000": _jpeg2000_ends_early,
+    "AVIF": _box_ends_early,
+}

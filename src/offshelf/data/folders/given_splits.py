@@ -1,0 +1,142 @@
+"""The class folders of given splits: which of them test, and what nobody has sorted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from offshelf.data.folders.class_depth import ClassFolder, Depth, class_folders
+from offshelf.data.folders.folder_tree import Tree
+from offshelf.data.folders.folder_words import called_like_a_split, is_batch
+from offshelf.data.folders.image_files import LeftOut, images_under
+from offshelf.data.folders.split_folders import Partition, no_classes, undoubled
+from offshelf.data.tables.class_names import (
+    TEST,
+    TRAIN,
+    VAL,
+    counted,
+    listed,
+    same_class_key,
+    shown,
+)
+from offshelf.errors import DataError
+
+
+def portions(
+    folder: Path, partition: Partition, tree: Tree, choice: str, known: frozenset[str]
+) -> Depth:
+    """Return the class folders of the splits of *folder*.
+
+    ``test`` is used where both it and ``val`` are labelled, ``val`` where it is alone.
+    Images without class folders can neither train nor test: they are left out. Where no
+    labelled ones are left to test with, the class folders have no split.
+
+    Args:
+        folder: holds the splits.
+        partition: which folders they are.
+        tree: reads folders.
+        choice: ``outer``, ``inner`` or "", as for ``class_folders``.
+        known: keys of the classes of a model, if there is one.
+
+    Raises:
+        DataError: images to train on lie in no class folders.
+    """
+    names = {split: undoubled(folder, n, tree) for split, n in partition.splits.items() if n}
+    labelled = {split: name for split, name in names.items() if tree.folders(folder / name)}
+    flat = {split: name for split, name in names.items() if split not in labelled}
+    _check_train(folder, flat, partition, tree)
+    notes = _taken(partition, names, labelled)
+    if {TEST, VAL} <= labelled.keys():
+        unused = labelled.pop(VAL)
+        notes.append(f"{shown(labelled[TEST])}/ is the test split; {shown(unused)}/ is left out")
+    unsorted = [*flat.values(), *partition.unlabelled]
+    notes += [unlabelled_note(folder, name, tree) for name in unsorted]
+    tested = next((name for role, name in labelled.items() if role != TRAIN), "")
+    if tested and TEST in flat:
+        notes.append(f"{shown(tested)}/ is the test split")
+    if not tested and TRAIN in partition.splits and unsorted:
+        notes.append("no labelled images to test with: a part of those to train on is held out")
+    found = _train(folder, labelled, partition, tree, (choice, known, tested))
+    if tested:
+        theirs = frozenset(same_class_key(one.label) for one in found.folders) or known
+        level = "" if theirs else choice
+        found = _joined(found, _read(folder, tested, tree, level, TEST, theirs))
+    return Depth(found.folders, (*notes, *found.notes, *split_names_note(found.folders)))
+
+
+def _check_train(folder: Path, flat: Mapping[str, str], partition: Partition, tree: Tree) -> None:
+    if TRAIN in flat or (flat and TRAIN not in partition.splits):
+        raise DataError(no_classes(folder, flat.get(TRAIN, next(iter(flat.values()))), tree))
+
+
+def _taken(
+    partition: Partition, names: Mapping[str, str], labelled: Mapping[str, str]
+) -> list[str]:
+    """Say which folders are which splits, where their names are not just those."""
+    if not partition.telling and dict(names) == {s: n for s, n in partition.splits.items() if n}:
+        return []
+    pairs = [f"{shown(name)}/ is {split}" for split, name in labelled.items()]
+    if VAL in labelled and TEST not in labelled:
+        pairs[-1] += ", used to test"
+    if partition.splits.get(TRAIN) == "":
+        pairs.insert(0, "the folders beside are train")
+    return [f"taken as splits: {', '.join(pairs)}"]
+
+
+def _train(
+    folder: Path,
+    labelled: Mapping[str, str],
+    partition: Partition,
+    tree: Tree,
+    question: tuple[str, frozenset[str], str],
+) -> Depth:
+    """Return the class folders to train on; they have no split where nothing can test."""
+    choice, known, tested = question
+    lone = len(partition.splits) + len(partition.unlabelled) == 1
+    split = TRAIN if tested or lone else ""
+    if partition.splits.get(TRAIN) == "":
+        taken = {*partition.splits.values(), *partition.unlabelled}
+        names = [name for name in tree.entries(folder)[0] if name not in taken]
+        return Depth(tuple(ClassFolder(folder / name, name, name, split) for name in names))
+    if TRAIN not in labelled:
+        return Depth(())
+    theirs = [name for name in tree.folders(folder / tested) if not is_batch(name)]
+    keys = frozenset(map(same_class_key, theirs)) if tested else frozenset[str]()
+    return _read(folder, labelled[TRAIN], tree, choice, split, known | keys)
+
+
+def _read(  # the classes of one split
+    folder: Path, name: str, tree: Tree, choice: str, split: str, known: frozenset[str]
+) -> Depth:
+    depth = class_folders(folder / name, tree, choice, split, known)
+    notes = [f"{shown(name)}/: {note}" for note in depth.notes]
+    return Depth(depth.folders, (*notes, *loose_note(folder, name, tree)))
+
+
+def _joined(first: Depth, second: Depth) -> Depth:
+    return Depth((*first.folders, *second.folders), (*first.notes, *second.notes))
+
+
+def split_names_note(folders: Iterable[ClassFolder]) -> list[str]:
+    """Say which classes are called like a split, or like images that nobody has sorted."""
+    called = sorted({one.label for one in folders if called_like_a_split(one.label)})
+    return [f"taken as classes although called like splits: {listed(called)}"] if called else []
+
+
+def loose_note(folder: Path, name: str, tree: Tree) -> tuple[str, ...]:
+    """Say how many images lie beside the class folders of *name*, if any do."""
+    loose = len(tree.images(folder / name))
+    where = f" in {shown(name)}/" if name else ""
+    return (
+        (f"{counted(loose, 'image')}{where} outside the class folders left out",) if loose else ()
+    )
+
+
+def unlabelled_note(folder: Path, name: str, tree: Tree) -> str:
+    """Return what to say of images that nobody has sorted."""
+    place = folder / name
+    images = tree.images(place) or images_under(place, LeftOut())
+    return (
+        f"{counted(len(images), 'image')} in {shown(name)}/ without class folders left out; to "
+        f"label them: offshelf predict MODEL '{shown(place)}'"
+    )

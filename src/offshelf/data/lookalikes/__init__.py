@@ -1,0 +1,1 @@
+"""Copies and near-copies: perceptual hashes and fingerprints of decoded pixels."""

@@ -1,0 +1,185 @@
+"""The cells of a CSV or Parquet file: three columns as text, with the numbers of the rows."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from offshelf.data.tables.class_names import counted, listed, shown
+from offshelf.data.tables.delimited import csv_rows, csv_text
+from offshelf.data.tables.split_column import split_column
+from offshelf.errors import DataError, did_you_mean
+
+CSV_SUFFIXES = frozenset({".csv", ".tsv"})
+PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})
+TABLE_SUFFIXES = CSV_SUFFIXES | PARQUET_SUFFIXES
+COLUMNS = ("path", "label", "split")
+
+
+class Cells(NamedTuple):
+    """One row of the file as text, "" for what it does not have.
+
+    ``number`` is what a person finds the row by: the header of a CSV file is row 1, as
+    in an editor or a spreadsheet; the first row of a Parquet file is row 1.
+    """
+
+    number: int
+    path: str
+    label: str
+    split: str
+
+
+def read_cells(file: Path, needed: Sequence[str], notes: list[str] | None = None) -> list[Cells]:
+    """Read the columns ``path``, ``label`` and ``split`` of *file*.
+
+    A CSV file is UTF-8 (or UTF-16 with its mark), separated by commas, semicolons, tabs
+    or bars. Column names may be in any case and order; other columns are ignored. Labels
+    of CSV are the text as it stands; whole floating-point numbers of Parquet, which pandas
+    makes of whole numbers, are written without a fraction.
+
+    Args:
+        file: a file whose name ends in one of ``TABLE_SUFFIXES``.
+        needed: columns that it must have.
+        notes: gets a line for what a person should know.
+
+    Raises:
+        DataError: the file cannot be read, is empty, is damaged, lacks one of the
+            *needed* columns, or a column holds no text.
+    """
+    try:
+        if file.stat().st_size == 0:
+            raise DataError(f"{shown(file)}: the file is empty; it needs the columns path,label")
+        if file.suffix.lower() in PARQUET_SUFFIXES:
+            return list(_parquet_cells(file, needed, notes))
+        return list(_csv_cells(file, needed, notes))
+    except OSError as error:
+        raise DataError(f"{shown(file)}: cannot be read: {error.strerror}") from error
+
+
+def _csv_cells(file: Path, needed: Sequence[str], notes: list[str] | None) -> Iterator[Cells]:
+    lines = csv_rows(file, csv_text(file))
+    try:
+        _, header = next(lines)
+    except StopIteration:
+        return
+    places = _places(file, header, needed)
+    rows = [(number, _as_long(file, number, values, len(header))) for number, values in lines]
+    kept = [(number, values) for number, values in rows if values != header]
+    if notes is not None:
+        if len(kept) < len(rows):
+            notes.append(f"{counted(len(rows) - len(kept), 'repeated header')} left out")
+        columns = {
+            name: [values[at] for _, values in kept]
+            for at, name in enumerate(header)
+            if at not in places.values() and header.index(name) == at
+        }
+        found = split_column(file, columns, notes) if "split" not in places else ""
+        places |= {"split": header.index(found)} if found else {}
+    for number, values in kept:
+        yield Cells(number, *(_word(values[places[c]]) if c in places else "" for c in COLUMNS))
+
+
+def _as_long(file: Path, number: int, values: list[str], length: int) -> list[str]:
+    """Return the cells of a row without blank ones behind the last column."""
+    if len(values) < length or any(value.strip() for value in values[length:]):
+        raise DataError(
+            f"{shown(file)}: row {number} has {counted(len(values), 'cell')} and the header "
+            f"{length}; put a path that holds the separator in double quotes"
+        )
+    return values[:length]
+
+
+def _parquet_cells(file: Path, needed: Sequence[str], notes: list[str] | None) -> Iterator[Cells]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        with pyarrow.parquet.ParquetFile(file) as parquet:
+            names = parquet.schema_arrow.names
+            places = _places(file, names, needed)
+            if notes is not None and "split" not in places:
+                found = split_column(file, _texts(parquet, set(names) - set(COLUMNS)), notes)
+                places |= {"split": names.index(found)} if found else {}
+            table = parquet.read(columns=[names[place] for place in places.values()])
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DataError(f"{shown(file)}: is not a Parquet file, or it is damaged") from error
+    blank = [""] * len(table)
+    cells = {column: table.column(names[place]) for column, place in places.items()}
+    for column in needed:
+        _check_text(file, column, cells[column].type)
+    if "label" in cells:
+        cells["label"] = _whole_numbers(cells["label"], notes if notes is not None else [])
+    columns = [cells[c].to_pylist() if c in cells else blank for c in COLUMNS]
+    for number, values in enumerate(zip(*columns, strict=True), start=1):
+        yield Cells(number, *map(_word, values))
+
+
+def _texts(parquet: Any, names: Collection[str]) -> dict[str, list[str]]:
+    """Return the columns of short words and truth values among *names*, as text."""
+    import pyarrow.types as kinds
+
+    found = {}
+    for field in parquet.schema_arrow:
+        kind = field.type.value_type if kinds.is_dictionary(field.type) else field.type
+        text = kinds.is_string(kind) or kinds.is_large_string(kind) or kinds.is_boolean(kind)
+        if field.name in names and text:
+            column = parquet.read(columns=[field.name]).column(0)
+            found[field.name] = [_word(value) for value in column.to_pylist()]
+    return found
+
+
+def _check_text(file: Path, column: str, kind: Any) -> None:
+    import pyarrow.types as kinds
+
+    if kinds.is_nested(kind.value_type if kinds.is_dictionary(kind) else kind):
+        raise DataError(
+            f"{shown(file)}: its column '{column}' holds {kind}, not one text for each row; make "
+            "it text"
+        )
+
+
+def _whole_numbers(labels: Any, notes: list[str]) -> Any:
+    """Return floating-point labels with whole ones as such; others as they are."""
+    import pyarrow
+    import pyarrow.types as kinds
+
+    kind = labels.type.value_type if kinds.is_dictionary(labels.type) else labels.type
+    if not kinds.is_floating(kind):
+        return labels
+    values = [None if v is None or math.isnan(v) else float(v) for v in labels.to_pylist()]
+    words = [str(int(v)) if v is not None and v.is_integer() else v for v in values]
+    whole = next((word for word in words if isinstance(word, str)), None)
+    if whole is not None:
+        notes.append(
+            "labels are floating-point numbers; whole ones are written without a fraction, such as "
+            f"'{whole}'"
+        )
+    return pyarrow.array([None if word is None else str(word) for word in words], pyarrow.string())
+
+
+def _places(file: Path, header: Sequence[str], needed: Sequence[str]) -> dict[str, int]:
+    """Return where each known column stands; an error names one that is missing."""
+    names = _folded(header)
+    for column in needed:
+        if column not in names:
+            raise DataError(
+                f"{shown(file)}: has no column '{column}'; its columns are {listed(header)}."
+                f"{did_you_mean(column, header) or f' Rename the one that holds it to {column}.'}"
+            )
+    for column in COLUMNS:
+        if names.count(column) > 1:
+            raise DataError(f"{shown(file)}: has {names.count(column)} columns '{column}'")
+    return {column: names.index(column) for column in COLUMNS if column in names}
+
+
+def _folded(header: Iterable[str]) -> list[str]:
+    return [name.strip().strip('"').lower() for name in header]
+
+
+def _word(value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return os.fsdecode(value).strip() if isinstance(value, bytes) else str(value).strip()

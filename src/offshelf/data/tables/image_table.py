@@ -1,0 +1,188 @@
+"""The image table: the images of one job with class and split, in a stable order.
+
+Warnings are for what a person should know and may have meant; an error is for what
+would make the result wrong or impossible.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offshelf.data.folders.folder_layout import Question
+from offshelf.data.tables.class_names import TEST, TRAIN, counted, same_class_key, shown
+from offshelf.data.tables.classes import (
+    check_given_split,
+    check_seeded_split,
+    check_two_classes,
+    merge_classes,
+)
+from offshelf.data.tables.held_out_split import check_split_settings, stratified_split
+from offshelf.data.tables.reading import Reading
+from offshelf.data.tables.sources import (
+    existing,
+    none_found,
+    read_labelled_source,
+    read_unlabelled_sources,
+)
+from offshelf.errors import DataError, did_you_mean
+
+SPLITS = (TRAIN, TEST)
+
+
+@dataclass(frozen=True)
+class ImageTable:
+    """The images of one job.
+
+    Attributes:
+        paths: as the operating system opens them; ordered by split (train, test), class
+            and path inside DATA, whatever the file system's own order is.
+        labels: class name of each image; "" everywhere in an unlabelled table.
+        splits: ``train`` or ``test`` of each image.
+        classes: class names, sorted; () in an unlabelled table.
+        warnings: one line each, for a person.
+
+    >>> table = ImageTable(("a.png", "b.png"), ("x", "y"), ("train", "test"), ("x", "y"), ())
+    >>> len(table), table.rows("test"), table.targets()
+    (2, array([1]), array([0, 1]))
+    """
+
+    paths: tuple[str, ...]
+    labels: tuple[str, ...]
+    splits: tuple[str, ...]
+    classes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def rows(self, split: str) -> NDArray[np.int64]:
+        """Return the row numbers of *split*, int64, ascending.
+
+        Raises:
+            DataError: *split* is neither ``train`` nor ``test``.
+        """
+        if split not in SPLITS:
+            hint = did_you_mean(split, SPLITS)
+            raise DataError(f"unknown split '{shown(split)}'; a table has train and test.{hint}")
+        return np.flatnonzero(np.array([s == split for s in self.splits], bool)).astype(np.int64)
+
+    def targets(self) -> NDArray[np.int64]:
+        """Return the position of each row's label in ``classes``, int64; -1 when unlabelled."""
+        position = {name: number for number, name in enumerate(self.classes)}
+        return np.array([position.get(label, -1) for label in self.labels], np.int64)
+
+
+def read_table(
+    data: str | Path, *, test_size: float = 0.25, seed: int = 0, classes: str = ""
+) -> ImageTable:
+    """Read labelled images to train on and to test with.
+
+    *data* is a folder with ``train/`` and ``test/`` (or ``val/``, or other words for
+    them), a folder of class folders, or a CSV or Parquet file with the columns
+    ``path,label[,split]``. Where both ``test`` and ``val`` are given, ``test`` is used and
+    ``val`` is left out, with a warning. Without a given split, each class is split by
+    :func:`offshelf.data.tables.held_out_split.stratified_split`.
+
+    Classes whose names differ only in case, spaces or Unicode composition are one, with a
+    warning. A class that is only in train stays, with a warning: it is
+    learned and never tested. A class that is only in test is an error: no head can ever
+    predict it, and leaving its images out silently would flatter the accuracy.
+
+    Args:
+        data: folder or file.
+        test_size: share of each class to test, in (0, 1), where no split is given.
+        seed: of that split, 0 or more.
+        classes: where folders lie in folders, ``outer`` or ``inner`` says which are the
+            classes; "" takes what is certain.
+
+    Raises:
+        DataError: *data* is missing or no such thing, holds no images, fewer than two
+            classes, no train or no test images, or a class that is only in test; or what
+            its folders are is not certain.
+    """
+    check_split_settings(test_size, seed)
+    place = existing(data)
+    reading = merge_classes(place, read_labelled_source(place, Question(classes)))
+    check_two_classes(place, reading.rows)
+    if any(row.split for row in reading.rows):
+        more = check_given_split(place, reading.rows)
+    else:
+        more = check_seeded_split(place, reading.rows)
+        reading = _with_split(reading, test_size, seed)
+    return _table(Reading(reading.rows, (*reading.warnings, *more)))
+
+
+def read_labelled(data: str | Path, *, classes: str = "", known: Iterable[str] = ()) -> ImageTable:
+    """Read labelled images to evaluate a finished model with; nothing is split off.
+
+    Takes the same *data* as :func:`read_table`, and also a single class, a lone
+    ``test/`` folder, or classes that are only in test. Rows of a given split keep it;
+    where none is given, every row is ``test``.
+
+    Args:
+        data: folder or file.
+        classes: ``outer``, ``inner`` or "", as for :func:`read_table`.
+        known: classes of a model, by which the class folders are recognised.
+
+    Raises:
+        DataError: *data* is missing or no such thing, or holds no images.
+    """
+    place = existing(data)
+    question = Question(classes, frozenset(map(same_class_key, known)), one_class=True)
+    reading = merge_classes(place, read_labelled_source(place, question), tuple(known))
+    rows = tuple(row if row.split else dataclasses.replace(row, split=TEST) for row in reading.rows)
+    return _table(Reading(rows, reading.warnings))
+
+
+def list_images(sources: Sequence[str | Path]) -> ImageTable:
+    """List images without labels: files, folders (searched to any depth), CSV or Parquet.
+
+    A ``.txt`` file is a list of paths, ``-`` such a list on standard input, and a name that
+    does not exist and holds ``*``, ``?`` or ``[`` a pattern. The sources keep their order;
+    inside a folder the images are sorted by path. A file that is named is taken whatever
+    its name ends in. Every row is ``test``.
+
+    Raises:
+        DataError: a source does not exist, there is none, or no image was found.
+
+    >>> list_images([])
+    Traceback (most recent call last):
+    ...
+    offshelf.errors.DataError: no images: name files or folders
+    """
+    chosen = [sources] if isinstance(sources, str | Path) else list(sources)
+    reading = read_unlabelled_sources(chosen)
+    if not reading.rows:
+        raise none_found(chosen)
+    paths = tuple(dict.fromkeys(row.path for row in reading.rows))
+    count, warnings = len(paths), reading.warnings
+    if count < len(reading.rows):
+        repeats = counted(len(reading.rows) - count, "image")
+        warnings = (*warnings, f"{repeats} named more than once, taken once")
+    return ImageTable(paths, ("",) * count, (TEST,) * count, (), warnings)
+
+
+def _with_split(reading: Reading, test_size: float, seed: int) -> Reading:
+    labels = [row.label for row in reading.rows]
+    names = [row.name for row in reading.rows]
+    splits = stratified_split(labels, names, test_size=test_size, seed=seed)
+    pairs = zip(reading.rows, splits, strict=True)
+    rows = tuple(dataclasses.replace(row, split=split) for row, split in pairs)
+    return Reading(rows, reading.warnings)
+
+
+def _table(reading: Reading) -> ImageTable:
+    rows = sorted(reading.rows, key=lambda row: (row.split != TRAIN, row.label, row.name))
+    return ImageTable(
+        paths=tuple(row.path for row in rows),
+        labels=tuple(row.label for row in rows),
+        splits=tuple(row.split for row in rows),
+        classes=tuple(sorted({row.label for row in rows})),
+        warnings=reading.warnings,
+    )
