@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from gemm import products
 from measure import heading
 from offshelf.backbones.backbone import open_backbone
-from offshelf.backbones.catalog import names
+from offshelf.backbones.catalogue.names import names
 from offshelf.engine.base import EngineOptions, Tap, open_engine
 from offshelf.engine.graph import load_graph
 from offshelf.engine.tapped import TappedNetwork

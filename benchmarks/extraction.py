@@ -80,9 +80,9 @@ def pythons(folder: Path | None, given: list[str]) -> dict[str, str]:
 
 def make_task(rows: list[Row], asked: argparse.Namespace, folder: Path) -> Task:
     """Write the table and describe the job to the scripts that know nothing of offshelf."""
-    from offshelf.backbones import torchvision_shim
-    from offshelf.backbones.catalog import get_spec
-    from offshelf.backbones.weights import locate
+    from offshelf.backbones.catalogue.names import get_spec
+    from offshelf.backbones.construct import torchvision_shim
+    from offshelf.backbones.weights_file.locate import locate
 
     file = locate(get_spec(asked.backbone), weights=asked.weights, download=False)
     write_table(folder / "images.csv", rows)

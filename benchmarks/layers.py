@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from measure import heading
 from offshelf.backbones.backbone import open_backbone
-from offshelf.backbones.layers import resolve
+from offshelf.backbones.named_layers import resolve
 from offshelf.engine.base import Engine, EngineOptions, Tap, open_engine
 from offshelf.engine.calibration import Calibration
 

@@ -193,7 +193,7 @@ def main() -> None:
         rows = [(str(path), "photograph", "train") for path in paths]
         task = make_task(rows, argparse.Namespace(**job, weights=None), Path(folder))
         size = sum(path.stat().st_size for path in paths) / len(paths) / 1e6
-        from offshelf.backbones.catalog import get_spec
+        from offshelf.backbones.catalogue.names import get_spec
 
         same = same_pixels(paths[0], get_spec(job["backbone"]).weights[0].input)
         found = rounds(task, asked.rounds, asked.sides)

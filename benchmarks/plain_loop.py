@@ -24,9 +24,9 @@ from sklearn.preprocessing import normalize
 from sklearn.svm import LinearSVC
 
 from networks import BATCH_SIZE, Images, extract, lite, vgg16
-from offshelf.backbones.catalog import get_spec
-from offshelf.backbones.torchvision_shim import import_torchvision
-from offshelf.backbones.weights import locate
+from offshelf.backbones.catalogue.names import get_spec
+from offshelf.backbones.construct.torchvision_shim import import_torchvision
+from offshelf.backbones.weights_file.locate import locate
 
 
 def accuracy(features: Any, labels: Any, train: Any) -> float:

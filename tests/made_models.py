@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from offshelf.backbones.catalog import get_spec
+from offshelf.backbones.catalogue.names import get_spec
 from offshelf.backbones.spec import InputSpec
 from offshelf.bundle import BackboneRecord, Model, Sample
 from offshelf.features.kind import FeatureKind

@@ -10,11 +10,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from offshelf.backbones.architectures import load_module, skeleton
-from offshelf.backbones.catalog import get_spec, names
-from offshelf.backbones.layers import named_layers, resolve
+from offshelf.backbones.catalogue.names import get_spec, names
+from offshelf.backbones.construct.architectures import load_module, skeleton
+from offshelf.backbones.named_layers import named_layers, resolve
 from offshelf.backbones.spec import BackboneSpec
-from offshelf.backbones.weights import WeightsFile, locate
+from offshelf.backbones.weights_file.locate import WeightsFile, locate
 from offshelf.errors import BackboneError, WeightsError
 
 Tensors = dict[str, torch.Tensor]

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from offshelf.backbones.catalog import get_spec, names
-from offshelf.backbones.catalog_layers import layers_of
+from offshelf.backbones.catalogue.layer_aliases import layers_of
+from offshelf.backbones.catalogue.names import get_spec, names
 from offshelf.backbones.spec import BackboneSpec, InputSpec
 from offshelf.errors import BackboneError
 
@@ -33,7 +33,7 @@ def test_the_default_comes_first_and_nothing_is_missing():
 def test_the_catalogue_loads_no_heavy_library():
     heavy = ("torch", "torchvision", "timm", "numpy", "PIL", "huggingface_hub")
     code = (
-        "import sys; from offshelf.backbones.catalog import get_spec, names;"
+        "import sys; from offshelf.backbones.catalogue.names import get_spec, names;"
         "[get_spec(name) for name in names()]; get_spec('torchvision/vgg16');"
         f"sys.exit(', '.join(m for m in {heavy} if m in sys.modules) or 0)"
     )
@@ -108,7 +108,7 @@ def test_every_weights_file_is_described(name: str):
 
 
 def test_the_data_agrees_with_torchvisions_own():
-    from offshelf.backbones.torchvision_shim import import_torchvision
+    from offshelf.backbones.construct.torchvision_shim import import_torchvision
 
     models = import_torchvision().models
     for spec in (spec for name in names() if (spec := get_spec(name)).source == "torchvision"):
@@ -125,7 +125,7 @@ def test_the_data_agrees_with_torchvisions_own():
 
 
 def test_the_data_agrees_with_timms_own():
-    from offshelf.backbones.catalog_libraries import library_spec
+    from offshelf.backbones.catalogue.libraries import library_spec
 
     for spec in (spec for name in names() if (spec := get_spec(name)).source == "timm"):
         (theirs,), (ours,) = library_spec("timm", spec.architecture).weights, spec.weights
@@ -295,7 +295,7 @@ def _run_without_memory(spec: BackboneSpec) -> tuple[Any, dict[str, tuple[int, A
 def _build(spec: BackboneSpec) -> Any:
     import torch
 
-    from offshelf.backbones.torchvision_shim import import_torchvision
+    from offshelf.backbones.construct.torchvision_shim import import_torchvision
 
     models = import_torchvision().models
     # RegNet computes its widths with tensors while it is built.

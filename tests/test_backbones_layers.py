@@ -11,13 +11,13 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from offshelf.backbones import layers
-from offshelf.backbones.architectures import load_module
+from offshelf.backbones import named_layers as layers
 from offshelf.backbones.backbone import Backbone, open_backbone
-from offshelf.backbones.catalog import get_spec
-from offshelf.backbones.layers import Layer, all_layers, known_path, named_layers, resolve
+from offshelf.backbones.catalogue.names import get_spec
+from offshelf.backbones.construct.architectures import load_module
+from offshelf.backbones.named_layers import Layer, all_layers, known_path, named_layers, resolve
 from offshelf.backbones.spec import BackboneSpec
-from offshelf.backbones.weights import locate
+from offshelf.backbones.weights_file.locate import locate
 from offshelf.errors import LayerError, WeightsError
 
 VGG16_POOLS = {

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from offshelf.backbones.backbone import open_backbone
+from offshelf.backbones.construct.torchvision_shim import import_torchvision
 from offshelf.backbones.preprocess import Box, geometry, prepare
 from offshelf.backbones.spec import RESIZES, InputSpec
-from offshelf.backbones.torchvision_shim import import_torchvision
 from offshelf.errors import BackboneError
 
 

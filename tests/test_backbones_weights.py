@@ -17,11 +17,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from offshelf.backbones import fetch, places
-from offshelf.backbones.catalog import get_spec
+from offshelf.backbones.catalogue.names import get_spec
 from offshelf.backbones.spec import BackboneSpec, InputSpec, WeightsSpec
-from offshelf.backbones.tensors import file_format, read_file, tensor_names
-from offshelf.backbones.weights import WeightsFile, add, available, locate, read_tensors
+from offshelf.backbones.weights_file import fetch, places
+from offshelf.backbones.weights_file.locate import WeightsFile, add, available, locate, read_tensors
+from offshelf.backbones.weights_file.tensors import file_format, read_file, tensor_names
 from offshelf.errors import WeightsError
 from offshelf.files import sha256_file
 from offshelf.progress import Silent, heard_by

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from made_models import SIDE, made_model, members_of, tampered, with_tensors, zipped
 from offshelf.backbones.backbone import Backbone, open_backbone
-from offshelf.backbones.catalog import get_spec, names
+from offshelf.backbones.catalogue.names import get_spec, names
 from offshelf.backbones.spec import BackboneSpec, InputSpec, WeightsSpec
-from offshelf.backbones.weights import WeightsFile
+from offshelf.backbones.weights_file.locate import WeightsFile
 from offshelf.bundle import load_model, record, save_model, short_digest, specs
 from offshelf.engine.calibration import Calibration
 from offshelf.errors import ModelFileError

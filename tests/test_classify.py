@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from offshelf.backbones import imagenet
 from offshelf.backbones.backbone import open_backbone
-from offshelf.backbones.imagenet import class_names
+from offshelf.backbones.catalogue import imagenet
+from offshelf.backbones.catalogue.imagenet import class_names
 from offshelf.cli.main import main
 from offshelf.engine.base import EngineOptions, Tap
 from offshelf.engine.experiments import TrainingMode

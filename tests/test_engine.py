@@ -23,10 +23,10 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
-from offshelf.backbones.architectures import load_module
 from offshelf.backbones.backbone import Backbone, open_backbone
-from offshelf.backbones.catalog import get_spec
-from offshelf.backbones.weights import locate
+from offshelf.backbones.catalogue.names import get_spec
+from offshelf.backbones.construct.architectures import load_module
+from offshelf.backbones.weights_file.locate import locate
 from offshelf.engine import base
 from offshelf.engine.base import (
     POOLINGS,
@@ -756,7 +756,7 @@ def test_what_libraries_warn_of_does_not_reach_a_person(name: str, tmp_path: Pat
     code = f"""
 import warnings
 warnings.simplefilter("error")
-from offshelf.backbones.architectures import skeleton
+from offshelf.backbones.construct.architectures import skeleton
 from offshelf.backbones.backbone import open_backbone
 from offshelf.engine.base import EngineOptions, Tap, open_engine
 backbone = open_backbone({name!r}, weights="random")

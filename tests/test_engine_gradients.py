@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from offshelf.backbones.architectures import load_module
 from offshelf.backbones.backbone import Backbone, open_backbone
+from offshelf.backbones.construct.architectures import load_module
 from offshelf.engine.base import EngineOptions, Tap, open_engine
 from offshelf.engine.gradients import Probe
 

@@ -37,7 +37,7 @@ def activation(name: str, grey: str, pixels: np.ndarray, tap: Tap, weights: str 
 
 
 def same_padding() -> nn.Conv2d:
-    from offshelf.backbones.torchvision_shim import import_torchvision
+    from offshelf.backbones.construct.torchvision_shim import import_torchvision
 
     import_torchvision()
     from timm.layers import Conv2dSame

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from offshelf.backbones.backbone import open_backbone
-from offshelf.backbones.weights import read_tensors
+from offshelf.backbones.weights_file.locate import read_tensors
 from offshelf.errors import BackboneError, LayerError
 from offshelf.jobs.filters import FiltersResult, first_filters
 from offshelf.jobs.maps import Choice

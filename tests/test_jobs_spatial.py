@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from offshelf.backbones.backbone import open_backbone
-from offshelf.backbones.layers import resolve
+from offshelf.backbones.named_layers import resolve
 from offshelf.errors import LayerError
 from offshelf.jobs.spatial import (
     Grid,

@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import offshelf
-from offshelf.backbones import catalog
+from offshelf.backbones.catalogue import names as catalog
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "offshelf"

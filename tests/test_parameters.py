@@ -7,13 +7,13 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from offshelf.backbones.agreement import TIMM_MILLIONS, Agreement, agreements
-from offshelf.backbones.architectures import skeleton
-from offshelf.backbones.catalog import get_spec, names
-from offshelf.backbones.groups import function_of, group_of
-from offshelf.backbones.parameters import LayerRow, layer_rows, row_of, totals_of
-from offshelf.backbones.torchvision_shim import import_torchvision
-from offshelf.backbones.walk import drafts_of
+from offshelf.backbones.catalogue.names import get_spec, names
+from offshelf.backbones.construct.architectures import skeleton
+from offshelf.backbones.construct.torchvision_shim import import_torchvision
+from offshelf.backbones.parameter_table.module_groups import function_of, group_of
+from offshelf.backbones.parameter_table.module_walk import drafts_of
+from offshelf.backbones.parameter_table.parameters import LayerRow, layer_rows, row_of, totals_of
+from offshelf.backbones.parameter_table.published import TIMM_MILLIONS, Agreement, agreements
 from offshelf.errors import BackboneError
 
 VGG16 = """

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from offshelf.backbones.catalog import get_spec
-from offshelf.backbones.parameters import layer_rows
-from offshelf.backbones.walk import drafts_of
+from offshelf.backbones.catalogue.names import get_spec
+from offshelf.backbones.parameter_table.module_walk import drafts_of
+from offshelf.backbones.parameter_table.parameters import layer_rows
 
 SIDE = 96
 

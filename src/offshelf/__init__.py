@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from offshelf.backbones.catalog import names as list_backbones
+    from offshelf.backbones.catalogue.names import names as list_backbones
     from offshelf.bundle import load_model
     from offshelf.errors import OffshelfError
     from offshelf.estimator import FeatureExtractor, TransferClassifier
@@ -74,7 +74,7 @@ _NAMES = {
     "fit": ("jobs.fit", "fit"),
     "inspect": ("jobs.inspect", "inspect"),
     "learning_curve": ("jobs.curve", "learning_curve"),
-    "list_backbones": ("backbones.catalog", "names"),
+    "list_backbones": ("backbones.catalogue.names", "names"),
     "load_model": ("bundle", "load_model"),
     "predict_images": ("jobs.predict", "predict"),
     "top_images": ("jobs.strongest", "top_images"),

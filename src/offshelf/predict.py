@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.backbones import weights as weights_files
 from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.preprocess import prepare
+from offshelf.backbones.weights_file import locate as weights_files
 from offshelf.bundle import Model, load_model
 from offshelf.data.tables.class_names import shown
 from offshelf.engine.base import Engine, EngineOptions, choose, open_engine

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from offshelf.backbones import weights as weights_files
-from offshelf.backbones.catalog import get_spec
+from offshelf.backbones.catalogue.names import get_spec
 from offshelf.backbones.spec import CHANNELS, DECODES, RESIZES, BackboneSpec, InputSpec
-from offshelf.backbones.weights import WeightsFile
+from offshelf.backbones.weights_file import locate as weights_files
+from offshelf.backbones.weights_file.locate import WeightsFile
 from offshelf.errors import BackboneError, LayerError, WeightsError, did_you_mean
 from offshelf.progress import Progress
 
@@ -50,10 +50,10 @@ class Backbone:
         Raises:
             LayerError: there is no such layer.
         """
-        from offshelf.backbones import layers
+        from offshelf.backbones import named_layers
 
-        known = layers.known_path(self.spec, layer)
-        return known or layers.resolve(self.spec, layer, self.input.size).path
+        known = named_layers.known_path(self.spec, layer)
+        return known or named_layers.resolve(self.spec, layer, self.input.size).path
 
     def calls(self, path: str) -> int:
         """Return how often the module at *path* runs in one pass.
@@ -73,9 +73,9 @@ class Backbone:
         Raises:
             LayerError: there is no such layer, or the weights file ends before it.
         """
-        from offshelf.backbones import layers
+        from offshelf.backbones import named_layers
 
-        row = layers.resolve(self.spec, layer, self.input.size)
+        row = named_layers.resolve(self.spec, layer, self.input.size)
         covers = set(self.file.spec.covers)
         if covers and not row.needs <= covers:
             raise LayerError(self._beyond(row.name))
@@ -102,10 +102,10 @@ class Backbone:
         Raises:
             WeightsError: they cover none.
         """
-        from offshelf.backbones import layers
+        from offshelf.backbones import named_layers
 
         covers = set(self.file.spec.covers)
-        rows = layers.named_layers(self.spec, self.input.size)
+        rows = named_layers.named_layers(self.spec, self.input.size)
         covered = [row.name for row in rows if not covers or row.needs <= covers]
         if not covered:
             raise WeightsError(

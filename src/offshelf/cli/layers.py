@@ -18,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from offshelf.backbones.catalog import get_spec
+    from offshelf.backbones.catalogue.names import get_spec
     from offshelf.jobs.backbones import layer_rows, layer_table, pooled_dimension
     from offshelf.report.tables import render
 

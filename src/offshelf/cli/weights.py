@@ -54,8 +54,8 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _add(arguments: argparse.Namespace) -> int:
-    from offshelf.backbones.catalog import get_spec
-    from offshelf.backbones.weights import add
+    from offshelf.backbones.catalogue.names import get_spec
+    from offshelf.backbones.weights_file.locate import add
 
     if arguments.unverified:
         _check_fit(arguments.file, arguments.backbone)
@@ -70,8 +70,8 @@ def _add(arguments: argparse.Namespace) -> int:
 
 def _check_fit(file: str, backbone: str) -> None:
     """Refuse a file of another network now, not when it is first used."""
-    from offshelf.backbones.architectures import load_module
     from offshelf.backbones.backbone import open_backbone
+    from offshelf.backbones.construct.architectures import load_module
 
     path = Path(file).expanduser()
     if path.is_file():
@@ -82,8 +82,8 @@ def _check_fit(file: str, backbone: str) -> None:
 
 
 def _fetch(arguments: argparse.Namespace) -> int:
-    from offshelf.backbones.catalog import get_spec
-    from offshelf.backbones.weights import locate
+    from offshelf.backbones.catalogue.names import get_spec
+    from offshelf.backbones.weights_file.locate import locate
 
     with console.progress(arguments.quiet) as progress:
         file = locate(

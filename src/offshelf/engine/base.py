@@ -34,7 +34,7 @@ class Tap:
     """A layer and what is done to its activation before it leaves the network.
 
     Attributes:
-        path: module path, see :mod:`offshelf.backbones.layers`.
+        path: module path, see :mod:`offshelf.backbones.named_layers`.
         pooling: ``flatten``, ``avg``, ``max``, ``gem``, or ``none`` for the activation
             as it is.
     """

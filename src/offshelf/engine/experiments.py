@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
-from offshelf.backbones.threads import one_thread
+from offshelf.backbones.construct.one_thread import one_thread
 from offshelf.engine.base import Tap
 from offshelf.errors import EngineError
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
-from offshelf.backbones.layers import INPUT_SUFFIX
-from offshelf.backbones.threads import one_thread
+from offshelf.backbones.construct.one_thread import one_thread
+from offshelf.backbones.named_layers import INPUT_SUFFIX
 from offshelf.engine.base import Tap
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ import numpy as np
 
 from offshelf import files, home, records
 from offshelf.backbones.backbone import Backbone
-from offshelf.backbones.threads import one_thread
+from offshelf.backbones.construct.one_thread import one_thread
 from offshelf.cache.usage import Usage
 from offshelf.engine.base import EngineOptions, Tap
 from offshelf.engine.calibration import Calibration

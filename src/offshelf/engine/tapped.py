@@ -15,10 +15,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from offshelf.backbones.architectures import load_module
 from offshelf.backbones.backbone import Backbone
-from offshelf.backbones.layers import INPUT_SUFFIX
-from offshelf.backbones.threads import one_thread
+from offshelf.backbones.construct.architectures import load_module
+from offshelf.backbones.construct.one_thread import one_thread
+from offshelf.backbones.named_layers import INPUT_SUFFIX
 from offshelf.engine.base import Tap
 from offshelf.engine.grey import sum_over_colour
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.backbones.light import without_compiler
-from offshelf.backbones.threads import one_thread
+from offshelf.backbones.construct.one_thread import one_thread
+from offshelf.backbones.construct.without_dynamo import without_compiler
 from offshelf.heads.balance import class_weights
 from offshelf.heads.cross_fit import CrossFit
 from offshelf.heads.exact import exact_product

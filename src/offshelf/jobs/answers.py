@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.backbones.imagenet import class_names
+from offshelf.backbones.catalogue.imagenet import class_names
 from offshelf.report.rows import Cell, Column, Table
 from offshelf.report.tables import format_cell
 from offshelf.text import spelled

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from offshelf.backbones import catalog
-from offshelf.backbones.layers import Layer, all_layers, named_layers
+from offshelf.backbones.catalogue import names
+from offshelf.backbones.named_layers import Layer, all_layers, named_layers
 from offshelf.backbones.spec import BackboneSpec
-from offshelf.backbones.weights import available
+from offshelf.backbones.weights_file.locate import available
 from offshelf.report.rows import Column, Table
 
 
@@ -47,7 +47,7 @@ def backbone_rows(cache_dir: str | Path | None = None) -> tuple[BackboneRow, ...
     >>> backbone_rows()[0].name
     'efficientnet_lite0'
     """
-    return tuple(_row(catalog.get_spec(name), cache_dir) for name in catalog.names())
+    return tuple(_row(names.get_spec(name), cache_dir) for name in names.names())
 
 
 def _row(spec: BackboneSpec, cache_dir: str | Path | None) -> BackboneRow:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from offshelf import home
 from offshelf.backbones.backbone import Backbone
-from offshelf.backbones.imagenet import CLASSES
+from offshelf.backbones.catalogue.imagenet import CLASSES
 from offshelf.data.tables.image_table import ImageTable, list_images
 from offshelf.errors import EngineError, ImageError, LayerError
 from offshelf.features import store as stores

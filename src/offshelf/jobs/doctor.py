@@ -12,8 +12,8 @@ from typing import Any
 
 from offshelf import home
 from offshelf.backbones.backbone import open_backbone
-from offshelf.backbones.catalog import names
-from offshelf.backbones.torchvision_shim import import_torchvision
+from offshelf.backbones.catalogue.names import names
+from offshelf.backbones.construct.torchvision_shim import import_torchvision
 from offshelf.cache import bound, contents
 from offshelf.engine.base import EngineOptions, choose
 from offshelf.errors import OffshelfError

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.backbones.architectures import load_module
 from offshelf.backbones.backbone import Backbone
+from offshelf.backbones.construct.architectures import load_module
 from offshelf.jobs import channels as choosing
 from offshelf.jobs.maps import Choice
 from offshelf.jobs.seen import picture_path, safe, write_picture

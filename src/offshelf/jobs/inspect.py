@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from offshelf.backbones.agreement import Agreement, agreements
-from offshelf.backbones.catalog import get_spec
-from offshelf.backbones.groups import SHOWN, sides
-from offshelf.backbones.parameters import LayerRow, Total, layer_rows, totals_of
+from offshelf.backbones.catalogue.names import get_spec
+from offshelf.backbones.parameter_table.module_groups import SHOWN, sides
+from offshelf.backbones.parameter_table.parameters import LayerRow, Total, layer_rows, totals_of
+from offshelf.backbones.parameter_table.published import Agreement, agreements
 from offshelf.backbones.spec import BackboneSpec
 from offshelf.report.rows import Cell, Column, Table
 from offshelf.report.tables import format_cell, render

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
-from offshelf.backbones.layers import INPUT_SUFFIX, Layer, all_layers, named_layers, resolve
+from offshelf.backbones.named_layers import INPUT_SUFFIX, Layer, all_layers, named_layers, resolve
 from offshelf.backbones.spec import BackboneSpec
 from offshelf.errors import LayerError
 
@@ -119,7 +119,7 @@ def maps_before(backbone: Backbone, path: str, limit: int) -> tuple[tuple[Layer,
 def person_name(row: Layer, spec: BackboneSpec) -> str:
     """Return what to call a layer: its own name, else the layer whose output it is given.
 
-    >>> from offshelf.backbones.catalog import get_spec
+    >>> from offshelf.backbones.catalogue.names import get_spec
     >>> spec = get_spec("efficientnet_lite0")
     >>> person_name(resolve(spec, "global_pool:in", 224), spec)
     'input of penultimate'

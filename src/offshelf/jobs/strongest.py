@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
-from offshelf.backbones.layers import Layer
+from offshelf.backbones.named_layers import Layer
 from offshelf.data.decoding.facts import Facts
 from offshelf.data.tables.image_table import list_images
 from offshelf.engine.base import Engine, EngineOptions, Tap, open_engine

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from offshelf import files, home, records
 from offshelf.backbones.backbone import Backbone
-from offshelf.backbones.layers import INPUT_SUFFIX
+from offshelf.backbones.named_layers import INPUT_SUFFIX
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.engine.circumstances import made_on
 from offshelf.errors import OffshelfError
@@ -106,7 +106,7 @@ def macs_up_to(backbone: Backbone, path: str) -> int:
     >>> macs_up_to(vgg, "features.30")
     15346630656
     """
-    from offshelf.backbones.parameters import layer_rows
+    from offshelf.backbones.parameter_table.parameters import layer_rows
 
     name = path.removesuffix(INPUT_SUFFIX)
     rows = layer_rows(backbone.spec, backbone.input.size)

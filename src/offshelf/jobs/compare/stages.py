@@ -9,7 +9,7 @@ from offshelf.backbones.backbone import Backbone
 from offshelf.jobs.compare.axes import ALL, DEEPEST
 
 if TYPE_CHECKING:
-    from offshelf.backbones.layers import Layer
+    from offshelf.backbones.named_layers import Layer
 
 PENULTIMATE, LOGITS = "penultimate", "logits"
 # What catalogued networks call the end of a stage; relu6 stands between pool5 and penultimate.
@@ -71,7 +71,7 @@ def stage_layers(backbone: Backbone) -> tuple[str, ...]:
 
 
 def _reached(backbone: Backbone) -> list[Layer]:
-    from offshelf.backbones.layers import named_layers
+    from offshelf.backbones.named_layers import named_layers
 
     covers = set(backbone.file.spec.covers)
     rows = named_layers(backbone.spec, backbone.input.size)
@@ -79,7 +79,7 @@ def _reached(backbone: Backbone) -> list[Layer]:
 
 
 def _by_resolution(backbone: Backbone) -> list[str]:
-    from offshelf.backbones.layers import all_layers
+    from offshelf.backbones.named_layers import all_layers
 
     last: dict[tuple[int, ...], str] = {}
     for row in all_layers(backbone.spec, backbone.input.size):

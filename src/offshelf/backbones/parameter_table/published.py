@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from offshelf.backbones import identify, places
-from offshelf.backbones.architectures import skeleton
-from offshelf.backbones.parameters import LayerRow
+from offshelf.backbones.construct.architectures import skeleton
+from offshelf.backbones.parameter_table.parameters import LayerRow
 from offshelf.backbones.spec import BackboneSpec, WeightsSpec
-from offshelf.backbones.weights import WeightsFile, read_tensors
+from offshelf.backbones.weights_file import identify, places
+from offshelf.backbones.weights_file.locate import WeightsFile, read_tensors
 from offshelf.errors import WeightsError
 
 TORCHVISION_SOURCE = "torchvision's description of the weights (num_params)"
@@ -67,7 +67,7 @@ def agreements(
 
     Args:
         spec: the backbone.
-        rows: of :func:`offshelf.backbones.parameters.layer_rows`.
+        rows: of :func:`offshelf.backbones.parameter_table.parameters.layer_rows`.
         cache_dir: root of offshelf's own folders, searched for weights files.
     """
     rows = tuple(rows)

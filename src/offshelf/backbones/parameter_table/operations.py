@@ -12,8 +12,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from offshelf.backbones import fields
-from offshelf.backbones.fields import Field
+from offshelf.backbones.parameter_table import receptive_fields
+from offshelf.backbones.parameter_table.receptive_fields import Field
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +47,7 @@ class PassRecord:
             self._computed(macs)
         inputs = [self._fields[id(one)] for one in _tensors(arguments) if id(one) in self._fields]
         if inputs:
-            field = fields.after(name, inputs, arguments)
+            field = receptive_fields.after(name, inputs, arguments)
             for tensor in _tensors([output]):
                 self._note(tensor, field)
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from offshelf import records
-from offshelf.backbones import fetch, identify, places, tensors
-from offshelf.backbones.places import Place
 from offshelf.backbones.spec import BackboneSpec, WeightsSpec
+from offshelf.backbones.weights_file import fetch, identify, places, tensors
+from offshelf.backbones.weights_file.places import Place
 from offshelf.errors import WeightsError, did_you_mean
 from offshelf.files import atomic_path
 from offshelf.progress import Progress, Silent
@@ -90,7 +90,7 @@ def locate(
     Raises:
         WeightsError: nothing was found, or a file is not what it should be.
 
-    >>> from offshelf.backbones.catalog import get_spec
+    >>> from offshelf.backbones.catalogue.names import get_spec
     >>> locate(get_spec("efficientnet_lite0")).sha256[:8]
     '57934424'
     """
@@ -112,7 +112,7 @@ def locate(
 def available(backbone: BackboneSpec, cache_dir: str | Path | None = None) -> tuple[Available, ...]:
     """Return the files of *backbone* on this machine, in the order of the search.
 
-    >>> from offshelf.backbones.catalog import get_spec
+    >>> from offshelf.backbones.catalogue.names import get_spec
     >>> "package" in {file.origin for file in available(get_spec("efficientnet_lite0"))}
     True
     """
@@ -160,7 +160,7 @@ def add(
 
 
 def read_tensors(file: WeightsFile) -> dict[str, torch.Tensor]:
-    """Return the named tensors of *file*; see :func:`offshelf.backbones.tensors.read_file`.
+    """Return the named tensors of *file*; see :func:`offshelf.backbones.weights_file.tensors.read_file`.
 
     Raises:
         WeightsError: the file is damaged, is no weights file, or there is none.

@@ -72,7 +72,7 @@ def download(
     >>> download("ftp://example.org/a.pth", Path("a.pth"))
     Traceback (most recent call last):
     ...
-    offshelf.backbones.fetch.DownloadError: ftp://example.org/a.pth: only http and https addresses
+    offshelf.backbones.weights_file.fetch.DownloadError: ftp://example.org/a.pth: only http and https addresses
     """
     if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
         raise DownloadError(f"{url}: only http and https addresses")

@@ -11,8 +11,8 @@ import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from offshelf.backbones.architectures import skeleton
-from offshelf.backbones.light import without_compiler
+from offshelf.backbones.construct.architectures import skeleton
+from offshelf.backbones.construct.without_dynamo import without_compiler
 from offshelf.backbones.spec import BackboneSpec
 from offshelf.errors import LayerError, did_you_mean
 
@@ -81,7 +81,7 @@ def named_layers(spec: BackboneSpec, size: int) -> tuple[Layer, ...]:
 def known_path(spec: BackboneSpec, layer: str) -> str | None:
     """Return the module path of a catalogued name, None for any other word.
 
-    >>> from offshelf.backbones.catalog import get_spec
+    >>> from offshelf.backbones.catalogue.names import get_spec
     >>> known_path(get_spec("vgg16"), "relu7")
     'classifier.4'
     """
@@ -94,7 +94,7 @@ def resolve(spec: BackboneSpec, layer: str, size: int) -> Layer:
     Raises:
         LayerError: there is no such layer.
 
-    >>> from offshelf.backbones.catalog import get_spec
+    >>> from offshelf.backbones.catalogue.names import get_spec
     >>> resolve(get_spec("vgg16"), "pool5", 224).shape
     (512, 7, 7)
     """

@@ -12,11 +12,11 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from offshelf.backbones.light import without_compiler, without_draws
+from offshelf.backbones.construct.one_thread import one_thread
+from offshelf.backbones.construct.torchvision_shim import import_timm, import_torchvision
+from offshelf.backbones.construct.without_dynamo import without_compiler, without_draws
 from offshelf.backbones.spec import BackboneSpec
-from offshelf.backbones.threads import one_thread
-from offshelf.backbones.torchvision_shim import import_timm, import_torchvision
-from offshelf.backbones.weights import WeightsFile, read_tensors
+from offshelf.backbones.weights_file.locate import WeightsFile, read_tensors
 from offshelf.errors import BackboneError, WeightsError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def skeleton(spec: BackboneSpec, *, image_size: int | None = None) -> torch.nn.M
         spec: the backbone.
         image_size: side of the input in pixels, for networks whose shapes depend on it.
 
-    >>> from offshelf.backbones.catalog import get_spec
+    >>> from offshelf.backbones.catalogue.names import get_spec
     >>> module = skeleton(get_spec("alexnet"))
     >>> sum(p.numel() for p in module.parameters())
     61100840

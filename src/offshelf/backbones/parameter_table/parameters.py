@@ -14,10 +14,10 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from offshelf.backbones.architectures import skeleton
-from offshelf.backbones.groups import GROUPS, Group
+from offshelf.backbones.construct.architectures import skeleton
+from offshelf.backbones.parameter_table.module_groups import GROUPS, Group
+from offshelf.backbones.parameter_table.module_walk import Draft, drafts_of
 from offshelf.backbones.spec import BackboneSpec
-from offshelf.backbones.walk import Draft, drafts_of
 from offshelf.errors import BackboneError
 
 
@@ -28,14 +28,14 @@ class LayerRow:
     Attributes:
         name: the person's name, or the module path where there is none.
         path: module path; of a free parameter, the parameter's.
-        group: see :data:`offshelf.backbones.groups.GROUPS`.
+        group: see :data:`offshelf.backbones.parameter_table.module_groups.GROUPS`.
         function: in a few words.
         inputs: input channels or features, None where that means nothing.
         outputs: output channels or features.
         shape: of the output for one image; None for a free parameter.
         parameters: those that no earlier row has counted.
         macs: multiply-accumulates of convolutions and matrix products for one image.
-        receptive_field: height and width in pixels, see :mod:`offshelf.backbones.fields`.
+        receptive_field: height and width in pixels, see :mod:`offshelf.backbones.parameter_table.receptive_fields`.
         shared_with: path of the row that counted this layer's parameters, or "".
     """
 
@@ -87,7 +87,7 @@ def layer_rows(spec: BackboneSpec, size: int) -> tuple[LayerRow, ...]:
     Raises:
         BackboneError: the network does not take images of that size.
 
-    >>> from offshelf.backbones.catalog import get_spec
+    >>> from offshelf.backbones.catalogue.names import get_spec
     >>> rows = layer_rows(get_spec("vgg16"), 224)
     >>> rows[0].name, rows[0].parameters, sum(row.parameters for row in rows)
     ('conv1_1', 1792, 138357544)
@@ -114,7 +114,7 @@ def row_of(draft: Draft) -> LayerRow:
 def totals_of(rows: Iterable[LayerRow]) -> tuple[Total, ...]:
     """Return a total for each group that has rows, and last the total of all.
 
-    >>> from offshelf.backbones.catalog import get_spec
+    >>> from offshelf.backbones.catalogue.names import get_spec
     >>> [(total.group, total.parameters) for total in totals_of(layer_rows(get_spec("vgg16"), 224))]
     [('convolution', 14714688), ('pooling', 0), ('linear', 123642856), ('activation', 0), \
 ('dropout', 0), ('all', 138357544)]

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from offshelf.backbones import groups
-from offshelf.backbones.groups import Group
-from offshelf.backbones.operations import PassRecord, recorded
+from offshelf.backbones.parameter_table import module_groups
+from offshelf.backbones.parameter_table.module_groups import Group
+from offshelf.backbones.parameter_table.operations import PassRecord, recorded
 
 if TYPE_CHECKING:
     import torch
@@ -106,7 +106,7 @@ class _Walk:
         self._running.append((path, type(part).__name__, draft))
 
     def _begin(self, path: str, part: torch.nn.Module, inputs: tuple[Any, ...]) -> Draft | None:
-        group = groups.group_of(part)
+        group = module_groups.group_of(part)
         whole = group == "attention"
         own = dict(part.named_parameters(recurse=whole))
         if any(True for _ in part.children()) and not whole:
@@ -116,9 +116,9 @@ class _Walk:
                 return None
             if not own:
                 return None
-        draft = self._add(path, group, groups.function_of(part))
+        draft = self._add(path, group, module_groups.function_of(part))
         self._count(draft, own.values())
-        widths = groups.widths_of(part)
+        widths = module_groups.widths_of(part)
         draft.inputs, draft.outputs = widths or (self._width(draft, _shape(inputs)), None)
         return draft
 
@@ -134,7 +134,7 @@ class _Walk:
         draft.shape = _shape((result,))
         if draft.outputs is None:
             draft.outputs = self._width(draft, draft.shape)
-        draft.idle = groups.is_idle(part, _shape(inputs), draft.shape)
+        draft.idle = module_groups.is_idle(part, _shape(inputs), draft.shape)
 
     def _computed(self, macs: int) -> None:
         if self._attention is not None:
@@ -153,7 +153,9 @@ class _Walk:
 
     def _free(self, path: str, parameter: torch.Tensor) -> None:
         if id(parameter) not in self._counted:
-            draft = self._add(path, "other", f"parameter {groups.sides(tuple(parameter.shape))}")
+            draft = self._add(
+                path, "other", f"parameter {module_groups.sides(tuple(parameter.shape))}"
+            )
             self._count(draft, [parameter])
 
     def _count(self, draft: Draft, parameters: Iterable[torch.Tensor]) -> None:

@@ -11,7 +11,7 @@ import functools
 import importlib.util
 from pathlib import Path
 
-from offshelf.backbones.torchvision_shim import import_torchvision
+from offshelf.backbones.construct.torchvision_shim import import_torchvision
 
 CLASSES = 1000
 _LIST = "_IMAGENET_CATEGORIES"

@@ -1,0 +1,1 @@
+"""From a spec to a torch module with weights in it."""

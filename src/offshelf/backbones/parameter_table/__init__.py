@@ -1,0 +1,1 @@
+"""The parameter table of a network: rows, operations and receptive fields."""
