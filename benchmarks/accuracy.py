@@ -52,7 +52,7 @@ class Features:
 
 def features(data: Path, backbone: str, precision: str, weights: str | None) -> Features:
     """Extract the features of *data* with an empty cache."""
-    from offshelf.engine.base import EngineOptions
+    from offshelf.engine.contract import EngineOptions
     from offshelf.jobs.extract import extract_features
     from offshelf.jobs.settings import FeatureSettings, RunSettings
 

@@ -25,8 +25,8 @@ import numpy as np
 from offshelf import records
 from offshelf.data import digests
 from offshelf.data.decoding.facts import Facts
-from offshelf.engine import graph
-from offshelf.engine import plan as plans
+from offshelf.engine.openvino_engine import graph_cache
+from offshelf.engine.openvino_engine import streams as plans
 from offshelf.evaluate.protocol import Fold
 from offshelf.evaluate.transfer import Transfer
 from offshelf.features import parts
@@ -169,9 +169,9 @@ class World:
 
     def _use_graph(self) -> None:
         folder = self.folder / "compiled" / "graph"
-        model = graph.read_graph(folder, self.key)
+        model = graph_cache.read_graph(folder, self.key)
         if model is None:
-            made = graph.keep_graph(small_network(self.constant), folder, self.key)
+            made = graph_cache.keep_graph(small_network(self.constant), folder, self.key)
             check(made is not None, "graph kept")
         else:
             held = [op.data for op in model.get_ops() if op.get_type_name() == "Constant"]
@@ -199,10 +199,10 @@ class World:
 
 def small_network(constant: Any) -> Any:
     """Return a graph with one constant."""
-    opset = graph.import_openvino().opset13
+    opset = graph_cache.import_openvino().opset13
     given = opset.parameter([1, 4], np.float32)
     product = opset.matmul(given, opset.constant(constant), False, False)
-    return graph.import_openvino().Model([product], [given])
+    return graph_cache.import_openvino().Model([product], [given])
 
 
 def check(right: bool, what: str) -> None:

@@ -30,7 +30,7 @@ from measure import Run, heading, offshelf, run
 from offshelf.backbones.backbone import open_backbone
 from offshelf.data.decoding.facts import Facts
 from offshelf.data.tables.image_table import read_table
-from offshelf.engine.base import EngineOptions
+from offshelf.engine.contract import EngineOptions
 from offshelf.features.kind import feature_kinds
 from offshelf.features.store import FeatureStore
 from offshelf.home import digests_folder, features_folder

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from offshelf.engine.winograd.chain import Chain
-from offshelf.engine.winograd.convolution import Convolution
+from offshelf.engine.openvino_engine.winograd.chain import Chain
+from offshelf.engine.openvino_engine.winograd.convolution import Convolution
 
 
 def made(channels: int, depth: int, relu: bool = True, pool: bool = False) -> Convolution:

@@ -50,8 +50,8 @@ def test_a_catalogued_layer_is_tapped_without_torchs_symbols() -> None:
     code = """
 import sys
 from offshelf.backbones.backbone import open_backbone
-from offshelf.engine.base import Tap
-from offshelf.engine.tapped import TappedNetwork
+from offshelf.engine.contract import Tap
+from offshelf.engine.torch_engine.tapped_network import TappedNetwork
 backbone = open_backbone("efficientnet_lite0")
 network = TappedNetwork(backbone, [Tap(backbone.path_of("penultimate"))])
 print("sympy" in sys.modules, sum(tensor.is_meta for tensor in network.parameters()))

@@ -17,7 +17,7 @@ from PIL import Image
 from offshelf.backbones.backbone import open_backbone
 from offshelf.cache import bound, contents
 from offshelf.cache.usage import Usage, last_used, remove_unused
-from offshelf.engine.base import EngineOptions
+from offshelf.engine.contract import EngineOptions
 from offshelf.errors import OffshelfError, StoreError
 from offshelf.features import job
 from offshelf.features.extract import Extraction, extract

@@ -16,8 +16,8 @@ from offshelf.backbones.backbone import open_backbone
 from offshelf.backbones.catalogue import imagenet
 from offshelf.backbones.catalogue.imagenet import class_names
 from offshelf.cli.main import main
-from offshelf.engine.base import EngineOptions, Tap
-from offshelf.engine.experiments import TrainingMode
+from offshelf.engine.contract import EngineOptions, Tap
+from offshelf.engine.torch_engine.training_mode import TrainingMode
 from offshelf.errors import DataError, EngineError, LayerError
 from offshelf.jobs.answers import Answer, ranking, softmax, spread
 from offshelf.jobs.classify import ClassifyResult, classify, without_normalisation

@@ -20,8 +20,8 @@ from safetensors.torch import save_file
 from offshelf.cli import console
 from offshelf.cli.main import main
 from offshelf.cli.predict import _cells
-from offshelf.engine.winograd import compiled
-from offshelf.engine.winograd.layout import Registers
+from offshelf.engine.openvino_engine.winograd import kernel
+from offshelf.engine.openvino_engine.winograd.panel_layout import Registers
 from offshelf.predict import Prediction
 from offshelf.progress import Silent
 
@@ -494,10 +494,10 @@ def test_doctor(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
 def test_doctor_says_how_it_convolves(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compiled.registers.cache_clear()
-    monkeypatch.setenv(compiled.SWITCH, "0")
+    kernel.registers.cache_clear()
+    monkeypatch.setenv(kernel.SWITCH, "0")
     checks = {row["name"]: row for row in Run(capsys, "doctor", "--json").document["checks"]}
-    compiled.registers.cache_clear()
+    kernel.registers.cache_clear()
     said = checks["convolutions"]
     assert said["ok"]
     assert said["detail"] == "direct (OFFSHELF_WINOGRAD=0, no AVX2, or no llvmlite)"
@@ -506,9 +506,9 @@ def test_doctor_says_how_it_convolves(
 def test_doctor_says_how_convolutions_multiply(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compiled, "registers", lambda: Registers(8, (6, 4, 2), dot=True))
-    monkeypatch.setattr(compiled, "multiplies_halves", lambda: True)
-    monkeypatch.setattr(compiled, "multiplies_bytes", lambda: True)
+    monkeypatch.setattr(kernel, "registers", lambda: Registers(8, (6, 4, 2), dot=True))
+    monkeypatch.setattr(kernel, "multiplies_halves", lambda: True)
+    monkeypatch.setattr(kernel, "multiplies_bytes", lambda: True)
     checks = {row["name"]: row for row in Run(capsys, "doctor", "--json").document["checks"]}
     expected = "Winograd F(4 x 4, 3 x 3), 8 floats at a time, bf16 in pairs"
     expected += "; F(2 x 2, 3 x 3), int8 in fours"

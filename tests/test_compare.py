@@ -15,7 +15,7 @@ import pytest
 import offshelf
 from offshelf import records
 from offshelf.cli.main import main
-from offshelf.engine.base import EngineOptions
+from offshelf.engine.contract import EngineOptions
 from offshelf.errors import DataError, HeadError, LayerError, MissingExtraError, OffshelfError
 from offshelf.evaluate.metrics import wilson
 from offshelf.evaluate.significance import holm, mcnemar

@@ -7,8 +7,8 @@ import pytest
 
 from offshelf.backbones.backbone import Backbone, open_backbone
 from offshelf.backbones.construct.architectures import load_module
-from offshelf.engine.base import EngineOptions, Tap, open_engine
-from offshelf.engine.gradients import Probe
+from offshelf.engine.contract import EngineOptions, Tap, open_engine
+from offshelf.engine.torch_engine.gradients import Probe
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,12 @@ from torch import nn
 from offshelf.backbones.backbone import open_backbone
 from offshelf.backbones.preprocess import prepare
 from offshelf.backbones.spec import InputSpec
-from offshelf.engine.base import EngineOptions, Tap, open_engine
-from offshelf.engine.grey import SummedConvolution, first_convolution, sum_over_colour
+from offshelf.engine.contract import EngineOptions, Tap, open_engine
+from offshelf.engine.torch_engine.grey_convolution import (
+    SummedConvolution,
+    first_convolution,
+    sum_over_colour,
+)
 from offshelf.errors import BackboneError
 
 TORCH = EngineOptions(engine="torch", device="cpu")

@@ -10,8 +10,14 @@ from typing import Any
 import pytest
 
 from offshelf import records
-from offshelf.engine import plan as plans
-from offshelf.engine.plan import Plan, candidates, chosen_plan, default_plan, trial
+from offshelf.engine.openvino_engine import streams as plans
+from offshelf.engine.openvino_engine.streams import (
+    Plan,
+    candidates,
+    chosen_plan,
+    default_plan,
+    trial,
+)
 from offshelf.progress import Silent, heard_by
 
 # Of an image: 4,000 of them are 50 s at two threads' best, and a trial of two plans takes 1 s.

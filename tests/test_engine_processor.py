@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from offshelf.engine import circumstances, processor
+from offshelf.engine.openvino_engine.winograd import kernel
 from offshelf.engine.processor import computes_bfloat16, may_use
-from offshelf.engine.winograd import compiled
 
 SERVER = "sse2 avx2 fma avx512f avx512_vnni avx512_bf16"
 MATRIX = f"{SERVER} amx_bf16 amx_int8"
@@ -68,17 +68,17 @@ def test_compiled_convolutions_keep_to_the_limit(monkeypatch: pytest.MonkeyPatch
     features = dict.fromkeys(("avx512f", "avx512vnni", "avx512bf16", "avx2", "fma"), True)
     monkeypatch.setattr("llvmlite.binding.get_host_cpu_features", lambda: features)
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
-    monkeypatch.delenv(compiled.SWITCH, raising=False)
-    found = compiled.registers.__wrapped__()
+    monkeypatch.delenv(kernel.SWITCH, raising=False)
+    found = kernel.registers.__wrapped__()
     assert (found.width, found.dot) == (16, True)
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE")
-    found = compiled.registers.__wrapped__()
+    found = kernel.registers.__wrapped__()
     assert (found.width, found.dot) == (16, False)
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
-    found = compiled.registers.__wrapped__()
+    found = kernel.registers.__wrapped__()
     assert (found.width, found.dot) == (8, False)
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41")
-    assert compiled.registers.__wrapped__() is None
+    assert kernel.registers.__wrapped__() is None
 
 
 def test_an_empty_variable_forbids_nothing(monkeypatch: pytest.MonkeyPatch):

@@ -23,8 +23,8 @@ from made_tiffs import made_tiff
 from offshelf.backbones.backbone import Backbone, open_backbone
 from offshelf.backbones.preprocess import prepare
 from offshelf.data.decoding.decode import Limits, decode
-from offshelf.engine.base import EngineOptions, Tap, open_engine
 from offshelf.engine.calibration import Calibration
+from offshelf.engine.contract import EngineOptions, Tap, open_engine
 from offshelf.errors import EngineError, LayerError, StoreError
 from offshelf.features import job
 from offshelf.features.extract import Extraction, extract

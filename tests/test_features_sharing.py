@@ -20,7 +20,7 @@ from PIL import Image
 
 from offshelf import locks
 from offshelf.backbones.backbone import Backbone, open_backbone
-from offshelf.engine.base import EngineOptions, Tap
+from offshelf.engine.contract import EngineOptions, Tap
 from offshelf.features import job, sharing
 from offshelf.features.extract import Extraction, extract
 from offshelf.features.kind import feature_kinds

@@ -12,7 +12,7 @@ import pytest
 
 from offshelf.backbones.backbone import open_backbone
 from offshelf.cli.main import main
-from offshelf.engine.base import EngineOptions
+from offshelf.engine.contract import EngineOptions
 from offshelf.errors import DataError, EngineError, OffshelfError
 from offshelf.features.extract import extract
 from offshelf.features.kind import feature_kinds

@@ -19,9 +19,9 @@ from PIL import Image
 
 from offshelf import TransferClassifier, errors
 from offshelf.backbones.backbone import Backbone, open_backbone
-from offshelf.engine.base import Engine, EngineOptions, Tap, open_engine
-from offshelf.engine.experiments import TrainingMode
-from offshelf.engine.gradients import Probe
+from offshelf.engine.contract import Engine, EngineOptions, Tap, open_engine
+from offshelf.engine.torch_engine.gradients import Probe
+from offshelf.engine.torch_engine.training_mode import TrainingMode
 from offshelf.errors import EngineError, ImageError, MissingExtraError, OffshelfError
 from offshelf.forks import process_lock
 from offshelf.heads.fit import fit_head
@@ -152,7 +152,7 @@ SCRIPT = """
 import os, sys
 import numpy as np
 from offshelf.backbones.backbone import open_backbone
-from offshelf.engine.base import EngineOptions, Tap, open_engine
+from offshelf.engine.contract import EngineOptions, Tap, open_engine
 backbone, tap = open_backbone("timm/test_resnet", weights="random"), Tap("fc:in", "avg")
 engine = open_engine(backbone, [tap], EngineOptions(engine="openvino"))
 engine.run(np.zeros((1, 160, 160, 3), np.uint8))

@@ -48,7 +48,7 @@ def test_features_of_zeros_are_divided_by_one() -> None:
 def test_pooling_is_the_engine_s(pooling: str) -> None:
     import torch
 
-    from offshelf.engine.tapped import pool
+    from offshelf.engine.torch_engine.tapped_network import pool
 
     values, _ = draw(0, 5, 9)
     expected = pool(torch.from_numpy(values.reshape(1, 5, 3, 3)), pooling)[0].numpy()

@@ -14,7 +14,7 @@ import pytest
 from offshelf import locks
 from offshelf.cli.main import main
 from offshelf.data.decoding.facts import Facts
-from offshelf.engine import graph
+from offshelf.engine.openvino_engine import graph_cache
 from offshelf.errors import OffshelfError
 from offshelf.features import compact, parts
 from offshelf.features.parts import Rows
@@ -220,11 +220,11 @@ def test_the_bound_is_kept_too(tmp_path: Path, temporary: Path):
 
 
 def test_only_graphs_of_this_version_are_current(tmp_path: Path):
-    own = {"graph": graph.VERSION, "openvino": graph.import_openvino().get_version()}
+    own = {"graph": graph_cache.VERSION, "openvino": graph_cache.import_openvino().get_version()}
     for number, key in enumerate([own, own | {"graph": 1}, own | {"openvino": "2020.1"}]):
         folder = tmp_path / str(number)
-        graph.records.write(folder / graph.KEY, {"key": key})
-        assert graph.is_current(folder) == (number == 0)
+        graph_cache.records.write(folder / graph_cache.KEY, {"key": key})
+        assert graph_cache.is_current(folder) == (number == 0)
 
 
 # --- the command --------------------------------------------------------------

@@ -179,7 +179,7 @@ def test_wrong_splits(scenes: Path, fitted: FitResult, split: str, text: str) ->
 
 
 def test_random_weights_are_marked(tmp_path: Path, scenes: Path) -> None:
-    from offshelf.engine.base import EngineOptions
+    from offshelf.engine.contract import EngineOptions
     from offshelf.jobs.settings import FeatureSettings, RunSettings
 
     run = RunSettings(EngineOptions("torch"))

@@ -12,7 +12,7 @@ import pytest
 
 from offshelf.backbones.backbone import Backbone, open_backbone
 from offshelf.bundle import Model
-from offshelf.engine.gradients import Probe
+from offshelf.engine.torch_engine.gradients import Probe
 from offshelf.errors import DataError, ModelFileError, OffshelfError
 from offshelf.features.kind import FeatureKind
 from offshelf.heads.head import FittedHead

@@ -16,7 +16,7 @@ from PIL import Image
 
 from offshelf.data.folders import image_files
 from offshelf.data.tables.image_table import read_table
-from offshelf.engine.base import EngineOptions
+from offshelf.engine.contract import EngineOptions
 from offshelf.errors import DataError, LayerError
 from offshelf.jobs import extract as job
 from offshelf.jobs import parquet

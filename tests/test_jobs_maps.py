@@ -11,7 +11,7 @@ from PIL import Image
 
 from offshelf.backbones.backbone import open_backbone
 from offshelf.backbones.preprocess import prepare
-from offshelf.engine.base import EngineOptions, Tap, open_engine
+from offshelf.engine.contract import EngineOptions, Tap, open_engine
 from offshelf.errors import DataError, LayerError, OffshelfError
 from offshelf.jobs.maps import Choice, MapsResult, activation_maps, for_one_image
 from offshelf.jobs.settings import FeatureSettings

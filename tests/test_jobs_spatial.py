@@ -52,7 +52,7 @@ def test_every_order_of_axes_gives_the_same_maps() -> None:
 def test_positions_stand_as_flattened_features_do() -> None:
     import torch
 
-    from offshelf.engine.tapped import pool
+    from offshelf.engine.torch_engine.tapped_network import pool
 
     maps = np.random.default_rng(0).normal(size=(5, 3, 3)).astype(np.float32)
     flat = pool(torch.from_numpy(maps[None]), "flatten")[0].numpy()

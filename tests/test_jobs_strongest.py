@@ -15,7 +15,7 @@ from PIL import Image
 from offshelf.backbones.backbone import open_backbone
 from offshelf.backbones.preprocess import prepare
 from offshelf.data.decoding.decode import as_rgb
-from offshelf.engine.base import EngineOptions, Tap, open_engine
+from offshelf.engine.contract import EngineOptions, Tap, open_engine
 from offshelf.errors import DataError, LayerError
 from offshelf.jobs.maps import Choice
 from offshelf.jobs.strongest import _Best, top_images

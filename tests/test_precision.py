@@ -17,12 +17,13 @@ import torch
 from offshelf import predict as predict_module
 from offshelf.bundle import load_model, save_model
 from offshelf.data.tables.image_table import read_table
-from offshelf.engine import openvino_engine, torch_engine
-from offshelf.engine.base import EngineOptions, Tap
 from offshelf.engine.calibration import Calibration
 from offshelf.engine.circumstances import made_on
+from offshelf.engine.contract import EngineOptions, Tap
+from offshelf.engine.openvino_engine import cpu_engine
+from offshelf.engine.openvino_engine.int8 import quantised
 from offshelf.engine.processor import computes_bfloat16
-from offshelf.engine.quantise import quantised
+from offshelf.engine.torch_engine import reference
 from offshelf.errors import EngineError
 from offshelf.features.kind import feature_kinds
 from offshelf.jobs import precision
@@ -113,7 +114,7 @@ def test_precisions_that_cannot_be_had(options: dict, text: str, scenes: Path) -
 def test_bf16_is_refused_where_it_is_emulated(
     scenes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(openvino_engine, "computes_bfloat16", lambda: False)
+    monkeypatch.setattr(cpu_engine, "computes_bfloat16", lambda: False)
     text = "precision bf16 is emulated on this processor and slower than fp32: use int8 or fp32"
     with pytest.raises(EngineError, match=text):
         fit(scenes, run=RunSettings(engine=EngineOptions(precision="bf16", engine="openvino")))
@@ -175,7 +176,7 @@ def test_auto_compares_the_half_precision_of_a_card(
         return own(paths, backbone, kinds, EngineOptions(), *others)
 
     monkeypatch.setattr(precision, "choose", lambda _: ("torch", "cuda"))
-    monkeypatch.setattr(torch_engine, "half_of", lambda _: half)
+    monkeypatch.setattr(reference, "half_of", lambda _: half)
     monkeypatch.setattr(precision, "extract", extract)
     notes, run = Silent(), RunSettings(engine=EngineOptions(precision="auto", images=30))
     backbone = backbone_for(FeatureSettings(), run, notes)
@@ -192,7 +193,7 @@ def test_bf16_is_native_on_newer_cards_only(
 ) -> None:
     monkeypatch.setattr(torch.version, "hip", None)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
-    assert torch_engine.half_of("cuda:0") == half
+    assert reference.half_of("cuda:0") == half
     monkeypatch.setattr(predict_module, "choose", lambda _: ("torch", "cuda"))
     for trained in ("bf16", "fp16"):
         model = SimpleNamespace(backbone=SimpleNamespace(precision=trained, calibrated=None))
@@ -204,10 +205,10 @@ def test_bf16_is_refused_on_a_card_that_emulates_it(
     scenes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backbone = backbone_for(FeatureSettings(), RunSettings(), Silent())
-    monkeypatch.setattr(torch_engine, "_device", lambda _: torch.device("cpu"))
-    monkeypatch.setattr(torch_engine, "half_of", lambda _: "fp16")
+    monkeypatch.setattr(reference, "_device", lambda _: torch.device("cpu"))
+    monkeypatch.setattr(reference, "half_of", lambda _: "fp16")
     with pytest.raises(EngineError, match="bf16 is emulated on this cuda device: use fp16"):
-        torch_engine.TorchEngine(backbone, (), EngineOptions(precision="bf16"), "cuda")
+        reference.TorchEngine(backbone, (), EngineOptions(precision="bf16"), "cuda")
 
 
 @pytest.mark.parametrize(("native", "taken"), [(True, "bf16"), (False, "fp32")])

@@ -18,7 +18,7 @@ import pytest
 from made_models import made_model, tampered, with_tensors
 from offshelf.bundle import load_model, save_model
 from offshelf.data.decoding.decode import as_rgb
-from offshelf.engine.base import EngineOptions, open_engine
+from offshelf.engine.contract import EngineOptions, open_engine
 from offshelf.errors import DataError, ModelFileError, OffshelfError, WeightsError
 from offshelf.jobs.evaluate import evaluate_model
 from offshelf.jobs.fit import fit

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from offshelf.data.tables.image_table import read_table
-from offshelf.engine.base import EngineOptions
+from offshelf.engine.contract import EngineOptions
 from offshelf.features.extract import extract
 from offshelf.features.kind import feature_kinds
 from offshelf.jobs.evaluate import evaluate_model

@@ -9,11 +9,17 @@ import numpy as np
 import pytest
 
 from offshelf.data.tables.image_table import read_table
-from offshelf.engine import rates
-from offshelf.engine.base import EngineOptions
-from offshelf.engine.graph import graph_folder
-from offshelf.engine.plan import default_plan
-from offshelf.engine.rates import Rates, expected_gain, known_rates, measured_rates, remember
+from offshelf.engine import speed_records
+from offshelf.engine.contract import EngineOptions
+from offshelf.engine.openvino_engine.graph_cache import graph_folder
+from offshelf.engine.openvino_engine.streams import default_plan
+from offshelf.engine.speed_records import (
+    Rates,
+    expected_gain,
+    known_rates,
+    measured_rates,
+    remember,
+)
 from offshelf.errors import EngineError
 from offshelf.features.extract import extract
 from offshelf.features.kind import feature_kinds
@@ -112,8 +118,8 @@ def test_what_int8_can_be_before_it_was_measured(
     exact: bool,
     gain: tuple[float, float],
 ) -> None:
-    monkeypatch.setattr(rates, "way", lambda _: made)
-    monkeypatch.setattr(rates, "adds_bytes_exactly", lambda: exact)
+    monkeypatch.setattr(speed_records, "way", lambda _: made)
+    monkeypatch.setattr(speed_records, "adds_bytes_exactly", lambda: exact)
     assert expected_gain(architecture) == gain
 
 
@@ -131,7 +137,7 @@ def test_rates_are_measured_once_and_kept(lite, monkeypatch: pytest.MonkeyPatch)
     taps = (kinds[0].tap,)
     assert known_rates(backbone, taps, options) == Rates()
     speeds = iter([11.0, 26.0])
-    monkeypatch.setattr(rates, "unhindered", lambda *_: next(speeds))
+    monkeypatch.setattr(speed_records, "unhindered", lambda *_: next(speeds))
     found = measured_rates(backbone, taps, options, precisions=("fp32", "int8"))
     assert found == Rates(fp32=11.0, int8=26.0) == known_rates(backbone, taps, options)
     remember(backbone, taps, options, {"calibration": 7.0})
@@ -157,10 +163,10 @@ def test_other_work_on_the_machine_changes_no_rate(
 ) -> None:
     # One second passes, in which two threads get so many seconds of processors.
     wall, used = iter([0.0, 1.0]), iter([0.0, got])
-    monkeypatch.setattr(rates, "speed", lambda *_: 40.0)
-    monkeypatch.setattr(rates.time, "perf_counter", lambda: next(wall))
-    monkeypatch.setattr(rates.time, "process_time", lambda: next(used))
-    assert rates.unhindered(None, default_plan(2)) == pytest.approx(rate)
+    monkeypatch.setattr(speed_records, "speed", lambda *_: 40.0)
+    monkeypatch.setattr(speed_records.time, "perf_counter", lambda: next(wall))
+    monkeypatch.setattr(speed_records.time, "process_time", lambda: next(used))
+    assert speed_records.unhindered(None, default_plan(2)) == pytest.approx(rate)
 
 
 def test_rates_that_no_measurement_gives_are_set_aside(lite) -> None:
@@ -198,7 +204,7 @@ def test_auto_measures_fp32_and_no_more_where_nothing_can_be_gained(
     scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(precision, "FEW", 0)
-    monkeypatch.setattr(rates, "rough", None)
+    monkeypatch.setattr(speed_records, "rough", None)
     notes = Silent()
     run = RunSettings(engine=EngineOptions(precision="auto", cache_dir=tmp_path))
     result = fit(scenes, run=run, progress=notes)

@@ -12,10 +12,10 @@ import pytest
 
 from offshelf.bundle import load_model
 from offshelf.engine import processor
-from offshelf.engine.base import EngineOptions
 from offshelf.engine.circumstances import circumstances
-from offshelf.engine.graph import import_openvino
-from offshelf.engine.saturation import LARGEST_PAIR, eased, rounded, shares
+from offshelf.engine.contract import EngineOptions
+from offshelf.engine.openvino_engine.graph_cache import import_openvino
+from offshelf.engine.openvino_engine.int8_weights import LARGEST_PAIR, eased, rounded, shares
 from offshelf.jobs.fit import fit
 from offshelf.jobs.settings import RunSettings
 
@@ -24,7 +24,7 @@ import sys
 import numpy as np
 from offshelf.bundle import load_model
 from offshelf.data.tables.image_table import read_table
-from offshelf.engine.base import EngineOptions
+from offshelf.engine.contract import EngineOptions
 from offshelf.features.extract import extract
 from offshelf.jobs.fit import fit
 from offshelf.jobs.settings import RunSettings

@@ -23,8 +23,8 @@ import pytest
 import offshelf
 from offshelf.backbones.backbone import open_backbone
 from offshelf.cli.main import COMMANDS, main
-from offshelf.engine.base import EngineOptions, Tap
-from offshelf.engine.experiments import TrainingMode
+from offshelf.engine.contract import EngineOptions, Tap
+from offshelf.engine.torch_engine.training_mode import TrainingMode
 from offshelf.estimator import HeadChoice
 from offshelf.features.network_input import network_input
 from offshelf.jobs.compare.axes import HeadAxes
@@ -204,7 +204,7 @@ Image.init()
 logging.getLogger("a user's own")
 before = process_state()
 import offshelf
-from offshelf.engine.base import EngineOptions
+from offshelf.engine.contract import EngineOptions
 from offshelf.jobs.settings import HeadSettings, RunSettings
 offshelf.fit(sys.argv[2], head=HeadSettings(head="fc"))
 offshelf.fit(sys.argv[2], sys.argv[3], run=RunSettings(engine=EngineOptions(precision="int8")))

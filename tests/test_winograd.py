@@ -11,18 +11,18 @@ import torch
 from torch import nn
 
 from made_convolutions import images, made, run
-from offshelf.engine.graph import import_openvino, the_core
-from offshelf.engine.winograd import compiled, rewrite
-from offshelf.engine.winograd.chain import Chain
-from offshelf.engine.winograd.convolution import Convolution, fits
-from offshelf.engine.winograd.layout import Kind, Registers
-from offshelf.engine.winograd.weights import packed
+from offshelf.engine.openvino_engine.graph_cache import import_openvino, the_core
+from offshelf.engine.openvino_engine.winograd import kernel, rewrite
+from offshelf.engine.openvino_engine.winograd.chain import Chain
+from offshelf.engine.openvino_engine.winograd.convolution import Convolution, fits
+from offshelf.engine.openvino_engine.winograd.panel_layout import Kind, Registers
+from offshelf.engine.openvino_engine.winograd.transformed_weights import packed
 
 pytestmark = pytest.mark.skipif(
-    compiled.registers() is None, reason="direct convolutions only: no AVX2, or switched off"
+    kernel.registers() is None, reason="direct convolutions only: no AVX2, or switched off"
 )
 needs_halves = pytest.mark.skipif(
-    not compiled.multiplies_halves(), reason="no AVX512_BF16, or AMX, which is faster"
+    not kernel.multiplies_halves(), reason="no AVX512_BF16, or AMX, which is faster"
 )
 NARROW = Registers(8, (6, 4, 2))
 
@@ -31,7 +31,7 @@ NARROW = Registers(8, (6, 4, 2))
 def processor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run with the registers of this processor, and with those of AVX2."""
     if request.param == "narrow":
-        monkeypatch.setattr(compiled, "registers", lambda: NARROW)
+        monkeypatch.setattr(kernel, "registers", lambda: NARROW)
 
 
 def reference(steps: list[Convolution], x: np.ndarray) -> np.ndarray:
@@ -102,7 +102,7 @@ def test_threads_do_not_meet(processor: None) -> None:
 def test_weights_round_to_the_nearest_bfloat16() -> None:
     weights = made(64, 32).weights
     whole, half = (packed(weights, Kind(False, n)).numbers for n in ("float", "half"))
-    panel = compiled.registers().panel  # type: ignore[union-attr]
+    panel = kernel.registers().panel  # type: ignore[union-attr]
     pairs = whole.reshape(-1, 16, 2, panel).transpose(0, 1, 3, 2).ravel()
     expected = torch.from_numpy(np.ascontiguousarray(pairs)).bfloat16().view(torch.uint16)
     assert np.array_equal(half, expected.numpy())
@@ -135,16 +135,16 @@ def test_an_unmeasured_processor_convolves_directly(
     monkeypatch: pytest.MonkeyPatch, machine: str
 ) -> None:
     monkeypatch.setattr("platform.machine", lambda: machine)
-    assert compiled.registers.__wrapped__() is None
-    monkeypatch.setattr(compiled, "registers", lambda: None)
+    assert kernel.registers.__wrapped__() is None
+    monkeypatch.setattr(kernel, "registers", lambda: None)
     assert not fits(64, 64)
     with pytest.raises(RuntimeError, match="this processor is not supported"):
         Chain([made(64, 64)], 8, 8)
 
 
 def test_the_switch_turns_it_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(compiled.SWITCH, "0")
-    assert compiled.registers.__wrapped__() is None
+    monkeypatch.setenv(kernel.SWITCH, "0")
+    assert kernel.registers.__wrapped__() is None
 
 
 # --- in a graph ---------------------------------------------------------------

@@ -16,28 +16,33 @@ import made_convolutions
 from made_convolutions import run
 from offshelf.backbones.backbone import open_backbone
 from offshelf.data.tables.image_table import read_table
-from offshelf.engine import quantise, ranged
-from offshelf.engine.base import EngineOptions, Tap, open_engine
 from offshelf.engine.calibration import Calibration
-from offshelf.engine.graph import graph_bytes, import_openvino, the_core
-from offshelf.engine.winograd import compiled, find, marks, rewrite
-from offshelf.engine.winograd.convolution import Convolution
-from offshelf.engine.winograd.layout import Kind, Registers
-from offshelf.engine.winograd.plain import PlainConvolution
-from offshelf.engine.winograd.ranges import Ranges, fitted, from_text, into_points
+from offshelf.engine.contract import EngineOptions, Tap, open_engine
+from offshelf.engine.openvino_engine import int8, int8_winograd
+from offshelf.engine.openvino_engine.graph_cache import graph_bytes, import_openvino, the_core
+from offshelf.engine.openvino_engine.winograd import kernel, match, range_marks, rewrite
+from offshelf.engine.openvino_engine.winograd.convolution import Convolution
+from offshelf.engine.openvino_engine.winograd.int8_ranges import (
+    Ranges,
+    fitted,
+    from_text,
+    into_points,
+)
+from offshelf.engine.openvino_engine.winograd.numpy_fallback import PlainConvolution
+from offshelf.engine.openvino_engine.winograd.panel_layout import Kind, Registers
 from offshelf.errors import EngineError
 from offshelf.jobs.precision import calibration
 from offshelf.jobs.settings import RunSettings
 
 needs_code = pytest.mark.skipif(
-    compiled.registers() is None, reason="direct convolutions only: no AVX2, or switched off"
+    kernel.registers() is None, reason="direct convolutions only: no AVX2, or switched off"
 )
 WIDE, NARROW = (16, (14, 8, 2)), (8, (6, 4, 2))
 
 
 def able() -> list[tuple[str, Registers]]:
     """Return the ways that this processor can go."""
-    own = compiled.registers()
+    own = kernel.registers()
     if own is None:
         return []
     sizes = {"narrow": NARROW} | ({"wide": WIDE} if own.width == WIDE[0] else {})
@@ -87,9 +92,9 @@ def test_every_way_gives_the_bits_of_numpy(
     relu: bool,
 ) -> None:
     steps, x = [made(64, 32, relu, pool), made(32, 64)], images(3, height, width, 32)
-    monkeypatch.setattr(compiled, "registers", lambda: registers)
+    monkeypatch.setattr(kernel, "registers", lambda: registers)
     found = run(steps, x)
-    monkeypatch.setattr(compiled, "registers", lambda: None)
+    monkeypatch.setattr(kernel, "registers", lambda: None)
     assert np.array_equal(found, run(steps, x))
 
 
@@ -111,9 +116,9 @@ def test_what_is_out_of_range_is_cut_off(
     step, x = made(64, 32), images(2, 12, 12, 32)
     x[0] *= 1e4
     x[1, 3] = -1e9
-    monkeypatch.setattr(compiled, "registers", lambda: registers)
+    monkeypatch.setattr(kernel, "registers", lambda: registers)
     found = run([step], x)
-    monkeypatch.setattr(compiled, "registers", lambda: None)
+    monkeypatch.setattr(kernel, "registers", lambda: None)
     assert np.isfinite(found).all()
     assert np.array_equal(found, run([step], x))
 
@@ -127,8 +132,8 @@ def test_an_image_alone_gives_the_same_bits() -> None:
 
 @needs_code
 def test_each_function_keeps_its_own_machine_code() -> None:
-    own = compiled.registers()
-    one, other = (compiled.made.__wrapped__(Kind(pool=False), own) for _ in range(2))
+    own = kernel.registers()
+    one, other = (kernel.made.__wrapped__(Kind(pool=False), own) for _ in range(2))
     assert one.engine is not other.engine  # type: ignore[attr-defined]
 
 
@@ -236,7 +241,7 @@ def vgg(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, tuple[Tap, ..
 
 
 needs_bytes = pytest.mark.skipif(
-    not compiled.multiplies_bytes(), reason="no VNNI, or AMX, which is faster"
+    not kernel.multiplies_bytes(), reason="no VNNI, or AMX, which is faster"
 )
 
 
@@ -256,8 +261,8 @@ def test_vgg_is_ranged(vgg) -> None:
 @needs_bytes
 def test_its_graph_says_so_and_is_the_same_each_time(vgg) -> None:
     backbone, taps, _ = vgg
-    one, two = (quantise.quantised(backbone, taps, options(threads=n)) for n in (1, 2))
-    texts = [[r.to_text() for r in marks.marked(graph).values()] for graph in (one, two)]
+    one, two = (int8.quantised(backbone, taps, options(threads=n)) for n in (1, 2))
+    texts = [[r.to_text() for r in range_marks.marked(graph).values()] for graph in (one, two)]
     assert texts[0] == texts[1]
     assert len(texts[0]) == 3
     assert rewrite.suits(one)
@@ -268,10 +273,10 @@ def test_the_graph_gives_the_same_on_another_processor(
     vgg, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backbone, taps, _ = vgg
-    network = graph_bytes(quantise.quantised(backbone, taps, options()))
+    network = graph_bytes(int8.quantised(backbone, taps, options()))
     found = []
-    for registers in (compiled.registers(), None):
-        monkeypatch.setattr(compiled, "registers", lambda known=registers: known)
+    for registers in (kernel.registers(), None):
+        monkeypatch.setattr(kernel, "registers", lambda known=registers: known)
         kept = Calibration("b" * 64, network=network)
         run = EngineOptions("openvino", precision="int8", calibration=kept, batch_size=1)
         with contextlib.closing(open_engine(backbone, list(taps), run)) as engine:
@@ -283,28 +288,28 @@ def test_ranges_are_not_for_processors_without_the_instruction(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for registers in (None, Registers(*NARROW)):
-        monkeypatch.setattr(compiled, "registers", lambda known=registers: known)
-        assert not compiled.multiplies_bytes.__wrapped__()
-    monkeypatch.setattr(compiled, "registers", lambda: Registers(*NARROW, dot=True))
+        monkeypatch.setattr(kernel, "registers", lambda known=registers: known)
+        assert not kernel.multiplies_bytes.__wrapped__()
+    monkeypatch.setattr(kernel, "registers", lambda: Registers(*NARROW, dot=True))
     for matrix_unit in (True, False):
         features = {"avx2": True, "amx-int8": matrix_unit}
         monkeypatch.setattr("llvmlite.binding.get_host_cpu_features", lambda f=features: f)
-        assert compiled.multiplies_bytes.__wrapped__() is not matrix_unit
+        assert kernel.multiplies_bytes.__wrapped__() is not matrix_unit
 
 
 def test_network_and_processor_decide_how_int8_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     names = ["vgg16", "vgg11_bn", "vgg19.tv_in1k", "resnet18", "efficientnet_lite0"]
-    monkeypatch.setattr(ranged, "multiplies_bytes", lambda: True)
-    assert [ranged.way(name) for name in names] == ["winograd"] * 3 + ["nncf"] * 2
-    monkeypatch.setattr(ranged, "multiplies_bytes", lambda: False)
-    assert {ranged.way(name) for name in names} == {"nncf"}
+    monkeypatch.setattr(int8_winograd, "multiplies_bytes", lambda: True)
+    assert [int8_winograd.way(name) for name in names] == ["winograd"] * 3 + ["nncf"] * 2
+    monkeypatch.setattr(int8_winograd, "multiplies_bytes", lambda: False)
+    assert {int8_winograd.way(name) for name in names} == {"nncf"}
 
 
 def test_the_way_is_part_of_the_key(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     backbone, table = open_backbone("vgg11", weights="random"), read_table(scenes)
     digests = set()
     for able_to in (True, False, True):
-        monkeypatch.setattr(ranged, "multiplies_bytes", lambda known=able_to: known)
+        monkeypatch.setattr(int8_winograd, "multiplies_bytes", lambda known=able_to: known)
         digests.add(calibration(table, backbone, RunSettings()).digest)
     assert len(digests) == 2
 
@@ -327,7 +332,7 @@ def test_no_image_to_calibrate_on_is_said(vgg) -> None:
     run = EngineOptions("openvino", precision="int8", calibration=nothing)
     text = "precision int8: none of the images to calibrate on can be used"
     with pytest.raises(EngineError, match=text):
-        quantise.quantised(backbone, taps, run)
+        int8.quantised(backbone, taps, run)
 
 
 def small_graph() -> object:
@@ -363,15 +368,15 @@ def test_marks_that_do_not_fit_are_refused() -> None:
     ):
         model.set_rt_info(json.dumps(document), place)  # type: ignore[attr-defined]
         with pytest.raises(ValueError, match=text):
-            marks.marked(model)
+            range_marks.marked(model)
     model.set_rt_info(json.dumps({parameter: good}), place)  # type: ignore[attr-defined]
     with pytest.raises(ValueError, match="is no convolution that has ranges"):
-        marks.marked(model)
+        range_marks.marked(model)
     model.set_rt_info("no json", place)  # type: ignore[attr-defined]
     with pytest.raises(ValueError, match="Expecting value"):
-        marks.marked(model)
+        range_marks.marked(model)
     with pytest.raises(EngineError, match="the int8 network in the model file cannot be read"):
-        quantise._from_file(*graph_bytes(model))
+        int8._from_file(*graph_bytes(model))
 
 
 @needs_code
@@ -386,9 +391,9 @@ def test_fully_connected_layers_shrink_to_8_bits() -> None:
     x = images(1, 8, 8, 32).transpose(0, 3, 1, 2)
     core, hint = the_core(), {"INFERENCE_PRECISION_HINT": "f32"}
     before = core.compile_model(model, "CPU", hint)(x)[0]
-    smaller = quantise._smaller(model)
+    smaller = int8._smaller(model)
     # The convolution stays as it is: its ranges come on top.
-    assert len(find.find(smaller)) == 1
+    assert len(match.find(smaller)) == 1
     assert 4 * 9 * 32 * 32 + 2048 * 64 < len(graph_bytes(smaller)[1]) < 2048 * 64 * 1.5
     assert cosine(core.compile_model(smaller, "CPU", hint)(x)[0], before) > 0.9999
 
@@ -397,18 +402,18 @@ def test_nodes_of_one_name_are_refused() -> None:
     """Else the ranges of one would be used for the other, whatever its size."""
     model = small_graph()
     name = convolution_of(model)
-    marks.mark(model, {name: fitted(images(50, 4, 4, 32))})
+    range_marks.mark(model, {name: fitted(images(50, 4, 4, 32))})
     model.get_parameters()[0].set_friendly_name(name)  # type: ignore[attr-defined]
     with pytest.raises(ValueError, match="do not name its convolutions"):
-        marks.marked(model)
+        range_marks.marked(model)
 
 
 def test_weights_too_small_for_float16_keep_their_size() -> None:
     weights = made(32, 32).weights
-    assert marks._halved(weights).dtype == np.float16
+    assert range_marks._halved(weights).dtype == np.float16
     for scale in (1e-6, 1e6):
         weights[5] *= np.float32(scale)
-        assert marks._halved(weights) is weights
+        assert range_marks._halved(weights) is weights
         weights[5] /= np.float32(scale)
 
 
@@ -416,7 +421,7 @@ def test_marks_keep_the_weights_in_half_the_size() -> None:
     model = small_graph()
     name = convolution_of(model)
     before = len(graph_bytes(model)[1])
-    marks.mark(model, {name: fitted(images(50, 4, 4, 32))})
+    range_marks.mark(model, {name: fitted(images(50, 4, 4, 32))})
     assert len(graph_bytes(model)[1]) < 0.6 * before
-    assert list(marks.marked(model)) == [name]
-    assert marks.marked(small_graph()) == {}
+    assert list(range_marks.marked(model)) == [name]
+    assert range_marks.marked(small_graph()) == {}

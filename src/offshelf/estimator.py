@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from offshelf.backbones.backbone import Backbone, open_backbone
 from offshelf.data.tables.labels import sorted_classes
-from offshelf.engine.base import EngineOptions
+from offshelf.engine.contract import EngineOptions
 from offshelf.errors import DataError
 from offshelf.features.kind import DEFAULT_LAYER, DEFAULT_POOLING, FeatureKind, feature_kinds
 from offshelf.features.memory import extract_images

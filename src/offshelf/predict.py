@@ -22,8 +22,8 @@ from offshelf.backbones.preprocess import prepare
 from offshelf.backbones.weights_file import locate as weights_files
 from offshelf.bundle import Model, load_model
 from offshelf.data.tables.class_names import shown
-from offshelf.engine.base import Engine, EngineOptions, choose, open_engine
 from offshelf.engine.circumstances import made_on
+from offshelf.engine.contract import Engine, EngineOptions, choose, open_engine
 from offshelf.engine.processor import computes_bfloat16
 from offshelf.errors import ModelFileError, WeightsError
 from offshelf.features.extract import Extraction, extract
@@ -134,9 +134,9 @@ def _has(precision: str, engine: str, device: str) -> bool:
         return precision == "bf16" and engine == "openvino" and computes_bfloat16()
     if precision == "fp16":
         return True
-    from offshelf.engine import torch_engine
+    from offshelf.engine.torch_engine import reference
 
-    return torch_engine.half_of(device) == precision
+    return reference.half_of(device) == precision
 
 
 def open_model(

@@ -30,8 +30,8 @@ from offshelf.bundle.specs import (
     storable_name,
 )
 from offshelf.data.tables.class_names import shown
-from offshelf.engine.base import PRECISIONS
 from offshelf.engine.calibration import Calibration
+from offshelf.engine.contract import PRECISIONS
 from offshelf.errors import DataError, ModelFileError
 from offshelf.features.kind import FeatureKind
 from offshelf.files import sha256_bytes

@@ -15,7 +15,7 @@ from typing import Any
 
 from offshelf.archive import MAX_PICTURE_SIDE
 from offshelf.backbones.spec import RESIZES, BackboneSpec, InputSpec, WeightsSpec
-from offshelf.engine.base import POOLINGS
+from offshelf.engine.contract import POOLINGS
 from offshelf.features.kind import FeatureKind
 
 RANDOM_SHA256 = "random-0"

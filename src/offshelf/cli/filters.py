@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from offshelf.engine.base import EngineOptions
+    from offshelf.engine.contract import EngineOptions
     from offshelf.jobs.filters import first_filters
     from offshelf.jobs.settings import FeatureSettings, RunSettings
 

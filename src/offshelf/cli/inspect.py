@@ -117,7 +117,7 @@ def _show(forecast: Forecast, form: str) -> None:
 
 def _forecast(arguments: argparse.Namespace) -> Forecast:
     from offshelf.data.tables.image_table import list_images
-    from offshelf.engine.base import EngineOptions
+    from offshelf.engine.contract import EngineOptions
     from offshelf.features.reader import ReadOptions
     from offshelf.jobs.forecast import forecast
     from offshelf.jobs.settings import FeatureSettings, RunSettings

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from offshelf.engine.base import EngineOptions
+    from offshelf.engine.contract import EngineOptions
     from offshelf.jobs.settings import FeatureSettings, RunSettings
 
 DATA_HELP = (
@@ -311,7 +311,7 @@ def run_settings(options: argparse.Namespace) -> RunSettings:
 
 def engine_options(options: argparse.Namespace) -> EngineOptions:
     """Return the engine that the options ask for."""
-    from offshelf.engine.base import EngineOptions
+    from offshelf.engine.contract import EngineOptions
 
     return EngineOptions(
         engine=options.engine,

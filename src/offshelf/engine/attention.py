@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf import records
-from offshelf.engine.plan import Plan, compile_plan, has_attention, processor_key
+from offshelf.engine.openvino_engine.streams import Plan, compile_plan, has_attention, processor_key
 
 # Each stream gets so many, as nobody can say which stream takes which request.
 ROUNDS = 2

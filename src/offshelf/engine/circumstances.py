@@ -16,10 +16,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from offshelf.engine.base import EngineOptions, Tap, choose
+from offshelf.engine.contract import EngineOptions, Tap, choose
+from offshelf.engine.openvino_engine.winograd.kernel import SWITCH
 from offshelf.engine.processor import SWITCHES as LIMITS
 from offshelf.engine.processor import adds_bytes_exactly
-from offshelf.engine.winograd.compiled import SWITCH
 
 # Instructions that engines choose their code by.
 INSTRUCTIONS = frozenset(

@@ -20,7 +20,7 @@ from offshelf import home
 from offshelf.backbones.backbone import Backbone
 from offshelf.data.digests import Digests
 from offshelf.data.tables.class_names import shown
-from offshelf.engine.base import EngineOptions, choose
+from offshelf.engine.contract import EngineOptions, choose
 from offshelf.features.job import Job, Row
 from offshelf.features.kind import FeatureKind
 from offshelf.features.profile import Profile, Stopwatch

@@ -18,7 +18,7 @@ from offshelf.cache import bound
 from offshelf.data.decoding.colour import RGB
 from offshelf.data.decoding.facts import Facts
 from offshelf.data.tables.class_names import counted, shown
-from offshelf.engine.base import Engine, EngineOptions, Tap, open_engine
+from offshelf.engine.contract import Engine, EngineOptions, Tap, open_engine
 from offshelf.errors import StoreError
 from offshelf.features import store as stores
 from offshelf.features.kind import FeatureKind

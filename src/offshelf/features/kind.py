@@ -9,8 +9,8 @@ from typing import Any
 from offshelf.backbones.backbone import Backbone
 from offshelf.data.decoding.colour import RGB
 from offshelf.data.decoding.file_bytes import DECODING, DEFAULT_LIMITS
-from offshelf.engine.base import EngineOptions, Pooling, Tap, check_pooling
 from offshelf.engine.circumstances import circumstances, installed
+from offshelf.engine.contract import EngineOptions, Pooling, Tap, check_pooling
 from offshelf.errors import LayerError
 
 DEFAULT_LAYER = "penultimate"

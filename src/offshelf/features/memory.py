@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
-from offshelf.engine.base import EngineOptions
+from offshelf.engine.contract import EngineOptions
 from offshelf.errors import DataError
 from offshelf.features.extract import extract
 from offshelf.features.kind import FeatureKind

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from offshelf import home
 from offshelf.backbones.backbone import Backbone
-from offshelf.engine.base import EngineOptions
+from offshelf.engine.contract import EngineOptions
 from offshelf.features import manifest
 from offshelf.features.kind import FeatureKind
 from offshelf.jobs.forecast import disk_bytes, held

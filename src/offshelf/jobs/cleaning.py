@@ -20,7 +20,7 @@ from offshelf import files, home
 from offshelf.cache import bound
 from offshelf.cache.contents import own_folders, size_of
 from offshelf.cache.usage import remove_unused
-from offshelf.engine.graph import is_current
+from offshelf.engine.openvino_engine.graph_cache import is_current
 from offshelf.errors import OffshelfError
 from offshelf.features import manifest
 from offshelf.features.compact import doubled, remove_doubled

@@ -15,7 +15,7 @@ from offshelf.backbones.backbone import open_backbone
 from offshelf.backbones.catalogue.names import names
 from offshelf.backbones.construct.torchvision_shim import import_torchvision
 from offshelf.cache import bound, contents
-from offshelf.engine.base import EngineOptions, choose
+from offshelf.engine.contract import EngineOptions, choose
 from offshelf.errors import OffshelfError
 from offshelf.jobs.backbones import backbone_rows
 from offshelf.jobs.versions import library_versions
@@ -105,20 +105,20 @@ def _torchvision() -> str:
 
 
 def _openvino() -> str:
-    from offshelf.engine.graph import import_openvino, the_core
+    from offshelf.engine.openvino_engine.graph_cache import import_openvino, the_core
 
     name = the_core().get_property("CPU", "FULL_DEVICE_NAME")
     return f"{import_openvino().get_version()}; {str(name).strip()}"
 
 
 def _convolutions() -> str:
-    from offshelf.engine.winograd import compiled
+    from offshelf.engine.openvino_engine.winograd import kernel
 
-    found = compiled.registers()
+    found = kernel.registers()
     if found is None:
-        return f"direct ({compiled.SWITCH}=0, no AVX2, or no llvmlite)"
-    halves = ", bf16 in pairs" if compiled.multiplies_halves() else ""
-    fours = "; F(2 x 2, 3 x 3), int8 in fours" if compiled.multiplies_bytes() else ""
+        return f"direct ({kernel.SWITCH}=0, no AVX2, or no llvmlite)"
+    halves = ", bf16 in pairs" if kernel.multiplies_halves() else ""
+    fours = "; F(2 x 2, 3 x 3), int8 in fours" if kernel.multiplies_bytes() else ""
     return f"Winograd F(4 x 4, 3 x 3), {found.width} floats at a time{halves}{fours}"
 
 

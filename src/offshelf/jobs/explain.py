@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from offshelf.backbones.backbone import Backbone
 from offshelf.bundle import Model
 from offshelf.data.tables.class_names import composed
-from offshelf.engine.gradients import Probe
+from offshelf.engine.torch_engine.gradients import Probe
 from offshelf.errors import OffshelfError, did_you_mean
 from offshelf.heads.fit import decision
 from offshelf.heads.flatten import linear_weights

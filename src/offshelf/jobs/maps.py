@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
-from offshelf.engine.base import Engine, EngineOptions, Tap, open_engine
+from offshelf.engine.contract import Engine, EngineOptions, Tap, open_engine
 from offshelf.errors import LayerError, did_you_mean
 from offshelf.jobs import channels as choosing
 from offshelf.jobs.seen import Seen, picture_path, see, write_picture

@@ -22,11 +22,11 @@ from offshelf.data.decoding.decode import Limits, read_bytes
 from offshelf.data.decoding.file_bytes import DECODING
 from offshelf.data.tables.class_names import counted
 from offshelf.data.tables.image_table import ImageTable
-from offshelf.engine.base import EngineOptions, choose
 from offshelf.engine.calibration import MAX_IMAGES, Calibration
 from offshelf.engine.circumstances import installed
+from offshelf.engine.contract import EngineOptions, choose
+from offshelf.engine.openvino_engine.int8_winograd import way
 from offshelf.engine.processor import adds_bytes_exactly, computes_bfloat16
-from offshelf.engine.ranged import way
 from offshelf.errors import EngineError, ImageError
 from offshelf.features.extract import extract
 from offshelf.features.kind import FeatureKind
@@ -248,9 +248,9 @@ def _faster(
     base: EngineOptions, device: str, calibrated: Callable[[], Calibration]
 ) -> Iterator[EngineOptions]:
     if device != "cpu":
-        from offshelf.engine import torch_engine
+        from offshelf.engine.torch_engine import reference
 
-        yield dataclasses.replace(base, precision=torch_engine.half_of(device))
+        yield dataclasses.replace(base, precision=reference.half_of(device))
         return
     yield dataclasses.replace(base, precision="int8", calibration=calibrated())
     if computes_bfloat16():

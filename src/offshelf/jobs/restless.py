@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from offshelf.backbones.backbone import Backbone
-from offshelf.engine.base import Tap
-from offshelf.engine.experiments import TrainingMode
+from offshelf.engine.contract import Tap
+from offshelf.engine.torch_engine.training_mode import TrainingMode
 from offshelf.errors import DataError, EngineError
 
 PASSES = 3

@@ -21,7 +21,7 @@ from typing import Any
 
 from offshelf import files, home
 from offshelf.data.decoding.decode import Limits
-from offshelf.engine.base import EngineOptions, choose
+from offshelf.engine.contract import EngineOptions, choose
 from offshelf.errors import DataError, EngineError, OffshelfError
 from offshelf.features import manifest
 from offshelf.features.extract import extract

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from offshelf.engine.base import EngineOptions
+from offshelf.engine.contract import EngineOptions
 from offshelf.features.kind import DEFAULT_LAYER, DEFAULT_POOLING
 from offshelf.features.reader import ReadOptions
 

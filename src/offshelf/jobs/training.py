@@ -17,8 +17,8 @@ from offshelf.backbones.backbone import Backbone, open_backbone
 from offshelf.bundle import BackboneRecord, Model, Sample, record, short_digest
 from offshelf.data.decoding.decode import Limits
 from offshelf.data.tables.image_table import ImageTable, read_table
-from offshelf.engine.base import EngineOptions
 from offshelf.engine.circumstances import made_on
+from offshelf.engine.contract import EngineOptions
 from offshelf.errors import DataError, ImageError
 from offshelf.evaluate.metrics import Evaluation
 from offshelf.evaluate.trust import Trust
@@ -220,7 +220,7 @@ def _record(backbone: Backbone, kind: FeatureKind, options: EngineOptions) -> Ba
         return record(backbone)
     calibrated = None
     if options.precision == "int8":
-        from offshelf.engine.graph import finished
+        from offshelf.engine.openvino_engine.graph_cache import finished
 
         calibrated = finished(backbone, (kind.tap,), options)
     made = record(backbone, options.precision, calibrated)

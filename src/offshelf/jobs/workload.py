@@ -16,11 +16,17 @@ from offshelf import home
 from offshelf.backbones.backbone import Backbone
 from offshelf.data.decoding.decode import read_bytes
 from offshelf.data.tables.image_table import ImageTable
-from offshelf.engine.base import EngineOptions, Tap
 from offshelf.engine.calibration import MAX_IMAGES
-from offshelf.engine.graph import graph_folder, load_graph
-from offshelf.engine.ranged import IMAGES, way
-from offshelf.engine.rates import Rates, expected_gain, known_rates, measured_rates, remember
+from offshelf.engine.contract import EngineOptions, Tap
+from offshelf.engine.openvino_engine.graph_cache import graph_folder, load_graph
+from offshelf.engine.openvino_engine.int8_winograd import IMAGES, way
+from offshelf.engine.speed_records import (
+    Rates,
+    expected_gain,
+    known_rates,
+    measured_rates,
+    remember,
+)
 from offshelf.errors import ImageError
 from offshelf.features.kind import FeatureKind
 from offshelf.features.network_input import network_input

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from offshelf.engine.base import check_pooling
+from offshelf.engine.contract import check_pooling
 from offshelf.errors import OffshelfError, did_you_mean
 from offshelf.heads.head import ClassWeight, Normalisation
 from offshelf.jobs.settings import DEFAULT_BACKBONE

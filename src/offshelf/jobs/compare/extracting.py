@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone, open_backbone
 from offshelf.data.tables.image_table import ImageTable
-from offshelf.engine.base import EngineOptions
+from offshelf.engine.contract import EngineOptions
 from offshelf.errors import BackboneError, DataError
 from offshelf.features.extract import Extraction, extract
 from offshelf.features.kind import FeatureKind, feature_kinds

@@ -7,9 +7,9 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.engine.winograd import compiled
-from offshelf.engine.winograd.layout import Kind
-from offshelf.engine.winograd.ranges import Ranges
+from offshelf.engine.openvino_engine.winograd import kernel
+from offshelf.engine.openvino_engine.winograd.int8_ranges import Ranges
+from offshelf.engine.openvino_engine.winograd.panel_layout import Kind
 
 Floats = NDArray[np.float32]
 
@@ -48,5 +48,5 @@ class Convolution:
 
 def fits(channels: int, depth: int) -> bool:
     """Return whether this processor can convolve *depth* into *channels* channels."""
-    found = compiled.registers()
+    found = kernel.registers()
     return found is not None and not (channels % found.panel or depth % found.width)

@@ -8,8 +8,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from offshelf.engine.openvino_engine.winograd.panel_layout import NUMBERS, POINTERS, Kind, Registers
 from offshelf.engine.processor import may_use
-from offshelf.engine.winograd.layout import NUMBERS, POINTERS, Kind, Registers
 from offshelf.machine_code import assembled, is_possible
 
 Function = Callable[..., None]
@@ -73,7 +73,7 @@ def _features() -> dict[str, bool]:
 
 
 def function(kind: Kind) -> Function:
-    """Return the compiled function; see :func:`offshelf.engine.winograd.code.convolution`.
+    """Return the compiled function; see :func:`offshelf.engine.openvino_engine.winograd.codegen.convolution`.
 
     It holds no lock of Python's while it runs. Pointers are addresses.
 
@@ -112,7 +112,7 @@ def _engine(kind: Kind, registers: Registers) -> Any:
     """Compile; the result owns the machine code."""
     from llvmlite import ir
 
-    from offshelf.engine.winograd.code import convolution
+    from offshelf.engine.openvino_engine.winograd.codegen import convolution
 
     module = ir.Module(NAME)
     convolution(module, NAME, kind, registers)

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from offshelf.engine.winograd.convolution import Convolution
-from offshelf.engine.winograd.layout import TWO, Matrix
-from offshelf.engine.winograd.machine import Room
-from offshelf.engine.winograd.ranges import rounded_weights
+from offshelf.engine.openvino_engine.winograd.convolution import Convolution
+from offshelf.engine.openvino_engine.winograd.int8_ranges import rounded_weights
+from offshelf.engine.openvino_engine.winograd.kernel_memory import Room
+from offshelf.engine.openvino_engine.winograd.panel_layout import TWO, Matrix
 
 Floats = NDArray[np.float32]
 Tile = Sequence[Sequence[Floats]]

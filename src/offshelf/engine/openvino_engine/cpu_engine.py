@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.engine.attention import compile_proven
-from offshelf.engine.base import EngineOptions, Tap, Ticket, pad
-from offshelf.engine.graph import check_not_forked, graph_folder, load_graph
-from offshelf.engine.plan import HINT, Plan, chosen_plan
+from offshelf.engine.contract import EngineOptions, Tap, Ticket, pad
+from offshelf.engine.openvino_engine.graph_cache import check_not_forked, graph_folder, load_graph
+from offshelf.engine.openvino_engine.streams import HINT, Plan, chosen_plan
 from offshelf.engine.processor import computes_bfloat16
 from offshelf.errors import EngineError
 from offshelf.forks import leave_in_forked
@@ -57,7 +57,7 @@ class OpenvinoEngine:
         }
 
     def run(self, batch: NDArray[np.uint8]) -> dict[Tap, NDArray[np.float32]]:
-        """See :class:`offshelf.engine.base.Engine`."""
+        """See :class:`offshelf.engine.contract.Engine`."""
         starts = range(0, max(1, len(batch)), self.batch_size)
         batches = ((None, batch[start : start + self.batch_size]) for start in starts)
         pieces = [piece for _, piece in self.stream(batches)]
@@ -66,7 +66,7 @@ class OpenvinoEngine:
     def stream(
         self, batches: Iterable[tuple[Ticket, NDArray[np.uint8]]]
     ) -> Iterator[tuple[Ticket, dict[Tap, NDArray[np.float32]]]]:
-        """See :class:`offshelf.engine.base.Engine`."""
+        """See :class:`offshelf.engine.contract.Engine`."""
         check_not_forked()
         idle = list(self._requests)
         running: collections.deque[tuple[Any, Ticket, int, Any]] = collections.deque()

@@ -19,8 +19,8 @@ from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.construct.architectures import load_module
 from offshelf.backbones.construct.one_thread import one_thread
 from offshelf.backbones.named_layers import INPUT_SUFFIX
-from offshelf.engine.base import Tap
-from offshelf.engine.grey import sum_over_colour
+from offshelf.engine.contract import Tap
+from offshelf.engine.torch_engine.grey_convolution import sum_over_colour
 
 GEM_POWER = 3.0
 GEM_FLOOR = 1e-6

@@ -6,7 +6,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from offshelf.engine.winograd.emit import FLOAT, Emitter
+from offshelf.engine.openvino_engine.winograd.vector_instructions import FLOAT, Emitter
 
 
 class BFloat(ir.types._BaseFloatType):  # type: ignore[misc]

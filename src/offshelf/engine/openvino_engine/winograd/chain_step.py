@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.engine.winograd.convolution import Convolution, fits
-from offshelf.engine.winograd.machine import CompiledConvolution, Room
-from offshelf.engine.winograd.plain import PlainConvolution
+from offshelf.engine.openvino_engine.winograd.convolution import Convolution, fits
+from offshelf.engine.openvino_engine.winograd.kernel_memory import CompiledConvolution, Room
+from offshelf.engine.openvino_engine.winograd.numpy_fallback import PlainConvolution
 
 Floats = NDArray[np.float32]
 

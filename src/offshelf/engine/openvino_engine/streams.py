@@ -25,10 +25,17 @@ import numpy as np
 
 from offshelf import files, records
 from offshelf.engine.circumstances import processor
-from offshelf.engine.graph import OLD_ROWS, ROWS, VERSION, import_openvino, the_core, with_rows
-from offshelf.engine.winograd.compiled import multiplies_halves
-from offshelf.engine.winograd.find import macs
-from offshelf.engine.winograd.rewrite import rewritten, suits
+from offshelf.engine.openvino_engine.graph_cache import (
+    OLD_ROWS,
+    ROWS,
+    VERSION,
+    import_openvino,
+    the_core,
+    with_rows,
+)
+from offshelf.engine.openvino_engine.winograd.kernel import multiplies_halves
+from offshelf.engine.openvino_engine.winograd.match import macs
+from offshelf.engine.openvino_engine.winograd.rewrite import rewritten, suits
 from offshelf.locks import alone
 
 ATTENTION = frozenset({"ScaledDotProductAttention", "Softmax"})

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
-from offshelf.engine.base import EngineOptions, Tap
-from offshelf.engine.graph import ROWS, graph_from_bytes, load_graph
+from offshelf.engine.contract import EngineOptions, Tap
+from offshelf.engine.openvino_engine.graph_cache import ROWS, graph_from_bytes, load_graph
+from offshelf.engine.openvino_engine.int8_weights import eased
+from offshelf.engine.openvino_engine.int8_winograd import ranged, way
+from offshelf.engine.openvino_engine.telemetry import without_telemetry
+from offshelf.engine.openvino_engine.winograd.range_marks import marked
 from offshelf.engine.processor import adds_bytes_exactly
-from offshelf.engine.ranged import ranged, way
-from offshelf.engine.saturation import eased
-from offshelf.engine.telemetry import without_telemetry
-from offshelf.engine.winograd.marks import marked
 from offshelf.errors import EngineError
 
 TRANSFORMERS = ("vit", "swin", "deit", "dinov", "beit", "eva")

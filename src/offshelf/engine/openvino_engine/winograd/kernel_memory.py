@@ -5,9 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.engine.winograd import compiled
-from offshelf.engine.winograd.convolution import Convolution
-from offshelf.engine.winograd.weights import aligned, aligned_empty, packed, packed_bytes
+from offshelf.engine.openvino_engine.winograd import kernel
+from offshelf.engine.openvino_engine.winograd.convolution import Convolution
+from offshelf.engine.openvino_engine.winograd.transformed_weights import (
+    aligned,
+    aligned_empty,
+    packed,
+    packed_bytes,
+)
 
 Floats = NDArray[np.float32]
 # Transformed weights above this do not stay in the cache: then many tiles share a pass.
@@ -43,7 +48,7 @@ class CompiledConvolution:
         self._points, self._floor = kind.filter.points, convolution.floor
         self._packed = packed_bytes(weights, ranges) if ranges else packed(weights, kind)
         self._bias = aligned(convolution.bias)
-        self._function = compiled.function(kind)
+        self._function = kernel.function(kind)
         self.few_weights = self._packed.numbers.nbytes <= CACHED
         self._block = FEW_TILES if self.few_weights else MANY_TILES
         if ranges is not None:

@@ -1,6 +1,6 @@
 """One image through the torch reference, with a way back from the features to the maps.
 
-The network runs as in :mod:`offshelf.engine.tapped`. Gradients start at the places that
+The network runs as in :mod:`offshelf.engine.torch_engine.tapped_network`. Gradients start at the places that
 are reached first, so only what follows them is kept for the way back.
 """
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.construct.one_thread import one_thread
 from offshelf.backbones.named_layers import INPUT_SUFFIX
-from offshelf.engine.base import Tap
+from offshelf.engine.contract import Tap
 
 if TYPE_CHECKING:
     import torch
@@ -82,7 +82,7 @@ class Probe:
     def _run(self, backbone: Backbone, tap: Tap, pixels: NDArray[np.uint8]) -> torch.Tensor:
         import torch
 
-        from offshelf.engine.tapped import TappedNetwork
+        from offshelf.engine.torch_engine.tapped_network import TappedNetwork
 
         network = TappedNetwork(backbone, [tap])
         # Registered before the pass, so these hooks run before the tap's own.

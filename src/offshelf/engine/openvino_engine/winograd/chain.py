@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.engine.winograd.convolution import Convolution
-from offshelf.engine.winograd.machine import Room
-from offshelf.engine.winograd.step import Step, clear_border
+from offshelf.engine.openvino_engine.winograd.chain_step import Step, clear_border
+from offshelf.engine.openvino_engine.winograd.convolution import Convolution
+from offshelf.engine.openvino_engine.winograd.kernel_memory import Room
 
 Floats = NDArray[np.float32]
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from offshelf.engine.graph import import_openvino
-from offshelf.engine.winograd.chain import Chain
-from offshelf.engine.winograd.convolution import Convolution
-from offshelf.engine.winograd.find import Found, can_replace, find, in_runs, macs
-from offshelf.engine.winograd.marks import is_marked, marked
+from offshelf.engine.openvino_engine.graph_cache import import_openvino
+from offshelf.engine.openvino_engine.winograd.chain import Chain
+from offshelf.engine.openvino_engine.winograd.convolution import Convolution
+from offshelf.engine.openvino_engine.winograd.match import Found, can_replace, find, in_runs, macs
+from offshelf.engine.openvino_engine.winograd.range_marks import is_marked, marked
 
 # Of a network's multiplications. With less the changes of layout eat up what is won: on two
 # cores VGG (0.99) runs 2.8, ResNet-18 (0.83) 1.3 and ResNet-50 (0.37) 1.0 times as fast.

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.engine.winograd import compiled
-from offshelf.engine.winograd.layout import Kind
-from offshelf.engine.winograd.ranges import Ranges, rounded_weights
+from offshelf.engine.openvino_engine.winograd import kernel
+from offshelf.engine.openvino_engine.winograd.int8_ranges import Ranges, rounded_weights
+from offshelf.engine.openvino_engine.winograd.panel_layout import Kind
 
 Floats = NDArray[np.float32]
 # Bytes of a line of the cache: a vector that crosses one is read twice.
@@ -69,7 +69,7 @@ def packed_bytes(weights: Floats, ranges: Ranges) -> Packed:
     Raises:
         RuntimeError: the processor is not supported.
     """
-    found = compiled.required()
+    found = kernel.required()
     together = 4 if found.dot else 1
     whole, units = rounded_weights(weights, ranges)
     points, depth, channels = whole.shape
@@ -88,7 +88,7 @@ def packed_bytes(weights: Floats, ranges: Ranges) -> Packed:
 def _points(weights: NDArray[Any], kind: Kind, together: int) -> NDArray[np.float64]:
     """Return points x panels x rows of the depth x columns x rows side by side."""
     channels, depth = weights.shape[:2]
-    panel = compiled.required().panel
+    panel = kernel.required().panel
     panels = weights.reshape(channels // panel, panel, depth // together, together, 9)
     # The order of the result before the product: nine numbers are moved instead of many.
     nine = panels.transpose(0, 2, 1, 3, 4).astype(np.float64)

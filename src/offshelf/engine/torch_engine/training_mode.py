@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.construct.one_thread import one_thread
-from offshelf.engine.base import Tap
+from offshelf.engine.contract import Tap
 from offshelf.errors import EngineError
 
 if TYPE_CHECKING:
-    from offshelf.engine.tapped import TappedNetwork
+    from offshelf.engine.torch_engine.tapped_network import TappedNetwork
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class TrainingMode:
     """
 
     def __init__(self, backbone: Backbone, tap: Tap) -> None:
-        from offshelf.engine.tapped import TappedNetwork
+        from offshelf.engine.torch_engine.tapped_network import TappedNetwork
 
         self._network: TappedNetwork = TappedNetwork(backbone, [tap])
         self._kept = {name: value.clone() for name, value in self._network.named_buffers()}

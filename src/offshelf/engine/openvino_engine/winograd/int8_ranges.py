@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.engine.winograd.layout import MOST_BYTE, MOST_WEIGHT, TWO
+from offshelf.engine.openvino_engine.winograd.panel_layout import MOST_BYTE, MOST_WEIGHT, TWO
 
 Floats = NDArray[np.float32]
 POINTS = TWO.points

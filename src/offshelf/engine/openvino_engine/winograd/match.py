@@ -9,9 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.engine.winograd.convolution import Convolution, fits
-from offshelf.engine.winograd.nodes import TAPS, has, one_output, reader_of, source_of, taps_of
-from offshelf.engine.winograd.ranges import Ranges
+from offshelf.engine.openvino_engine.winograd.convolution import Convolution, fits
+from offshelf.engine.openvino_engine.winograd.graph_nodes import (
+    TAPS,
+    has,
+    one_output,
+    reader_of,
+    source_of,
+    taps_of,
+)
+from offshelf.engine.openvino_engine.winograd.int8_ranges import Ranges
 
 _CONVOLUTION: Mapping[str, Any] = {
     "strides": [1, 1],

@@ -9,10 +9,16 @@ from typing import Any
 
 from llvmlite import ir
 
-from offshelf.engine.winograd.bytes import Byte, Counted
-from offshelf.engine.winograd.emit import FLOAT, INDEX, Emitter, Tile
-from offshelf.engine.winograd.layout import NUMBERS, POINTERS, VECTORS, Kind, Registers
-from offshelf.engine.winograd.numbers import Half, Whole
+from offshelf.engine.openvino_engine.winograd.arithmetic import Half, Whole
+from offshelf.engine.openvino_engine.winograd.byte_arithmetic import Byte, Counted
+from offshelf.engine.openvino_engine.winograd.panel_layout import (
+    NUMBERS,
+    POINTERS,
+    VECTORS,
+    Kind,
+    Registers,
+)
+from offshelf.engine.openvino_engine.winograd.vector_instructions import FLOAT, INDEX, Emitter, Tile
 
 
 def convolution(module: Any, name: str, kind: Kind, registers: Registers) -> None:

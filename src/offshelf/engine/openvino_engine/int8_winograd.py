@@ -2,7 +2,7 @@
 
 OpenVINO's int8 multiplies as often as a direct convolution does. Rounding after the transform
 needs 2.25 times fewer multiplications at about the same error; see
-:mod:`offshelf.engine.winograd.ranges`.
+:mod:`offshelf.engine.openvino_engine.winograd.int8_ranges`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.engine.graph import import_openvino, with_rows
-from offshelf.engine.plan import HINT, Plan, compile_plan
-from offshelf.engine.winograd.compiled import multiplies_bytes
-from offshelf.engine.winograd.find import find
-from offshelf.engine.winograd.layout import TWO
-from offshelf.engine.winograd.marks import mark
-from offshelf.engine.winograd.ranges import fitted
+from offshelf.engine.openvino_engine.graph_cache import import_openvino, with_rows
+from offshelf.engine.openvino_engine.streams import HINT, Plan, compile_plan
+from offshelf.engine.openvino_engine.winograd.int8_ranges import fitted
+from offshelf.engine.openvino_engine.winograd.kernel import multiplies_bytes
+from offshelf.engine.openvino_engine.winograd.match import find
+from offshelf.engine.openvino_engine.winograd.panel_layout import TWO
+from offshelf.engine.openvino_engine.winograd.range_marks import mark
 
 # Of other networks too much is left to fp32: NNCF quantises all of it.
 CHAINED = "vgg"

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.construct.one_thread import one_thread
-from offshelf.engine.base import EngineOptions, Tap, Ticket, pad
-from offshelf.engine.tapped import TappedNetwork
+from offshelf.engine.contract import EngineOptions, Tap, Ticket, pad
+from offshelf.engine.torch_engine.tapped_network import TappedNetwork
 from offshelf.errors import EngineError
 
 CPU_BATCH = 2
@@ -67,7 +67,7 @@ class TorchEngine:
         }
 
     def run(self, batch: NDArray[np.uint8]) -> dict[Tap, NDArray[np.float32]]:
-        """See :class:`offshelf.engine.base.Engine`."""
+        """See :class:`offshelf.engine.contract.Engine`."""
         starts = range(0, max(1, len(batch)), self.batch_size)
         batches = ((None, batch[start : start + self.batch_size]) for start in starts)
         pieces = [piece for _, piece in self.stream(batches)]
@@ -76,7 +76,7 @@ class TorchEngine:
     def stream(
         self, batches: Iterable[tuple[Ticket, NDArray[np.uint8]]]
     ) -> Iterator[tuple[Ticket, dict[Tap, NDArray[np.float32]]]]:
-        """See :class:`offshelf.engine.base.Engine`."""
+        """See :class:`offshelf.engine.contract.Engine`."""
         if self._network is None:
             raise EngineError("the engine is closed: open another")
         if self._device.type == "cpu":

@@ -166,10 +166,10 @@ def open_engine(
         raise LayerError("no layer was asked for")
     name, device = choose(options)
     if name == "openvino":
-        from offshelf.engine.openvino_engine import OpenvinoEngine
+        from offshelf.engine.openvino_engine.cpu_engine import OpenvinoEngine
 
         return OpenvinoEngine(backbone, wanted, options)
-    from offshelf.engine.torch_engine import TorchEngine
+    from offshelf.engine.torch_engine.reference import TorchEngine
 
     return TorchEngine(backbone, wanted, options, device)
 

@@ -17,13 +17,20 @@ from typing import Any
 from offshelf import files, records
 from offshelf.backbones.backbone import Backbone
 from offshelf.cache.usage import Usage
-from offshelf.engine.base import EngineOptions, Tap
 from offshelf.engine.circumstances import processor
-from offshelf.engine.graph import graph_folder, import_openvino, load_graph
-from offshelf.engine.plan import HINT, Plan, compile_plan, default_plan, possible_plan, speed
+from offshelf.engine.contract import EngineOptions, Tap
+from offshelf.engine.openvino_engine.graph_cache import graph_folder, import_openvino, load_graph
+from offshelf.engine.openvino_engine.int8 import TRANSFORMERS, rough
+from offshelf.engine.openvino_engine.int8_winograd import CHAINED, way
+from offshelf.engine.openvino_engine.streams import (
+    HINT,
+    Plan,
+    compile_plan,
+    default_plan,
+    possible_plan,
+    speed,
+)
 from offshelf.engine.processor import adds_bytes_exactly
-from offshelf.engine.quantise import TRANSFORMERS, rough
-from offshelf.engine.ranged import CHAINED, way
 
 # With less of the processors nothing can be told.
 LEAST_SHARE = 0.05

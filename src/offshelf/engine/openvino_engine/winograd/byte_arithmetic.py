@@ -11,9 +11,9 @@ from typing import Any
 
 from llvmlite import ir
 
-from offshelf.engine.winograd.emit import Emitter
-from offshelf.engine.winograd.layout import MOST_BYTE
-from offshelf.engine.winograd.numbers import Whole
+from offshelf.engine.openvino_engine.winograd.arithmetic import Whole
+from offshelf.engine.openvino_engine.winograd.panel_layout import MOST_BYTE
+from offshelf.engine.openvino_engine.winograd.vector_instructions import Emitter
 
 # A float32 of this size has no place for a fraction: to add it is to round, and the sum's
 # lowest bits are the whole number.

@@ -19,9 +19,9 @@ from offshelf import files, home, records
 from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.construct.one_thread import one_thread
 from offshelf.cache.usage import Usage
-from offshelf.engine.base import EngineOptions, Tap
 from offshelf.engine.calibration import Calibration
-from offshelf.engine.telemetry import without_telemetry
+from offshelf.engine.contract import EngineOptions, Tap
+from offshelf.engine.openvino_engine.telemetry import without_telemetry
 from offshelf.errors import EngineError
 from offshelf.forks import leave_in_forked, process_lock
 from offshelf.interrupt import interrupted_afterwards
@@ -129,7 +129,7 @@ def load_graph(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions
 
 def _made(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions) -> Any:
     if options.precision == "int8":
-        from offshelf.engine.quantise import quantised
+        from offshelf.engine.openvino_engine.int8 import quantised
 
         return quantised(backbone, taps, options)
     return convert(backbone, taps)
@@ -139,7 +139,7 @@ def convert(backbone: Backbone, taps: tuple[Tap, ...]) -> Any:
     """Return the tapped network as a graph with the fixed shape 2 x S x S x 3, uint8."""
     import torch
 
-    from offshelf.engine.tapped import TappedNetwork
+    from offshelf.engine.torch_engine.tapped_network import TappedNetwork
 
     openvino = import_openvino()
     network = TappedNetwork(backbone, taps)

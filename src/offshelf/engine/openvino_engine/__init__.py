@@ -1,0 +1,1 @@
+"""The OpenVINO engine: conversion, int8, and how many requests run at once."""

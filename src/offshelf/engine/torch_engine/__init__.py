@@ -1,0 +1,1 @@
+"""The torch engine: the reference, gradients, and a network in training mode."""
