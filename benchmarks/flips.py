@@ -22,15 +22,15 @@ from typing import Any
 
 import numpy as np
 
-from offshelf import records
+from offshelf import sealed_json
 from offshelf.data import digests
 from offshelf.data.decoding.facts import Facts
 from offshelf.engine.openvino_engine import graph_cache
 from offshelf.engine.openvino_engine import streams as plans
 from offshelf.evaluate.protocol import Fold
 from offshelf.evaluate.transfer import Transfer
-from offshelf.features import parts
-from offshelf.features.store import FeatureStore, exists
+from offshelf.features.store import part_files
+from offshelf.features.store.feature_store import FeatureStore, exists
 from offshelf.jobs.compare import cells, costs, scoring
 from offshelf.jobs.compare.plan import Plan, Recipe, Stored
 from offshelf.progress import Silent, heard_by
@@ -151,19 +151,19 @@ class World:
         for recipe, truth in zip(RECIPES, self.cells, strict=True):
             cell = cells.read_cell(self.plan, 0, 0, recipe)
             if cell is None:
-                records.write(self.plan.place(0, 0, recipe), asdict(truth))
+                sealed_json.write(self.plan.place(0, 0, recipe), asdict(truth))
             else:
                 check(cell == truth, "cell")
         place = self.plan.place(0, 0, scoring._MARK)
         kept = scoring._read(place, 24)
         if kept is None:
-            records.write(place, asdict(self.scores))
+            sealed_json.write(place, asdict(self.scores))
         else:
             check(kept == self.scores, "scores")
         speed = self.folder / "compiled" / "speed-0.json"
         ms = costs._recorded(speed)
         if ms is None:
-            records.write(speed, {"ms": 12.5})
+            sealed_json.write(speed, {"ms": 12.5})
         else:
             check(ms == 12.5, "speed")
 
@@ -179,7 +179,7 @@ class World:
         place = folder / "plan-0.json"
         found = plans._read(place, 2)
         if found is None:
-            records.write(place, asdict(self.best) | {"images": None})
+            sealed_json.write(place, asdict(self.best) | {"images": None})
         else:
             check(found == (self.best, None), "plan")
 
@@ -334,7 +334,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     # Several row groups in each part.
-    parts.ROW_GROUP_BYTES = GROUP * 4 * D
+    part_files.ROW_GROUP_BYTES = GROUP * 4 * D
     done = Counter[str]()
 
     def every() -> None:

@@ -20,8 +20,8 @@ import numpy as np
 
 from measure import heading, run
 from offshelf.data.decoding.facts import Facts
-from offshelf.features import store as stores
-from offshelf.features.store import FeatureStore
+from offshelf.features.store import feature_store as stores
+from offshelf.features.store.feature_store import FeatureStore
 
 IDENTITY = {"made": "up"}
 FACTS = Facts(width=640, height=480, memory=2**20)
@@ -29,7 +29,7 @@ OPEN = """
 import hashlib, json, sys, time
 from pathlib import Path
 import pyarrow.parquet
-from offshelf.features.store import FeatureStore
+from offshelf.features.store.feature_store import FeatureStore
 began = time.perf_counter(), time.process_time()
 store = FeatureStore(Path(sys.argv[1]), {"made": "up"})
 ended = time.perf_counter(), time.process_time()

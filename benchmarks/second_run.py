@@ -31,8 +31,8 @@ from offshelf.backbones.backbone import open_backbone
 from offshelf.data.decoding.facts import Facts
 from offshelf.data.tables.image_table import read_table
 from offshelf.engine.contract import EngineOptions
-from offshelf.features.kind import feature_kinds
-from offshelf.features.store import FeatureStore
+from offshelf.features.feature_kind import feature_kinds
+from offshelf.features.store.feature_store import FeatureStore
 from offshelf.home import digests_folder, features_folder
 
 CLASSES, SIDE = 10, 8

@@ -14,9 +14,9 @@ import numpy as np
 
 from offshelf.backbones.catalogue.names import get_spec
 from offshelf.backbones.spec import InputSpec
-from offshelf.bundle import BackboneRecord, Model, Sample
-from offshelf.features.kind import FeatureKind
+from offshelf.features.feature_kind import FeatureKind
 from offshelf.heads.head import FittedHead
+from offshelf.model_file.model import BackboneRecord, Model, Sample
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
 SIDE, DIMENSION = 8, 5

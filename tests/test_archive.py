@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from made_models import EPOCH, made_model, members_of, rehashed, zipped
-from offshelf import archive
-from offshelf.bundle import SCHEMA, load_model, save_model
 from offshelf.errors import ModelFileError
+from offshelf.model_file import zip_file
+from offshelf.model_file.model import SCHEMA, load_model, save_model
 
 FUZZ = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 PICTURE = np.zeros((4, 4, 3), np.uint8)
@@ -33,7 +33,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def refusal(path: Path) -> str:
     with pytest.raises(ModelFileError) as caught:
-        archive.read(path, SCHEMA)
+        zip_file.read(path, SCHEMA)
     text = str(caught.value)
     assert text.startswith(f"{path}: ")
     assert "\n" not in text
@@ -43,8 +43,8 @@ def refusal(path: Path) -> str:
 def test_what_is_written_comes_back(tmp_path: Path) -> None:
     tensors = {"head.a": np.arange(6, dtype=np.float32).reshape(2, 3)}
     pictures = [np.full((4, 4, 3), 9, np.uint8), PICTURE]
-    path = archive.write(tmp_path / "new" / "m.offshelf", {"schema": 1}, tensors, pictures)
-    manifest, arrays, found = archive.read(path, 1)
+    path = zip_file.write(tmp_path / "new" / "m.offshelf", {"schema": 1}, tensors, pictures)
+    manifest, arrays, found = zip_file.read(path, 1)
     assert set(manifest) == {"schema", "sha256"}
     np.testing.assert_array_equal(arrays["head.a"], tensors["head.a"])
     np.testing.assert_array_equal(found, pictures)
@@ -65,7 +65,7 @@ def test_the_parts_are_stored_with_a_fixed_date_and_known_names(good: Path) -> N
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = archive.write(tmp_path / "m.offshelf", {"schema": 1}, {}, [])
+    path = zip_file.write(tmp_path / "m.offshelf", {"schema": 1}, {}, [])
     before = path.read_bytes()
 
     def full(*_: object) -> None:
@@ -73,7 +73,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(
 
     monkeypatch.setattr(zipfile.ZipFile, "writestr", full)
     with pytest.raises(ModelFileError, match=r"m.offshelf: cannot be written \(No space left"):
-        archive.write(path, {"schema": 1}, {}, [PICTURE])
+        zip_file.write(path, {"schema": 1}, {}, [PICTURE])
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
@@ -82,17 +82,17 @@ def test_a_folder_or_another_file_is_no_target(tmp_path: Path) -> None:
     photo = tmp_path / "photo.jpg"
     photo.write_bytes(b"\xff\xd8\xff\xe0")
     (tmp_path / "empty").touch()
-    archive.check_target(tmp_path / "empty")
-    archive.check_target(tmp_path / "not" / "there.offshelf")
+    zip_file.check_target(tmp_path / "empty")
+    zip_file.check_target(tmp_path / "not" / "there.offshelf")
     with pytest.raises(ModelFileError, match=r"is a folder; name a file such as my.offshelf"):
-        archive.check_target(tmp_path)
+        zip_file.check_target(tmp_path)
     for folder in (Path(), Path("/")):
         with pytest.raises(ModelFileError, match="is a folder"):
-            archive.check_target(folder)
+            zip_file.check_target(folder)
     with pytest.raises(ModelFileError, match=r"photo.jpg is no folder\)"):
-        archive.check_target(photo / "m.offshelf")
+        zip_file.check_target(photo / "m.offshelf")
     with pytest.raises(ModelFileError, match="exists and is no model file, so it is not replaced"):
-        archive.check_target(photo)
+        zip_file.check_target(photo)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes")
@@ -113,7 +113,7 @@ def test_missing_folder_and_text(tmp_path: Path) -> None:
 
 def test_a_name_with_a_line_end_stays_one_line(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError) as caught:
-        archive.read(tmp_path / "a\nb", SCHEMA)
+        zip_file.read(tmp_path / "a\nb", SCHEMA)
     assert "\n" not in str(caught.value)
 
 
@@ -206,11 +206,11 @@ def test_a_compressed_part_is_refused(tmp_path: Path, good: Path, method: int) -
 
 
 def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, good: Path) -> None:
-    members = members_of(good) | {SAMPLE: bytes(archive.MAX_PICTURE_BYTES + 1)}
+    members = members_of(good) | {SAMPLE: bytes(zip_file.MAX_PICTURE_BYTES + 1)}
     path = zipped(tmp_path / "m.offshelf", members, zipfile.ZIP_DEFLATED)
     assert path.stat().st_size < 100_000
     with zipfile.ZipFile(path) as bundle:
-        assert bundle.getinfo(SAMPLE).file_size > archive.MAX_PICTURE_BYTES
+        assert bundle.getinfo(SAMPLE).file_size > zip_file.MAX_PICTURE_BYTES
     assert refusal(path).endswith("which is not allowed")
 
 
@@ -221,7 +221,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path, good: Path) -> 
 def test_a_part_that_is_too_large_is_refused(
     good: Path, monkeypatch: pytest.MonkeyPatch, name: str, limit: str | None
 ) -> None:
-    monkeypatch.setattr(archive, limit or "MAX_PICTURE_BYTES", 10)
+    monkeypatch.setattr(zip_file, limit or "MAX_PICTURE_BYTES", 10)
     assert refusal(good) == f"{name} is too large"
 
 

@@ -21,10 +21,11 @@ from offshelf.backbones.backbone import Backbone, open_backbone
 from offshelf.backbones.catalogue.names import get_spec, names
 from offshelf.backbones.spec import BackboneSpec, InputSpec, WeightsSpec
 from offshelf.backbones.weights_file.locate import WeightsFile
-from offshelf.bundle import load_model, record, save_model, short_digest, specs
 from offshelf.engine.calibration import Calibration
 from offshelf.errors import ModelFileError
-from offshelf.features.kind import FeatureKind
+from offshelf.features.feature_kind import FeatureKind
+from offshelf.model_file import specs
+from offshelf.model_file.model import load_model, record, save_model, short_digest
 
 NAN = float("nan")
 

@@ -19,10 +19,10 @@ from offshelf.cache import bound, contents
 from offshelf.cache.usage import Usage, last_used, remove_unused
 from offshelf.engine.contract import EngineOptions
 from offshelf.errors import OffshelfError, StoreError
-from offshelf.features import job
-from offshelf.features.extract import Extraction, extract
-from offshelf.features.kind import feature_kinds
-from offshelf.features.store import FeatureStore
+from offshelf.features import loop
+from offshelf.features.extraction import Extraction, extract
+from offshelf.features.feature_kind import feature_kinds
+from offshelf.features.store.feature_store import FeatureStore
 from offshelf.progress import Silent
 
 OLDEST, MIDDLE, NEWEST = f"compiled/{'0' * 32}", f"features/{'1' * 32}", f"features/2-{'2' * 32}"
@@ -195,7 +195,7 @@ def test_a_wrong_bound_is_refused_before_any_work(tmp_path: Path):
 def test_a_full_disk_makes_the_least_recently_used_go(
     full: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    write = job.FeatureStore.flush
+    write = loop.FeatureStore.flush
     tries: list[int] = []
 
     def flush(self: FeatureStore) -> None:
@@ -203,7 +203,7 @@ def test_a_full_disk_makes_the_least_recently_used_go(
             raise StoreError("cannot write features") from OSError(errno.ENOSPC, "No space left")
         write(self)
 
-    monkeypatch.setattr(job.FeatureStore, "flush", flush)
+    monkeypatch.setattr(loop.FeatureStore, "flush", flush)
     found = extracted(full, tmp_path / "images", "none")
     (kind,) = found.stores
     assert found.matrix(kind, [0]).shape[0] == 1
@@ -217,6 +217,6 @@ def test_a_disk_that_stays_full_is_the_stores_error(
         if self._buffer:
             raise StoreError("cannot write features") from OSError(errno.ENOSPC, "No space left")
 
-    monkeypatch.setattr(job.FeatureStore, "flush", flush)
+    monkeypatch.setattr(loop.FeatureStore, "flush", flush)
     with pytest.raises(StoreError, match="cannot write features"):
         extracted(tmp_path / "cache", tmp_path / "images", "none")

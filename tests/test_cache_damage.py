@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from offshelf import records
-from offshelf.features import parts
+from offshelf import sealed_json
+from offshelf.features.store import part_files
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
@@ -19,7 +19,7 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     import flips
 
-    monkeypatch.setattr(parts, "ROW_GROUP_BYTES", flips.GROUP * 4 * flips.D)
+    monkeypatch.setattr(part_files, "ROW_GROUP_BYTES", flips.GROUP * 4 * flips.D)
     return flips.World(tmp_path)
 
 
@@ -42,7 +42,7 @@ def test_no_damage_changes_a_number_or_comes_back(world: Any) -> None:
 def test_the_attack_sees_what_is_silent(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import flips
 
-    monkeypatch.setattr(records, "_seal", lambda *_: "the same for all")
+    monkeypatch.setattr(sealed_json, "_seal", lambda *_: "the same for all")
     for path in world.whole:
         path.unlink()
     world.use()

@@ -21,8 +21,8 @@ from offshelf.cli.main import build_parser, main
 from offshelf.data.decoding.decode import Limits, decode_with_facts
 from offshelf.engine.contract import EngineOptions
 from offshelf.engine.processor import computes_bfloat16
-from offshelf.features.extract import Extraction, extract
-from offshelf.features.kind import FeatureKind, feature_kinds
+from offshelf.features.extraction import Extraction, extract
+from offshelf.features.feature_kind import FeatureKind, feature_kinds
 from offshelf.features.reader import Picture, ReadOptions
 
 # Commands that take features from the store.

@@ -22,7 +22,7 @@ from offshelf.cli.main import main
 from offshelf.cli.predict import _cells
 from offshelf.engine.openvino_engine.winograd import kernel
 from offshelf.engine.openvino_engine.winograd.panel_layout import Registers
-from offshelf.predict import Prediction
+from offshelf.prediction import Prediction
 from offshelf.progress import Silent
 
 TORCH = ("--engine", "torch")

@@ -13,7 +13,7 @@ import pyarrow.parquet
 import pytest
 
 import offshelf
-from offshelf import records
+from offshelf import sealed_json
 from offshelf.cli.main import main
 from offshelf.engine.contract import EngineOptions
 from offshelf.errors import DataError, HeadError, LayerError, MissingExtraError, OffshelfError
@@ -432,7 +432,7 @@ def test_a_damaged_record_of_speed_is_made_again(scenes: Path, tmp_path: Path) -
         if isinstance(content, str):
             place.write_text(content)
         else:
-            records.write(place, content)
+            sealed_json.write(place, content)
         told = Silent()
         again = compare(scenes, run=apart(tmp_path), progress=told)
         note = f"{place}: damaged, set aside; it is made again"

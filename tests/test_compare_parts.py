@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from offshelf import records
+from offshelf import sealed_json
 from offshelf.backbones.backbone import open_backbone
 from offshelf.data.decoding.facts import Facts
 from offshelf.errors import HeadError, LayerError, OffshelfError
 from offshelf.evaluate.protocol import Fold
-from offshelf.features.store import FeatureStore
+from offshelf.features.store.feature_store import FeatureStore
 from offshelf.heads.fit import fit_head
 from offshelf.jobs.compare import running
 from offshelf.jobs.compare.axes import HeadAxes, NetworkAxes, ProtocolSettings
@@ -289,7 +289,7 @@ def test_a_damaged_cell_is_made_again(plan: Plan, damage: str | dict[str, object
     elif isinstance(damage, str):
         place.write_text(damage)
     else:
-        records.write(place, (records.read(place) or {}) | damage)
+        sealed_json.write(place, (sealed_json.read(place) or {}) | damage)
     told = Silent()
     with heard_by(told):
         assert read_cell(plan, 0, 0, plan.recipes[0]) is None

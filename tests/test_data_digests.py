@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from offshelf import home, locks, stamps
+from offshelf import file_stamps, home, locks
 from offshelf.backbones.spec import InputSpec
 from offshelf.cache import bound, contents
 from offshelf.data import digests
@@ -35,8 +35,8 @@ FACTS = Facts(width=8, height=8)
 @pytest.fixture(autouse=True)
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was just written is old enough."""
-    monkeypatch.setattr(stamps, "FINE_NS", -(10**12))
-    monkeypatch.setattr(stamps, "COARSE_NS", -(10**12))
+    monkeypatch.setattr(file_stamps, "FINE_NS", -(10**12))
+    monkeypatch.setattr(file_stamps, "COARSE_NS", -(10**12))
 
 
 @pytest.fixture
@@ -243,7 +243,7 @@ def test_what_was_changed_just_before_it_was_read_is_not_kept(
 ):
     monkeypatch.undo()
     changed = Path(images[0]).stat().st_ctime_ns
-    assert changed % stamps._TELLS_NANOSECONDS
+    assert changed % file_stamps._TELLS_NANOSECONDS
     monkeypatch.setattr(contents_of.time, "time_ns", lambda: changed + age_ns)
     assert (read_stamped(images[0])[1] is not None) == kept
 
@@ -253,11 +253,11 @@ def test_clocks_that_tell_no_nanoseconds_or_differ(monkeypatch: pytest.MonkeyPat
     second = 10**9
     for age, fine, coarse in ((0.05, False, False), (1, True, False), (4, True, True)):
         at = 100 * second + int(age * second)
-        assert stamps.Stamp(1, 50 * second, 100 * second + 1, 1).is_settled(at + 1) == fine
-        assert stamps.Stamp(1, 50 * second, 100 * second, 1).is_settled(at) == coarse
+        assert file_stamps.Stamp(1, 50 * second, 100 * second + 1, 1).is_settled(at + 1) == fine
+        assert file_stamps.Stamp(1, 50 * second, 100 * second, 1).is_settled(at) == coarse
     # From the future by either of its times.
-    assert not stamps.Stamp(1, 900 * second + 1, 100 * second + 1, 1).is_settled(200 * second)
-    assert not stamps.Stamp(1, 100 * second + 1, 900 * second + 1, 1).is_settled(200 * second)
+    assert not file_stamps.Stamp(1, 900 * second + 1, 100 * second + 1, 1).is_settled(200 * second)
+    assert not file_stamps.Stamp(1, 100 * second + 1, 900 * second + 1, 1).is_settled(200 * second)
 
 
 def test_what_changes_while_it_is_read_is_not_kept(

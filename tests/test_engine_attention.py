@@ -104,10 +104,10 @@ def test_a_damaged_proof_is_made_again(graph: Any, tmp_path: Path, content: str)
 
 
 def test_answers_to_another_network_are_no_proof(graph: Any, tmp_path: Path) -> None:
-    from offshelf import records
+    from offshelf import sealed_json
 
     compile_proven(graph, tmp_path, TWO, SETTINGS)
-    records.write(kept(tmp_path)[0], {"answers": ["0 no", "1 such"]})
+    sealed_json.write(kept(tmp_path)[0], {"answers": ["0 no", "1 such"]})
     assert compile_proven(graph, tmp_path, TWO, SETTINGS)[0] == ONE
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from offshelf import records
+from offshelf import sealed_json
 from offshelf.engine.openvino_engine import streams as plans
 from offshelf.engine.openvino_engine.streams import (
     Plan,
@@ -89,7 +89,7 @@ def test_attention_runs_in_several_streams_where_a_proof_pays(
         assert choose(tmp_path, images, operation) == Plan(2, 1, 2)
     assert choose(tmp_path, plans.WORTH_A_PROOF, operation) == default_plan(2)
     assert timed == []
-    records.write(tmp_path / "plan-here.json", GOOD)
+    sealed_json.write(tmp_path / "plan-here.json", GOOD)
     assert choose(tmp_path, 1, operation) == Plan(2, 1, 2)
     assert choose(tmp_path, 10**6, operation) == Plan(2, 2, 2)
     assert timed == []
@@ -130,7 +130,7 @@ GOOD = {"rows": 2, "streams": 2, "threads": 2, "images": None}
 
 
 def test_a_plan_is_believed_as_it_was_written(tmp_path: Path, timed: list[Plan]) -> None:
-    records.write(tmp_path / "plan-here.json", GOOD)
+    sealed_json.write(tmp_path / "plan-here.json", GOOD)
     with heard_by(told := Silent()):
         assert choose(tmp_path, 10**6) == Plan(2, 2, 2)
     assert (timed, told.notes) == ([], [])
@@ -160,7 +160,7 @@ def test_a_plan_that_no_trial_found_is_found_again(
     if isinstance(content, str):
         path.write_text(content)
     else:
-        records.write(path, GOOD | content)
+        sealed_json.write(path, GOOD | content)
     with heard_by(told := Silent()):
         choose(tmp_path, 10**6)
         assert timed

@@ -26,7 +26,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from offshelf import FeatureExtractor, TransferClassifier
 from offshelf.errors import BackboneError, DataError, EngineError, HeadError, LayerError
 from offshelf.estimator import HeadChoice
-from offshelf.features import job
+from offshelf.features import loop
 
 ESTIMATORS = [FeatureExtractor(), TransferClassifier()]
 
@@ -60,13 +60,13 @@ def features(extractor: FeatureExtractor, files: list[Path]) -> NDArray[np.float
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The engines that were opened since the test began."""
     engines: list[Any] = []
-    own = job.open_engine
+    own = loop.open_engine
 
     def counted(*arguments: Any, **options: Any) -> Any:
         engines.append(own(*arguments, **options))
         return engines[-1]
 
-    monkeypatch.setattr(job, "open_engine", counted)
+    monkeypatch.setattr(loop, "open_engine", counted)
     return engines
 
 

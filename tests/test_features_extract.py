@@ -26,9 +26,9 @@ from offshelf.data.decoding.decode import Limits, decode
 from offshelf.engine.calibration import Calibration
 from offshelf.engine.contract import EngineOptions, Tap, open_engine
 from offshelf.errors import EngineError, LayerError, StoreError
-from offshelf.features import job
-from offshelf.features.extract import Extraction, extract
-from offshelf.features.kind import FeatureKind, feature_kinds
+from offshelf.features import loop
+from offshelf.features.extraction import Extraction, extract
+from offshelf.features.feature_kind import FeatureKind, feature_kinds
 from offshelf.features.reader import Picture, ReadOptions
 from offshelf.jobs.extract import extract_features
 from offshelf.jobs.settings import FeatureSettings, RunSettings
@@ -92,7 +92,7 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> list[FakeEngine]:
         opened.append(FakeEngine(taps))
         return opened[-1]
 
-    monkeypatch.setattr(job, "open_engine", open_fake)
+    monkeypatch.setattr(loop, "open_engine", open_fake)
     return opened
 
 
@@ -126,13 +126,13 @@ def test_a_second_run_opens_no_engine(lite: Backbone, engines: list[FakeEngine],
 def test_the_parts_of_the_time_are_no_more_than_the_whole(
     lite: Backbone, engines: list[FakeEngine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    quick = job.open_engine
+    quick = loop.open_engine
 
     def slow(*arguments: Any) -> Any:
         time.sleep(0.3)
         return quick(*arguments)
 
-    monkeypatch.setattr(job, "open_engine", slow)
+    monkeypatch.setattr(loop, "open_engine", slow)
     began = time.perf_counter()
     extraction, _ = run(pictures(tmp_path / "images", 3), lite, tmp_path / "cache")
     assert sum(extraction.seconds.values()) <= time.perf_counter() - began

@@ -17,13 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from offshelf import stamps
+from offshelf import file_stamps
 from offshelf.data.decoding.facts import Facts
 from offshelf.errors import StoreError
-from offshelf.features import groups, merging, parts
-from offshelf.features import index as indexes
-from offshelf.features import store as stores
-from offshelf.features.store import FeatureStore
+from offshelf.features.store import feature_store as stores
+from offshelf.features.store import merging, part_files, row_groups
+from offshelf.features.store import row_index as indexes
+from offshelf.features.store.feature_store import FeatureStore
 from offshelf.progress import Silent, heard_by
 from test_features_store import FACTS, IDENTITY, D, digest, files_of, filled, row, rows
 
@@ -45,8 +45,8 @@ def by_threes(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files count as old enough to be known by their stamps."""
-    monkeypatch.setattr(stamps, "FINE_NS", -(10**12))
-    monkeypatch.setattr(stamps, "COARSE_NS", -(10**12))
+    monkeypatch.setattr(file_stamps, "FINE_NS", -(10**12))
+    monkeypatch.setattr(file_stamps, "COARSE_NS", -(10**12))
 
 
 def test_small_parts_become_one(tmp_path: Path, by_threes: None):
@@ -74,14 +74,14 @@ def test_what_is_merged_is_bounded(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setattr(merging, "MANY", 3)
     store = FeatureStore(tmp_path, IDENTITY, D)
     most, written = 0, 0
-    own = parts.write
+    own = part_files.write
 
-    def counted(folder: Path, stem: str, identity: dict[str, Any], rows: parts.Rows) -> Path:
+    def counted(folder: Path, stem: str, identity: dict[str, Any], rows: part_files.Rows) -> Path:
         nonlocal written
         written += len(rows.digests)
         return own(folder, stem, identity, rows)
 
-    monkeypatch.setattr(parts, "write", counted)
+    monkeypatch.setattr(part_files, "write", counted)
     for number in range(200):
         store.append(digest(number), row(number), FACTS)
         store.flush()
@@ -98,14 +98,16 @@ def test_a_flush_does_the_same_at_any_size(tmp_path: Path, monkeypatch: pytest.M
     store = FeatureStore(tmp_path, IDENTITY, D)
     opened: list[Path] = []
     looked_at: list[int] = []
-    own_read, own_digests = parts.read_part, parts.Part.digests
+    own_read, own_digests = part_files.read_part, part_files.Part.digests
 
-    def digests(part: parts.Part) -> list[bytes]:
+    def digests(part: part_files.Part) -> list[bytes]:
         looked_at.append(len(part.hashes))
         return own_digests(part)
 
-    monkeypatch.setattr(parts, "read_part", lambda p, key: opened.append(p) or own_read(p, key))
-    monkeypatch.setattr(parts.Part, "digests", digests)
+    monkeypatch.setattr(
+        part_files, "read_part", lambda p, key: opened.append(p) or own_read(p, key)
+    )
+    monkeypatch.setattr(part_files.Part, "digests", digests)
     costs = []
     for flush in range(60):
         for number in range(4 * flush, 4 * flush + 4):
@@ -118,11 +120,11 @@ def test_a_flush_does_the_same_at_any_size(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_features_are_checked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settled: None):
-    monkeypatch.setattr(parts, "ROW_GROUP_BYTES", 4 * 4 * D)
+    monkeypatch.setattr(part_files, "ROW_GROUP_BYTES", 4 * 4 * D)
     filled(tmp_path, [list(range(10)), list(range(10, 14))])
     checked: list[int] = []
-    own = groups.checksum
-    monkeypatch.setattr(groups, "checksum", lambda m: checked.append(len(m)) or own(m))
+    own = row_groups.checksum
+    monkeypatch.setattr(row_groups, "checksum", lambda m: checked.append(len(m)) or own(m))
     wanted = [digest(number) for number in (13, 2, 9, 3)]
     for _ in range(3):
         store = FeatureStore(tmp_path, IDENTITY)
@@ -137,13 +139,13 @@ def test_reading_takes_from_the_file_what_is_asked_for(
     store = filled(tmp_path, [list(range(100))])
     assert digest(1) in store
     taken: list[int] = []
-    own = groups.Features._as_it_lies
+    own = row_groups.Features._as_it_lies
 
-    def as_it_lies(self: groups.Features, group: int, start: int, end: int) -> Any:
+    def as_it_lies(self: row_groups.Features, group: int, start: int, end: int) -> Any:
         taken.append(end - start)
         return own(self, group, start, end)
 
-    monkeypatch.setattr(groups.Features, "_as_it_lies", as_it_lies)
+    monkeypatch.setattr(row_groups.Features, "_as_it_lies", as_it_lies)
     assert np.array_equal(store.read([digest(n) for n in (12, 10, 11)]), rows([12, 10, 11]))
     assert taken == [3]
 
@@ -166,7 +168,7 @@ def test_a_part_that_is_touched_is_checked_again(tmp_path: Path, settled: None, 
 def test_a_part_in_many_pages_is_read_as_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settled: None
 ):
-    monkeypatch.setattr(parts, "_ONE_PAGE", 64)
+    monkeypatch.setattr(part_files, "_ONE_PAGE", 64)
     own = pq.write_table
     monkeypatch.setattr(pq, "write_table", lambda *a, **more: own(*a, **more, write_batch_size=8))
     store = filled(tmp_path, [list(range(300))])
@@ -192,8 +194,8 @@ def test_the_oldest_row_stays_when_parts_are_merged(tmp_path: Path, by_threes: N
     for stem, numbers in (("part-1-1", [1, 2]), ("part-2-2", [2, 3]), ("part-3-3", [3, 1, 4])):
         version = int(stem[-1])
         matrix = np.stack([row(number, version) for number in numbers])
-        written = parts.Rows([digest(n) for n in numbers], [FACTS] * len(numbers), matrix)
-        parts.write(folder, stem, IDENTITY, written)
+        written = part_files.Rows([digest(n) for n in numbers], [FACTS] * len(numbers), matrix)
+        part_files.write(folder, stem, IDENTITY, written)
     store = FeatureStore(tmp_path, IDENTITY)
     expected = np.stack([row(1, 1), row(2, 1), row(3, 2), row(4, 3), row(5)])
     wanted = [digest(number) for number in (1, 2, 3, 4, 5)]
@@ -212,11 +214,11 @@ PLACES = st.lists(st.integers(0, 5), min_size=1, max_size=4, unique=True)
 def test_an_index_is_that_of_all_parts_anew(steps: list[tuple[list[int], bool]], draw: Any):
     """Whatever comes and goes in whatever order: the oldest part with a row counts."""
     index = indexes.Index()
-    there: dict[Path, parts.Part] = {}
+    there: dict[Path, part_files.Part] = {}
     for step, (numbers, goes) in enumerate(steps):
         path = Path(f"part-{draw.randint(0, 10**6):07d}-{step}")
         hashes = np.frombuffer(b"".join(digest(n) for n in numbers), "S32")
-        part = parts.Part(
+        part = part_files.Part(
             path=path, dimension=D, hashes=hashes, facts={}, groups=(), checksums=(), places=()
         )
         gone = {draw.choice(sorted(there))} if goes and there else set()
@@ -280,8 +282,8 @@ def test_merging_the_rows_of_one_part_alone_removes_nothing_of_them(
     """The larger part may have the very name of one of the small ones."""
     store = FeatureStore(tmp_path, IDENTITY, D)
     for stem in (f"part-1-{os.getpid()}", "part-2-2", "part-3-3"):
-        written = parts.Rows([digest(1)], [FACTS], rows([1]))
-        parts.write(store.folder, stem, IDENTITY, written)
+        written = part_files.Rows([digest(1)], [FACTS], rows([1]))
+        part_files.write(store.folder, stem, IDENTITY, written)
     store.refresh()
     store.append(digest(2), row(2), FACTS)
     store.flush()
@@ -348,7 +350,7 @@ import numpy as np
 from pathlib import Path
 from offshelf.data.decoding.facts import Facts
 from offshelf.features import merging
-from offshelf.features.store import FeatureStore
+from offshelf.features.store.feature_store import FeatureStore
 merging.MANY = 3
 store = FeatureStore(Path(sys.argv[1]), {"weights": "abc", "layer": "pool5", "pooling": "avg"}, 5)
 print(-1, flush=True)

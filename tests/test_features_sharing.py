@@ -21,11 +21,11 @@ from PIL import Image
 from offshelf import locks
 from offshelf.backbones.backbone import Backbone, open_backbone
 from offshelf.engine.contract import EngineOptions, Tap
-from offshelf.features import job, sharing
-from offshelf.features.extract import Extraction, extract
-from offshelf.features.kind import feature_kinds
+from offshelf.features import loop, sharing
+from offshelf.features.extraction import Extraction, extract
+from offshelf.features.feature_kind import feature_kinds
 from offshelf.features.sharing import Sharing
-from offshelf.features.store import FeatureStore
+from offshelf.features.store.feature_store import FeatureStore
 from offshelf.files import sha256_file
 from offshelf.progress import Silent
 
@@ -67,7 +67,7 @@ class FakeEngine:
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job, "open_engine", lambda _, taps, __: FakeEngine(taps))
+    monkeypatch.setattr(loop, "open_engine", lambda _, taps, __: FakeEngine(taps))
 
 
 def run(
@@ -230,7 +230,7 @@ def test_a_stopped_owner_ends_no_extraction(
 ):
     paths = pictures(tmp_path / "images", 9)
     monkeypatch.setattr(sharing, "STALL_SECONDS", 0.5)
-    monkeypatch.setattr(job, "WAITING_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "WAITING_SECONDS", 0.0)
     stopped = owner(paths[3:6])
     told = Silent()
     found = run(paths, lite, tmp_path / "cache", told)
@@ -252,7 +252,7 @@ def test_rows_of_another_are_waited_for_and_broken_ones_are_judged_here(
     expected = run([paths[0], paths[2]], lite, tmp_path / "other")
     (kind,) = expected.stores
     waiting = threading.Event()
-    monkeypatch.setattr(job.time, "sleep", lambda _: waiting.set())
+    monkeypatch.setattr(loop.time, "sleep", lambda _: waiting.set())
 
     def finish() -> None:
         assert waiting.wait(60)
@@ -328,11 +328,11 @@ def test_what_another_finished_after_the_stores_were_read_is_not_done_again(
     paths, cache = pictures(tmp_path / "images", 3), tmp_path / "cache"
 
     def begun_later(*args: Any) -> Sharing:
-        monkeypatch.setattr(job, "Sharing", Sharing)
+        monkeypatch.setattr(loop, "Sharing", Sharing)
         assert run(paths, lite, cache).computed == 3
         return Sharing(*args)
 
-    monkeypatch.setattr(job, "Sharing", begun_later)
+    monkeypatch.setattr(loop, "Sharing", begun_later)
     found = run(paths, lite, cache)
     assert (found.computed, len(found.ok)) == (0, 3)
 

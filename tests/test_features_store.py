@@ -22,12 +22,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from offshelf import records
+from offshelf import sealed_json
 from offshelf.data.decoding.facts import Facts
 from offshelf.errors import StoreError
-from offshelf.features import manifest, parts
-from offshelf.features import store as stores
-from offshelf.features.store import FeatureStore, exists
+from offshelf.features.store import feature_store as stores
+from offshelf.features.store import manifest, part_files
+from offshelf.features.store.feature_store import FeatureStore, exists
 from offshelf.progress import Silent, heard_by
 
 IDENTITY = {"weights": "abc", "layer": "pool5", "pooling": "avg"}
@@ -146,7 +146,7 @@ def test_any_course_of_events_is_that_of_a_dictionary(
 
 
 def test_rows_of_many_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(parts, "ROW_GROUP_BYTES", 3 * 4 * D)
+    monkeypatch.setattr(part_files, "ROW_GROUP_BYTES", 3 * 4 * D)
     store = filled(tmp_path, [list(range(20)), list(range(20, 31))])
     assert pq.ParquetFile(files_of(store, "part-*")[0]).num_row_groups == 7
     wanted = [30, 0, 19, 2, 3, 20, 7]
@@ -245,7 +245,7 @@ import hashlib, sys
 import numpy as np
 from pathlib import Path
 from offshelf.data.decoding.facts import Facts
-from offshelf.features.store import FeatureStore
+from offshelf.features.store.feature_store import FeatureStore
 root, start = Path(sys.argv[1]), int(sys.argv[2])
 sys.stdin.readline()
 store = FeatureStore(root, {"many": "writers"}, 5)
@@ -422,8 +422,10 @@ def test_damage_that_two_stores_see_is_told_once(tmp_path: Path):
 def test_a_flush_reads_only_what_is_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     store = filled(tmp_path, [[1], [2], [3]])
     read: list[Path] = []
-    own = parts.read_part
-    monkeypatch.setattr(parts, "read_part", lambda path, key: read.append(path) or own(path, key))
+    own = part_files.read_part
+    monkeypatch.setattr(
+        part_files, "read_part", lambda path, key: read.append(path) or own(path, key)
+    )
     store.append(digest(4), row(4), FACTS)
     store.flush()
     assert read == files_of(store, "part-*.parquet")[3:]
@@ -455,8 +457,8 @@ def test_no_damage_gives_wrong_numbers_or_a_traceback(tmp_path: Path):
 
 def test_a_part_of_another_dimension_is_set_aside(tmp_path: Path):
     store = filled(tmp_path, [[1]])
-    wider = parts.Rows([digest(2)], [FACTS], np.ones((1, D + 1), np.float32))
-    parts.write(store.folder, "part-9-0", IDENTITY, wider)
+    wider = part_files.Rows([digest(2)], [FACTS], np.ones((1, D + 1), np.float32))
+    part_files.write(store.folder, "part-9-0", IDENTITY, wider)
     (odd,) = files_of(store, "part-9-0*")
     with heard_by(told := Silent()):
         store.refresh()
@@ -476,9 +478,9 @@ def test_a_part_that_another_process_set_aside(tmp_path: Path, monkeypatch: pyte
     assert [digest(1) in store, digest(2) in store] == [False, True]
 
     # Both find the damage, and the other one is faster.
-    own = parts.read_part
+    own = part_files.read_part
 
-    def found_by_both(path: Path, key: str) -> parts.Part:
+    def found_by_both(path: Path, key: str) -> part_files.Part:
         if path == second:
             path.write_bytes(b"")
             try:
@@ -487,7 +489,7 @@ def test_a_part_that_another_process_set_aside(tmp_path: Path, monkeypatch: pyte
                 path.unlink()
         return own(path, key)
 
-    monkeypatch.setattr(parts, "read_part", found_by_both)
+    monkeypatch.setattr(part_files, "read_part", found_by_both)
     with heard_by(told := Silent()):
         assert len(FeatureStore(tmp_path, IDENTITY)) == 1
     assert told.notes == []
@@ -509,9 +511,11 @@ def test_a_temporary_file_that_another_process_renames_meanwhile(
 
 @pytest.mark.parametrize("sizes", [(33, 31), (31, 32)])
 def test_digests_of_another_length_never_stand_in_a_part(tmp_path: Path, sizes: tuple[int, int]):
-    found = parts.Rows([bytes(size) for size in sizes], [FACTS] * 2, np.zeros((2, 3), np.float32))
+    found = part_files.Rows(
+        [bytes(size) for size in sizes], [FACTS] * 2, np.zeros((2, 3), np.float32)
+    )
     with pytest.raises(ValueError, match=r"^a digest is 32 bytes$"):
-        parts.write(tmp_path, "part", IDENTITY, found)
+        part_files.write(tmp_path, "part", IDENTITY, found)
     assert not list(tmp_path.iterdir())
 
 
@@ -547,7 +551,7 @@ def test_what_a_killed_process_left_is_swept_when_it_is_old(tmp_path: Path):
 
 
 def sealed(document: dict[str, Any]) -> Callable[[Path], Any]:
-    return lambda path: records.write(path, document)
+    return lambda path: sealed_json.write(path, document)
 
 
 WHOLE = {"schema": manifest.SCHEMA, "identity": IDENTITY, "dimension": D}

@@ -14,8 +14,8 @@ from offshelf.backbones.backbone import open_backbone
 from offshelf.cli.main import main
 from offshelf.engine.contract import EngineOptions
 from offshelf.errors import DataError, EngineError, OffshelfError
-from offshelf.features.extract import extract
-from offshelf.features.kind import feature_kinds
+from offshelf.features.extraction import extract
+from offshelf.features.feature_kind import feature_kinds
 from offshelf.jobs import announce, sample
 from offshelf.jobs import forecast as forecasting
 from offshelf.jobs.announce import Announcing

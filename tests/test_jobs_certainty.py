@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from made_models import made_model, tampered, with_tensors
-from offshelf.bundle import load_model, save_model
 from offshelf.cli.main import main
 from offshelf.errors import HeadError, ModelFileError, OffshelfError
 from offshelf.evaluate.trust import Rejection, Trust, trust
@@ -25,6 +24,7 @@ from offshelf.jobs.evaluate import evaluate_model
 from offshelf.jobs.fit import FitResult, fit
 from offshelf.jobs.predict import predict
 from offshelf.jobs.reliability import write_reliability
+from offshelf.model_file.model import load_model, save_model
 from offshelf.progress import Silent
 
 

@@ -16,9 +16,9 @@ from offshelf.cli.main import main
 from offshelf.data.decoding.facts import Facts
 from offshelf.engine.openvino_engine import graph_cache
 from offshelf.errors import OffshelfError
-from offshelf.features import compact, parts
-from offshelf.features.parts import Rows
-from offshelf.features.store import FeatureStore
+from offshelf.features.store import doubled_rows, part_files
+from offshelf.features.store.feature_store import FeatureStore
+from offshelf.features.store.part_files import Rows
 from offshelf.jobs.cleaning import clean
 from offshelf.progress import Silent, heard_by
 
@@ -38,7 +38,7 @@ def write_part(store: FeatureStore, stem: str, numbers: list[int]) -> None:
         [Facts(width=number + 1, height=1) for number in numbers],
         np.array([[number] * D for number in numbers], np.float32),
     )
-    parts.write(store.folder, stem, IDENTITY, rows)
+    part_files.write(store.folder, stem, IDENTITY, rows)
 
 
 @pytest.fixture
@@ -182,7 +182,7 @@ def test_doubled_rows_go_and_every_row_stays_what_it_was(tmp_path: Path, tempora
     again = FeatureStore(tmp_path / "features", IDENTITY)
     assert again.read(wanted).tobytes() == before.tobytes()
     assert [again.facts(one) for one in wanted] == facts
-    assert compact.doubled(folder) == []
+    assert doubled_rows.doubled(folder) == []
     assert sum(len(part.hashes) for part in again._index.parts.values()) == 4
 
 

@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 
 from offshelf.backbones.backbone import Backbone, open_backbone
-from offshelf.bundle import Model
 from offshelf.engine.torch_engine.gradients import Probe
 from offshelf.errors import DataError, ModelFileError, OffshelfError
-from offshelf.features.kind import FeatureKind
+from offshelf.features.feature_kind import FeatureKind
 from offshelf.heads.head import FittedHead
 from offshelf.jobs.backbones import pooled_dimension
 from offshelf.jobs.explain import explain, explain_seen
@@ -23,7 +22,8 @@ from offshelf.jobs.fit import fit
 from offshelf.jobs.predict import predict
 from offshelf.jobs.seen import see
 from offshelf.jobs.settings import RunSettings
-from offshelf.predict import open_model
+from offshelf.model_file.model import Model
+from offshelf.prediction import open_model
 
 # layer, pooling, normalisation -> method and whose cells
 EXACT = [

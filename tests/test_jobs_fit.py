@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from offshelf.bundle import load_model
 from offshelf.errors import DataError, HeadError, ModelFileError, OffshelfError
 from offshelf.jobs.evaluate import evaluate_model
 from offshelf.jobs.fit import fit
 from offshelf.jobs.settings import FeatureSettings, HeadSettings, RunSettings
+from offshelf.model_file.model import load_model
 from offshelf.progress import Silent
 
 FIELDS = {

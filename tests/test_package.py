@@ -62,7 +62,7 @@ def test_type_checkers_see_the_names_of_the_table() -> None:
 
 
 def test_no_public_name_hides_a_submodule() -> None:
-    # The import of a submodule sets the attribute of its name: offshelf.predict would be
+    # The import of a submodule sets the attribute of its name: offshelf.prediction would be
     # the function before that import and the module after it.
     parts = {path.stem for path in SOURCE.iterdir()}
     assert not parts & set(NAMES)
@@ -108,7 +108,7 @@ from pathlib import Path
 
 import numpy as np
 from offshelf.data.decoding.facts import Facts
-from offshelf.features.store import FeatureStore
+from offshelf.features.store.feature_store import FeatureStore
 
 folder = Path(tempfile.mkdtemp())
 store = FeatureStore(folder, {}, 2)

@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from offshelf import predict as predict_module
-from offshelf.bundle import load_model, save_model
+from offshelf import prediction as predict_module
 from offshelf.data.tables.image_table import read_table
 from offshelf.engine.calibration import Calibration
 from offshelf.engine.circumstances import made_on
@@ -25,7 +24,7 @@ from offshelf.engine.openvino_engine.int8 import quantised
 from offshelf.engine.processor import computes_bfloat16
 from offshelf.engine.torch_engine import reference
 from offshelf.errors import EngineError
-from offshelf.features.kind import feature_kinds
+from offshelf.features.feature_kind import feature_kinds
 from offshelf.jobs import precision
 from offshelf.jobs.fit import fit
 from offshelf.jobs.precision import PrecisionTrial, calibration
@@ -33,7 +32,8 @@ from offshelf.jobs.predict import predict
 from offshelf.jobs.reckoning import Work
 from offshelf.jobs.settings import RunSettings
 from offshelf.jobs.training import FeatureSettings, backbone_for
-from offshelf.predict import engine_of, open_model
+from offshelf.model_file.model import load_model, save_model
+from offshelf.prediction import engine_of, open_model
 from offshelf.progress import Silent
 
 
@@ -132,7 +132,7 @@ def test_a_model_of_bf16_predicts_here_and_where_it_cannot(
     assert engine_of(load_model(target), engine).precision == "bf16"
     image = sorted(scenes.rglob("*.png"))[0]
     here = predict(target, [image]).predictions[0]
-    monkeypatch.setattr("offshelf.predict.computes_bfloat16", lambda: False)
+    monkeypatch.setattr("offshelf.prediction.computes_bfloat16", lambda: False)
     assert engine_of(load_model(target), engine).precision == "fp32"
     there = predict(target, [image]).predictions[0]
     assert here.scores != there.scores

@@ -16,12 +16,12 @@ import pytest
 
 from offshelf.data.tables.image_table import read_table
 from offshelf.engine.contract import EngineOptions
-from offshelf.features.extract import extract
-from offshelf.features.kind import feature_kinds
+from offshelf.features.extraction import extract
+from offshelf.features.feature_kind import feature_kinds
 from offshelf.jobs.evaluate import evaluate_model
 from offshelf.jobs.fit import FitResult, fit
 from offshelf.jobs.settings import FeatureSettings
-from offshelf.predict import open_model, predict_paths
+from offshelf.prediction import open_model, predict_paths
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 

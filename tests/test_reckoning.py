@@ -21,8 +21,8 @@ from offshelf.engine.speed_records import (
     remember,
 )
 from offshelf.errors import EngineError
-from offshelf.features.extract import extract
-from offshelf.features.kind import feature_kinds
+from offshelf.features.extraction import extract
+from offshelf.features.feature_kind import feature_kinds
 from offshelf.jobs import precision, workload
 from offshelf.jobs.fit import fit
 from offshelf.jobs.reckoning import LEAST_SAMPLE, MOST_SAMPLE, Work

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from offshelf import records
+from offshelf import sealed_json
 from offshelf.progress import Silent, heard_by
 
 DOCUMENT = {"name": "Straße \udc80", "numbers": [1, 2.5, math.inf], "nothing": None}
 
 
 def test_what_was_written_is_read(tmp_path: Path) -> None:
-    records.write(tmp_path / "a.json", DOCUMENT)
-    assert records.read(tmp_path / "a.json") == DOCUMENT
-    records.write(tmp_path / "nan.json", {"value": math.nan})
-    found = records.read(tmp_path / "nan.json")
+    sealed_json.write(tmp_path / "a.json", DOCUMENT)
+    assert sealed_json.read(tmp_path / "a.json") == DOCUMENT
+    sealed_json.write(tmp_path / "nan.json", {"value": math.nan})
+    found = sealed_json.read(tmp_path / "nan.json")
     assert found is not None
     assert math.isnan(found["value"])
 
@@ -25,7 +25,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", ["digit", "cut", "moved", "folder", "number", "empty"])
 def test_what_was_not_written_is_set_aside_and_said_once(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "a.json"
-    records.write(path, DOCUMENT)
+    sealed_json.write(path, DOCUMENT)
     if damage == "digit":
         path.write_text(path.read_text().replace("2.5", "2.6"))
     elif damage == "cut":
@@ -38,8 +38,8 @@ def test_what_was_not_written_is_set_aside_and_said_once(tmp_path: Path, damage:
     else:
         path.write_text("7" if damage == "number" else "")
     with heard_by(told := Silent()):
-        assert records.read(path) is None
-        assert records.read(path) is None
+        assert sealed_json.read(path) is None
+        assert sealed_json.read(path) is None
     assert told.notes == [f"{path}: damaged, set aside; it is made again"]
     assert path.with_suffix(".damaged").exists()
     assert not path.exists()
@@ -48,10 +48,10 @@ def test_what_was_not_written_is_set_aside_and_said_once(tmp_path: Path, damage:
 def test_damage_may_come_again(tmp_path: Path) -> None:
     path = tmp_path / "folder"
     path.touch()
-    assert records.set_aside(path)
+    assert sealed_json.set_aside(path)
     for number in range(2):
         path.mkdir()
         (path / f"{number}.txt").touch()
-        assert records.set_aside(path)
+        assert sealed_json.set_aside(path)
         assert [file.name for file in (tmp_path / "folder.damaged").iterdir()] == [f"{number}.txt"]
-    assert not records.set_aside(path)
+    assert not sealed_json.set_aside(path)

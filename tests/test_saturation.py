@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from offshelf.bundle import load_model
 from offshelf.engine import processor
 from offshelf.engine.circumstances import circumstances
 from offshelf.engine.contract import EngineOptions
@@ -18,17 +17,18 @@ from offshelf.engine.openvino_engine.graph_cache import import_openvino
 from offshelf.engine.openvino_engine.int8_weights import LARGEST_PAIR, eased, rounded, shares
 from offshelf.jobs.fit import fit
 from offshelf.jobs.settings import RunSettings
+from offshelf.model_file.model import load_model
 
 ELSEWHERE = """
 import sys
 import numpy as np
-from offshelf.bundle import load_model
+from offshelf.model_file.model import load_model
 from offshelf.data.tables.image_table import read_table
 from offshelf.engine.contract import EngineOptions
-from offshelf.features.extract import extract
+from offshelf.features.extraction import extract
 from offshelf.jobs.fit import fit
 from offshelf.jobs.settings import RunSettings
-from offshelf.predict import engine_of
+from offshelf.prediction import engine_of
 
 data, model, folder = sys.argv[1:]
 exact = fit(data)

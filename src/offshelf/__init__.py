@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from offshelf.backbones.catalogue.names import names as list_backbones
-    from offshelf.bundle import load_model
     from offshelf.errors import OffshelfError
     from offshelf.estimator import FeatureExtractor, TransferClassifier
     from offshelf.jobs.classify import classify as classify_images
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from offshelf.jobs.maps import activation_maps
     from offshelf.jobs.predict import predict as predict_images
     from offshelf.jobs.strongest import top_images
+    from offshelf.model_file.model import load_model
 
 __version__ = "0.1.0"
 __all__ = [
@@ -75,7 +75,7 @@ _NAMES = {
     "inspect": ("jobs.inspect", "inspect"),
     "learning_curve": ("jobs.curve", "learning_curve"),
     "list_backbones": ("backbones.catalogue.names", "names"),
-    "load_model": ("bundle", "load_model"),
+    "load_model": ("model_file.model", "load_model"),
     "predict_images": ("jobs.predict", "predict"),
     "top_images": ("jobs.strongest", "top_images"),
 }

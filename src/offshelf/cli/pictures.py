@@ -100,8 +100,8 @@ def check_picture(name: str) -> None:
     Raises:
         OffshelfError: it ends neither in .png nor in .svg, or nothing can be written there.
     """
-    from offshelf.archive import obstacle
     from offshelf.errors import OffshelfError
+    from offshelf.model_file.zip_file import obstacle
     from offshelf.report.canvas import form_of
 
     form_of(Path(name))

@@ -15,7 +15,7 @@ from offshelf.text import spelled
 if TYPE_CHECKING:
     from offshelf.heads.certainty import Certainty
     from offshelf.jobs.predict import PredictResult
-    from offshelf.predict import Prediction
+    from offshelf.prediction import Prediction
 
 # Heads that ask of each class alone whether an image is of it: below zero means no.
 ONE_AGAINST_REST = ("svm", "ridge")

@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf import files, home, records
+from offshelf import files, home, sealed_json
 from offshelf.cache.usage import Usage
+from offshelf.file_stamps import Stamp, stamp_of
 from offshelf.locks import alone
-from offshelf.stamps import Stamp, stamp_of
 
 # Raised with every change of how they are written.
 SCHEMA = 1
@@ -167,7 +167,7 @@ def read_records(file: Path) -> Records | None:
     body = content[len(_MAGIC) : -_SEAL]
     whole = content[: len(_MAGIC)] == _MAGIC and content[-_SEAL:] == _seal(file, body)
     if not whole or not body or len(body) % _RECORD.itemsize:
-        records.set_aside(file, "its images are read again")
+        sealed_json.set_aside(file, "its images are read again")
         return None
     return np.frombuffer(body, _RECORD)
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf import records
+from offshelf import sealed_json
 from offshelf.engine.openvino_engine.streams import Plan, compile_plan, has_attention, processor_key
 
 # Each stream gets so many, as nobody can say which stream takes which request.
@@ -48,7 +48,7 @@ def compile_proven(
         if folder.is_dir():
             # Not being able to remember only costs the next run the same proof.
             with contextlib.suppress(OSError):
-                records.write(path, {"answers": sorted(expected)})
+                sealed_json.write(path, {"answers": sorted(expected)})
     if answers(compiled, plan.streams) == expected:
         return plan, compiled
     del compiled
@@ -86,11 +86,11 @@ def _digest(request: Any) -> str:
 
 
 def _kept(path: Path) -> set[str] | None:
-    document = records.read(path)
+    document = sealed_json.read(path)
     if document is None:
         return None
     found = document.get("answers")
     if isinstance(found, list) and found and all(isinstance(one, str) for one in found):
         return set(found)
-    records.set_aside(path)
+    sealed_json.set_aside(path)
     return None

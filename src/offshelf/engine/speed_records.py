@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from offshelf import files, records
+from offshelf import files, sealed_json
 from offshelf.backbones.backbone import Backbone
 from offshelf.cache.usage import Usage
 from offshelf.engine.circumstances import processor
@@ -86,12 +86,12 @@ def known_rates(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOption
     if not path.parent.is_dir():
         return Rates()
     with contextlib.closing(Usage(path.parent)):
-        document = records.read(path)
+        document = sealed_json.read(path)
     if document is None:
         return Rates()
     sound = all(type(value) is float and value > 0 for value in document.values())
     if not sound or not document.keys() <= _NAMES:
-        records.set_aside(path)
+        sealed_json.set_aside(path)
         return Rates()
     return Rates(**document)
 
@@ -145,7 +145,7 @@ def remember(
     document = {name: float(value) for name, value in known.items() if value is not None}
     # Not being able to remember only costs the next run the same measurement.
     with contextlib.suppress(OSError):
-        records.write(_path(backbone, taps, options), document)
+        sealed_json.write(_path(backbone, taps, options), document)
     return Rates(**document)
 
 

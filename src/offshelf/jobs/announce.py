@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from offshelf import home
 from offshelf.backbones.backbone import Backbone
 from offshelf.engine.contract import EngineOptions
-from offshelf.features import manifest
-from offshelf.features.kind import FeatureKind
+from offshelf.features.feature_kind import FeatureKind
+from offshelf.features.store import manifest
 from offshelf.jobs.forecast import disk_bytes, held
 from offshelf.jobs.sample import SECONDS, WARM_BATCHES, peak_memory
 from offshelf.progress import Progress

@@ -14,8 +14,8 @@ from typing import Any
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.data.tables.image_table import ImageTable, read_table
-from offshelf.features.extract import Extraction, extract
-from offshelf.features.kind import FeatureKind, feature_kinds
+from offshelf.features.extraction import Extraction, extract
+from offshelf.features.feature_kind import FeatureKind, feature_kinds
 from offshelf.jobs.audit_bounds import Bounds
 from offshelf.jobs.audit_duplicates import GroupCounts, PairCounts, count_groups, count_pairs
 from offshelf.jobs.audit_search import Found, Search

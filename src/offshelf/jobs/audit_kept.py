@@ -19,8 +19,8 @@ from offshelf.data.decoding.facts import Facts, check_facts
 from offshelf.data.decoding.file_bytes import Limits
 from offshelf.data.lookalikes.fingerprints import Fingerprint
 from offshelf.errors import ImageError, StoreError
-from offshelf.features.kind import decoding_identity
-from offshelf.features.store import FeatureStore
+from offshelf.features.feature_kind import decoding_identity
+from offshelf.features.store.feature_store import FeatureStore
 
 # Raised with every change of what a fingerprint says of the same pixels.
 VERSION = 1

@@ -13,8 +13,8 @@ from offshelf.data.tables.class_names import counted
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.data.tables.leaks import leaked_test_rows
 from offshelf.errors import ImageError
-from offshelf.features.extract import Extraction
-from offshelf.features.kind import FeatureKind
+from offshelf.features.extraction import Extraction
+from offshelf.features.feature_kind import FeatureKind
 from offshelf.jobs.audit_bounds import Bounds
 from offshelf.jobs.audit_classes import class_findings
 from offshelf.jobs.audit_duplicates import (

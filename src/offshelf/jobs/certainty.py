@@ -13,7 +13,7 @@ from offshelf.heads.certainty_fit import ProbabilitySettings, fit_certainty
 from offshelf.heads.held_out import FOLDS
 from offshelf.heads.trainer import Trainer
 from offshelf.jobs.training import note_all
-from offshelf.predict import Prediction
+from offshelf.prediction import Prediction
 from offshelf.progress import Progress
 
 

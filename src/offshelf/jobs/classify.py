@@ -20,10 +20,10 @@ from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.catalogue.imagenet import CLASSES
 from offshelf.data.tables.image_table import ImageTable, list_images
 from offshelf.errors import EngineError, ImageError, LayerError
-from offshelf.features import store as stores
-from offshelf.features.extract import Extraction, extract
-from offshelf.features.kind import FeatureKind
+from offshelf.features.extraction import Extraction, extract
+from offshelf.features.feature_kind import FeatureKind
 from offshelf.features.network_input import network_input
+from offshelf.features.store import feature_store as stores
 from offshelf.jobs.answers import NORMAL, PLAIN, Answer
 from offshelf.jobs.restless import require_few, training_views
 from offshelf.jobs.settings import FeatureSettings, RunSettings

@@ -22,9 +22,9 @@ from offshelf.cache.contents import own_folders, size_of
 from offshelf.cache.usage import remove_unused
 from offshelf.engine.openvino_engine.graph_cache import is_current
 from offshelf.errors import OffshelfError
-from offshelf.features import manifest
-from offshelf.features.compact import doubled, remove_doubled
 from offshelf.features.sharing import FOLDER as CLAIMS
+from offshelf.features.store import manifest
+from offshelf.features.store.doubled_rows import doubled, remove_doubled
 from offshelf.locks import is_held, remove_if_free
 from offshelf.report.cells import format_cell
 

@@ -29,8 +29,8 @@ from offshelf.evaluate.lookahead import (
     next_accuracy,
 )
 from offshelf.evaluate.protocol import Fold, subsets
-from offshelf.features.extract import Extraction, extract
-from offshelf.features.kind import FeatureKind
+from offshelf.features.extraction import Extraction, extract
+from offshelf.features.feature_kind import FeatureKind
 from offshelf.heads.fit import decision
 from offshelf.jobs.clock import Clock
 from offshelf.jobs.leaks import contradictions

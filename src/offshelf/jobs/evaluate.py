@@ -11,19 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
-from offshelf.bundle import Model, short_digest
 from offshelf.data.tables.class_names import TRAIN, counted, listed, same_class_key, shown
 from offshelf.data.tables.image_table import ImageTable, read_labelled
 from offshelf.data.tables.sources import existing
 from offshelf.errors import DataError, did_you_mean
 from offshelf.evaluate.metrics import Evaluation, evaluate
 from offshelf.evaluate.trust import Trust
-from offshelf.features.extract import Extraction
+from offshelf.features.extraction import Extraction
 from offshelf.jobs.certainty import trust_of
 from offshelf.jobs.clock import Clock
 from offshelf.jobs.settings import RunSettings
 from offshelf.jobs.training import describe, note_all
-from offshelf.predict import Prediction, open_model, predict_paths
+from offshelf.model_file.model import Model, short_digest
+from offshelf.prediction import Prediction, open_model, predict_paths
 from offshelf.progress import Progress, Silent
 from offshelf.text import spelled
 

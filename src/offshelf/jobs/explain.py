@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
-from offshelf.bundle import Model
 from offshelf.data.tables.class_names import composed
 from offshelf.engine.torch_engine.gradients import Probe
 from offshelf.errors import OffshelfError, did_you_mean
@@ -27,7 +26,8 @@ from offshelf.jobs.explanation import Explanation
 from offshelf.jobs.seen import Seen, see
 from offshelf.jobs.settings import RunSettings
 from offshelf.jobs.spatial import Grid, maps_before, maps_of, person_name, positions
-from offshelf.predict import open_model
+from offshelf.model_file.model import Model
+from offshelf.prediction import open_model
 from offshelf.progress import Progress, Silent
 
 METHODS = ("auto", "exact", "gradcam")

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from offshelf.bundle import Model
 from offshelf.jobs.attribution import ClassMap
 from offshelf.jobs.seen import Seen, picture_path, write_picture
+from offshelf.model_file.model import Model
 from offshelf.report.canvas import form_of
 from offshelf.report.explanations import Panel, explanation_picture
 from offshelf.report.pictures import Caption, Look

@@ -15,8 +15,8 @@ from offshelf.data.tables.class_names import shown
 from offshelf.data.tables.columns import TABLE_SUFFIXES, read_cells
 from offshelf.data.tables.image_table import ImageTable, list_images, read_labelled, read_table
 from offshelf.data.tables.sources import existing, is_several
-from offshelf.features.extract import Extraction, extract
-from offshelf.features.kind import FeatureKind, feature_kinds
+from offshelf.features.extraction import Extraction, extract
+from offshelf.features.feature_kind import FeatureKind, feature_kinds
 from offshelf.jobs.announce import Announcing
 from offshelf.jobs.parquet import check_target, write_features
 from offshelf.jobs.precision import settled

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from offshelf.backbones.backbone import Backbone
-from offshelf.bundle import Model, save_model
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.evaluate.metrics import Evaluation, evaluate
 from offshelf.evaluate.trust import Trust
-from offshelf.features.extract import Extraction, extract
-from offshelf.features.kind import FeatureKind
+from offshelf.features.extraction import Extraction, extract
+from offshelf.features.feature_kind import FeatureKind
 from offshelf.heads.certainty import Certainty
 from offshelf.heads.certainty_fit import ProbabilitySettings, check_probability
 from offshelf.heads.fit import decision
@@ -34,6 +33,7 @@ from offshelf.jobs.training import (
     train_head,
     usable_rows,
 )
+from offshelf.model_file.model import Model, save_model
 from offshelf.progress import Progress, Silent
 
 

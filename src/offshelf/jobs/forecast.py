@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from offshelf.errors import DataError, EngineError
-from offshelf.features.store import FLUSH_BYTES
+from offshelf.features.store.feature_store import FLUSH_BYTES
 from offshelf.jobs.sample import (
     WARM_BATCHES,
     Sample,

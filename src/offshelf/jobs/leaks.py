@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.data.tables.leaks import contradiction, leaked_test_rows
 from offshelf.evaluate.metrics import Evaluation, evaluate
-from offshelf.features.extract import Extraction
+from offshelf.features.extraction import Extraction
 from offshelf.jobs.training import Scored
 
 

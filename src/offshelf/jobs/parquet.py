@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from offshelf import files
-from offshelf.archive import obstacle
 from offshelf.data.tables.class_names import shown
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import DataError
-from offshelf.features.arrow import texts, vectors
-from offshelf.features.extract import Extraction
-from offshelf.features.kind import FeatureKind
+from offshelf.features.extraction import Extraction
+from offshelf.features.feature_kind import FeatureKind
+from offshelf.features.store.arrow_arrays import texts, vectors
+from offshelf.model_file.zip_file import obstacle
 from offshelf.text import spelled
 
 # Of one row group. A smaller one costs more to write, a larger one more memory.

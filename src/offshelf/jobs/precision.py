@@ -28,8 +28,8 @@ from offshelf.engine.contract import EngineOptions, choose
 from offshelf.engine.openvino_engine.int8_winograd import way
 from offshelf.engine.processor import adds_bytes_exactly, computes_bfloat16
 from offshelf.errors import EngineError, ImageError
-from offshelf.features.extract import extract
-from offshelf.features.kind import FeatureKind
+from offshelf.features.extraction import extract
+from offshelf.features.feature_kind import FeatureKind
 from offshelf.features.network_input import network_input
 from offshelf.heads.fit import decision, fit_head
 from offshelf.jobs.reckoning import FEW, MOST_SAMPLE

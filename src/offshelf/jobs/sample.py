@@ -1,6 +1,6 @@
 """A timed sample of the real extraction, in this process or in one of its own.
 
-The sample runs :func:`offshelf.features.extract.extract` itself on images drawn from the
+The sample runs :func:`offshelf.features.extraction.extract` itself on images drawn from the
 whole set, into a store that is thrown away, and stops when it has seen enough. In a
 process of its own (``python -m offshelf.jobs.sample``) its peak memory is the extraction's.
 """
@@ -23,10 +23,10 @@ from offshelf import files, home
 from offshelf.data.decoding.decode import Limits
 from offshelf.engine.contract import EngineOptions, choose
 from offshelf.errors import DataError, EngineError, OffshelfError
-from offshelf.features import manifest
-from offshelf.features.extract import extract
-from offshelf.features.kind import feature_kinds
+from offshelf.features.extraction import extract
+from offshelf.features.feature_kind import feature_kinds
 from offshelf.features.reader import ReadOptions
+from offshelf.features.store import manifest
 from offshelf.jobs.settings import FeatureSettings, RunSettings
 from offshelf.jobs.training import backbone_for
 from offshelf.progress import Silent

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from offshelf.engine.contract import EngineOptions
-from offshelf.features.kind import DEFAULT_LAYER, DEFAULT_POOLING
+from offshelf.features.feature_kind import DEFAULT_LAYER, DEFAULT_POOLING
 from offshelf.features.reader import ReadOptions
 
 DEFAULT_BACKBONE = "efficientnet_lite0"

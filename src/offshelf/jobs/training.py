@@ -12,9 +12,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.archive import MAX_PICTURES, check_target
 from offshelf.backbones.backbone import Backbone, open_backbone
-from offshelf.bundle import BackboneRecord, Model, Sample, record, short_digest
 from offshelf.data.decoding.decode import Limits
 from offshelf.data.tables.image_table import ImageTable, read_table
 from offshelf.engine.circumstances import made_on
@@ -22,8 +20,8 @@ from offshelf.engine.contract import EngineOptions
 from offshelf.errors import DataError, ImageError
 from offshelf.evaluate.metrics import Evaluation
 from offshelf.evaluate.trust import Trust
-from offshelf.features.extract import Extraction
-from offshelf.features.kind import FeatureKind, feature_kinds
+from offshelf.features.extraction import Extraction
+from offshelf.features.feature_kind import FeatureKind, feature_kinds
 from offshelf.features.network_input import network_input
 from offshelf.heads.certainty import Certainty
 from offshelf.heads.check import check_normalisation, checked_options
@@ -34,7 +32,9 @@ from offshelf.heads.table import get_fitter
 from offshelf.heads.trainer import Recipe, Trainer
 from offshelf.jobs.settings import FeatureSettings, HeadSettings, RunSettings
 from offshelf.jobs.versions import library_versions
-from offshelf.predict import note_untrained
+from offshelf.model_file.model import BackboneRecord, Model, Sample, record, short_digest
+from offshelf.model_file.zip_file import MAX_PICTURES, check_target
+from offshelf.prediction import note_untrained
 from offshelf.progress import Progress
 from offshelf.text import spelled
 

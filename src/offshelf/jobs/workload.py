@@ -28,9 +28,9 @@ from offshelf.engine.speed_records import (
     remember,
 )
 from offshelf.errors import ImageError
-from offshelf.features.kind import FeatureKind
+from offshelf.features.feature_kind import FeatureKind
 from offshelf.features.network_input import network_input
-from offshelf.features.store import FeatureStore, exists
+from offshelf.features.store.feature_store import FeatureStore, exists
 from offshelf.jobs.reckoning import CALIBRATING, Work
 from offshelf.jobs.settings import RunSettings
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from offshelf.resample.filter_weights import KEPT, Filter, Side, Weights, pillows_weights
 from offshelf.resample.storage import stored_rows
-from offshelf.resample.weights import KEPT, Filter, Side, Weights, pillows_weights
 
 Pixels = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
@@ -44,8 +44,8 @@ class Functions:
     """The passes, compiled. They hold no lock of Python's while they run.
 
     Attributes:
-        along: the pass along rows, by channels; see :func:`offshelf.resample.code.along_rows`.
-        down: that down columns; see :func:`offshelf.resample.code.down_columns`.
+        along: the pass along rows, by channels; see :func:`offshelf.resample.resize_code.along_rows`.
+        down: that down columns; see :func:`offshelf.resample.resize_code.down_columns`.
         lanes: bytes in a vector.
         pixels: how many are whole in a vector, by channels.
         least: bytes of a row, where columns are computed.
@@ -69,12 +69,12 @@ def compiled(processor: str = "") -> Functions:
     from llvmlite import ir
 
     from offshelf.machine_code import assembled
-    from offshelf.resample import code
+    from offshelf.resample import resize_code
 
     module = ir.Module("resize")
-    for channels in code.PIXELS:
-        code.along_rows(module, f"along{channels}", channels)
-    code.down_columns(module, "down")
+    for channels in resize_code.PIXELS:
+        resize_code.along_rows(module, f"along{channels}", channels)
+    resize_code.down_columns(module, "down")
     engine = assembled(module, processor, rewritten=False)
 
     def function(name: str, arguments: tuple[str, ...]) -> Callable[..., None]:
@@ -83,11 +83,14 @@ def compiled(processor: str = "") -> Functions:
         return kind(engine.get_function_address(name))
 
     return Functions(
-        along={channels: function(f"along{channels}", code.ALONG) for channels in code.PIXELS},
-        down=function("down", code.DOWN),
-        lanes=code.LANES,
-        pixels=code.PIXELS,
-        least=code.LEAST,
+        along={
+            channels: function(f"along{channels}", resize_code.ALONG)
+            for channels in resize_code.PIXELS
+        },
+        down=function("down", resize_code.DOWN),
+        lanes=resize_code.LANES,
+        pixels=resize_code.PIXELS,
+        least=resize_code.LEAST,
         engine=engine,
     )
 

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from offshelf.machine_code import host_has, is_possible
+from offshelf.resample.filter_weights import Filter
 from offshelf.resample.passes import (
     Box,
     Passes,
@@ -23,7 +24,6 @@ from offshelf.resample.passes import (
     rows_first,
     shorter_first,
 )
-from offshelf.resample.weights import Filter
 
 # Set to 0, this variable leaves all to Pillow.
 SWITCH = "OFFSHELF_RESIZE"

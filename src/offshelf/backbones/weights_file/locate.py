@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from offshelf import records
+from offshelf import sealed_json
 from offshelf.backbones.spec import BackboneSpec, WeightsSpec
 from offshelf.backbones.weights_file import fetch, identify, places, tensors
 from offshelf.backbones.weights_file.places import Place
@@ -241,7 +241,7 @@ def _write_note(
         "verified": verified,
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
-    records.write(places.note_path(target), note)
+    sealed_json.write(places.note_path(target), note)
 
 
 def _not_found(

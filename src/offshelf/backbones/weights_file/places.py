@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from offshelf import records
+from offshelf import sealed_json
 from offshelf.backbones.spec import BackboneSpec, WeightsSpec
 from offshelf.home import weights_folder
 
@@ -127,7 +127,7 @@ def read_note(path: Path) -> dict[str, Any]:
     A damaged one is set aside: a good file must not be judged by a wrong hash.
     """
     place = note_path(path)
-    note = records.sealed(place)
+    note = sealed_json.sealed(place)
     if note is not None:
         return note
     content, plain = b"", None
@@ -137,11 +137,11 @@ def read_note(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         pass
     # Notes of before had no seal; what was never one of ours is left where it is.
-    if isinstance(plain, dict) and records.SEAL not in plain:
+    if isinstance(plain, dict) and sealed_json.SEAL not in plain:
         return plain
-    if f'"{records.SEAL}"'.encode() in content:
+    if f'"{sealed_json.SEAL}"'.encode() in content:
         again = "what it said of the weights file is lost: 'offshelf weights add' it again"
-        records.set_aside(place, again)
+        sealed_json.set_aside(place, again)
     return {}
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from offshelf import files, home, records
+from offshelf import files, home, sealed_json
 from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.construct.one_thread import one_thread
 from offshelf.cache.usage import Usage
@@ -175,14 +175,14 @@ def read_graph(folder: Path, key: dict[str, Any]) -> Any:
 def _read_used(folder: Path, key: dict[str, Any]) -> Any:
     damaged = _damaged(folder, key)
     if damaged:
-        records.set_aside(folder, "the network is converted again", f"{damaged} is damaged")
+        sealed_json.set_aside(folder, "the network is converted again", f"{damaged} is damaged")
         return None
     return the_core().read_model(folder / _PARTS[0])
 
 
 def _damaged(folder: Path, key: dict[str, Any]) -> str:
     """Return the name of the first file that is not what was written, "" where all are."""
-    kept = records.sealed(folder / KEY)
+    kept = sealed_json.sealed(folder / KEY)
     if kept is None or files.sha256_json(kept.get("key")) != files.sha256_json(key):
         return KEY
     hashes = kept.get("sha256")
@@ -201,7 +201,7 @@ def is_current(folder: Path) -> bool:
     >>> is_current(Path("no/such/folder"))
     False
     """
-    kept = records.sealed(folder / KEY)
+    kept = sealed_json.sealed(folder / KEY)
     key = kept.get("key") if kept else None
     own = {"graph": VERSION, "openvino": import_openvino().get_version()}
     return isinstance(key, dict) and own.items() <= key.items()
@@ -218,7 +218,7 @@ def keep_graph(model: Any, folder: Path, key: dict[str, Any]) -> Any:
             whole.mkdir()
             import_openvino().save_model(model, whole / _PARTS[0], compress_to_fp16=False)
             hashes = {name: files.sha256_file(whole / name) for name in _PARTS}
-            records.write(whole / KEY, {"key": key, "sha256": hashes})
+            sealed_json.write(whole / KEY, {"key": key, "sha256": hashes})
             if folder.exists():
                 shutil.rmtree(folder)
             whole.rename(folder)

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from offshelf import files, records
+from offshelf import files, sealed_json
 from offshelf.engine.circumstances import processor
 from offshelf.engine.openvino_engine.graph_cache import (
     OLD_ROWS,
@@ -141,7 +141,7 @@ def chosen_plan(
         document = dataclasses.asdict(best) | {"images": None if finished else images}
         # Not being able to remember only costs the next run a trial.
         with contextlib.suppress(OSError):
-            records.write(path, document)
+            sealed_json.write(path, document)
         return best
 
 
@@ -245,7 +245,7 @@ def _read(path: Path, threads: int) -> tuple[Plan, int | None] | None:
 
     A plan that no trial can have found is set aside.
     """
-    document = records.read(path)
+    document = sealed_json.read(path)
     if document is None:
         return None
     images = document.pop("images", None)
@@ -255,5 +255,5 @@ def _read(path: Path, threads: int) -> tuple[Plan, int | None] | None:
         plan = Plan(**document)
         if plan.threads == threads and plan.streams <= threads and plan.rows in {ROWS, OLD_ROWS}:
             return dataclasses.replace(plan, rows=ROWS), images
-    records.set_aside(path)
+    sealed_json.set_aside(path)
     return None

@@ -15,10 +15,10 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf import records
+from offshelf import sealed_json
 from offshelf.errors import HeadError
 from offshelf.evaluate.protocol import Fold
-from offshelf.features.store import FeatureStore
+from offshelf.features.store.feature_store import FeatureStore
 from offshelf.heads.fit import decision, fit_prepared
 from offshelf.heads.head import FittedHead, Normalisation
 from offshelf.heads.prepare import Preparation, apply, prepare
@@ -60,7 +60,7 @@ def read_cell(plan: Plan, view: int, fold: int, recipe: Recipe) -> Cell | None:
     What cannot be what a head said of that fold is set aside.
     """
     place = plan.place(view, fold, recipe)
-    document = records.read(place)
+    document = sealed_json.read(place)
     if document is None:
         return None
     try:
@@ -71,7 +71,7 @@ def read_cell(plan: Plan, view: int, fold: int, recipe: Recipe) -> Cell | None:
         cell = None
     if cell is not None and _possible(cell, len(plan.folds[fold].test), len(plan.classes)):
         return cell
-    records.set_aside(place)
+    sealed_json.set_aside(place)
     return None
 
 
@@ -130,7 +130,7 @@ def _run(plan: Plan, view: int, fold: int) -> None:
         shared = time.perf_counter() - began
         for recipe in recipes:
             cell = _fit(plan, recipe, prepared, rows, (test, mirror), shared)
-            records.write(plan.place(view, fold, recipe), asdict(cell))
+            sealed_json.write(plan.place(view, fold, recipe), asdict(cell))
 
 
 def training_matrix(plan: Plan, view: int, fold: int) -> Matrix:

@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from offshelf import files, home, records
+from offshelf import files, home, sealed_json
 from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.named_layers import INPUT_SUFFIX
 from offshelf.data.tables.image_table import ImageTable
@@ -59,7 +59,7 @@ def speed_of(source: Source, extracted: Extracted, table: ImageTable, run: RunSe
             return Speed(0.0, macs)
         # Not being able to remember only costs the next comparison a sample.
         with contextlib.suppress(OSError):
-            records.write(place, {"ms": ms})
+            sealed_json.write(place, {"ms": ms})
         return Speed(ms, macs)
 
 
@@ -76,13 +76,13 @@ def _seen(extracted: Extracted) -> float | None:
 
 
 def _recorded(place: Path) -> float | None:
-    document = records.read(place)
+    document = sealed_json.read(place)
     if document is None:
         return None
     ms = document.get("ms")
     if type(ms) is float and 0 < ms < LONGEST_MS:
         return ms
-    records.set_aside(place)
+    sealed_json.set_aside(place)
     return None
 
 

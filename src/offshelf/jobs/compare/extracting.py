@@ -13,8 +13,8 @@ from offshelf.backbones.backbone import Backbone, open_backbone
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.engine.contract import EngineOptions
 from offshelf.errors import BackboneError, DataError
-from offshelf.features.extract import Extraction, extract
-from offshelf.features.kind import FeatureKind, feature_kinds
+from offshelf.features.extraction import Extraction, extract
+from offshelf.features.feature_kind import FeatureKind, feature_kinds
 from offshelf.jobs.announce import Announcing
 from offshelf.jobs.classify import without_normalisation
 from offshelf.jobs.compare.stages import chosen_layers
@@ -23,7 +23,7 @@ from offshelf.jobs.leaks import contradictions
 from offshelf.jobs.precision import AUTO, settled
 from offshelf.jobs.settings import RunSettings
 from offshelf.jobs.training import note_all
-from offshelf.predict import note_untrained
+from offshelf.prediction import note_untrained
 from offshelf.progress import Progress
 
 

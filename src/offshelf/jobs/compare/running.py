@@ -179,7 +179,7 @@ def _processes(plan: Plan) -> int:
 
 def _fitting(plan: Plan) -> int:
     """Return how many workers fit into memory with the largest view."""
-    from offshelf.features.store import FeatureStore
+    from offshelf.features.store.feature_store import FeatureStore
 
     free = _free_memory()
     if free is None:

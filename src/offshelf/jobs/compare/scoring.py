@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from offshelf import records
+from offshelf import sealed_json
 from offshelf.evaluate.transfer import Transfer, transfer_scores
 from offshelf.heads.prepare import Preparation, apply
 from offshelf.jobs.compare.cells import training_matrix
@@ -37,7 +37,7 @@ def _made(plan: Plan, view: int, place: Path) -> Transfer:
         kept = _read(place, len(plan.folds[0].train))
         if kept is None:
             kept = _scores(plan, view)
-            records.write(place, asdict(kept))
+            sealed_json.write(place, asdict(kept))
         return kept
 
 
@@ -49,12 +49,12 @@ def _scores(plan: Plan, view: int) -> Transfer:
 
 def _read(place: Path, images: int) -> Transfer | None:
     """Return the scores that were kept for so many images; what cannot be them is set aside."""
-    document = records.read(place)
+    document = sealed_json.read(place)
     if document is None:
         return None
     names = [field.name for field in fields(Transfer)]
     numbers = all(type(document.get(name)) in (int, float) for name in names)
     if numbers and len(document) == len(names) and document["n"] == images:
         return Transfer(**document)
-    records.set_aside(place)
+    sealed_json.set_aside(place)
     return None

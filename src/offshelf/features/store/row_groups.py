@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.features.arrow import FEATURES_COLUMN
-from offshelf.features.part import Part, judged, opened
-from offshelf.stamps import Stamp, stamp_of
+from offshelf.features.store.arrow_arrays import FEATURES_COLUMN
+from offshelf.features.store.part_format import Part, judged, opened
+from offshelf.file_stamps import Stamp, stamp_of
 
 
 @dataclass

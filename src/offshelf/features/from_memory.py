@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from offshelf.backbones.backbone import Backbone
 from offshelf.engine.contract import EngineOptions
 from offshelf.errors import DataError
-from offshelf.features.extract import extract
-from offshelf.features.kind import FeatureKind
+from offshelf.features.extraction import extract
+from offshelf.features.feature_kind import FeatureKind
 from offshelf.features.reader import Picture
 
 

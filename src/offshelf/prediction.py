@@ -20,15 +20,15 @@ from numpy.typing import NDArray
 from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.preprocess import prepare
 from offshelf.backbones.weights_file import locate as weights_files
-from offshelf.bundle import Model, load_model
 from offshelf.data.tables.class_names import shown
 from offshelf.engine.circumstances import made_on
 from offshelf.engine.contract import Engine, EngineOptions, choose, open_engine
 from offshelf.engine.processor import computes_bfloat16
 from offshelf.errors import ModelFileError, WeightsError
-from offshelf.features.extract import Extraction, extract
+from offshelf.features.extraction import Extraction, extract
 from offshelf.features.reader import ReadOptions
 from offshelf.heads.fit import decision
+from offshelf.model_file.model import Model, load_model
 from offshelf.progress import Progress, Silent, heard_by
 from offshelf.text import spelled
 

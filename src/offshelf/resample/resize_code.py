@@ -13,7 +13,7 @@ from typing import Any
 from llvmlite import ir
 
 from offshelf.machine_code import Instructions
-from offshelf.resample.weights import BITS
+from offshelf.resample.filter_weights import BITS
 
 LANES = 16
 # Whole pixels in a vector of so many bytes. A byte that three channels leave over has weight 0.

@@ -18,10 +18,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf import archive
 from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.spec import BackboneSpec, InputSpec
-from offshelf.bundle.specs import (
+from offshelf.data.tables.class_names import shown
+from offshelf.engine.calibration import Calibration
+from offshelf.engine.contract import PRECISIONS
+from offshelf.errors import DataError, ModelFileError
+from offshelf.features.feature_kind import FeatureKind
+from offshelf.files import sha256_bytes
+from offshelf.heads.certainty import Certainty, certainty_from_json
+from offshelf.heads.head import FittedHead
+from offshelf.heads.save import pack_head, unpack_head
+from offshelf.model_file import zip_file
+from offshelf.model_file.specs import (
     RANDOM_SHA256,
     input_from_json,
     kind_from_json,
@@ -29,15 +38,6 @@ from offshelf.bundle.specs import (
     spec_to_json,
     storable_name,
 )
-from offshelf.data.tables.class_names import shown
-from offshelf.engine.calibration import Calibration
-from offshelf.engine.contract import PRECISIONS
-from offshelf.errors import DataError, ModelFileError
-from offshelf.features.kind import FeatureKind
-from offshelf.files import sha256_bytes
-from offshelf.heads.certainty import Certainty, certainty_from_json
-from offshelf.heads.head import FittedHead
-from offshelf.heads.save import pack_head, unpack_head
 
 SCHEMA = 1
 _NETWORK = ("network.xml", "network.bin")
@@ -182,7 +182,7 @@ def save_model(model: Model, path: str | Path) -> Path:
     pictures = [sample.pixels for sample in model.samples]
     # As JSON gives it back: lists for tuples.
     inspect(Path(path), json.loads(json.dumps(manifest, allow_nan=False)), tensors, pictures)
-    return archive.write(Path(path), manifest, tensors, pictures)
+    return zip_file.write(Path(path), manifest, tensors, pictures)
 
 
 def load_model(path: str | Path) -> Model:
@@ -193,7 +193,7 @@ def load_model(path: str | Path) -> Model:
             file cannot hold.
     """
     source = Path(path)
-    return inspect(source, *archive.read(source, SCHEMA))
+    return inspect(source, *zip_file.read(source, SCHEMA))
 
 
 def inspect(

@@ -20,12 +20,12 @@ from offshelf.data.decoding.facts import Facts
 from offshelf.data.tables.class_names import counted, shown
 from offshelf.engine.contract import Engine, EngineOptions, Tap, open_engine
 from offshelf.errors import StoreError
-from offshelf.features import store as stores
-from offshelf.features.kind import FeatureKind
+from offshelf.features.feature_kind import FeatureKind
 from offshelf.features.profile import Stopwatch
 from offshelf.features.reader import ELSEWHERE, Digested
 from offshelf.features.sharing import Sharing
-from offshelf.features.store import FeatureStore
+from offshelf.features.store import feature_store as stores
+from offshelf.features.store.feature_store import FeatureStore
 from offshelf.progress import Progress
 from offshelf.text import spelled
 

@@ -24,13 +24,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf import records
+from offshelf import sealed_json
 from offshelf.cache.usage import Usage
 from offshelf.data.decoding.facts import Facts
 from offshelf.errors import StoreError
-from offshelf.features import manifest, merging, parts
-from offshelf.features.index import Index
-from offshelf.features.part import DamagedPartError, ForeignPartError, GonePartError, Part
+from offshelf.features.store import manifest, merging, part_files
+from offshelf.features.store.part_format import (
+    DamagedPartError,
+    ForeignPartError,
+    GonePartError,
+    Part,
+)
+from offshelf.features.store.row_index import Index
 
 FLUSH_BYTES = 32 * 2**20
 FLUSH_SECONDS = 5.0
@@ -156,14 +161,14 @@ class FeatureStore:
         if not self._buffer:
             return
         digests = [digest for digest, _ in self._buffer]
-        rows = parts.Rows(
+        rows = part_files.Rows(
             digests,
             [self._pending[digest] for digest in digests],
             np.stack([row for _, row in self._buffer]),
         )
         try:
             stem = f"part-{time.time_ns():020d}-{os.getpid()}"
-            parts.write(self.folder, stem, self.identity, rows)
+            part_files.write(self.folder, stem, self.identity, rows)
         except OSError as error:
             raise StoreError(
                 f"{self.folder}: cannot write features ({_reason(error)}); "
@@ -224,7 +229,7 @@ class FeatureStore:
             if part is None:
                 raise GonePartError(f"{self.folder}: a part has gone; run again")
             try:
-                parts.read_rows(part, rows[wanted], matrix, wanted)
+                part_files.read_rows(part, rows[wanted], matrix, wanted)
             except DamagedPartError:
                 self._set_aside(part.path)
                 raise
@@ -240,7 +245,7 @@ class FeatureStore:
             if all(one is not part for one in self._index.parts.values()):
                 return False
             try:
-                parts.verify(part)
+                part_files.verify(part)
             except GonePartError:
                 self.refresh()
                 return False
@@ -252,22 +257,22 @@ class FeatureStore:
 
     def _read_part(self, path: Path) -> Part | None:
         try:
-            part = parts.read_part(path, self.folder.name)
+            part = part_files.read_part(path, self.folder.name)
         except GonePartError:
             return None
         except ForeignPartError:
-            records.set_aside(path, AGAIN, "part of another feature store")
+            sealed_json.set_aside(path, AGAIN, "part of another feature store")
             return None
         except DamagedPartError:
-            records.set_aside(path, AGAIN)
+            sealed_json.set_aside(path, AGAIN)
             return None
         if part.dimension == (self.dimension or part.dimension):
             return part
-        records.set_aside(path, AGAIN, f"rows of {part.dimension} values, not {self.dimension}")
+        sealed_json.set_aside(path, AGAIN, f"rows of {part.dimension} values, not {self.dimension}")
         return None
 
     def _set_aside(self, path: Path) -> None:
-        records.set_aside(path, AGAIN)
+        sealed_json.set_aside(path, AGAIN)
         self._forget(path)
 
     def _forget(self, path: Path) -> None:
@@ -291,7 +296,7 @@ class FeatureStore:
             if part.dimension != settled:
                 self._set_aside(part.path)
         if stated not in {None, settled}:
-            records.set_aside(self.folder / manifest.NAME)
+            sealed_json.set_aside(self.folder / manifest.NAME)
         if stated != settled:
             manifest.write(self.folder, self.identity, settled)
         return settled
@@ -304,7 +309,7 @@ def exists(root: Path, identity: dict[str, Any]) -> bool:
         return True
     for path in sorted(folder.glob("part-*.parquet")):
         with contextlib.suppress(StoreError):
-            parts.read_part(path, folder.name)
+            part_files.read_part(path, folder.name)
             return True
     return False
 

@@ -13,10 +13,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from offshelf.archive import MAX_PICTURE_SIDE
 from offshelf.backbones.spec import RESIZES, BackboneSpec, InputSpec, WeightsSpec
 from offshelf.engine.contract import POOLINGS
-from offshelf.features.kind import FeatureKind
+from offshelf.features.feature_kind import FeatureKind
+from offshelf.model_file.zip_file import MAX_PICTURE_SIDE
 
 RANDOM_SHA256 = "random-0"
 Check = Callable[[Any], bool]

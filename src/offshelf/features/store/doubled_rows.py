@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from offshelf.cache.usage import NAME
 from offshelf.errors import StoreError
-from offshelf.features import manifest, merging, parts
-from offshelf.features.part import Part
+from offshelf.features.store import manifest, merging, part_files
+from offshelf.features.store.part_format import Part
 from offshelf.locks import Lock
 
 
@@ -50,9 +50,9 @@ def doubled(folder: Path, thorough: bool = False) -> list[Doubled]:
     seen: set[bytes] = set()
     for path in sorted(folder.glob("part-*.parquet")):
         try:
-            part = parts.read_part(path, folder.name)
+            part = part_files.read_part(path, folder.name)
             if thorough:
-                parts.verify(part)
+                part_files.verify(part)
         except StoreError:
             # Whoever uses the store sets a damaged part aside.
             continue

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.features import parts
-from offshelf.features.part import Part, Rows
+from offshelf.features.store import part_files
+from offshelf.features.store.part_format import Part, Rows
 from offshelf.locks import Lock
 
 # Parts of about one size are merged: those with fewer bytes of features than the first, and
@@ -96,14 +96,14 @@ def rewrite(
     matrix = np.empty((ends[-1], chosen[0][0].dimension), np.float32)
     digests: list[bytes] = []
     for (part, rows), (start, end) in zip(chosen, itertools.pairwise(ends), strict=True):
-        parts.read_rows(part, rows, matrix, np.arange(start, end))
+        part_files.read_rows(part, rows, matrix, np.arange(start, end))
         own = part.digests()
         digests += [own[row] for row in rows.tolist()]
     facts = {
         name: np.concatenate([part.facts[name][rows] for part, rows in chosen])
         for name in chosen[0][0].facts
     }
-    return parts.write(folder, stem, identity, Rows(digests, facts, matrix))
+    return part_files.write(folder, stem, identity, Rows(digests, facts, matrix))
 
 
 def _age(part: Part) -> str:

@@ -21,11 +21,11 @@ from offshelf.backbones.backbone import Backbone
 from offshelf.data.digests import Digests
 from offshelf.data.tables.class_names import shown
 from offshelf.engine.contract import EngineOptions, choose
-from offshelf.features.job import Job, Row
-from offshelf.features.kind import FeatureKind
+from offshelf.features.feature_kind import FeatureKind
+from offshelf.features.loop import Job, Row
 from offshelf.features.profile import Profile, Stopwatch
 from offshelf.features.reader import Digested, Picture, ReadOptions, Unread, read_ahead
-from offshelf.features.store import FeatureStore
+from offshelf.features.store.feature_store import FeatureStore
 from offshelf.progress import Progress, Silent, heard_by
 
 __all__ = ["Extraction", "Row", "extract"]

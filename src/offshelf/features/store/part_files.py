@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf import files
-from offshelf.features.arrow import (
+from offshelf.features.store.arrow_arrays import (
     FACT_TYPES,
     FEATURES_COLUMN,
     HASH_COLUMN,
@@ -32,8 +32,7 @@ from offshelf.features.arrow import (
     index_of,
     vectors,
 )
-from offshelf.features.groups import checksum, features_of
-from offshelf.features.part import (
+from offshelf.features.store.part_format import (
     DamagedPartError,
     ForeignPartError,
     GonePartError,
@@ -41,6 +40,7 @@ from offshelf.features.part import (
     Rows,
     opened,
 )
+from offshelf.features.store.row_groups import checksum, features_of
 
 __all__ = [
     "DamagedPartError",

@@ -9,8 +9,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from offshelf import files, records
-from offshelf.features.arrow import FACT_TYPES
+from offshelf import files, sealed_json
+from offshelf.features.store.arrow_arrays import FACT_TYPES
 
 # Raised with every change of what a store holds or of how it is written.
 SCHEMA = 2
@@ -49,18 +49,18 @@ def write(folder: Path, identity: dict[str, Any], dimension: int) -> None:
         OSError: it cannot be written.
     """
     document = {"schema": SCHEMA, "identity": identity, "dimension": dimension}
-    records.write(folder / NAME, document)
+    sealed_json.write(folder / NAME, document)
 
 
 def read(folder: Path) -> dict[str, Any] | None:
     """Return the manifest in *folder*, None where there is none; a damaged one is set aside."""
-    document = records.read(folder / NAME)
+    document = sealed_json.read(folder / NAME)
     if document is None:
         return None
     dimension = document.get("dimension")
     if type(dimension) is int and dimension > 0 and isinstance(document.get("identity"), dict):
         return document
-    records.set_aside(folder / NAME)
+    sealed_json.set_aside(folder / NAME)
     return None
 
 
@@ -74,5 +74,5 @@ def read_dimension(folder: Path, identity: dict[str, Any]) -> int | None:
         return None
     if document["identity"] == identity:
         return int(document["dimension"])
-    records.set_aside(folder / NAME)
+    sealed_json.set_aside(folder / NAME)
     return None

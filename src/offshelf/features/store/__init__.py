@@ -1,0 +1,1 @@
+"""The feature store: Parquet parts, their index, merging and checks."""

@@ -1,0 +1,1 @@
+"""The ``.offshelf`` model file: what it means, and the zip that holds it."""
