@@ -86,7 +86,7 @@ class Side:
 
 def ours(part: str, data: Data) -> Side:
     """Return offshelf's side of *part*."""
-    from offshelf.heads.fit import decision, fit_head
+    from offshelf.heads.fit_head import decision, fit_head
     from offshelf.heads.path import fit_path
 
     given = data.features, data.targets, data.classes

@@ -18,14 +18,14 @@ from offshelf.data.decoding.facts import Facts
 from offshelf.errors import HeadError, LayerError, OffshelfError
 from offshelf.evaluate.protocol import Fold
 from offshelf.features.store.feature_store import FeatureStore
-from offshelf.heads.fit import fit_head
+from offshelf.heads.fit_head import fit_head
+from offshelf.heads.preparation.bilinear import product_of
 from offshelf.jobs.compare import running
 from offshelf.jobs.compare.axes import HeadAxes, NetworkAxes, ProtocolSettings
 from offshelf.jobs.compare.cells import Cell, read_cell, run_unit, training_matrix
 from offshelf.jobs.compare.costs import Speed, macs_up_to
 from offshelf.jobs.compare.grid import check_size, recipes_of
 from offshelf.jobs.compare.plan import Plan, Recipe, Stored
-from offshelf.jobs.compare.product import product_of
 from offshelf.jobs.compare.running import run_plan
 from offshelf.jobs.compare.stages import chosen_layers, stage_layers
 from offshelf.jobs.compare.views import Part, Source, View, views_of
@@ -230,7 +230,7 @@ def test_a_cell_holds_what_the_head_says(plan: Plan) -> None:
     matrix = store.read(plan.digests)
     for recipe, cell in zip(plan.recipes, cells(plan), strict=True):
         head = fit_head(recipe.head, matrix[:40], plan.targets[:40], plan.classes, c=recipe.c)
-        from offshelf.heads.fit import decision
+        from offshelf.heads.fit_head import decision
 
         assert cell is not None
         assert cell.predictions == tuple(decision(head, matrix[40:]).argmax(axis=1).tolist())

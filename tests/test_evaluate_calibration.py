@@ -23,18 +23,18 @@ from offshelf.evaluate.reliability import (
     reliability,
     reliability_rows,
 )
-from offshelf.heads.calibration import (
+from offshelf.heads.probabilities.rejection import (
+    centroids,
+    fit_threshold,
+    nearest_distance,
+    threshold_from_json,
+)
+from offshelf.heads.probabilities.score_calibration import (
     Sigmoid,
     Temperature,
     calibration_from_json,
     fit_sigmoid,
     fit_temperature,
-)
-from offshelf.heads.unknown import (
-    centroids,
-    fit_threshold,
-    nearest_distance,
-    threshold_from_json,
 )
 
 
@@ -330,7 +330,7 @@ def test_distances_do_not_depend_on_blocks(monkeypatch):
     draw = np.random.default_rng(0)
     features = draw.normal(size=(50, 5))
     expected = nearest_distance(features, features, same=True, neighbours=2)
-    monkeypatch.setattr("offshelf.heads.unknown._BLOCK_VALUES", 350)
+    monkeypatch.setattr("offshelf.heads.probabilities.rejection._BLOCK_VALUES", 350)
     np.testing.assert_allclose(
         nearest_distance(features, features, same=True, neighbours=2), expected, rtol=1e-12
     )

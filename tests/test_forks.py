@@ -24,8 +24,8 @@ from offshelf.engine.torch_engine.gradients import Probe
 from offshelf.engine.torch_engine.training_mode import TrainingMode
 from offshelf.errors import EngineError, ImageError, MissingExtraError, OffshelfError
 from offshelf.forks import process_lock
-from offshelf.heads.fit import fit_head
-from offshelf.heads.workers import share_out
+from offshelf.heads.fit_head import fit_head
+from offshelf.heads.numerics.blas_threads import share_out
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork"),

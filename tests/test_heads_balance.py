@@ -11,12 +11,12 @@ from sklearn.svm import LinearSVC
 from sklearn.utils.class_weight import compute_class_weight
 
 from made_features import made_features, softmax
-from offshelf.heads import svm
-from offshelf.heads.balance import class_weights
-from offshelf.heads.fit import decision, fit_head
-from offshelf.heads.gram import DenseGram, FactoredGram
-from offshelf.heads.newton import Problems, minimise, start
-from offshelf.heads.scaling import scaled_block
+from offshelf.heads.class_balance import class_weights
+from offshelf.heads.fit_head import decision, fit_head
+from offshelf.heads.numerics.row_scaling import scaled_block
+from offshelf.heads.svm import solve
+from offshelf.heads.svm.gram import DenseGram, FactoredGram
+from offshelf.heads.svm.newton import Problems, minimise, start
 
 SHAPES = pytest.mark.parametrize(
     ("n", "dimension"), [(120, 12), (60, 80)], ids=["factored", "dense"]
@@ -82,13 +82,13 @@ def test_both_forms_of_the_inner_products_solve_with_a_diagonal(shape):
 
 def test_costs_of_one_change_nothing():
     features, targets, _ = made_features(3, 60, 80)
-    from offshelf.heads.scaling import scale_rows
+    from offshelf.heads.numerics.row_scaling import scale_rows
 
     rows = scale_rows(features, "l2")
-    plain = svm.make_training(rows, targets, 3, 1.0)
+    plain = solve.make_training(rows, targets, 3, 1.0)
     assert plain.costs() == 1.0
-    even = svm.Training(rows, plain.gram, targets, plain.positives, np.ones(3))
-    np.testing.assert_allclose(svm.solve(even, 1.0)[0], svm.solve(plain, 1.0)[0], atol=1e-6)
+    even = solve.Training(rows, plain.gram, targets, plain.positives, np.ones(3))
+    np.testing.assert_allclose(solve.solve(even, 1.0)[0], solve.solve(plain, 1.0)[0], atol=1e-6)
 
 
 @SHAPES

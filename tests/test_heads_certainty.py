@@ -11,18 +11,26 @@ from numpy.typing import NDArray
 
 from offshelf.errors import DataError, HeadError
 from offshelf.evaluate.reliability import reliability
-from offshelf.heads.calibration import Sigmoid, Temperature, calibration_from_json
-from offshelf.heads.certainty import Certainty, certainty_from_json
-from offshelf.heads.certainty_fit import ProbabilitySettings, check_probability, fit_certainty
-from offshelf.heads.fit import decision, fit_head
+from offshelf.heads.fit_head import decision, fit_head
 from offshelf.heads.head import FittedHead
-from offshelf.heads.held_out import (
+from offshelf.heads.probabilities.fit_probabilities import (
+    ProbabilitySettings,
+    check_probability,
+    fit_certainty,
+)
+from offshelf.heads.probabilities.out_of_fold import (
     held_out_distances,
     held_out_folds,
     held_out_scores,
 )
+from offshelf.heads.probabilities.probability_model import Certainty, certainty_from_json
+from offshelf.heads.probabilities.rejection import Threshold, centroids, nearest_distance
+from offshelf.heads.probabilities.score_calibration import (
+    Sigmoid,
+    Temperature,
+    calibration_from_json,
+)
 from offshelf.heads.trainer import Recipe, Trainer
-from offshelf.heads.unknown import Threshold, centroids, nearest_distance
 
 CLASSES = ("a", "b", "c")
 

@@ -9,10 +9,10 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
 from made_features import made_features
-from offshelf.heads import connected
-from offshelf.heads.connected import _split
-from offshelf.heads.fit import decision, fit_head
-from offshelf.heads.scaling import scaled_block
+from offshelf.heads.fit_head import decision, fit_head
+from offshelf.heads.kinds import fc
+from offshelf.heads.kinds.fc import _split
+from offshelf.heads.numerics.row_scaling import scaled_block
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +29,8 @@ def test_digits_are_learned(kind, least, digits):
     assert (decision(head, features[test]).argmax(axis=1) == targets[test]).mean() > least
     noted = head.parameters
     assert noted["hidden"] == (64 if kind == "fc:64" else 0)
-    assert 0 < noted["best_epoch"] <= noted["epochs"] <= connected.MAX_EPOCHS
-    assert noted["epochs"] - noted["best_epoch"] <= connected.PATIENCE
+    assert 0 < noted["best_epoch"] <= noted["epochs"] <= fc.MAX_EPOCHS
+    assert noted["epochs"] - noted["best_epoch"] <= fc.PATIENCE
     assert 90 <= noted["validation_rows"] <= 130
 
 
@@ -75,8 +75,8 @@ def test_scores_do_not_depend_on_the_scale_or_place_of_the_features():
 
 
 def test_weight_decay_follows_c_and_auto_is_told(monkeypatch):
-    monkeypatch.setattr(connected, "MAX_EPOCHS", 30)
-    monkeypatch.setattr(connected, "PATIENCE", 2)
+    monkeypatch.setattr(fc, "MAX_EPOCHS", 30)
+    monkeypatch.setattr(fc, "PATIENCE", 2)
     features, targets, classes = made_features(3, 60, 10)
     decays = [
         fit_head("fc", features, targets, classes, c=c).parameters["weight_decay"]
@@ -89,14 +89,14 @@ def test_weight_decay_follows_c_and_auto_is_told(monkeypatch):
 
 
 def test_a_loss_that_still_falls_is_told(monkeypatch):
-    monkeypatch.setattr(connected, "MAX_EPOCHS", 2)
+    monkeypatch.setattr(fc, "MAX_EPOCHS", 2)
     features, targets, classes = made_features(3, 60, 10)
     head = fit_head("fc", features, targets, classes)
     assert head.notes == ("fc: the loss still fell after 2 epochs",)
 
 
 def test_balanced_classes_weight_the_loss(monkeypatch):
-    monkeypatch.setattr(connected, "MAX_EPOCHS", 30)
+    monkeypatch.setattr(fc, "MAX_EPOCHS", 30)
     features, targets, classes = made_features(2, 300, 10)
     kept = np.flatnonzero((targets == 0) | (np.arange(300) % 12 == 0))
     recalls = []

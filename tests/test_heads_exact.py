@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
-from offshelf.heads.exact import exact_product, row_norms, to_integers
+from offshelf.heads.numerics.reproducible import exact_product, row_norms, to_integers
 
 DIMENSIONS = [1, 2, 3, 7, 8, 15, 16, 31, 64, 129, 512, 1280, 4097, 10_001, 25_088, 30_000]
 

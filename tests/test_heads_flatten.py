@@ -7,15 +7,15 @@ import pytest
 
 from made_features import made_features
 from offshelf.errors import HeadError
-from offshelf.heads import connected
-from offshelf.heads.fit import decision, fit_head
-from offshelf.heads.flatten import linear_weights
-from offshelf.heads.scaling import scaled_block
+from offshelf.heads.fit_head import decision, fit_head
+from offshelf.heads.kinds import fc
+from offshelf.heads.kinds.flat_weights import linear_weights
+from offshelf.heads.numerics.row_scaling import scaled_block
 
 
 @pytest.fixture(autouse=True)
 def _few_epochs(monkeypatch):
-    monkeypatch.setattr(connected, "MAX_EPOCHS", 25)
+    monkeypatch.setattr(fc, "MAX_EPOCHS", 25)
 
 
 @pytest.mark.parametrize("kind", ["svm", "logistic", "ridge", "lda", "centroid", "fc"])

@@ -7,10 +7,10 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from offshelf.heads.fit import fit_head
-from offshelf.heads.gram import DenseGram, FactoredGram, inner_products, make_gram
+from offshelf.heads.fit_head import fit_head
+from offshelf.heads.numerics.row_scaling import ScaledRows, scale_rows, scaled_block
 from offshelf.heads.path import fit_path
-from offshelf.heads.scaling import ScaledRows, scale_rows, scaled_block
+from offshelf.heads.svm.gram import DenseGram, FactoredGram, inner_products, make_gram
 
 
 def _rows(n: int, dimension: int, normalisation: str = "l2", scale: float = 1.0) -> ScaledRows:
@@ -76,7 +76,7 @@ def test_a_system_is_solved_in_the_wider_type_of_products_and_targets(dtype):
 
 def test_many_values_are_solved_from_parts_as_well(monkeypatch):
     kept = _both(np.float32)[1]
-    monkeypatch.setattr("offshelf.heads.gram._MAX_EXTENDED_VALUES", 0)
+    monkeypatch.setattr("offshelf.heads.svm.gram._MAX_EXTENDED_VALUES", 0)
     parted = _both(np.float32)[1]
     rows, targets = np.arange(0, 120, 2), np.ones(60)
     assert np.array_equal(parted.solve(rows, targets, 0.5), kept.solve(rows, targets, 0.5))

@@ -9,16 +9,16 @@ import pytest
 
 from made_features import made_features
 from offshelf.errors import HeadError, ModelFileError
-from offshelf.heads import connected
-from offshelf.heads.fit import decision, fit_head, fit_prepared
-from offshelf.heads.prepare import prepare
-from offshelf.heads.save import pack_head, unpack_head
-from offshelf.heads.table import get_fitter, kinds
+from offshelf.heads.fit_head import decision, fit_head, fit_prepared
+from offshelf.heads.kinds import fc
+from offshelf.heads.preparation.prepare import prepare
+from offshelf.heads.registry import get_fitter, kinds
+from offshelf.heads.serialise import pack_head, unpack_head
 
 
 @pytest.fixture(autouse=True)
 def _few_epochs(monkeypatch):
-    monkeypatch.setattr(connected, "MAX_EPOCHS", 25)
+    monkeypatch.setattr(fc, "MAX_EPOCHS", 25)
 
 
 KINDS = (*kinds(), "knn:3", "fc:7")
@@ -103,7 +103,7 @@ def test_prepared_rows_give_the_heads_of_single_calls(kind):
 
 
 def test_inner_products_are_computed_once_for_all_c_that_were_named(monkeypatch):
-    from offshelf.heads import gram
+    from offshelf.heads.svm import gram
 
     made = []
     plain = gram.inner_products

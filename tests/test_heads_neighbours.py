@@ -8,9 +8,9 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from made_features import made_features
 from offshelf.errors import HeadError
-from offshelf.heads.fit import decision, fit_head
-from offshelf.heads.neighbours import SIZES, _smallest
-from offshelf.heads.scaling import scaled_block
+from offshelf.heads.fit_head import decision, fit_head
+from offshelf.heads.kinds.knn import SIZES, _smallest
+from offshelf.heads.numerics.row_scaling import scaled_block
 
 SHAPES = pytest.mark.parametrize(("n", "dimension"), [(90, 12), (40, 60)], ids=["long", "wide"])
 

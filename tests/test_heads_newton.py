@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.svm import LinearSVC
 
-from offshelf.heads import newton, svm
-from offshelf.heads.gram import DenseGram, Gram
-from offshelf.heads.newton import Point, Problems, minimise, start
-from offshelf.heads.scaling import scale_rows, scaled_block
-from offshelf.heads.systems import solve_systems
+from offshelf.heads.numerics.row_scaling import scale_rows, scaled_block
+from offshelf.heads.svm import newton
+from offshelf.heads.svm import solve as svm
+from offshelf.heads.svm.active_systems import solve_systems
+from offshelf.heads.svm.gram import DenseGram, Gram
+from offshelf.heads.svm.newton import Point, Problems, minimise, start
 
 
 def _problem(n: int = 60, dimension: int = 25, problems: int = 4, seed: int = 0):
@@ -152,7 +153,7 @@ def test_all_problems_share_each_product():
 def test_systems_that_steps_do_not_solve_are_solved_directly(monkeypatch):
     _, gram, targets = _problem()
     gram.direct_size = 0
-    monkeypatch.setattr("offshelf.heads.systems.MAX_PRODUCTS", 2)
+    monkeypatch.setattr("offshelf.heads.svm.active_systems.MAX_PRODUCTS", 2)
     active = np.ones(targets.shape, dtype=bool)
     found = solve_systems(gram, active, targets, 1e-3, 0 * targets, 1e-9)
     np.testing.assert_allclose(found @ gram.values + 1e-3 * found, targets, atol=1e-9)

@@ -14,14 +14,14 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.svm import LinearSVC
 
 from offshelf.errors import HeadError
-from offshelf.heads.fit import decision, fit_head
-from offshelf.heads.folds import stratified_folds
-from offshelf.heads.newton import Problems, minimise, start
+from offshelf.heads.fit_head import decision, fit_head
+from offshelf.heads.numerics.row_scaling import scale_rows, scaled_block
 from offshelf.heads.path import fit_path
-from offshelf.heads.save import pack_head, unpack_head
-from offshelf.heads.scaling import scale_rows, scaled_block
-from offshelf.heads.search import FOLDS, GRID, Search, search
-from offshelf.heads.svm import COARSE, make_training
+from offshelf.heads.serialise import pack_head, unpack_head
+from offshelf.heads.stratified_folds import stratified_folds
+from offshelf.heads.svm.cross_validation import FOLDS, GRID, Search, search
+from offshelf.heads.svm.newton import Problems, minimise, start
+from offshelf.heads.svm.solve import COARSE, make_training
 
 CS = (0.01, 0.1, 1.0, 10.0, 100.0)
 

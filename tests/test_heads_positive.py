@@ -7,8 +7,8 @@ import ctypes
 import numpy as np
 import pytest
 
-from offshelf.heads import positive
-from offshelf.heads.positive import solve_positive
+from offshelf.heads.numerics import positive_systems
+from offshelf.heads.numerics.positive_systems import solve_positive
 
 TYPES = (np.float32, np.float64)
 
@@ -30,7 +30,7 @@ def test_the_solution_is_that_of_elimination(
     size: int, dtype: type, wrapped: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if wrapped:
-        monkeypatch.setattr(positive, "_compiled", without_compiled)
+        monkeypatch.setattr(positive_systems, "_compiled", without_compiled)
     values, targets = system(size, dtype)
     ridge = np.linspace(0.5, 1.0, size)
     expected = np.linalg.solve(values.astype(np.float64) + np.diag(ridge), targets)
@@ -44,7 +44,7 @@ def test_the_solution_is_that_of_elimination(
 def test_both_ways_give_the_same_bits(dtype: type, monkeypatch: pytest.MonkeyPatch) -> None:
     values, targets = system(90, dtype)
     compiled = solve_positive(values.copy(), targets, 0.5)
-    monkeypatch.setattr(positive, "_compiled", without_compiled)
+    monkeypatch.setattr(positive_systems, "_compiled", without_compiled)
     assert np.array_equal(compiled, solve_positive(values.copy(), targets, 0.5))
 
 
@@ -53,7 +53,7 @@ def test_what_is_not_positive_is_solved_all_the_same(
     wrapped: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if wrapped:
-        monkeypatch.setattr(positive, "_compiled", without_compiled)
+        monkeypatch.setattr(positive_systems, "_compiled", without_compiled)
     values = np.array([[4.0, 6.0], [6.0, 1.0]], np.float32)
     found = solve_positive(values, np.array([10.0, 7.0]), 0.0)
     np.testing.assert_allclose(found, [1.0, 1.0], rtol=1e-6)
@@ -85,14 +85,14 @@ def test_no_rows_are_no_system(capfd: pytest.CaptureFixture[str]) -> None:
 def test_scipy_offers_its_functions_to_compiled_code_here() -> None:
     """Where it does not, threads take turns, which only costs time."""
     for name in ("sposv", "dposv"):
-        function = positive._compiled(name)
+        function = positive_systems._compiled(name)
         assert function is not None
         # Called without the interpreter's lock: no function of Python's own interface.
         assert type(function)._flags_ == ctypes.CDLL._func_flags_ != ctypes.PyDLL._func_flags_
 
 
 def test_a_function_with_other_sizes_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(positive, "_SIGNATURE", b"void (char *, long *, ")
-    positive._compiled.cache_clear()
-    assert positive._compiled("sposv") is None
-    positive._compiled.cache_clear()
+    monkeypatch.setattr(positive_systems, "_SIGNATURE", b"void (char *, long *, ")
+    positive_systems._compiled.cache_clear()
+    assert positive_systems._compiled("sposv") is None
+    positive_systems._compiled.cache_clear()

@@ -11,13 +11,13 @@ from sklearn.preprocessing import StandardScaler, normalize
 
 from made_features import made_features
 from offshelf.errors import HeadError
-from offshelf.heads import reduction as reductions
-from offshelf.heads import spectrum
-from offshelf.heads.centred import Centred
-from offshelf.heads.fit import decision, fit_head
-from offshelf.heads.prepare import apply, fit_preparation, prepare
-from offshelf.heads.reduction import parse_reduction
-from offshelf.heads.scaling import scale_rows
+from offshelf.heads.fit_head import decision, fit_head
+from offshelf.heads.numerics import eigen
+from offshelf.heads.numerics.centred import Centred
+from offshelf.heads.numerics.row_scaling import scale_rows
+from offshelf.heads.preparation import reduction as reductions
+from offshelf.heads.preparation.prepare import apply, fit_preparation, prepare
+from offshelf.heads.preparation.reduction import parse_reduction
 
 SHAPES = pytest.mark.parametrize(("n", "dimension"), [(90, 12), (40, 60)], ids=["long", "wide"])
 
@@ -49,14 +49,14 @@ def test_principal_components_are_those_of_scikit_learn(n, dimension, normalisat
 def test_the_way_of_many_rows_gives_the_same(monkeypatch, n, dimension):
     features = _features(n, dimension)
     few = fit_preparation(features, "l2", "pca:6").arrays["projection"]
-    monkeypatch.setattr(spectrum, "MANY", 0)
+    monkeypatch.setattr(eigen, "MANY", 0)
     many = fit_preparation(features, "l2", "pca:6").arrays["projection"]
     np.testing.assert_allclose(many, few, rtol=0, atol=1e-6)
 
 
 def test_both_decompositions_see_the_same():
     centred = Centred(scale_rows(_features(40, 40), "l2"), np.zeros(40, dtype=np.int64))
-    by_rows, by_columns = spectrum.ByRows(centred), spectrum.ByColumns(centred)
+    by_rows, by_columns = eigen.ByRows(centred), eigen.ByColumns(centred)
     size = len(by_rows.spread)
     assert size == 39
     np.testing.assert_allclose(by_rows.spread, by_columns.spread[-size:], rtol=1e-9)

@@ -11,16 +11,16 @@ from sklearn.datasets import load_digits, make_classification
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import RidgeClassifier
 
-from offshelf.heads import shifted
-from offshelf.heads.balance import row_weights
-from offshelf.heads.centred import Centred
-from offshelf.heads.fit import decision, fit_head, fit_prepared
-from offshelf.heads.lda import Scatter
-from offshelf.heads.prepare import prepare
-from offshelf.heads.save import pack_head, unpack_head
-from offshelf.heads.scaling import BLOCK_VALUES, WIDE_VALUES, scale_rows, scaled_block
-from offshelf.heads.search import GRID
-from offshelf.heads.shifted import ByColumns, ByRows
+from offshelf.heads.class_balance import row_weights
+from offshelf.heads.fit_head import decision, fit_head, fit_prepared
+from offshelf.heads.kinds.lda import Scatter
+from offshelf.heads.numerics import regularised
+from offshelf.heads.numerics.centred import Centred
+from offshelf.heads.numerics.regularised import ByColumns, ByRows
+from offshelf.heads.numerics.row_scaling import BLOCK_VALUES, WIDE_VALUES, scale_rows, scaled_block
+from offshelf.heads.preparation.prepare import prepare
+from offshelf.heads.serialise import pack_head, unpack_head
+from offshelf.heads.svm.cross_validation import GRID
 
 SHAPES = pytest.mark.parametrize(("n", "dimension"), [(70, 12), (40, 60)], ids=["long", "wide"])
 CLASSES = pytest.mark.parametrize("k", [2, 4])
@@ -152,7 +152,7 @@ def test_auto_takes_the_c_with_the_fewest_errors_and_records_all(kind):
 def test_parts_of_the_rows_give_what_all_give(kind, monkeypatch):
     features, targets, classes = _generated(4, 90, 40)
     whole = fit_head(kind, features, targets, classes)
-    monkeypatch.setattr("offshelf.heads.scaling.BLOCK_VALUES", 300)
+    monkeypatch.setattr("offshelf.heads.numerics.row_scaling.BLOCK_VALUES", 300)
     parts = fit_head(kind, features, targets, classes)
     np.testing.assert_allclose(parts.arrays["weight"], whole.arrays["weight"], atol=1e-5)
     assert parts.parameters == whole.parameters
@@ -204,7 +204,7 @@ def test_heads_are_the_same_by_either_decomposition(kind, monkeypatch):
     features, targets, _ = _generated(3, 40, 40)
     heads = []
     for decomposition in (ByRows, ByColumns):
-        monkeypatch.setattr(shifted, "ByRows", decomposition)
+        monkeypatch.setattr(regularised, "ByRows", decomposition)
         heads.append(fit_head(kind, features, targets, ["a", "b", "c"], c=3.0))
     first, second = (decision(head, features) for head in heads)
     np.testing.assert_allclose(first, second, atol=1e-4)
@@ -246,7 +246,7 @@ def test_something_is_always_left_of_a_row(decomposition, dimension):
 
 def test_what_is_left_of_a_row_stays_what_it_can_be_after_rounding():
     own, parts = np.array([-1e-17, 0.0, 0.5, 2.0]), np.array([0.1, 0.1, 0.1, 0.25])
-    assert shifted._inside(own, parts).tolist() == [2**-52, 2**-52, 0.5, 0.75]
+    assert regularised._inside(own, parts).tolist() == [2**-52, 2**-52, 0.5, 0.75]
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-6])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from offshelf.heads.tridiagonal import Tridiagonal
+from offshelf.heads.numerics.tridiagonal import Tridiagonal
 
 
 def _positive(n: int, rank: int, scale: float = 1.0) -> np.ndarray:
@@ -35,7 +35,7 @@ def test_parts_of_the_rows_have_the_diagonal_of_all(monkeypatch):
     matrix = _positive(50, 60)
     whole = Tridiagonal(matrix.copy())
     expected = whole.diagonals([whole.shifted(1.0)])
-    monkeypatch.setattr("offshelf.heads.scaling.BLOCK_VALUES", 300)
+    monkeypatch.setattr("offshelf.heads.numerics.row_scaling.BLOCK_VALUES", 300)
     assert np.array_equal(whole.diagonals([whole.shifted(1.0)]), expected)
 
 

@@ -14,8 +14,8 @@ import pytest
 import scipy.linalg.blas  # noqa: F401
 from threadpoolctl import threadpool_info
 
-from offshelf.heads import workers
-from offshelf.heads.workers import share_out
+from offshelf.heads.numerics import blas_threads
+from offshelf.heads.numerics.blas_threads import share_out
 
 
 def _threads() -> set[int]:
@@ -24,8 +24,8 @@ def _threads() -> set[int]:
 
 @pytest.fixture
 def two_threads(monkeypatch):
-    controller, _ = workers._blas()
-    monkeypatch.setattr(workers, "_blas", lambda: (controller, 2))
+    controller, _ = blas_threads._blas()
+    monkeypatch.setattr(blas_threads, "_blas", lambda: (controller, 2))
 
 
 @pytest.mark.parametrize(("count", "values", "parts"), [(7, 4096, 2), (1, 10**6, 1), (5, 10, 1)])
@@ -77,7 +77,7 @@ def test_users_in_several_threads_take_turns():
 FIT = """
 import sys
 import numpy as np
-from offshelf.heads.fit import decision, fit_head
+from offshelf.heads.fit_head import decision, fit_head
 draw = np.random.default_rng(0)
 targets = np.arange(240) % 6
 centres = draw.normal(size=(6, 500))

@@ -16,10 +16,10 @@ from made_models import made_model, tampered, with_tensors
 from offshelf.cli.main import main
 from offshelf.errors import HeadError, ModelFileError, OffshelfError
 from offshelf.evaluate.trust import Rejection, Trust, trust
-from offshelf.heads.calibration import Temperature
-from offshelf.heads.certainty import Certainty
-from offshelf.heads.certainty_fit import ProbabilitySettings
-from offshelf.heads.unknown import Threshold
+from offshelf.heads.probabilities.fit_probabilities import ProbabilitySettings
+from offshelf.heads.probabilities.probability_model import Certainty
+from offshelf.heads.probabilities.rejection import Threshold
+from offshelf.heads.probabilities.score_calibration import Temperature
 from offshelf.jobs.evaluate import evaluate_model
 from offshelf.jobs.fit import FitResult, fit
 from offshelf.jobs.predict import predict

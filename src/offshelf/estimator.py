@@ -27,12 +27,12 @@ from offshelf.features.feature_kind import (
     feature_kinds,
 )
 from offshelf.features.from_memory import extract_images
-from offshelf.heads.certainty_fit import (
+from offshelf.heads.fit_head import decision
+from offshelf.heads.probabilities.fit_probabilities import (
     ProbabilitySettings,
     check_probability,
     fit_certainty,
 )
-from offshelf.heads.fit import decision
 from offshelf.heads.trainer import Recipe, Trainer
 
 DEFAULT_BACKBONE = "efficientnet_lite0"

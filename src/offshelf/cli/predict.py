@@ -13,7 +13,7 @@ from offshelf.errors import OffshelfError
 from offshelf.text import spelled
 
 if TYPE_CHECKING:
-    from offshelf.heads.certainty import Certainty
+    from offshelf.heads.probabilities.probability_model import Certainty
     from offshelf.jobs.predict import PredictResult
     from offshelf.prediction import Prediction
 

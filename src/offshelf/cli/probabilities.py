@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from offshelf.heads.certainty_fit import ProbabilitySettings
+    from offshelf.heads.probabilities.fit_probabilities import ProbabilitySettings
 
 
 def add_probabilities(parser: argparse.ArgumentParser) -> None:
@@ -37,6 +37,6 @@ def add_probabilities(parser: argparse.ArgumentParser) -> None:
 
 def probability_settings(arguments: argparse.Namespace) -> ProbabilitySettings:
     """Return what the options ask for."""
-    from offshelf.heads.certainty_fit import ProbabilitySettings
+    from offshelf.heads.probabilities.fit_probabilities import ProbabilitySettings
 
     return ProbabilitySettings(arguments.calibrate, arguments.reject, arguments.reject_by)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from offshelf.errors import HeadError
 from offshelf.heads.head import MAX_SEED, NORMALISATIONS, ClassWeight, Options
-from offshelf.heads.scaling import blocks
+from offshelf.heads.numerics.row_scaling import blocks
 
 
 def checked_options(

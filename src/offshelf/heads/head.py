@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from offshelf.heads.cross_fit import CrossFit
-    from offshelf.heads.scaling import ScaledRows
+    from offshelf.heads.numerics.row_scaling import ScaledRows
+    from offshelf.heads.probabilities.cross_fit import CrossFit
 
 Normalisation = Literal["l2", "none", "standard", "sqrt"]
 NORMALISATIONS: tuple[Normalisation, ...] = get_args(Normalisation)
@@ -24,17 +24,17 @@ class FittedHead:
     """A classifier that was trained on features.
 
     Attributes:
-        kind: name of the head in :mod:`offshelf.heads.table`, for example ``svm`` or
+        kind: name of the head in :mod:`offshelf.heads.registry`, for example ``svm`` or
             ``fc:256``.
         classes: K class names; column k of a decision belongs to ``classes[k]``.
         arrays: what was learned, float32, finite, read-only. Every kind keeps its matrix
             over the d values of a prepared row under ``weight``. A linear head has
             ``weight`` K x d and ``bias`` K, also for two classes.
         parameters: what it was trained with, JSON values.
-        normalisation: what :func:`offshelf.heads.fit.decision` does to each feature row.
+        normalisation: what :func:`offshelf.heads.fit_head.decision` does to each feature row.
         notes: one line each, for a person: what was unusual while training.
         reduction: what it does next, for example ``pca:64``; with ``none`` d is D.
-        preparation: the arrays of both, see :mod:`offshelf.heads.prepare`; none for the
+        preparation: the arrays of both, see :mod:`offshelf.heads.preparation.prepare`; none for the
             normalisations ``l2``, ``none`` and ``sqrt`` without a reduction.
 
     >>> weight = np.array([[-1.0, 0.0], [1.0, 0.0]], dtype=np.float32)

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from offshelf.errors import HeadError
 from offshelf.heads.check import checked_c, checked_features, checked_options, checked_targets
 from offshelf.heads.head import FittedHead, Normalisation
-from offshelf.heads.linear import learn_best
-from offshelf.heads.prepare import fitted, prepare
-from offshelf.heads.search import FOLDS, search
-from offshelf.heads.svm import make_training
+from offshelf.heads.kinds.linear import learn_best
+from offshelf.heads.preparation.prepare import fitted, prepare
+from offshelf.heads.svm.cross_validation import FOLDS, search
+from offshelf.heads.svm.solve import make_training
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,16 +9,16 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.heads.balance import class_weights
 from offshelf.heads.check import checked_features, checked_options, checked_targets
-from offshelf.heads.cross_fit import CrossFit
-from offshelf.heads.fit import fit_head, fit_prepared
+from offshelf.heads.class_balance import class_weights
+from offshelf.heads.fit_head import fit_head, fit_prepared
 from offshelf.heads.head import ClassWeight, FittedHead, Normalisation, Options
-from offshelf.heads.held_out import held_out_scores
-from offshelf.heads.prepare import Prepared, prepare_checked
-from offshelf.heads.reduction import parse_reduction
-from offshelf.heads.search import GRID
-from offshelf.heads.table import get_fitter
+from offshelf.heads.preparation.prepare import Prepared, prepare_checked
+from offshelf.heads.preparation.reduction import parse_reduction
+from offshelf.heads.probabilities.cross_fit import CrossFit
+from offshelf.heads.probabilities.out_of_fold import held_out_scores
+from offshelf.heads.registry import get_fitter
+from offshelf.heads.svm.cross_validation import GRID
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.errors import HeadError
-from offshelf.heads.flatten import linear_weights
 from offshelf.heads.head import FittedHead
+from offshelf.heads.kinds.flat_weights import linear_weights
 
 SUMMED = ("avg", "flatten", "max")
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.evaluate.trust import Trust, trust
-from offshelf.heads.certainty import Certainty
-from offshelf.heads.certainty_fit import ProbabilitySettings, fit_certainty
-from offshelf.heads.held_out import FOLDS
+from offshelf.heads.probabilities.fit_probabilities import ProbabilitySettings, fit_certainty
+from offshelf.heads.probabilities.out_of_fold import FOLDS
+from offshelf.heads.probabilities.probability_model import Certainty
 from offshelf.heads.trainer import Trainer
 from offshelf.jobs.training import note_all
 from offshelf.prediction import Prediction

@@ -31,7 +31,7 @@ from offshelf.evaluate.lookahead import (
 from offshelf.evaluate.protocol import Fold, subsets
 from offshelf.features.extraction import Extraction, extract
 from offshelf.features.feature_kind import FeatureKind
-from offshelf.heads.fit import decision
+from offshelf.heads.fit_head import decision
 from offshelf.jobs.clock import Clock
 from offshelf.jobs.leaks import contradictions
 from offshelf.jobs.precision import settled

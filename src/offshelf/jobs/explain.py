@@ -18,8 +18,8 @@ from offshelf.backbones.backbone import Backbone
 from offshelf.data.tables.class_names import composed
 from offshelf.engine.torch_engine.gradients import Probe
 from offshelf.errors import OffshelfError, did_you_mean
-from offshelf.heads.fit import decision
-from offshelf.heads.flatten import linear_weights
+from offshelf.heads.fit_head import decision
+from offshelf.heads.kinds.flat_weights import linear_weights
 from offshelf.jobs import attribution
 from offshelf.jobs.attribution import ClassMap
 from offshelf.jobs.explanation import Explanation

@@ -13,10 +13,10 @@ from offshelf.evaluate.metrics import Evaluation, evaluate
 from offshelf.evaluate.trust import Trust
 from offshelf.features.extraction import Extraction, extract
 from offshelf.features.feature_kind import FeatureKind
-from offshelf.heads.certainty import Certainty
-from offshelf.heads.certainty_fit import ProbabilitySettings, check_probability
-from offshelf.heads.fit import decision
+from offshelf.heads.fit_head import decision
 from offshelf.heads.head import FittedHead
+from offshelf.heads.probabilities.fit_probabilities import ProbabilitySettings, check_probability
+from offshelf.heads.probabilities.probability_model import Certainty
 from offshelf.jobs.announce import Announcing
 from offshelf.jobs.certainty import calibrated, trusted
 from offshelf.jobs.clock import Clock

@@ -23,12 +23,12 @@ from offshelf.evaluate.trust import Trust
 from offshelf.features.extraction import Extraction
 from offshelf.features.feature_kind import FeatureKind, feature_kinds
 from offshelf.features.network_input import network_input
-from offshelf.heads.certainty import Certainty
 from offshelf.heads.check import check_normalisation, checked_options
-from offshelf.heads.fit import fit_head
+from offshelf.heads.fit_head import fit_head
 from offshelf.heads.head import ClassWeight, FittedHead, Normalisation
-from offshelf.heads.reduction import parse_reduction
-from offshelf.heads.table import get_fitter
+from offshelf.heads.preparation.reduction import parse_reduction
+from offshelf.heads.probabilities.probability_model import Certainty
+from offshelf.heads.registry import get_fitter
 from offshelf.heads.trainer import Recipe, Trainer
 from offshelf.jobs.settings import FeatureSettings, HeadSettings, RunSettings
 from offshelf.jobs.versions import library_versions

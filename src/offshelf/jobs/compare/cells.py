@@ -19,11 +19,11 @@ from offshelf import sealed_json
 from offshelf.errors import HeadError
 from offshelf.evaluate.protocol import Fold
 from offshelf.features.store.feature_store import FeatureStore
-from offshelf.heads.fit import decision, fit_prepared
+from offshelf.heads.fit_head import decision, fit_prepared
 from offshelf.heads.head import FittedHead, Normalisation
-from offshelf.heads.prepare import Preparation, apply, prepare
+from offshelf.heads.preparation.bilinear import product_of
+from offshelf.heads.preparation.prepare import Preparation, apply, prepare
 from offshelf.jobs.compare.plan import Plan, Recipe
-from offshelf.jobs.compare.product import product_of
 from offshelf.locks import PATIENCE_SECONDS, alone
 
 Matrix = NDArray[np.float32]

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from offshelf.errors import OffshelfError
 from offshelf.heads.check import check_normalisation, checked_options
-from offshelf.heads.reduction import parse_reduction
-from offshelf.heads.table import get_fitter
+from offshelf.heads.preparation.reduction import parse_reduction
+from offshelf.heads.registry import get_fitter
 from offshelf.jobs.compare.axes import HeadAxes
 from offshelf.jobs.compare.plan import Recipe
 

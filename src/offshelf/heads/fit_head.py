@@ -1,0 +1,147 @@
+"""Training a head and asking it: pure functions on arrays, deterministic under a seed.
+
+With the same number of BLAS threads, training gives the same bits; another number adds sums in
+another order, which moves scores by about 1e-6 of the largest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offshelf.heads.check import checked_features, checked_options, checked_targets
+from offshelf.heads.head import ClassWeight, FittedHead, Normalisation
+from offshelf.heads.preparation.prepare import (
+    Prepared,
+    block_parts,
+    fitted,
+    prepare_checked,
+    prepared_block,
+)
+from offshelf.heads.registry import get_fitter
+
+
+def fit_head(
+    kind: str,
+    features: NDArray[Any],
+    targets: NDArray[np.int64],
+    classes: Sequence[str],
+    *,
+    c: float | Literal["auto"] = 1.0,
+    normalisation: Normalisation = "l2",
+    reduction: str = "none",
+    class_weight: ClassWeight | None = None,
+    seed: int = 0,
+) -> FittedHead:
+    """Train the head *kind* on a feature matrix.
+
+    Args:
+        kind: one of :func:`offshelf.heads.registry.kinds`; ``knn:5`` asks for five neighbours,
+            ``fc:256`` for a hidden layer of 256.
+        features: N x D, finite, float32 (other real types are taken too); left unchanged.
+        targets: N class indices, 0 to K - 1.
+        classes: K class names, K >= 2, each with at least one row.
+        c: inverse strength of the regularisation, > 0. ``auto`` takes the best of seven
+            values from 0.01 to 100: for ``svm`` and ``logistic`` by cross-validation in
+            five stratified folds, for ``ridge`` and ``lda`` by leaving out each row. The
+            head's ``parameters`` hold the choice and the figures it rests on. ``knn`` and
+            ``centroid`` do not use it, ``fc`` takes 1 for ``auto``.
+        normalisation: ``l2``, ``none``, ``standard`` or ``sqrt``.
+        reduction: ``none``, ``pca:N``, ``whiten:N`` or ``random:N``; this and
+            *normalisation* as in :func:`offshelf.heads.preparation.prepare.prepare`.
+        class_weight: ``balanced`` gives all classes the same weight, whatever their number
+            of rows.
+        seed: of every random choice, 0 to 2**32 - 1.
+
+    Returns:
+        The head; its ``notes`` say when a solver did not converge.
+
+    Raises:
+        HeadError: an argument is out of range, features and targets do not fit together,
+            values are not finite, or a class has no row.
+
+    >>> features = np.array([[1, 0], [2, 0], [0, 1], [0, 3]], dtype=np.float32)
+    >>> head = fit_head("svm", features, np.array([0, 0, 1, 1]), ["cat", "dog"])
+    >>> [head.classes[k] for k in decision(head, features).argmax(axis=1)]
+    ['cat', 'cat', 'dog', 'dog']
+    """
+    get_fitter(kind)
+    checked_options(c, seed, class_weight)
+    matrix = checked_features(features)
+    checked_targets(len(matrix), targets, classes)
+    prepared = prepare_checked(matrix, normalisation, reduction, seed)
+    return fit_prepared(kind, prepared, targets, classes, c=c, class_weight=class_weight, seed=seed)
+
+
+def fit_prepared(
+    kind: str,
+    prepared: Prepared,
+    targets: NDArray[np.int64],
+    classes: Sequence[str],
+    *,
+    c: float | Literal["auto"] = 1.0,
+    class_weight: ClassWeight | None = None,
+    seed: int = 0,
+) -> FittedHead:
+    """Train the head *kind* on rows that :func:`offshelf.heads.preparation.prepare.prepare` prepared.
+
+    Several heads and values of C share the preparation, and what they compute of the rows:
+    beside them ``svm`` keeps at most N x N values, ``ridge``, ``lda`` and ``logistic`` each one
+    matrix of N x N or d x d float64, the smaller, and one more where classes are balanced.
+    Other arguments are those of :func:`fit_head`.
+
+    Raises:
+        HeadError: as :func:`fit_head`.
+
+    >>> from offshelf.heads.preparation.prepare import prepare
+    >>> prepared = prepare(np.eye(4), normalisation="none", cs=[1, 10])
+    >>> heads = [fit_prepared("svm", prepared, [0, 0, 1, 1], "ab", c=c) for c in (1, 10)]
+    >>> [head.parameters["C"] for head in heads]
+    [1.0, 10.0]
+    """
+    fitter, options = get_fitter(kind), checked_options(c, seed, class_weight)
+    targets, classes = checked_targets(prepared.rows.shape[0], targets, classes)
+    learned = fitter.fit(prepared.rows, targets, len(classes), options)
+    if class_weight is not None:
+        weighted = {**learned.parameters, "class_weight": class_weight}
+        learned = replace(learned, parameters=weighted)
+    return fitted(kind, classes, learned, prepared.preparation)
+
+
+def decision(head: FittedHead, features: NDArray[Any]) -> NDArray[np.float32]:
+    """Return the score of every class for every row.
+
+    A row's scores have the same bits alone, in any batch, at any place in it, and with
+    any number of threads (see :mod:`offshelf.heads.numerics.reproducible`). Rows are prepared inside,
+    block by block, so memory does not grow by a copy of *features*.
+
+    Args:
+        head: what :func:`fit_head` returned.
+        features: N x D, finite, float32 (other real types are taken too), N >= 0.
+
+    Returns:
+        N x K float32, column k for ``head.classes[k]``; the largest wins. For two classes
+        the columns are -f and f, except for ``knn``, whose scores are shares of votes.
+
+    Raises:
+        HeadError: *features* is no matrix, has another dimension than the head, or holds
+            NaN or infinity.
+
+    >>> weight = np.array([[-1.0, 1.0], [1.0, -1.0]], dtype=np.float32)
+    >>> arrays = {"weight": weight, "bias": np.zeros(2, dtype=np.float32)}
+    >>> head = FittedHead("svm", ("cat", "dog"), arrays, {}, "l2")
+    >>> decision(head, np.array([[5.0, 0.0], [0.0, 0.0]], dtype=np.float32))
+    array([[-1.,  1.],
+           [ 0.,  0.]], dtype=float32)
+    """
+    fitter = get_fitter(head.kind)
+    matrix = checked_features(features, head.dimension)
+    scores = np.empty((len(matrix), len(head.classes)), dtype=np.float32)
+    for part in block_parts(matrix.shape, head.arrays, head.preparation):
+        rows = prepared_block(matrix[part], head.normalisation, head.preparation)
+        scores[part] = fitter.decide(head, rows)
+    return scores

@@ -1,0 +1,1 @@
+"""Linear algebra that heads share: exact, blocked, in several threads."""

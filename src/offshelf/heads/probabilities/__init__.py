@@ -1,0 +1,1 @@
+"""Probabilities of a head's scores, and images of no known class."""

@@ -1,0 +1,1 @@
+"""The solver of the linear SVM, and cross-validation of C."""
