@@ -27,8 +27,8 @@ from offshelf.data import digests
 from offshelf.data.decoding.facts import Facts
 from offshelf.engine.openvino_engine import graph_cache
 from offshelf.engine.openvino_engine import streams as plans
-from offshelf.evaluate.protocol import Fold
-from offshelf.evaluate.transfer import Transfer
+from offshelf.evaluate.splits.protocol import Fold
+from offshelf.evaluate.transfer.transferability import Transfer
 from offshelf.features.store import part_files
 from offshelf.features.store.feature_store import FeatureStore, exists
 from offshelf.jobs.compare import cells, costs, scoring

@@ -23,7 +23,7 @@ from offshelf.jobs.answers import Answer, ranking, softmax, spread
 from offshelf.jobs.classify import ClassifyResult, classify, without_normalisation
 from offshelf.jobs.restless import company, training_views
 from offshelf.jobs.settings import FeatureSettings, RunSettings
-from offshelf.report.tables import render
+from offshelf.report.tables.table_formats import render
 
 SMALL = FeatureSettings("mobilenet_v3_small", weights="random")
 TORCH = RunSettings(engine=EngineOptions(engine="torch"))

@@ -18,7 +18,7 @@ from offshelf.cli.main import main
 from offshelf.engine.contract import EngineOptions
 from offshelf.errors import DataError, HeadError, LayerError, MissingExtraError, OffshelfError
 from offshelf.evaluate.metrics import wilson
-from offshelf.evaluate.significance import holm, mcnemar
+from offshelf.evaluate.significance.not_distinguishable import holm, mcnemar
 from offshelf.jobs.compare import cells, costs, running
 from offshelf.jobs.compare.axes import HeadAxes, NetworkAxes, ProtocolSettings
 from offshelf.jobs.compare.job import CompareSettings, compare

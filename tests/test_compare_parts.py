@@ -16,7 +16,7 @@ from offshelf import sealed_json
 from offshelf.backbones.backbone import open_backbone
 from offshelf.data.decoding.facts import Facts
 from offshelf.errors import HeadError, LayerError, OffshelfError
-from offshelf.evaluate.protocol import Fold
+from offshelf.evaluate.splits.protocol import Fold
 from offshelf.features.store.feature_store import FeatureStore
 from offshelf.heads.fit_head import fit_head
 from offshelf.heads.preparation.bilinear import product_of

@@ -17,7 +17,7 @@ from sklearn.metrics import log_loss as sklearn_log_loss
 from sklearn.metrics.pairwise import cosine_distances
 
 from offshelf.errors import DataError
-from offshelf.evaluate.reliability import (
+from offshelf.evaluate.probabilities.calibration_error import (
     expected_calibration_error,
     log_loss,
     reliability,

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import DataError
-from offshelf.evaluate.groups import groups_by_column, groups_by_pattern
-from offshelf.evaluate.protocol import given_split, k_fold, repeats
+from offshelf.evaluate.splits.image_groups import groups_by_column, groups_by_pattern
+from offshelf.evaluate.splits.protocol import given_split, k_fold, repeats
 
 
 def table_of(rows: list[tuple[str, str, str]]) -> tuple[ImageTable, tuple[str, ...]]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from offshelf.errors import DataError
-from offshelf.evaluate.significance import (
+from offshelf.evaluate.significance.not_distinguishable import (
     benjamini_hochberg,
     corrected_t,
     holm,

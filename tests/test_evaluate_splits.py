@@ -13,8 +13,8 @@ import pytest
 from offshelf import files
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import DataError
-from offshelf.evaluate.protocol import Fold, repeats
-from offshelf.evaluate.splits import Splits, read_splits, write_splits
+from offshelf.evaluate.splits.protocol import Fold, repeats
+from offshelf.evaluate.splits.split_file import Splits, read_splits, write_splits
 
 PATHS = tuple(f"/d/{label}/{n}.png" for label in "xy" for n in range(4))
 TABLE = ImageTable(PATHS, tuple("xxxxyyyy"), ("train",) * 8, ("x", "y"), ())

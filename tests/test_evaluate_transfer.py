@@ -12,9 +12,9 @@ from sklearn.covariance import LedoitWolf
 from sklearn.linear_model import Ridge
 
 from offshelf.errors import DataError
-from offshelf.evaluate.agreement import agreement
-from offshelf.evaluate.spectrum import products, spectrum
-from offshelf.evaluate.transfer import h_score, logme, ridge_loo, transfer_scores
+from offshelf.evaluate.transfer.class_spectrum import products, spectrum
+from offshelf.evaluate.transfer.rank_agreement import agreement
+from offshelf.evaluate.transfer.transferability import h_score, logme, ridge_loo, transfer_scores
 
 SHAPES = {"more images": (60, 7), "more dimensions": (30, 80), "square": (25, 25)}
 

@@ -23,7 +23,7 @@ from offshelf.jobs.forecast import disk_bytes, forecast, held, speed
 from offshelf.jobs.sample import Sample, SampleRequest, peak_memory, take_sample
 from offshelf.jobs.settings import FeatureSettings, RunSettings
 from offshelf.progress import Silent
-from offshelf.report.tables import render
+from offshelf.report.tables.table_formats import render
 
 STEADY = [(0.5 * number, 4 * number) for number in range(1, 30)]
 SLOWING = [(float(number), 4 * number) for number in range(1, 14)]

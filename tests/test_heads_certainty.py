@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from offshelf.errors import DataError, HeadError
-from offshelf.evaluate.reliability import reliability
+from offshelf.evaluate.probabilities.calibration_error import reliability
 from offshelf.heads.fit_head import decision, fit_head
 from offshelf.heads.head import FittedHead
 from offshelf.heads.probabilities.fit_probabilities import (

@@ -12,19 +12,19 @@ import pytest
 import offshelf
 from offshelf.cli.main import main
 from offshelf.errors import DataError, HeadError
-from offshelf.evaluate.curve import LearningCurve, fit_curve
-from offshelf.evaluate.lookahead import (
+from offshelf.evaluate.learning_curve.lookahead import (
     Needed,
     halved_sizes,
     images_needed,
     mean_interval,
     next_accuracy,
 )
+from offshelf.evaluate.learning_curve.measured_curve import LearningCurve, fit_curve
 from offshelf.jobs.curve import CurveSettings, learning_curve
 from offshelf.jobs.fit import fit
 from offshelf.jobs.settings import HeadSettings
 from offshelf.progress import Silent
-from offshelf.report.learning import curve_chart, curve_sentences, curve_table
+from offshelf.report.pictures.learning_chart import curve_chart, curve_sentences, curve_table
 
 SIZES = [5, 10, 20, 40, 80]
 WOBBLE = np.array([-0.004, 0.0, 0.004])

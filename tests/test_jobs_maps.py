@@ -15,7 +15,7 @@ from offshelf.engine.contract import EngineOptions, Tap, open_engine
 from offshelf.errors import DataError, LayerError, OffshelfError
 from offshelf.jobs.maps import Choice, MapsResult, activation_maps, for_one_image
 from offshelf.jobs.settings import FeatureSettings
-from offshelf.report.pictures import Look
+from offshelf.report.pictures.activation_tiles import Look
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
 

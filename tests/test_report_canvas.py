@@ -15,7 +15,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from offshelf.errors import OffshelfError
-from offshelf.report.canvas import COLOURS, Canvas, check_colours, check_form, coloured, form_of
+from offshelf.report.pictures.canvas import (
+    COLOURS,
+    Canvas,
+    check_colours,
+    check_form,
+    coloured,
+    form_of,
+)
 
 
 def opened(content: bytes) -> np.ndarray:
@@ -134,7 +141,7 @@ def test_the_suffix_says_the_form() -> None:
 
 def test_no_window_is_ever_near() -> None:
     code = (
-        "import sys\nfrom offshelf.report.canvas import Canvas\n"
+        "import sys\nfrom offshelf.report.pictures.canvas import Canvas\n"
         "c = Canvas(20, 20)\nc.write('a', 1, 1)\nc.to_bytes('png')\nc.to_bytes('svg')\n"
         "print('matplotlib.pyplot' in sys.modules, 'tkinter' in sys.modules)"
     )

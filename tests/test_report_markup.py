@@ -6,8 +6,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from offshelf.report.rows import Column, Table
-from offshelf.report.tables import render
+from offshelf.report.tables.result_rows import Column, Table
+from offshelf.report.tables.table_formats import render
 
 TABLE = Table(
     "Layers & shares",

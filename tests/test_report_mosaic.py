@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offshelf.report import mosaic
+from offshelf.report.pictures import mosaic
 
 
 @given(st.integers(1, 1024), st.integers(2, 512), st.integers(2000, 4000))

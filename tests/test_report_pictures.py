@@ -9,9 +9,8 @@ import pytest
 from PIL import Image
 
 from offshelf.errors import OffshelfError
-from offshelf.report import mosaic
-from offshelf.report.canvas import MAX_SIDE, coloured
-from offshelf.report.pictures import (
+from offshelf.report.pictures import mosaic
+from offshelf.report.pictures.activation_tiles import (
     BETWEEN,
     HEAD,
     MARGIN,
@@ -22,6 +21,7 @@ from offshelf.report.pictures import (
     filter_picture,
     map_picture,
 )
+from offshelf.report.pictures.canvas import MAX_SIDE, coloured
 
 SEEN = np.random.default_rng(1).integers(0, 256, (SIDE_PANEL, SIDE_PANEL, 3), np.uint8)
 TITLE = Caption("vgg16  relu1_1", "cat.jpg")

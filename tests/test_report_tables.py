@@ -11,8 +11,8 @@ import pytest
 
 from offshelf.errors import OffshelfError
 from offshelf.evaluate.metrics import evaluate
-from offshelf.report.rows import Column, Table, confusion_table, per_class_table
-from offshelf.report.tables import format_cell, render
+from offshelf.report.tables.result_rows import Column, Table, confusion_table, per_class_table
+from offshelf.report.tables.table_formats import format_cell, render
 
 TABLE = Table(
     "Backbones",

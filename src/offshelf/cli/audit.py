@@ -98,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
 def show(result: AuditResult) -> None:
     """Print the result for a person."""
     from offshelf.report.findings import TITLES, by_kind, short_names, summary_table
-    from offshelf.report.tables import render
+    from offshelf.report.tables.table_formats import render
 
     console.say(render(summary_table(result.findings), "text"))
     folder, names = short_names(result.table.paths)

@@ -88,8 +88,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def show(result: CurveResult) -> None:
     """Print the result for a person."""
-    from offshelf.report.learning import curve_table
-    from offshelf.report.tables import render
+    from offshelf.report.pictures.learning_chart import curve_table
+    from offshelf.report.tables.table_formats import render
 
     console.say(render(curve_table(result.curve, result.intervals)))
     console.say()
@@ -123,15 +123,15 @@ def _facts(result: CurveResult) -> Iterator[tuple[str, str]]:
 
 
 def _sentences(result: CurveResult) -> Iterator[str]:
-    from offshelf.report.learning import curve_sentences
+    from offshelf.report.pictures.learning_chart import curve_sentences
 
     yield from curve_sentences(result.curve, result.needed)
 
 
 def _draw(result: CurveResult, path: Path) -> Path:
     from offshelf.jobs.seen import write_picture
-    from offshelf.report.canvas import form_of
-    from offshelf.report.learning import curve_chart
+    from offshelf.report.pictures.canvas import form_of
+    from offshelf.report.pictures.learning_chart import curve_chart
 
     head, kind = result.head.head, result.kind
     title = f"{result.backbone.spec.name} {kind.column}, {head}: {result.n_test:,} test images"

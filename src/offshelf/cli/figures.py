@@ -10,7 +10,7 @@ from offshelf.cli import console
 
 if TYPE_CHECKING:
     from offshelf.evaluate.metrics import Evaluation
-    from offshelf.evaluate.trust import Trust
+    from offshelf.evaluate.probabilities.probability_metrics import Trust
 
 MAX_CLASSES = 20
 WORST = 10
@@ -23,8 +23,8 @@ def show_classes(evaluation: Evaluation) -> None:
 
     Of many classes only those with the lowest F1 are shown.
     """
-    from offshelf.report.rows import confusion_table, per_class_table
-    from offshelf.report.tables import render
+    from offshelf.report.tables.result_rows import confusion_table, per_class_table
+    from offshelf.report.tables.table_formats import render
 
     present = tuple(row for row in evaluation.per_class if row.n)
     worst = tuple(sorted(present, key=lambda row: row.f1)[:WORST])

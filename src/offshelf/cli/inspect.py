@@ -108,7 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _show(forecast: Forecast, form: str) -> None:
-    from offshelf.report.tables import render
+    from offshelf.report.tables.table_formats import render
 
     console.say("\n" + render(forecast.table(), form))
     if form in {"text", "markdown"}:

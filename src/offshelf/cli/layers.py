@@ -20,7 +20,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     from offshelf.backbones.catalogue.names import get_spec
     from offshelf.jobs.backbones import layer_rows, layer_table, pooled_dimension
-    from offshelf.report.tables import render
+    from offshelf.report.tables.table_formats import render
 
     spec = get_spec(arguments.backbone)
     rows = layer_rows(spec, spec.weights[0].input.size, arguments.all)

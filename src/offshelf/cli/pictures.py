@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from offshelf.jobs.maps import Choice
-    from offshelf.report.pictures import Look
+    from offshelf.report.pictures.activation_tiles import Look
 
 
 def add_channels(parser: argparse.ArgumentParser, limit: str) -> None:
@@ -76,7 +76,7 @@ def choice(arguments: argparse.Namespace, limit: int) -> Choice:
 
 def look(arguments: argparse.Namespace) -> Look:
     """Return scale and colours that the options choose."""
-    from offshelf.report.pictures import Look
+    from offshelf.report.pictures.activation_tiles import Look
 
     given = vars(arguments)
     return Look(given.get("scale", "channel"), given.get("colours", "cividis"))
@@ -88,7 +88,7 @@ def check_out(arguments: argparse.Namespace) -> None:
     Raises:
         OffshelfError: it ends neither in .png nor in .svg.
     """
-    from offshelf.report.canvas import form_of
+    from offshelf.report.pictures.canvas import form_of
 
     if arguments.out is not None and not Path(arguments.out).is_dir():
         form_of(Path(arguments.out))
@@ -102,7 +102,7 @@ def check_picture(name: str) -> None:
     """
     from offshelf.errors import OffshelfError
     from offshelf.model_file.zip_file import obstacle
-    from offshelf.report.canvas import form_of
+    from offshelf.report.pictures.canvas import form_of
 
     form_of(Path(name))
     reason = "it is a folder" if Path(name).is_dir() else obstacle(Path(name))

@@ -101,8 +101,8 @@ def write_csv(result: PredictResult) -> None:
 
 def show(result: PredictResult, top: int) -> None:
     """Print the labels for a person."""
-    from offshelf.report.rows import Column, Table
-    from offshelf.report.tables import render
+    from offshelf.report.tables.result_rows import Column, Table
+    from offshelf.report.tables.table_formats import render
 
     claiming = result.model.head.kind in ONE_AGAINST_REST
     labelled = [row for row in result.predictions if row.label is not None]

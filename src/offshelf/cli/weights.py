@@ -40,8 +40,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _list(arguments: argparse.Namespace) -> int:
     from offshelf.jobs.backbones import backbone_rows
-    from offshelf.report.rows import Column, Table
-    from offshelf.report.tables import render
+    from offshelf.report.tables.result_rows import Column, Table
+    from offshelf.report.tables.table_formats import render
 
     rows = [row for row in backbone_rows(arguments.cache_dir) if row.available]
     if arguments.json:

@@ -17,7 +17,7 @@ from offshelf.features.store import manifest
 from offshelf.jobs.forecast import disk_bytes, held
 from offshelf.jobs.sample import SECONDS, WARM_BATCHES, peak_memory
 from offshelf.progress import Progress
-from offshelf.report.tables import format_cell
+from offshelf.report.tables.table_formats import format_cell
 
 LONG = 30.0
 

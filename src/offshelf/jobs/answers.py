@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.catalogue.imagenet import class_names
-from offshelf.report.rows import Cell, Column, Table
-from offshelf.report.tables import format_cell
+from offshelf.report.tables.result_rows import Cell, Column, Table
+from offshelf.report.tables.table_formats import format_cell
 from offshelf.text import spelled
 
 NORMAL = "evaluation"

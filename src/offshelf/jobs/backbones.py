@@ -11,7 +11,7 @@ from offshelf.backbones.catalogue import names
 from offshelf.backbones.named_layers import Layer, all_layers, named_layers
 from offshelf.backbones.spec import BackboneSpec
 from offshelf.backbones.weights_file.locate import available
-from offshelf.report.rows import Column, Table
+from offshelf.report.tables.result_rows import Column, Table
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.evaluate.trust import Trust, trust
+from offshelf.evaluate.probabilities.probability_metrics import Trust, trust
 from offshelf.heads.probabilities.fit_probabilities import ProbabilitySettings, fit_certainty
 from offshelf.heads.probabilities.out_of_fold import FOLDS
 from offshelf.heads.probabilities.probability_model import Certainty

@@ -20,15 +20,15 @@ from offshelf.checks import share, whole
 from offshelf.data.tables.class_names import TEST, TRAIN
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import DataError
-from offshelf.evaluate.curve import LearningCurve, fit_curve
-from offshelf.evaluate.lookahead import (
+from offshelf.evaluate.learning_curve.lookahead import (
     Needed,
     halved_sizes,
     images_needed,
     mean_interval,
     next_accuracy,
 )
-from offshelf.evaluate.protocol import Fold, subsets
+from offshelf.evaluate.learning_curve.measured_curve import LearningCurve, fit_curve
+from offshelf.evaluate.splits.protocol import Fold, subsets
 from offshelf.features.extraction import Extraction, extract
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.heads.fit_head import decision

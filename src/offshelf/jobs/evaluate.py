@@ -16,7 +16,7 @@ from offshelf.data.tables.image_table import ImageTable, read_labelled
 from offshelf.data.tables.sources import existing
 from offshelf.errors import DataError, did_you_mean
 from offshelf.evaluate.metrics import Evaluation, evaluate
-from offshelf.evaluate.trust import Trust
+from offshelf.evaluate.probabilities.probability_metrics import Trust
 from offshelf.features.extraction import Extraction
 from offshelf.jobs.certainty import trust_of
 from offshelf.jobs.clock import Clock

@@ -12,9 +12,9 @@ import numpy as np
 from offshelf.jobs.attribution import ClassMap
 from offshelf.jobs.seen import Seen, picture_path, write_picture
 from offshelf.model_file.model import Model
-from offshelf.report.canvas import form_of
-from offshelf.report.explanations import Panel, explanation_picture
-from offshelf.report.pictures import Caption, Look
+from offshelf.report.pictures.activation_tiles import Caption, Look
+from offshelf.report.pictures.canvas import form_of
+from offshelf.report.pictures.heat_maps import Panel, explanation_picture
 
 
 @dataclass(frozen=True, eq=False)

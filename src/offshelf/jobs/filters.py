@@ -18,8 +18,8 @@ from offshelf.jobs.seen import picture_path, safe, write_picture
 from offshelf.jobs.settings import FeatureSettings, RunSettings
 from offshelf.jobs.training import backbone_for, describe
 from offshelf.progress import Progress, Silent
-from offshelf.report.canvas import form_of
-from offshelf.report.pictures import Caption, Look, filter_picture
+from offshelf.report.pictures.activation_tiles import Caption, Look, filter_picture
+from offshelf.report.pictures.canvas import form_of
 
 
 @dataclass(frozen=True, eq=False)

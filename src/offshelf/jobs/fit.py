@@ -10,7 +10,7 @@ from typing import Any
 from offshelf.backbones.backbone import Backbone
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.evaluate.metrics import Evaluation, evaluate
-from offshelf.evaluate.trust import Trust
+from offshelf.evaluate.probabilities.probability_metrics import Trust
 from offshelf.features.extraction import Extraction, extract
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.heads.fit_head import decision

@@ -24,8 +24,8 @@ from offshelf.jobs.sample import (
 )
 from offshelf.jobs.settings import FeatureSettings, RunSettings
 from offshelf.progress import Progress, Silent
-from offshelf.report.rows import Column, Table
-from offshelf.report.tables import format_cell
+from offshelf.report.tables.result_rows import Column, Table
+from offshelf.report.tables.table_formats import format_cell
 
 MOST_SAMPLED = 2000
 PARTS = 5

@@ -11,8 +11,8 @@ from offshelf.backbones.parameter_table.module_groups import SHOWN, sides
 from offshelf.backbones.parameter_table.parameters import LayerRow, Total, layer_rows, totals_of
 from offshelf.backbones.parameter_table.published import Agreement, agreements
 from offshelf.backbones.spec import BackboneSpec
-from offshelf.report.rows import Cell, Column, Table
-from offshelf.report.tables import format_cell, render
+from offshelf.report.tables.result_rows import Cell, Column, Table
+from offshelf.report.tables.table_formats import format_cell, render
 
 VALUE_BYTES = 4
 NOTES = (
@@ -118,7 +118,7 @@ class Inspection:
         """Return both tables in one form; ``csv`` has the layers alone.
 
         Args:
-            form: a form of :func:`offshelf.report.tables.render`, but ``json``, which is
+            form: a form of :func:`offshelf.report.tables.table_formats.render`, but ``json``, which is
                 :meth:`to_json`.
             every: also activations, normalisation and dropout.
 

@@ -21,8 +21,8 @@ from offshelf.jobs.settings import FeatureSettings, RunSettings
 from offshelf.jobs.spatial import maps_of, person_name, spatial_layer
 from offshelf.jobs.training import backbone_for, describe
 from offshelf.progress import Progress, Silent
-from offshelf.report.canvas import form_of
-from offshelf.report.pictures import Caption, Look, map_picture
+from offshelf.report.pictures.activation_tiles import Caption, Look, map_picture
+from offshelf.report.pictures.canvas import form_of
 
 
 @dataclass(frozen=True)

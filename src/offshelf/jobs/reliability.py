@@ -8,8 +8,8 @@ from offshelf.data.tables.class_names import shown
 from offshelf.errors import OffshelfError
 from offshelf.jobs.evaluate import EvaluateResult
 from offshelf.jobs.seen import write_picture
-from offshelf.report.canvas import form_of
-from offshelf.report.reliability_chart import reliability_chart
+from offshelf.report.pictures.canvas import form_of
+from offshelf.report.pictures.reliability_chart import reliability_chart
 
 
 def write_reliability(result: EvaluateResult, path: str | Path) -> Path:

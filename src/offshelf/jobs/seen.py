@@ -15,7 +15,7 @@ from offshelf.data.decoding.decode import Limits
 from offshelf.data.tables.class_names import shown
 from offshelf.errors import DataError, ImageError, OffshelfError
 from offshelf.features.network_input import network_input
-from offshelf.report.canvas import form_of
+from offshelf.report.pictures.canvas import form_of
 
 LEAST_SIDE = 2
 

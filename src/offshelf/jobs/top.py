@@ -17,9 +17,9 @@ from offshelf.features.network_input import network_input
 from offshelf.features.reader import ReadOptions
 from offshelf.jobs.seen import picture_path, write_picture
 from offshelf.jobs.training import describe
-from offshelf.report.canvas import form_of
-from offshelf.report.mosaic import number
-from offshelf.report.pictures import Caption, crop_picture
+from offshelf.report.pictures.activation_tiles import Caption, crop_picture
+from offshelf.report.pictures.canvas import form_of
+from offshelf.report.pictures.mosaic import number
 from offshelf.text import spelled
 
 CROP_SIDE = 96

@@ -19,7 +19,7 @@ from offshelf.engine.circumstances import made_on
 from offshelf.engine.contract import EngineOptions
 from offshelf.errors import DataError, ImageError
 from offshelf.evaluate.metrics import Evaluation
-from offshelf.evaluate.trust import Trust
+from offshelf.evaluate.probabilities.probability_metrics import Trust
 from offshelf.features.extraction import Extraction
 from offshelf.features.feature_kind import FeatureKind, feature_kinds
 from offshelf.features.network_input import network_input

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from offshelf.report.rows import Cell, Column, Table
-from offshelf.report.tables import format_cell
+from offshelf.report.tables.result_rows import Cell, Column, Table
+from offshelf.report.tables.table_formats import format_cell
 from offshelf.text import spelled
 
 Severity = Literal["error", "warning", "note"]

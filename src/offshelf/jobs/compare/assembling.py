@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from offshelf.errors import HeadError
-from offshelf.evaluate.agreement import Agreement, agreement
-from offshelf.evaluate.significance import not_distinguishable
-from offshelf.evaluate.transfer import Transfer
+from offshelf.evaluate.significance.not_distinguishable import not_distinguishable
+from offshelf.evaluate.transfer.rank_agreement import Agreement, agreement
+from offshelf.evaluate.transfer.transferability import Transfer
 from offshelf.jobs.compare.cells import Cell, read_cell
 from offshelf.jobs.compare.costs import Speed, milliseconds
 from offshelf.jobs.compare.extracting import Extracted

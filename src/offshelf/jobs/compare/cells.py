@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from offshelf import sealed_json
 from offshelf.errors import HeadError
-from offshelf.evaluate.protocol import Fold
+from offshelf.evaluate.splits.protocol import Fold
 from offshelf.features.store.feature_store import FeatureStore
 from offshelf.heads.fit_head import decision, fit_prepared
 from offshelf.heads.head import FittedHead, Normalisation

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from offshelf.evaluate.agreement import Agreement
-from offshelf.evaluate.significance import corrected_t, mcnemar
+from offshelf.evaluate.significance.not_distinguishable import corrected_t, mcnemar
+from offshelf.evaluate.transfer.rank_agreement import Agreement
 from offshelf.jobs.compare.rows import Row
 
 ALPHA = 0.05

@@ -12,7 +12,7 @@ import numpy as np
 from offshelf import home
 from offshelf.cache.usage import Usage
 from offshelf.data.tables.image_table import ImageTable, read_table
-from offshelf.evaluate.protocol import Fold
+from offshelf.evaluate.splits.protocol import Fold
 from offshelf.jobs.clock import Clock
 from offshelf.jobs.compare.assembling import assemble
 from offshelf.jobs.compare.axes import HeadAxes, NetworkAxes, ProtocolSettings

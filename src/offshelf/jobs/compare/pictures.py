@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from offshelf.errors import OffshelfError, did_you_mean
 from offshelf.jobs.compare.rows import Row
-from offshelf.report.charts import Axis, Dot, Series, chart
+from offshelf.report.pictures.charts import Axis, Dot, Series, chart
 
 KINDS = ("depth", "cost", "dimension", "reduction")
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf import files
-from offshelf.evaluate.protocol import Fold
+from offshelf.evaluate.splits.protocol import Fold
 from offshelf.heads.head import ClassWeight, Normalisation
 
 VERSION = 2

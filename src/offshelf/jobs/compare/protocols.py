@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import DataError
-from offshelf.evaluate.groups import groups_by_column, groups_by_pattern
-from offshelf.evaluate.protocol import Fold, given_split, k_fold, repeats
-from offshelf.evaluate.splits import Splits, read_splits, write_splits
+from offshelf.evaluate.splits.image_groups import groups_by_column, groups_by_pattern
+from offshelf.evaluate.splits.protocol import Fold, given_split, k_fold, repeats
+from offshelf.evaluate.splits.split_file import Splits, read_splits, write_splits
 from offshelf.jobs.compare.axes import ProtocolSettings
 
 Rows = NDArray[np.int64]

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from offshelf import files
 from offshelf.errors import MissingExtraError, OffshelfError
-from offshelf.evaluate.agreement import Agreement
+from offshelf.evaluate.transfer.rank_agreement import Agreement
 from offshelf.jobs.compare.rows import Row
 from offshelf.jobs.compare.table import comparison_table
-from offshelf.report.rows import Table
-from offshelf.report.tables import render
+from offshelf.report.tables.result_rows import Table
+from offshelf.report.tables.table_formats import render
 from offshelf.text import json_text, spelled
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.evaluate.metrics import evaluate, wilson
-from offshelf.evaluate.protocol import Fold
-from offshelf.evaluate.significance import mean_interval
-from offshelf.evaluate.transfer import Transfer
+from offshelf.evaluate.significance.not_distinguishable import mean_interval
+from offshelf.evaluate.splits.protocol import Fold
+from offshelf.evaluate.transfer.transferability import Transfer
 from offshelf.jobs.compare.cells import Cell
 from offshelf.jobs.compare.plan import Plan, Recipe
 from offshelf.jobs.compare.views import View

@@ -6,7 +6,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from offshelf import sealed_json
-from offshelf.evaluate.transfer import Transfer, transfer_scores
+from offshelf.evaluate.transfer.transferability import Transfer, transfer_scores
 from offshelf.heads.preparation.prepare import Preparation, apply
 from offshelf.jobs.compare.cells import training_matrix
 from offshelf.jobs.compare.plan import Plan, Recipe

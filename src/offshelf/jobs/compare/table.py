@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from offshelf.jobs.compare.rows import Row
-from offshelf.report.rows import Cell, Column, Table
+from offshelf.report.tables.result_rows import Cell, Column, Table
 
 SAME = "= best"
 

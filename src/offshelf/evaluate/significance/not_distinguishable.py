@@ -1,7 +1,7 @@
 """Is a difference real? Which of many results the data cannot tell from the best.
 
-The tests of two results are in :mod:`offshelf.evaluate.paired`, the corrections for many of
-them in :mod:`offshelf.evaluate.correction`; both can be had from here.
+The tests of two results are in :mod:`offshelf.evaluate.significance.paired`, the corrections for many of
+them in :mod:`offshelf.evaluate.significance.correction`; both can be had from here.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from offshelf.checks import numbers, same_length, share
 from offshelf.errors import DataError
 from offshelf.evaluate.bootstrap import Interval, bootstrap_interval
-from offshelf.evaluate.correction import benjamini_hochberg, holm
-from offshelf.evaluate.paired import (
+from offshelf.evaluate.significance.correction import benjamini_hochberg, holm
+from offshelf.evaluate.significance.paired import (
     CorrectedT,
     McNemar,
     binomial_p,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from offshelf.data.tables.class_names import counted, listed, shown
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import DataError
-from offshelf.evaluate.names import image_names
+from offshelf.evaluate.splits.image_names import image_names
 
 
 class Listed(NamedTuple):

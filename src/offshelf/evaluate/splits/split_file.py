@@ -21,10 +21,10 @@ from offshelf.checks import same_length
 from offshelf.data.tables.class_names import TEST, TRAIN, counted, listed, shown
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import DataError
-from offshelf.evaluate.matching import Listed, match_rows
-from offshelf.evaluate.names import image_names
-from offshelf.evaluate.protocol import Fold
-from offshelf.evaluate.tabular import csv_bytes, read_csv, read_text
+from offshelf.evaluate.splits.image_names import image_names
+from offshelf.evaluate.splits.matching import Listed, match_rows
+from offshelf.evaluate.splits.protocol import Fold
+from offshelf.evaluate.splits.strict_csv import csv_bytes, read_csv, read_text
 from offshelf.text import spelled
 
 FORMAT, VERSION = "offshelf splits", 1

@@ -10,8 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.errors import OffshelfError, did_you_mean
-from offshelf.report import mosaic
-from offshelf.report.canvas import FAINT, MAX_SIDE, Canvas, check_colours, check_form, coloured
+from offshelf.report.pictures import mosaic
+from offshelf.report.pictures.canvas import (
+    FAINT,
+    MAX_SIDE,
+    Canvas,
+    check_colours,
+    check_form,
+    coloured,
+)
 
 SCALES = ("channel", "common")
 # On a scale of its own, a map of many cells loses this share of them at either end.

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from offshelf.errors import OffshelfError, did_you_mean
-from offshelf.report import markup
-from offshelf.report.cells import cells_of, format_cell, heading, printable
-from offshelf.report.rows import Cell, Table
+from offshelf.report.tables import markup
+from offshelf.report.tables.cells import cells_of, format_cell, heading, printable
+from offshelf.report.tables.result_rows import Cell, Table
 from offshelf.text import json_text, spelled
 
 __all__ = ["FORMS", "format_cell", "render", "to_json"]
@@ -34,7 +34,7 @@ def render(table: Table, form: str = "text") -> str:
     Raises:
         OffshelfError: unknown form.
 
-    >>> from offshelf.report.rows import Column
+    >>> from offshelf.report.tables.result_rows import Column
     >>> table = Table("Sizes", (Column("part"), Column("size", "bytes")), (("fc6", 411058176),))
     >>> print(render(table))
     Sizes
@@ -104,7 +104,7 @@ def _json(table: Table) -> str:
 def to_json(table: Table) -> dict[str, Any]:
     """Return *table* as JSON values, one object per row.
 
-    >>> from offshelf.report.rows import Column
+    >>> from offshelf.report.tables.result_rows import Column
     >>> to_json(Table("Sizes", (Column("part"),), (("fc6",),)))["rows"]
     [{'part': 'fc6'}]
     """

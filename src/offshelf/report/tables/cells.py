@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from offshelf.data.tables.class_names import shown
-from offshelf.report.rows import Cell, Column, Table
+from offshelf.report.tables.result_rows import Cell, Column, Table
 
 
 def format_cell(cell: Cell, kind: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.evaluate.spectrum import Matrix, Products, Spectrum, products, spectrum
+from offshelf.evaluate.transfer.class_spectrum import Matrix, Products, Spectrum, products, spectrum
 
 # Ratios of prior to noise precision that are looked at, in units of the largest eigenvalue.
 _RATIOS = np.logspace(-10, 6, 65)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.evaluate.metrics import wilson
-from offshelf.evaluate.reliability import Reliability, reliability
+from offshelf.evaluate.probabilities.calibration_error import Reliability, reliability
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from offshelf.report.canvas import DRAWING, check_form, printable_text
+from offshelf.report.pictures.canvas import DRAWING, check_form, printable_text
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
 MARKERS = "osD^vPX"

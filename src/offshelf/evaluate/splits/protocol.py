@@ -17,13 +17,13 @@ from offshelf.checks import whole
 from offshelf.data.tables.class_names import TEST, TRAIN, counted, listed, shown
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import DataError
-from offshelf.evaluate.grouped import (
+from offshelf.evaluate.splits.grouped import (
     check_groups,
     crossing_groups,
     group_k_fold,
     group_repeat,
 )
-from offshelf.evaluate.names import hashed, image_names
+from offshelf.evaluate.splits.image_names import hashed, image_names
 
 Rows = NDArray[np.int64]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from offshelf.evaluate.reliability import Reliability
-from offshelf.report.charts import Axis, Dot, Series, chart
+from offshelf.evaluate.probabilities.calibration_error import Reliability
+from offshelf.report.pictures.charts import Axis, Dot, Series, chart
 
 
 def reliability_chart(found: Reliability, title: str, *, form: str = "png") -> bytes:
@@ -15,7 +15,7 @@ def reliability_chart(found: Reliability, title: str, *, form: str = "png") -> b
     forecasters", The Statistician 32 (1983), 12-22.
 
     Args:
-        found: what :func:`offshelf.evaluate.reliability.reliability` returned.
+        found: what :func:`offshelf.evaluate.probabilities.calibration_error.reliability` returned.
         title: above the diagram, before the figures.
         form: ``png`` or ``svg``.
 
@@ -23,7 +23,7 @@ def reliability_chart(found: Reliability, title: str, *, form: str = "png") -> b
         OffshelfError: another form.
 
     >>> import numpy as np
-    >>> from offshelf.evaluate.reliability import reliability
+    >>> from offshelf.evaluate.probabilities.calibration_error import reliability
     >>> found = reliability(np.array([[0.8, 0.2], [0.3, 0.7]]), np.array([0, 0]))
     >>> reliability_chart(found, "a model")[1:4]
     b'PNG'

@@ -9,8 +9,8 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from offshelf.report.cells import cells_of, heading, printable
-from offshelf.report.rows import Column, Table
+from offshelf.report.tables.cells import cells_of, heading, printable
+from offshelf.report.tables.result_rows import Column, Table
 
 _LATEX = {
     "\\": r"\textbackslash{}",

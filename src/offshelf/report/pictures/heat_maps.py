@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from offshelf.report import mosaic
-from offshelf.report.canvas import FAINT, INK, Canvas, coloured
-from offshelf.report.pictures import HEAD, MARGIN, Caption, Look
+from offshelf.report.pictures import mosaic
+from offshelf.report.pictures.activation_tiles import HEAD, MARGIN, Caption, Look
+from offshelf.report.pictures.canvas import FAINT, INK, Canvas, coloured
 
 PANEL, MOST_NUMBERS, BETWEEN = 392, 10, 16
 _LINES, _LEGEND, _BAR_WIDTH, _BAR = 42, 72, 392, 14

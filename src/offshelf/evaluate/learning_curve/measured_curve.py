@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 
 from offshelf.checks import json_number, share, whole
 from offshelf.errors import DataError
-from offshelf.evaluate.powerlaw import EXPONENTS, Law, fit_law, levels, predict_error, robust_means
+from offshelf.evaluate.learning_curve.powerlaw import (
+    EXPONENTS,
+    Law,
+    fit_law,
+    levels,
+    predict_error,
+    robust_means,
+)
 
 MAX_FACTOR = 4
 MIN_SIZES, MIN_REPEATS, MIN_SPAN = 4, 3, 4

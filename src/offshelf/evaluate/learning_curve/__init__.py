@@ -1,0 +1,1 @@
+"""Accuracy against training images, and a cautious look ahead."""

@@ -1,0 +1,1 @@
+"""How good probabilities are: calibration error, log loss, rejection."""

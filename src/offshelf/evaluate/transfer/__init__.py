@@ -1,0 +1,1 @@
+"""Transferability: cheap scores of features that no head is trained for."""

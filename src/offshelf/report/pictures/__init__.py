@@ -1,0 +1,1 @@
+"""Pictures: charts, tiles and heat maps as PNG or SVG bytes."""

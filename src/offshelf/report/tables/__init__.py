@@ -1,0 +1,1 @@
+"""Tables: rows of raw numbers, and their forms."""
