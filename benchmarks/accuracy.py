@@ -53,8 +53,8 @@ class Features:
 def features(data: Path, backbone: str, precision: str, weights: str | None) -> Features:
     """Extract the features of *data* with an empty cache."""
     from offshelf.engine.contract import EngineOptions
-    from offshelf.jobs.extract import extract_features
-    from offshelf.jobs.settings import FeatureSettings, RunSettings
+    from offshelf.jobs.extract.job import extract_features
+    from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
 
     layer, pooling = NETWORKS[backbone]
     with tempfile.TemporaryDirectory() as folder:

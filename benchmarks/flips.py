@@ -31,7 +31,8 @@ from offshelf.evaluate.splits.protocol import Fold
 from offshelf.evaluate.transfer.transferability import Transfer
 from offshelf.features.store import part_files
 from offshelf.features.store.feature_store import FeatureStore, exists
-from offshelf.jobs.compare import cells, costs, scoring
+from offshelf.jobs.compare import grid_cell, scoring
+from offshelf.jobs.compare import speed as costs
 from offshelf.jobs.compare.plan import Plan, Recipe, Stored
 from offshelf.progress import Silent, heard_by
 
@@ -66,7 +67,7 @@ class World:
         ]
         self.plan = self._plan()
         self.cells = [
-            cells.Cell(tuple(draw.integers(0, 3, 12).tolist()), 0.25, 0.125, D, c, ("slow",))
+            grid_cell.Cell(tuple(draw.integers(0, 3, 12).tolist()), 0.25, 0.125, D, c, ("slow",))
             for c in (1.0, 0.01, None)
         ]
         self.scores = Transfer(0.5, 1.5, 1.25, 0.1, 0.0625, 10.0, 24, D)
@@ -149,7 +150,7 @@ class World:
 
     def _use_cells(self) -> None:
         for recipe, truth in zip(RECIPES, self.cells, strict=True):
-            cell = cells.read_cell(self.plan, 0, 0, recipe)
+            cell = grid_cell.read_cell(self.plan, 0, 0, recipe)
             if cell is None:
                 sealed_json.write(self.plan.place(0, 0, recipe), asdict(truth))
             else:

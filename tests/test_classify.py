@@ -19,10 +19,10 @@ from offshelf.cli.main import main
 from offshelf.engine.contract import EngineOptions, Tap
 from offshelf.engine.torch_engine.training_mode import TrainingMode
 from offshelf.errors import DataError, EngineError, LayerError
-from offshelf.jobs.answers import Answer, ranking, softmax, spread
-from offshelf.jobs.classify import ClassifyResult, classify, without_normalisation
-from offshelf.jobs.restless import company, training_views
-from offshelf.jobs.settings import FeatureSettings, RunSettings
+from offshelf.jobs.classify.answers import Answer, ranking, softmax, spread
+from offshelf.jobs.classify.job import ClassifyResult, classify, without_normalisation
+from offshelf.jobs.classify.training_mode_answers import company, training_views
+from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
 from offshelf.report.tables.table_formats import render
 
 SMALL = FeatureSettings("mobilenet_v3_small", weights="random")

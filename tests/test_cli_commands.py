@@ -393,7 +393,7 @@ def test_an_unexpected_error_of_the_system_is_one_line(
     def fail(*_: object) -> None:
         raise OSError(24, "Too many open files", "somewhere")
 
-    monkeypatch.setattr("offshelf.jobs.backbones.backbone_rows", fail)
+    monkeypatch.setattr("offshelf.jobs.catalogue.listing.backbone_rows", fail)
     run = Run(capsys, "backbones")
     assert (run.code, run.err) == (2, "error: somewhere: Too many open files\n")
 
@@ -521,7 +521,7 @@ def test_doctor_says_what_is_wrong(
     def fail() -> str:
         raise ImportError("no module\nof that name")
 
-    monkeypatch.setattr("offshelf.jobs.doctor._torch", fail)
+    monkeypatch.setattr("offshelf.jobs.doctor.job._torch", fail)
     run = Run(capsys, "doctor")
     assert run.code == 1
     assert "PROBLEM  torch            no module of that name\n" in run.out

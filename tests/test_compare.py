@@ -19,13 +19,13 @@ from offshelf.engine.contract import EngineOptions
 from offshelf.errors import DataError, HeadError, LayerError, MissingExtraError, OffshelfError
 from offshelf.evaluate.metrics import wilson
 from offshelf.evaluate.significance.not_distinguishable import holm, mcnemar
-from offshelf.jobs.compare import cells, costs, running
-from offshelf.jobs.compare.axes import HeadAxes, NetworkAxes, ProtocolSettings
+from offshelf.jobs.compare import grid_cell, processes, speed
+from offshelf.jobs.compare.comparison import Comparison, check_pictures
+from offshelf.jobs.compare.comparison_charts import available, picture
 from offshelf.jobs.compare.job import CompareSettings, compare
-from offshelf.jobs.compare.pictures import available, picture
-from offshelf.jobs.compare.result import Comparison, check_pictures
-from offshelf.jobs.fit import fit
-from offshelf.jobs.settings import FeatureSettings, HeadSettings, RunSettings
+from offshelf.jobs.compare.network_axes import HeadAxes, NetworkAxes, ProtocolSettings
+from offshelf.jobs.fit.job import fit
+from offshelf.jobs.setup.settings import FeatureSettings, HeadSettings, RunSettings
 from offshelf.progress import Silent
 
 GRID = CompareSettings(
@@ -105,7 +105,7 @@ def test_the_same_again_trains_nothing_and_says_the_same(
     def never(*_: object) -> None:
         raise AssertionError("a head was trained again")
 
-    monkeypatch.setattr(running, "run_unit", never)
+    monkeypatch.setattr(processes, "run_unit", never)
     again = compare(scenes, GRID)
     assert again.render() == result.render()
     assert again.to_json()["rows"] == result.to_json()["rows"]
@@ -125,7 +125,7 @@ def test_what_was_stopped_goes_on(
     scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = dataclasses.replace(GRID, heads=HeadAxes(("svm",), (0.3, 3.0)), transfer=False)
-    kept, calls = cells.run_unit, []
+    kept, calls = grid_cell.run_unit, []
 
     def stop(*arguments: object, **named: object) -> bool:
         calls.append(arguments)
@@ -133,10 +133,10 @@ def test_what_was_stopped_goes_on(
             raise KeyboardInterrupt
         return kept(*arguments, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(running, "run_unit", stop)
+    monkeypatch.setattr(processes, "run_unit", stop)
     with pytest.raises(KeyboardInterrupt):
         compare(scenes, settings)
-    monkeypatch.setattr(running, "run_unit", kept)
+    monkeypatch.setattr(processes, "run_unit", kept)
     resumed = compare(scenes, settings, run=RunSettings())
     unbroken = compare(scenes, settings, run=apart(tmp_path))
     assert figures(resumed) == figures(unbroken)
@@ -448,7 +448,7 @@ def test_the_speed_of_another_number_of_threads_is_timed_apart(
     scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compare(scenes, run=apart(tmp_path))
-    monkeypatch.setattr(costs, "_sampled", lambda *_: 1234.0)
+    monkeypatch.setattr(speed, "_sampled", lambda *_: 1234.0)
     engine = dataclasses.replace(apart(tmp_path).engine, threads=97)
     slow = compare(scenes, run=dataclasses.replace(apart(tmp_path), engine=engine)).best.cost
     assert slow is not None
@@ -461,7 +461,7 @@ def test_copies_are_no_reason_to_time_again(
     def never(*_: object) -> None:
         raise AssertionError("the network was timed once more")
 
-    monkeypatch.setattr(costs, "take_sample", never)
+    monkeypatch.setattr(speed, "take_sample", never)
     data = tmp_path / "copies"
     shutil.copytree(scenes, data)
     source = data / "train" / "checks" / "0.png"

@@ -20,15 +20,15 @@ from offshelf.evaluate.splits.protocol import Fold
 from offshelf.features.store.feature_store import FeatureStore
 from offshelf.heads.fit_head import fit_head
 from offshelf.heads.preparation.bilinear import product_of
-from offshelf.jobs.compare import running
-from offshelf.jobs.compare.axes import HeadAxes, NetworkAxes, ProtocolSettings
-from offshelf.jobs.compare.cells import Cell, read_cell, run_unit, training_matrix
-from offshelf.jobs.compare.costs import Speed, macs_up_to
-from offshelf.jobs.compare.grid import check_size, recipes_of
+from offshelf.jobs.compare import processes
+from offshelf.jobs.compare.feature_sets import Part, Source, View, views_of
+from offshelf.jobs.compare.grid_cell import Cell, read_cell, run_unit, training_matrix
+from offshelf.jobs.compare.grid_size import check_size, recipes_of
+from offshelf.jobs.compare.layer_words import chosen_layers, stage_layers
+from offshelf.jobs.compare.network_axes import HeadAxes, NetworkAxes, ProtocolSettings
 from offshelf.jobs.compare.plan import Plan, Recipe, Stored
-from offshelf.jobs.compare.running import run_plan
-from offshelf.jobs.compare.stages import chosen_layers, stage_layers
-from offshelf.jobs.compare.views import Part, Source, View, views_of
+from offshelf.jobs.compare.processes import run_plan
+from offshelf.jobs.compare.speed import Speed, macs_up_to
 from offshelf.progress import Silent, heard_by
 
 LAYERS = {"deepest": ("last",), "all": ("first", "last")}
@@ -339,7 +339,7 @@ def test_a_working_process_that_is_killed_is_said(
         folds=tuple(Fold(np.arange(n, n + 40), np.arange(50, 60)) for n in range(3)),
         recipes=tuple(Recipe(c=c) for c in (0.1, 0.2, 0.3, 0.4, 0.5)),
     )
-    monkeypatch.setattr(running.sys, "executable", shutil.which("false"))
+    monkeypatch.setattr(processes.sys, "executable", shutil.which("false"))
     with pytest.raises(OffshelfError) as caught:
         run_plan(many, Silent(), workers=2)
     assert str(caught.value) == "a working process ended: killed"
@@ -410,6 +410,6 @@ def test_a_process_that_ended_is_reported_also_when_its_folder_is_gone(tmp_path:
             (folder / "said.txt").write_text("a line\nthe last line\n")
         process = subprocess.Popen([sys.executable, "-c", ""], **streams)
         process.wait()
-        answer = running._ask(process, {}, folder / "said.txt")
+        answer = processes._ask(process, {}, folder / "said.txt")
         process.communicate()
         assert answer == {"error": f"a working process ended: {last}"}

@@ -25,7 +25,7 @@ from offshelf.data.digests import Digests, Found
 from offshelf.features import reader
 from offshelf.features.profile import Stopwatch
 from offshelf.features.reader import Digested, ReadOptions, Unread, read_ahead
-from offshelf.jobs.cleaning import clean
+from offshelf.jobs.doctor.cleaning import clean
 from offshelf.progress import Silent, heard_by
 
 COUNT = 10

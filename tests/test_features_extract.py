@@ -30,8 +30,8 @@ from offshelf.features import loop
 from offshelf.features.extraction import Extraction, extract
 from offshelf.features.feature_kind import FeatureKind, feature_kinds
 from offshelf.features.reader import Picture, ReadOptions
-from offshelf.jobs.extract import extract_features
-from offshelf.jobs.settings import FeatureSettings, RunSettings
+from offshelf.jobs.extract.job import extract_features
+from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
 from offshelf.progress import Silent
 
 TINY = "timm/test_resnet"

@@ -22,15 +22,15 @@ from offshelf.errors import DataError, ImageError
 from offshelf.features.network_input import network_input
 from offshelf.features.profile import Stopwatch
 from offshelf.features.reader import ReadOptions, digest_one
-from offshelf.jobs import classify as classify_job
-from offshelf.jobs import precision, training
-from offshelf.jobs.explain import explain
-from offshelf.jobs.fit import fit
-from offshelf.jobs.maps import Choice, activation_maps
+from offshelf.jobs.classify import job as classify_job
+from offshelf.jobs.explain.job import explain
+from offshelf.jobs.fit.job import fit
 from offshelf.jobs.predict import predict
-from offshelf.jobs.seen import see
-from offshelf.jobs.settings import FeatureSettings
-from offshelf.jobs.strongest import top_images
+from offshelf.jobs.setup import precision, training
+from offshelf.jobs.setup.settings import FeatureSettings
+from offshelf.jobs.visualise.activation_maps import Choice, activation_maps
+from offshelf.jobs.visualise.picture_files import see
+from offshelf.jobs.visualise.strongest_places import top_images
 from offshelf.resample import resize as resample
 
 Pixels = NDArray[np.uint8]

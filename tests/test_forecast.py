@@ -16,12 +16,13 @@ from offshelf.engine.contract import EngineOptions
 from offshelf.errors import DataError, EngineError, OffshelfError
 from offshelf.features.extraction import extract
 from offshelf.features.feature_kind import feature_kinds
-from offshelf.jobs import announce, sample
-from offshelf.jobs import forecast as forecasting
-from offshelf.jobs.announce import Announcing
-from offshelf.jobs.forecast import disk_bytes, forecast, held, speed
-from offshelf.jobs.sample import Sample, SampleRequest, peak_memory, take_sample
-from offshelf.jobs.settings import FeatureSettings, RunSettings
+from offshelf.jobs.extract import forecast as forecasting
+from offshelf.jobs.extract import timed_sample
+from offshelf.jobs.extract.forecast import disk_bytes, forecast, held, speed
+from offshelf.jobs.extract.timed_sample import Sample, SampleRequest, peak_memory, take_sample
+from offshelf.jobs.setup import time_left
+from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
+from offshelf.jobs.setup.time_left import Announcing
 from offshelf.progress import Silent
 from offshelf.report.tables.table_formats import render
 
@@ -119,11 +120,11 @@ def test_disk_is_what_the_store_then_takes(images: list[str], tmp_path: Path, ca
 
 
 def test_the_sample_stops_when_it_knows_enough(images, settings, monkeypatch):
-    monkeypatch.setattr(sample, "SECONDS", 0.0)
-    monkeypatch.setattr(sample, "BATCHES", 2)
+    monkeypatch.setattr(timed_sample, "SECONDS", 0.0)
+    monkeypatch.setattr(timed_sample, "BATCHES", 2)
     request = SampleRequest(tuple(images), FeatureSettings(), ("penultimate",), ("avg",), settings)
     taken = take_sample(request)
-    assert len(taken.steps) == sample.WARM_BATCHES + 2
+    assert len(taken.steps) == timed_sample.WARM_BATCHES + 2
     assert taken.dimensions == {"penultimate_avg": 1280}
     assert taken.engine == "openvino on cpu"
     assert not taken.converted
@@ -172,7 +173,7 @@ def test_an_error_in_the_other_process_is_this_ones(images, settings):
 
 
 def test_a_process_that_dies_is_told(images, settings, monkeypatch):
-    monkeypatch.setattr(sample.sys, "executable", "/bin/false")
+    monkeypatch.setattr(timed_sample.sys, "executable", "/bin/false")
     with pytest.raises(EngineError, match="the timed sample ended without a result: exit code 1"):
         forecast(images, run=settings)
 
@@ -212,7 +213,7 @@ class Clock:
 )
 def test_a_long_extraction_is_announced_once(total, step, told, monkeypatch, tmp_path):
     clock, inner = Clock(), Silent()
-    monkeypatch.setattr(announce, "time", clock)
+    monkeypatch.setattr(time_left, "time", clock)
     backbone = open_backbone("efficientnet_lite0")
     options = EngineOptions(cache_dir=tmp_path)
     progress = Announcing(inner, backbone, feature_kinds(backbone), options)
@@ -227,7 +228,7 @@ def test_a_long_extraction_is_announced_once(total, step, told, monkeypatch, tmp
 
 def test_the_announcement_looks_again_after_images_that_were_known(monkeypatch, tmp_path):
     clock, inner = Clock(), Silent()
-    monkeypatch.setattr(announce, "time", clock)
+    monkeypatch.setattr(time_left, "time", clock)
     backbone = open_backbone("efficientnet_lite0")
     progress = Announcing(inner, backbone, feature_kinds(backbone), EngineOptions())
     progress.start("images", 5000)
@@ -243,8 +244,8 @@ def test_the_announcement_looks_again_after_images_that_were_known(monkeypatch, 
 
 
 def test_the_announcement_knows_disk_and_memory(images, cache, tmp_path, monkeypatch):
-    monkeypatch.setattr(announce, "LONG", 0.0)
-    monkeypatch.setattr(announce, "SECONDS", 0.0)
+    monkeypatch.setattr(time_left, "LONG", 0.0)
+    monkeypatch.setattr(time_left, "SECONDS", 0.0)
     backbone = open_backbone("efficientnet_lite0")
     kinds = feature_kinds(backbone)
     (tmp_path / "compiled").symlink_to(cache / "compiled")

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from offshelf.heads.head import FittedHead
-from offshelf.jobs import attribution
-from offshelf.jobs.attribution import ClassMap
+from offshelf.jobs.explain import attribution
+from offshelf.jobs.explain.attribution import ClassMap
 
 
 def draw(seed: int, channels: int, count: int) -> tuple[np.ndarray, np.random.Generator]:

@@ -16,10 +16,10 @@ from PIL import Image, ImageFilter, ImageOps
 from conftest import texture
 from offshelf.cli.main import main
 from offshelf.errors import DataError, OffshelfError
-from offshelf.jobs.audit import AuditResult, audit
-from offshelf.jobs.audit_bounds import Bounds
-from offshelf.jobs.audit_page import check_page, thumbnail, write_page
-from offshelf.jobs.settings import RunSettings
+from offshelf.jobs.audit.html_page import check_page, thumbnail, write_page
+from offshelf.jobs.audit.job import AuditResult, audit
+from offshelf.jobs.audit.thresholds import Bounds
+from offshelf.jobs.setup.settings import RunSettings
 from offshelf.progress import Silent
 from offshelf.report.findings import TITLES, Finding
 
@@ -246,10 +246,10 @@ def test_a_file_that_is_gone_after_the_extraction(
     spoiled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from offshelf.errors import ImageError
-    from offshelf.jobs import audit_pictures
+    from offshelf.jobs.audit import image_quality
     from offshelf.jobs.audit_kept import KeptFingerprints
 
-    genuine = audit_pictures.read_bytes
+    genuine = image_quality.read_bytes
     # Where its fingerprint is kept, nobody notices.
     monkeypatch.setattr(KeptFingerprints, "find", lambda _, digests: [None] * len(digests))
 
@@ -258,7 +258,7 @@ def test_a_file_that_is_gone_after_the_extraction(
             raise ImageError("missing", "no such file")
         return genuine(path, limits)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(audit_pictures, "read_bytes", gone)
+    monkeypatch.setattr(image_quality, "read_bytes", gone)
     reasons = [finding.reason for finding in audit(spoiled).of_kind("unreadable")]
     assert "missing: no such file" in reasons
 

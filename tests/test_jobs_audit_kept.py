@@ -19,9 +19,9 @@ from offshelf.data.decoding.file_bytes import Limits
 from offshelf.data.lookalikes.fingerprints import Fingerprint
 from offshelf.errors import ImageError
 from offshelf.features.reader import ReadOptions
-from offshelf.jobs import audit_pictures
+from offshelf.jobs.audit import image_quality
+from offshelf.jobs.audit.image_quality import take_fingerprints
 from offshelf.jobs.audit_kept import KeptFingerprints, packed, unpacked
-from offshelf.jobs.audit_pictures import take_fingerprints
 from offshelf.progress import Silent
 
 FLOATS = st.floats(allow_nan=False)
@@ -84,13 +84,13 @@ def test_what_is_kept_is_not_read_again(
     images: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     read: list[str] = []
-    own = audit_pictures.read_bytes
+    own = image_quality.read_bytes
 
     def counted(path: str, limits: Limits) -> bytes:
         read.append(path)
         return own(path, limits)
 
-    monkeypatch.setattr(audit_pictures, "read_bytes", counted)
+    monkeypatch.setattr(image_quality, "read_bytes", counted)
     cache = tmp_path / "cache"
     first = taken(images, cache)
     assert read == images

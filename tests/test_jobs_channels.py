@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from offshelf.errors import LayerError, OffshelfError
-from offshelf.jobs.channels import check_channels, check_sort, chosen, parse_channels
+from offshelf.jobs.visualise.channel_choice import (
+    check_channels,
+    check_sort,
+    chosen,
+    parse_channels,
+)
 
 STRENGTHS = np.array([1.0, 5.0, 2.0, 5.0])
 

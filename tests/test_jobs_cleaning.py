@@ -19,7 +19,7 @@ from offshelf.errors import OffshelfError
 from offshelf.features.store import doubled_rows, part_files
 from offshelf.features.store.feature_store import FeatureStore
 from offshelf.features.store.part_files import Rows
-from offshelf.jobs.cleaning import clean
+from offshelf.jobs.doctor.cleaning import clean
 from offshelf.progress import Silent, heard_by
 
 IDENTITY = {"layer": "pool5"}

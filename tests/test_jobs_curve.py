@@ -21,8 +21,8 @@ from offshelf.evaluate.learning_curve.lookahead import (
 )
 from offshelf.evaluate.learning_curve.measured_curve import LearningCurve, fit_curve
 from offshelf.jobs.curve import CurveSettings, learning_curve
-from offshelf.jobs.fit import fit
-from offshelf.jobs.settings import HeadSettings
+from offshelf.jobs.fit.job import fit
+from offshelf.jobs.setup.settings import HeadSettings
 from offshelf.progress import Silent
 from offshelf.report.pictures.learning_chart import curve_chart, curve_sentences, curve_table
 

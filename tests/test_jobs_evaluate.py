@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from offshelf.errors import DataError
-from offshelf.jobs.evaluate import EvaluateResult, evaluate_model
-from offshelf.jobs.fit import FitResult, fit
+from offshelf.jobs.evaluate.job import EvaluateResult, evaluate_model
+from offshelf.jobs.fit.job import FitResult, fit
 from offshelf.progress import Silent
 
 
@@ -180,7 +180,7 @@ def test_wrong_splits(scenes: Path, fitted: FitResult, split: str, text: str) ->
 
 def test_random_weights_are_marked(tmp_path: Path, scenes: Path) -> None:
     from offshelf.engine.contract import EngineOptions
-    from offshelf.jobs.settings import FeatureSettings, RunSettings
+    from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
 
     run = RunSettings(EngineOptions("torch"))
     model = fit(

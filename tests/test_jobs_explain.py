@@ -15,13 +15,13 @@ from offshelf.engine.torch_engine.gradients import Probe
 from offshelf.errors import DataError, ModelFileError, OffshelfError
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.heads.head import FittedHead
-from offshelf.jobs.backbones import pooled_dimension
-from offshelf.jobs.explain import explain, explain_seen
-from offshelf.jobs.explanation import Explanation
-from offshelf.jobs.fit import fit
+from offshelf.jobs.catalogue.listing import pooled_dimension
+from offshelf.jobs.explain.job import explain, explain_seen
+from offshelf.jobs.explain.result import Explanation
+from offshelf.jobs.fit.job import fit
 from offshelf.jobs.predict import predict
-from offshelf.jobs.seen import see
-from offshelf.jobs.settings import RunSettings
+from offshelf.jobs.setup.settings import RunSettings
+from offshelf.jobs.visualise.picture_files import see
 from offshelf.model_file.model import Model
 from offshelf.prediction import open_model
 

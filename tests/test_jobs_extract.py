@@ -18,10 +18,9 @@ from offshelf.data.folders import image_files
 from offshelf.data.tables.image_table import read_table
 from offshelf.engine.contract import EngineOptions
 from offshelf.errors import DataError, LayerError
-from offshelf.jobs import extract as job
-from offshelf.jobs import parquet
-from offshelf.jobs.extract import extract_features
-from offshelf.jobs.settings import FeatureSettings, RunSettings
+from offshelf.jobs.extract import job, parquet
+from offshelf.jobs.extract.job import extract_features
+from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
 from offshelf.progress import Silent
 
 # Compiles nothing, so it is the quicker engine for a few images.
@@ -203,7 +202,9 @@ def test_wrong_input(
 def test_a_file_that_is_not_ours_is_never_replaced(
     tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("offshelf.jobs.extract.extract", lambda *_: pytest.fail("work was done"))
+    monkeypatch.setattr(
+        "offshelf.jobs.extract.job.extract", lambda *_: pytest.fail("work was done")
+    )
     table = tmp_path / "data.parquet"
     pd.DataFrame({"path": ["photos/0.png"]}).to_parquet(table)
     image = photos / "0.png"

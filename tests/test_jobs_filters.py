@@ -11,9 +11,9 @@ import pytest
 from offshelf.backbones.backbone import open_backbone
 from offshelf.backbones.weights_file.locate import read_tensors
 from offshelf.errors import BackboneError, LayerError
-from offshelf.jobs.filters import FiltersResult, first_filters
-from offshelf.jobs.maps import Choice
-from offshelf.jobs.settings import FeatureSettings
+from offshelf.jobs.setup.settings import FeatureSettings
+from offshelf.jobs.visualise.activation_maps import Choice
+from offshelf.jobs.visualise.first_filters import FiltersResult, first_filters
 
 
 @pytest.fixture(scope="module")

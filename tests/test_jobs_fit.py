@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from offshelf.errors import DataError, HeadError, ModelFileError, OffshelfError
-from offshelf.jobs.evaluate import evaluate_model
-from offshelf.jobs.fit import fit
-from offshelf.jobs.settings import FeatureSettings, HeadSettings, RunSettings
+from offshelf.jobs.evaluate.job import evaluate_model
+from offshelf.jobs.fit.job import fit
+from offshelf.jobs.setup.settings import FeatureSettings, HeadSettings, RunSettings
 from offshelf.model_file.model import load_model
 from offshelf.progress import Silent
 
@@ -165,7 +165,7 @@ def test_wrong_settings_are_refused_before_the_network_runs(
     kind: type[OffshelfError],
     text: str,
 ) -> None:
-    monkeypatch.setattr("offshelf.jobs.fit.extract", lambda *_: pytest.fail("the network ran"))
+    monkeypatch.setattr("offshelf.jobs.fit.job.extract", lambda *_: pytest.fail("the network ran"))
     (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8\xff")
     with pytest.raises(kind) as caught:
         fit(scenes, **settings(tmp_path))  # type: ignore[arg-type]

@@ -13,8 +13,13 @@ from offshelf.backbones.backbone import open_backbone
 from offshelf.backbones.preprocess import prepare
 from offshelf.engine.contract import EngineOptions, Tap, open_engine
 from offshelf.errors import DataError, LayerError, OffshelfError
-from offshelf.jobs.maps import Choice, MapsResult, activation_maps, for_one_image
-from offshelf.jobs.settings import FeatureSettings
+from offshelf.jobs.setup.settings import FeatureSettings
+from offshelf.jobs.visualise.activation_maps import (
+    Choice,
+    MapsResult,
+    activation_maps,
+    for_one_image,
+)
 from offshelf.report.pictures.activation_tiles import Look
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)

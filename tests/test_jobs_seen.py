@@ -12,7 +12,7 @@ from offshelf.backbones.preprocess import prepare
 from offshelf.backbones.spec import InputSpec
 from offshelf.data.decoding.decode import Limits
 from offshelf.errors import DataError, ImageError, OffshelfError
-from offshelf.jobs.seen import picture_path, see, write_picture
+from offshelf.jobs.visualise.picture_files import picture_path, see, write_picture
 
 SPEC = InputSpec(size=32)
 

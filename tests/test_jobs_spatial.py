@@ -8,7 +8,7 @@ import pytest
 from offshelf.backbones.backbone import open_backbone
 from offshelf.backbones.named_layers import resolve
 from offshelf.errors import LayerError
-from offshelf.jobs.spatial import (
+from offshelf.jobs.visualise.feature_maps import (
     Grid,
     grid_of,
     maps_before,

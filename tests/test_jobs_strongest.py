@@ -17,9 +17,9 @@ from offshelf.backbones.preprocess import prepare
 from offshelf.data.decoding.decode import as_rgb
 from offshelf.engine.contract import EngineOptions, Tap, open_engine
 from offshelf.errors import DataError, LayerError
-from offshelf.jobs.maps import Choice
-from offshelf.jobs.strongest import _Best, top_images
-from offshelf.jobs.top import TopResult, crop_box
+from offshelf.jobs.visualise.activation_maps import Choice
+from offshelf.jobs.visualise.strongest_places import _Best, top_images
+from offshelf.jobs.visualise.top_images import TopResult, crop_box
 
 
 @pytest.fixture(scope="module")

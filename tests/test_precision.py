@@ -25,13 +25,13 @@ from offshelf.engine.processor import computes_bfloat16
 from offshelf.engine.torch_engine import reference
 from offshelf.errors import EngineError
 from offshelf.features.feature_kind import feature_kinds
-from offshelf.jobs import precision
-from offshelf.jobs.fit import fit
-from offshelf.jobs.precision import PrecisionTrial, calibration
+from offshelf.jobs.fit.job import fit
 from offshelf.jobs.predict import predict
-from offshelf.jobs.reckoning import Work
-from offshelf.jobs.settings import RunSettings
-from offshelf.jobs.training import FeatureSettings, backbone_for
+from offshelf.jobs.setup import precision
+from offshelf.jobs.setup.precision import PrecisionTrial, calibration
+from offshelf.jobs.setup.precision_savings import Work
+from offshelf.jobs.setup.settings import RunSettings
+from offshelf.jobs.setup.training import FeatureSettings, backbone_for
 from offshelf.model_file.model import load_model, save_model
 from offshelf.prediction import engine_of, open_model
 from offshelf.progress import Silent
@@ -283,7 +283,7 @@ ELSEWHERE = """
 import json, sys
 from pathlib import Path
 from offshelf.jobs.predict import predict
-from offshelf.jobs.settings import RunSettings
+from offshelf.jobs.setup.settings import RunSettings
 from offshelf.progress import Silent
 model, folder = sys.argv[1:]
 told = Silent()

@@ -19,10 +19,10 @@ from made_models import made_model, tampered, with_tensors
 from offshelf.data.decoding.decode import as_rgb
 from offshelf.engine.contract import EngineOptions, open_engine
 from offshelf.errors import DataError, ModelFileError, OffshelfError, WeightsError
-from offshelf.jobs.evaluate import evaluate_model
-from offshelf.jobs.fit import fit
+from offshelf.jobs.evaluate.job import evaluate_model
+from offshelf.jobs.fit.job import fit
 from offshelf.jobs.predict import predict
-from offshelf.jobs.settings import RunSettings
+from offshelf.jobs.setup.settings import RunSettings
 from offshelf.model_file.model import load_model, save_model
 from offshelf.prediction import open_model, score_arrays, self_test
 from offshelf.progress import Silent

@@ -23,11 +23,11 @@ from offshelf.engine.speed_records import (
 from offshelf.errors import EngineError
 from offshelf.features.extraction import extract
 from offshelf.features.feature_kind import feature_kinds
-from offshelf.jobs import precision, workload
-from offshelf.jobs.fit import fit
-from offshelf.jobs.reckoning import LEAST_SAMPLE, MOST_SAMPLE, Work
-from offshelf.jobs.settings import FeatureSettings, RunSettings
-from offshelf.jobs.training import backbone_for
+from offshelf.jobs.fit.job import fit
+from offshelf.jobs.setup import precision, workload
+from offshelf.jobs.setup.precision_savings import LEAST_SAMPLE, MOST_SAMPLE, Work
+from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
+from offshelf.jobs.setup.training import backbone_for
 from offshelf.progress import Silent
 
 

@@ -15,8 +15,8 @@ from offshelf.engine.circumstances import circumstances
 from offshelf.engine.contract import EngineOptions
 from offshelf.engine.openvino_engine.graph_cache import import_openvino
 from offshelf.engine.openvino_engine.int8_weights import LARGEST_PAIR, eased, rounded, shares
-from offshelf.jobs.fit import fit
-from offshelf.jobs.settings import RunSettings
+from offshelf.jobs.fit.job import fit
+from offshelf.jobs.setup.settings import RunSettings
 from offshelf.model_file.model import load_model
 
 ELSEWHERE = """
@@ -26,8 +26,8 @@ from offshelf.model_file.model import load_model
 from offshelf.data.tables.image_table import read_table
 from offshelf.engine.contract import EngineOptions
 from offshelf.features.extraction import extract
-from offshelf.jobs.fit import fit
-from offshelf.jobs.settings import RunSettings
+from offshelf.jobs.fit.job import fit
+from offshelf.jobs.setup.settings import RunSettings
 from offshelf.prediction import engine_of
 
 data, model, folder = sys.argv[1:]

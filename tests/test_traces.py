@@ -27,8 +27,8 @@ from offshelf.engine.contract import EngineOptions, Tap
 from offshelf.engine.torch_engine.training_mode import TrainingMode
 from offshelf.estimator import HeadChoice
 from offshelf.features.network_input import network_input
-from offshelf.jobs.compare.axes import HeadAxes
-from offshelf.jobs.settings import HeadSettings, RunSettings
+from offshelf.jobs.compare.network_axes import HeadAxes
+from offshelf.jobs.setup.settings import HeadSettings, RunSettings
 
 process_state = pytest.importorskip("process_state", reason="needs a POSIX system")
 linux = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
@@ -205,7 +205,7 @@ logging.getLogger("a user's own")
 before = process_state()
 import offshelf
 from offshelf.engine.contract import EngineOptions
-from offshelf.jobs.settings import HeadSettings, RunSettings
+from offshelf.jobs.setup.settings import HeadSettings, RunSettings
 offshelf.fit(sys.argv[2], head=HeadSettings(head="fc"))
 offshelf.fit(sys.argv[2], sys.argv[3], run=RunSettings(engine=EngineOptions(precision="int8")))
 offshelf.explain(sys.argv[3], sys.argv[4])._repr_png_()

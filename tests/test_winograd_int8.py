@@ -31,8 +31,8 @@ from offshelf.engine.openvino_engine.winograd.int8_ranges import (
 from offshelf.engine.openvino_engine.winograd.numpy_fallback import PlainConvolution
 from offshelf.engine.openvino_engine.winograd.panel_layout import Kind, Registers
 from offshelf.errors import EngineError
-from offshelf.jobs.precision import calibration
-from offshelf.jobs.settings import RunSettings
+from offshelf.jobs.setup.precision import calibration
+from offshelf.jobs.setup.settings import RunSettings
 
 needs_code = pytest.mark.skipif(
     kernel.registers() is None, reason="direct convolutions only: no AVX2, or switched off"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from offshelf.cli import console, figures, options
 
 if TYPE_CHECKING:
-    from offshelf.jobs.audit import AuditResult
+    from offshelf.jobs.audit.job import AuditResult
     from offshelf.report.findings import Finding
 
 SUMMARY = "find copies, leaks, doubtful labels and odd pictures"
@@ -67,9 +67,9 @@ def _add_bounds(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from offshelf.jobs.audit import audit
-    from offshelf.jobs.audit_bounds import Bounds
-    from offshelf.jobs.audit_page import check_page, write_page
+    from offshelf.jobs.audit.html_page import check_page, write_page
+    from offshelf.jobs.audit.job import audit
+    from offshelf.jobs.audit.thresholds import Bounds
 
     bounds = Bounds(
         hash_distance=arguments.hash_distance, cosine=arguments.cosine, margin=arguments.margin
@@ -115,7 +115,7 @@ def show(result: AuditResult) -> None:
 
 
 def _facts(result: AuditResult, folder: str) -> Iterator[tuple[str, str]]:
-    from offshelf.jobs.audit_page import facts
+    from offshelf.jobs.audit.html_page import facts
 
     if folder:
         yield "paths", f"below {folder}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from offshelf.cli import console, options
 
 if TYPE_CHECKING:
-    from offshelf.jobs.classify import ClassifyResult
+    from offshelf.jobs.classify.job import ClassifyResult
 
 SUMMARY = "name what is on pictures with a network's own classifier"
 EPILOG = (
@@ -60,7 +60,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from offshelf.jobs.classify import classify
+    from offshelf.jobs.classify.job import classify
 
     with console.progress(arguments.quiet) as progress:
         result = classify(

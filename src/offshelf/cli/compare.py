@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from offshelf.cli import console, options
 
 if TYPE_CHECKING:
+    from offshelf.jobs.compare.comparison import Comparison
     from offshelf.jobs.compare.job import CompareSettings
-    from offshelf.jobs.compare.result import Comparison
 
 SUMMARY = "measure which backbone, layer and head do best, beyond chance"
 
@@ -155,8 +155,8 @@ def _add_protocol(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
+    from offshelf.jobs.compare.comparison import check_out, check_pictures
     from offshelf.jobs.compare.job import compare
-    from offshelf.jobs.compare.result import check_out, check_pictures
 
     out = check_out(arguments.out) if arguments.out else None
     folder = check_pictures(arguments.pictures) if arguments.pictures else None
@@ -190,8 +190,8 @@ def show(result: Comparison) -> None:
 
 
 def _settings(arguments: argparse.Namespace) -> CompareSettings:
-    from offshelf.jobs.compare.axes import HeadAxes, NetworkAxes, ProtocolSettings
     from offshelf.jobs.compare.job import CompareSettings
+    from offshelf.jobs.compare.network_axes import HeadAxes, NetworkAxes, ProtocolSettings
 
     networks = NetworkAxes(
         arguments.backbones,

@@ -129,7 +129,7 @@ def _sentences(result: CurveResult) -> Iterator[str]:
 
 
 def _draw(result: CurveResult, path: Path) -> Path:
-    from offshelf.jobs.seen import write_picture
+    from offshelf.jobs.visualise.picture_files import write_picture
     from offshelf.report.pictures.canvas import form_of
     from offshelf.report.pictures.learning_chart import curve_chart
 

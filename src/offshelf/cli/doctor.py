@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     for name, given in (("--dry-run", arguments.dry_run), ("--cache-size", arguments.cache_size)):
         if given:
             raise OffshelfError(f"{name} belongs to --clean")
-    from offshelf.jobs.doctor import diagnose
+    from offshelf.jobs.doctor.job import diagnose
 
     diagnosis = diagnose(arguments.cache_dir)
     if arguments.json:
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _clean(arguments: argparse.Namespace) -> int:
-    from offshelf.jobs.cleaning import clean
+    from offshelf.jobs.doctor.cleaning import clean
 
     done = clean(arguments.cache_dir, cache_size=arguments.cache_size, dry=arguments.dry_run)
     if arguments.json:

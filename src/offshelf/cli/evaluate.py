@@ -9,7 +9,7 @@ from offshelf.cli import console, figures, options
 from offshelf.cli.pictures import check_picture, say_written
 
 if TYPE_CHECKING:
-    from offshelf.jobs.evaluate import EvaluateResult
+    from offshelf.jobs.evaluate.job import EvaluateResult
 
 SUMMARY = "measure a model file on labelled images"
 
@@ -42,8 +42,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from offshelf.jobs.evaluate import evaluate_model
-    from offshelf.jobs.reliability import write_reliability
+    from offshelf.jobs.evaluate.job import evaluate_model
+    from offshelf.jobs.evaluate.reliability import write_reliability
 
     if arguments.reliability is not None:
         check_picture(arguments.reliability)

@@ -45,7 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from offshelf.jobs.explain import explain
+    from offshelf.jobs.explain.job import explain
 
     pictures.check_out(arguments)
     look = pictures.look(arguments)

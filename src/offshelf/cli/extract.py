@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from offshelf.cli import console, figures, options
 
 if TYPE_CHECKING:
-    from offshelf.jobs.extract import ExtractResult
+    from offshelf.jobs.extract.job import ExtractResult
 
 SUMMARY = "write features of images to a Parquet file"
 
@@ -55,7 +55,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from offshelf.jobs.extract import extract_features
+    from offshelf.jobs.extract.job import extract_features
 
     with console.progress(arguments.quiet) as progress:
         result = extract_features(

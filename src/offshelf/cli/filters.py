@@ -24,8 +24,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     from offshelf.engine.contract import EngineOptions
-    from offshelf.jobs.filters import first_filters
-    from offshelf.jobs.settings import FeatureSettings, RunSettings
+    from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
+    from offshelf.jobs.visualise.first_filters import first_filters
 
     pictures.check_out(arguments)
     look = pictures.look(arguments)

@@ -10,7 +10,7 @@ from offshelf.cli import console, figures, heads, options, probabilities
 
 if TYPE_CHECKING:
     from offshelf.heads.head import FittedHead
-    from offshelf.jobs.fit import FitResult
+    from offshelf.jobs.fit.job import FitResult
 
 SUMMARY = "train a classifier on your images, and measure it"
 
@@ -47,7 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from offshelf.jobs.fit import fit
+    from offshelf.jobs.fit.job import fit
 
     with console.progress(arguments.quiet) as progress:
         result = fit(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from offshelf.cli import options
 
 if TYPE_CHECKING:
-    from offshelf.jobs.settings import HeadSettings
+    from offshelf.jobs.setup.settings import HeadSettings
 
 
 def add_head(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +52,7 @@ def add_head(parser: argparse.ArgumentParser) -> None:
 
 def head_settings(arguments: argparse.Namespace) -> HeadSettings:
     """Return the classifier that the options ask for."""
-    from offshelf.jobs.settings import HeadSettings
+    from offshelf.jobs.setup.settings import HeadSettings
 
     return HeadSettings(
         arguments.head,

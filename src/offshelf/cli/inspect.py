@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from offshelf.cli import console, options
 
 if TYPE_CHECKING:
-    from offshelf.jobs.forecast import Forecast
+    from offshelf.jobs.extract.forecast import Forecast
 
 SUMMARY = "show what a network is made of, and what an extraction costs"
 FORMS = ("text", "markdown", "csv", "json", "html", "latex")
@@ -85,7 +85,7 @@ def _add_forecast(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from offshelf.jobs.inspect import inspect
+    from offshelf.jobs.catalogue.inspection import inspect
 
     inspection = inspect(
         arguments.backbone,
@@ -119,8 +119,8 @@ def _forecast(arguments: argparse.Namespace) -> Forecast:
     from offshelf.data.tables.image_table import list_images
     from offshelf.engine.contract import EngineOptions
     from offshelf.features.reader import ReadOptions
-    from offshelf.jobs.forecast import forecast
-    from offshelf.jobs.settings import FeatureSettings, RunSettings
+    from offshelf.jobs.extract.forecast import forecast
+    from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
 
     engine = EngineOptions(
         engine=arguments.engine,

@@ -9,8 +9,8 @@ from offshelf.cli import console, options, pictures
 from offshelf.errors import DataError
 
 if TYPE_CHECKING:
-    from offshelf.jobs.maps import MapsResult
-    from offshelf.jobs.top import TopResult
+    from offshelf.jobs.visualise.activation_maps import MapsResult
+    from offshelf.jobs.visualise.top_images import TopResult
     from offshelf.progress import Progress
 
 SUMMARY = "draw what layers of a network compute on an image"
@@ -85,7 +85,7 @@ def _show(arguments: argparse.Namespace, result: MapsResult | TopResult, written
 
 
 def _maps(arguments: argparse.Namespace, progress: Progress) -> MapsResult:
-    from offshelf.jobs.maps import activation_maps
+    from offshelf.jobs.visualise.activation_maps import activation_maps
 
     return activation_maps(
         arguments.image,
@@ -98,7 +98,7 @@ def _maps(arguments: argparse.Namespace, progress: Progress) -> MapsResult:
 
 
 def _top(arguments: argparse.Namespace, maps: MapsResult | None, progress: Progress) -> TopResult:
-    from offshelf.jobs.strongest import top_images
+    from offshelf.jobs.visualise.strongest_places import top_images
 
     top = top_images(
         [arguments.top_images],

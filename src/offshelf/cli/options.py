@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from offshelf.engine.contract import EngineOptions
-    from offshelf.jobs.settings import FeatureSettings, RunSettings
+    from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
 
 DATA_HELP = (
     "a folder with train/ and test/ (or val/, or other words for them) that hold one folder per "
@@ -274,7 +274,7 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 
 def feature_settings(options: argparse.Namespace, layer: str, pooling: str) -> FeatureSettings:
     """Return which features the options ask for."""
-    from offshelf.jobs.settings import FeatureSettings
+    from offshelf.jobs.setup.settings import FeatureSettings
 
     return FeatureSettings(
         options.backbone,
@@ -292,7 +292,7 @@ def run_settings(options: argparse.Namespace) -> RunSettings:
     """Return how the options want the work done."""
     from offshelf.data.decoding.decode import Limits
     from offshelf.features.reader import ReadOptions
-    from offshelf.jobs.settings import RunSettings
+    from offshelf.jobs.setup.settings import RunSettings
 
     given = {
         name: getattr(options, name)

@@ -12,7 +12,7 @@ from offshelf.data.tables.class_names import shown
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from offshelf.jobs.maps import Choice
+    from offshelf.jobs.visualise.activation_maps import Choice
     from offshelf.report.pictures.activation_tiles import Look
 
 
@@ -67,8 +67,8 @@ def add_out(parser: argparse.ArgumentParser, default: str) -> None:
 
 def choice(arguments: argparse.Namespace, limit: int) -> Choice:
     """Return the channels that the options choose, at most *limit* unless they say more."""
-    from offshelf.jobs.channels import parse_channels
-    from offshelf.jobs.maps import Choice
+    from offshelf.jobs.visualise.activation_maps import Choice
+    from offshelf.jobs.visualise.channel_choice import parse_channels
 
     listed = parse_channels(arguments.channels) if arguments.channels is not None else None
     return Choice(listed, arguments.sort, arguments.limit or limit)

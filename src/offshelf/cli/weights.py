@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from offshelf.jobs.backbones import backbone_rows
+    from offshelf.jobs.catalogue.listing import backbone_rows
     from offshelf.report.tables.result_rows import Column, Table
     from offshelf.report.tables.table_formats import render
 

@@ -32,11 +32,11 @@ from offshelf.evaluate.splits.protocol import Fold, subsets
 from offshelf.features.extraction import Extraction, extract
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.heads.fit_head import decision
-from offshelf.jobs.clock import Clock
-from offshelf.jobs.leaks import contradictions
-from offshelf.jobs.precision import settled
-from offshelf.jobs.settings import FeatureSettings, HeadSettings, RunSettings
-from offshelf.jobs.training import (
+from offshelf.jobs.fit.test_leaks import contradictions
+from offshelf.jobs.setup.precision import settled
+from offshelf.jobs.setup.settings import FeatureSettings, HeadSettings, RunSettings
+from offshelf.jobs.setup.stage_times import Clock
+from offshelf.jobs.setup.training import (
     check_settings,
     describe,
     images_and_network,

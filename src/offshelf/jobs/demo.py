@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from offshelf.data.demo import write_demo
-from offshelf.jobs.fit import FitResult, fit
+from offshelf.jobs.fit.job import FitResult, fit
 from offshelf.jobs.predict import PredictResult, predict
-from offshelf.jobs.settings import RunSettings
+from offshelf.jobs.setup.settings import RunSettings
 from offshelf.progress import Progress, Silent
 
 MODEL = "digits.offshelf"

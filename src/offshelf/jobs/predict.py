@@ -13,8 +13,8 @@ from typing import Any
 from offshelf import files, home
 from offshelf.backbones.backbone import Backbone
 from offshelf.data.tables.image_table import list_images
-from offshelf.jobs.settings import RunSettings
-from offshelf.jobs.training import describe, note_all
+from offshelf.jobs.setup.settings import RunSettings
+from offshelf.jobs.setup.training import describe, note_all
 from offshelf.model_file.model import Model
 from offshelf.prediction import Prediction, open_model, predict_paths
 from offshelf.progress import Progress, Silent

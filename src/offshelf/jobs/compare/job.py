@@ -13,20 +13,20 @@ from offshelf import home
 from offshelf.cache.usage import Usage
 from offshelf.data.tables.image_table import ImageTable, read_table
 from offshelf.evaluate.splits.protocol import Fold
-from offshelf.jobs.clock import Clock
-from offshelf.jobs.compare.assembling import assemble
-from offshelf.jobs.compare.axes import HeadAxes, NetworkAxes, ProtocolSettings
-from offshelf.jobs.compare.costs import speed_of
-from offshelf.jobs.compare.extracting import Extracted, Networks, extract_all, usable
-from offshelf.jobs.compare.grid import check_size, recipes_of
+from offshelf.jobs.compare.comparison import Comparison
+from offshelf.jobs.compare.feature_sets import Source, View, views_of
+from offshelf.jobs.compare.grid_size import check_size, recipes_of
+from offshelf.jobs.compare.network_axes import HeadAxes, NetworkAxes, ProtocolSettings
 from offshelf.jobs.compare.plan import Plan, Recipe, Stored
-from offshelf.jobs.compare.protocols import described, folds_of, keep_splits
-from offshelf.jobs.compare.result import Comparison
-from offshelf.jobs.compare.running import run_plan
+from offshelf.jobs.compare.processes import run_plan
+from offshelf.jobs.compare.protocol_folds import described, folds_of, keep_splits
 from offshelf.jobs.compare.scoring import transfer_of
-from offshelf.jobs.compare.views import Source, View, views_of
-from offshelf.jobs.settings import RunSettings
-from offshelf.jobs.training import note_all
+from offshelf.jobs.compare.source_features import Extracted, Networks, extract_all, usable
+from offshelf.jobs.compare.speed import speed_of
+from offshelf.jobs.compare.verdicts import assemble
+from offshelf.jobs.setup.settings import RunSettings
+from offshelf.jobs.setup.stage_times import Clock
+from offshelf.jobs.setup.training import note_all
 from offshelf.progress import Progress, Silent, heard_by
 
 

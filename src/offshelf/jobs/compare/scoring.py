@@ -8,7 +8,7 @@ from pathlib import Path
 from offshelf import sealed_json
 from offshelf.evaluate.transfer.transferability import Transfer, transfer_scores
 from offshelf.heads.preparation.prepare import Preparation, apply
-from offshelf.jobs.compare.cells import training_matrix
+from offshelf.jobs.compare.grid_cell import training_matrix
 from offshelf.jobs.compare.plan import Plan, Recipe
 from offshelf.locks import alone
 from offshelf.progress import Progress

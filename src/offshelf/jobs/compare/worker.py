@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from offshelf.errors import OffshelfError
-from offshelf.jobs.compare.cells import run_unit
+from offshelf.jobs.compare.grid_cell import run_unit
 from offshelf.jobs.compare.plan import Plan
 
 

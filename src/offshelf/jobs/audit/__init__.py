@@ -1,0 +1,1 @@
+"""``audit``: what is wrong with labelled images."""

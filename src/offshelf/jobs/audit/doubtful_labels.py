@@ -1,0 +1,158 @@
+"""Labels that the other images contradict: margins of a head that never saw the image.
+
+Copies of an image stay in one fold, so no copy can vouch for a wrong label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offshelf.data.tables.image_table import ImageTable
+from offshelf.heads.fit_head import decision, fit_head
+from offshelf.heads.head import FittedHead
+from offshelf.jobs.audit.duplicates import image_ref
+from offshelf.jobs.audit.thresholds import Bounds
+from offshelf.progress import Progress
+from offshelf.report.findings import Finding
+
+HEAD = "svm"
+BLOCK_ROWS = 4096
+ReadFeatures = Callable[[NDArray[np.int64]], NDArray[np.float32]]
+
+
+@dataclass(frozen=True, eq=False)
+class Margins:
+    """How far another class outscores each image's own.
+
+    Attributes:
+        margin: N float32; the best other class's score less the own class's; NaN where the
+            image could not be judged.
+        rival: N int64, that other class; -1 where the image could not be judged.
+    """
+
+    margin: NDArray[np.float32]
+    rival: NDArray[np.int64]
+
+    @staticmethod
+    def unknown(n: int) -> Margins:
+        """Return margins of n images of which none is judged yet."""
+        return Margins(np.full(n, np.nan, np.float32), np.full(n, -1, np.int64))
+
+    @property
+    def n_judged(self) -> int:
+        """The images with a margin."""
+        return int((self.rival >= 0).sum())
+
+
+@dataclass(frozen=True, eq=False)
+class LabelCheck:
+    """What is needed to judge labels.
+
+    Attributes:
+        table: the images.
+        usable: rows with features, int64, ascending.
+        copies: a number for each row of the table; rows of one number are copies.
+        read: returns the features of rows, float32.
+        seed: of the folds and the solver.
+    """
+
+    table: ImageTable
+    usable: NDArray[np.int64]
+    copies: NDArray[np.int64]
+    read: ReadFeatures
+    seed: int
+
+
+def judge(check: LabelCheck, folds: int, progress: Progress) -> Margins:
+    """Return the margin of every usable image, by a head that was not trained on it.
+
+    Training images are judged out of fold, test images by a head of all training images.
+    An image stays without a margin where no other image of its class was trained on, or
+    no other class.
+    """
+    table, usable = check.table, check.usable
+    margins, targets = Margins.unknown(len(table)), table.targets()
+    train = np.intersect1d(table.rows("train"), usable)
+    test = np.intersect1d(table.rows("test"), usable)
+    progress.start("labels", len(usable))
+    if len(train):
+        features = check.read(train)
+        fold = deal_folds(targets[train], check.copies[train], folds, check.seed)
+        for number in range(folds):
+            out = fold == number
+            head, classes = _head(features[~out], targets[train[~out]], table, check.seed)
+            if head is not None and out.any():
+                _judge(margins, train[out], targets, decision(head, features[out]), classes)
+            progress.advance(int(out.sum()))
+        head, classes = _head(features, targets[train], table, check.seed)
+        del features
+        for start in range(0, len(test), BLOCK_ROWS):
+            rows = test[start : start + BLOCK_ROWS]
+            if head is not None:
+                _judge(margins, rows, targets, decision(head, check.read(rows)), classes)
+            progress.advance(len(rows))
+    progress.finish()
+    return margins
+
+
+def deal_folds(
+    targets: NDArray[np.int64], copies: NDArray[np.int64], folds: int, seed: int
+) -> NDArray[np.int64]:
+    """Return a fold, 0 to folds - 1, for each row: classes spread evenly, copies together.
+
+    >>> deal_folds(np.array([0, 0, 1, 1]), np.array([5, 6, 7, 8]), 2, 0).reshape(2, 2).sum(axis=1)
+    array([1, 1])
+    """
+    groups, first, at = np.unique(copies, return_index=True, return_inverse=True)
+    order = np.random.default_rng(seed).permutation(len(groups))
+    order = order[np.argsort(targets[first[order]], kind="stable")]
+    fold = np.empty(len(groups), np.int64)
+    fold[order] = np.arange(len(groups)) % folds
+    return fold[at]
+
+
+def label_findings(table: ImageTable, margins: Margins, bounds: Bounds) -> list[Finding]:
+    """Return a finding for every image over the bound, the clearest first."""
+    margin = np.where(margins.rival >= 0, margins.margin, -np.inf)
+    order = np.argsort(-margin, kind="stable")
+    found = []
+    for row in order[margin[order] >= max(bounds.margin, 1e-9)].tolist():
+        rival, by = table.classes[int(margins.rival[row])], float(margin[row])
+        reason = f"looks like {rival!r}: scored {by:.2f} above {table.labels[row]!r}"
+        figures = {"suggested": rival, "margin": round(by, 4)}
+        found.append(
+            Finding("doubtful_label", "warning", reason, (image_ref(table, row),), figures)
+        )
+    return found
+
+
+def _head(
+    features: NDArray[np.float32], targets: NDArray[np.int64], table: ImageTable, seed: int
+) -> tuple[FittedHead | None, NDArray[np.int64]]:
+    """Return a head of the classes that are there, and which those are."""
+    classes, local = np.unique(targets, return_inverse=True)
+    if len(classes) < 2:
+        return None, classes
+    names = [table.classes[number] for number in classes.tolist()]
+    return fit_head(HEAD, features, local.astype(np.int64), names, seed=seed), classes
+
+
+def _judge(
+    margins: Margins,
+    rows: NDArray[np.int64],
+    targets: NDArray[np.int64],
+    scores: NDArray[np.float32],
+    classes: NDArray[np.int64],
+) -> None:
+    known = np.flatnonzero(np.isin(targets[rows], classes))
+    rows, scores = rows[known], scores[known].copy()
+    here, own = np.arange(len(rows)), np.searchsorted(classes, targets[rows])
+    mine = scores[here, own]
+    scores[here, own] = -np.inf
+    rival = scores.argmax(axis=1)
+    margins.margin[rows] = scores[here, rival] - mine
+    margins.rival[rows] = classes[rival]

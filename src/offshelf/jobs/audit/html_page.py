@@ -1,0 +1,149 @@
+"""The page of an audit: thumbnails of what was found, and one HTML file."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from offshelf import __version__, files
+from offshelf.data.decoding.decode import Limits, decoding, read_bytes
+from offshelf.errors import ImageError, OffshelfError
+from offshelf.features.reader import ReadOptions
+from offshelf.jobs.audit.image_quality import in_threads
+from offshelf.jobs.audit.job import AuditResult
+from offshelf.progress import Progress, Silent
+from offshelf.report.findings import SEVERITIES
+from offshelf.report.findings_page import Page, findings_page, pictured
+from offshelf.resample import pillows_copy
+
+THUMBNAIL_SIDE = 240
+_QUALITY = 82
+_BEGINNING = b"<!doctype html>"
+
+
+def check_page(path: str | Path) -> Path:
+    """Refuse a place where no page can or should be written, before any work is done.
+
+    Raises:
+        OffshelfError: it is a folder, or a file that is no HTML page.
+
+    >>> check_page("audit.html").name
+    'audit.html'
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise OffshelfError(f"{path}: is a folder; name a file in it, such as audit.html")
+    try:
+        with path.open("rb") as handle:
+            beginning = handle.read(len(_BEGINNING))
+    except OSError:
+        return path
+    if beginning and beginning.lower() != _BEGINNING:
+        raise OffshelfError(f"{path}: exists and is no HTML page; choose another name")
+    return path
+
+
+def write_page(
+    result: AuditResult,
+    path: str | Path,
+    *,
+    reading: ReadOptions | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Write what an audit found as one HTML file with pictures, and return its path.
+
+    The file loads nothing and runs nothing. At most 100 findings of a kind and 12 images
+    of a finding are shown; each picture is at most 240 pixels wide and high.
+
+    Raises:
+        OffshelfError: the file cannot be written there.
+    """
+    path = check_page(path)
+    thumbnails = _thumbnails(
+        pictured(result.findings), reading or ReadOptions(), progress or Silent()
+    )
+    page = Page(
+        f"Audit of {Path(result.data).name or result.data}",
+        [text for _, text in facts(result)],
+        result.findings,
+        result.bounds.sentences(),
+        thumbnails,
+        _made(result),
+    )
+    try:
+        files.write_bytes(path, findings_page(page).encode("ascii"))
+    except OSError as error:
+        raise OffshelfError(f"{path}: cannot be written ({error.strerror or error})") from error
+    return path
+
+
+def facts(result: AuditResult) -> list[tuple[str, str]]:
+    """Return the few lines that sum up an audit for a person, each with its name."""
+    table, same, near = result.table, result.identical, result.near_duplicates
+    leaked, close = len(result.found.leaked), len(result.found.near_leaked)
+    lines = [
+        (
+            "data",
+            f"{len(table):,} images of {len(table.classes):,} classes, "
+            f"{len(table.rows('train')):,} to train, {len(table.rows('test')):,} to test",
+        ),
+        (
+            "found",
+            ", ".join(f"{result.severities[word]:,} {word}s" for word in SEVERITIES),
+        ),
+        (
+            "identical",
+            f"{same.pairs:,} pairs of files with the same bytes: {same.pairs_across_splits:,} "
+            f"across the splits, {same.pairs_with_two_labels:,} under two labels",
+        ),
+        (
+            "similar",
+            f"{near.groups:,} groups of near-duplicates: {near.groups_in_both_splits:,} "
+            f"in both splits, {near.groups_with_two_labels:,} under two labels",
+        ),
+        (
+            "leaks",
+            f"{leaked:,} test images have the bytes of a training image, {close:,} more are "
+            "near-duplicates of one",
+        ),
+    ]
+    return [*lines, *(("unchecked", note) for note in result.found.notes)]
+
+
+def _made(result: AuditResult) -> list[str]:
+    backbone = result.backbone
+    untrained = "" if backbone.trained else "; UNTRAINED network (random weights)"
+    return [
+        f"Features: {backbone.spec.name} ({backbone.file.spec.tag}) {result.kind.layer}, "
+        f"{result.kind.pooling}, {result.extraction.engine}{untrained}. "
+        f"offshelf {__version__}. This page loads nothing from anywhere.",
+    ]
+
+
+def _thumbnails(paths: Sequence[str], reading: ReadOptions, progress: Progress) -> dict[str, str]:
+    progress.start("pictures", len(paths))
+    found: dict[str, str] = {}
+    results = in_threads(lambda path: thumbnail(path, reading.limits), paths, reading)
+    for path, address in zip(paths, results, strict=True):
+        if address is not None:
+            found[path] = address
+        progress.advance()
+    progress.finish()
+    return found
+
+
+def thumbnail(path: str, limits: Limits) -> str | None:
+    """Return a small JPEG of an image as a ``data:`` address, or None when it has no pixels."""
+    try:
+        with decoding(read_bytes(path, limits), limits) as decoded:
+            image = pillows_copy(decoded.pixels)
+            image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BOX)
+    except ImageError:
+        return None
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=_QUALITY)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

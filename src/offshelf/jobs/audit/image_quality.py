@@ -1,0 +1,197 @@
+"""Odd pictures: fingerprints of every distinct file, and the bounds that some of them break."""
+
+from __future__ import annotations
+
+import collections
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from offshelf.data.decoding.decode import Limits, read_bytes
+from offshelf.data.decoding.facts import Facts
+from offshelf.data.lookalikes.fingerprints import Fingerprint, fingerprint_with_facts
+from offshelf.data.tables.class_names import counted
+from offshelf.data.tables.image_table import ImageTable
+from offshelf.errors import ImageError
+from offshelf.features.reader import ReadOptions
+from offshelf.jobs.audit.duplicates import image_ref
+from offshelf.jobs.audit.thresholds import Bounds
+from offshelf.jobs.audit_kept import KeptFingerprints
+from offshelf.progress import Progress
+from offshelf.report.findings import Finding
+
+AHEAD_PER_WORKER = 4
+PLAIN_MODES = ("L", "RGB")
+_MEANING = {
+    "1": "black and white only",
+    "P": "colours from a palette",
+    "LA": "transparent parts are laid on white",
+    "PA": "transparent parts are laid on white",
+    "RGBA": "transparent parts are laid on white",
+    "CMYK": "print colours, converted without their profile",
+    "I": "grey of more than 8 bits, scaled to 8",
+    "F": "grey in floating point, scaled to 8 bits",
+}
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class _Check:
+    """One bound on one figure."""
+
+    kind: str
+    figure: str
+    value: Callable[[Fingerprint], float]
+    broken: Callable[[Fingerprint, Bounds], bool]
+
+
+_CHECKS = (
+    _Check("dark", "mean grey", lambda p: p.brightness, lambda p, b: p.brightness < b.dark),
+    _Check("bright", "mean grey", lambda p: p.brightness, lambda p, b: p.brightness > b.bright),
+    _Check("low_contrast", "contrast", lambda p: p.contrast, lambda p, b: p.contrast < b.contrast),
+    _Check(
+        "blurred",
+        "sharpness",
+        lambda p: p.sharpness,
+        # A flat or tiny picture has nothing that could be sharp.
+        lambda p, b: (
+            p.sharpness < b.sharpness and p.contrast >= b.contrast and p.short_side >= b.short_side
+        ),
+    ),
+)
+
+
+def take_fingerprints(
+    paths: Sequence[str],
+    digests: Sequence[bytes],
+    reading: ReadOptions,
+    progress: Progress,
+    cache: str | Path | None = None,
+) -> list[Fingerprint | ImageError]:
+    """Return the fingerprint of each file, or why it has none; a bounded number in memory.
+
+    Args:
+        paths: the files.
+        digests: sha256 of their bytes. What is kept by that is not read again.
+        reading: threads and limits.
+        progress: is told how far the work is.
+        cache: where fingerprints are kept, None for the usual place.
+    """
+    progress.start("fingerprints", len(paths))
+    kept = KeptFingerprints(cache, reading.limits)
+    found = kept.find(digests)
+    places = [place for place, one in enumerate(found) if one is None]
+    progress.advance(len(paths) - len(places))
+    missing = [paths[place] for place in places]
+    results = in_threads(lambda path: _fingerprint(path, reading.limits), missing, reading)
+    try:
+        for place, (result, digest, facts) in zip(places, results, strict=True):
+            found[place] = result
+            if isinstance(result, Fingerprint) and facts is not None:
+                kept.add(digest, result, facts)
+            progress.advance()
+    finally:
+        kept.flush()
+        progress.finish()
+    return [one for one in found if one is not None]
+
+
+def in_threads(work: Callable[[str], T], paths: Sequence[str], reading: ReadOptions) -> Iterator[T]:
+    """Yield the result for each path, in order; a few per thread are held at a time."""
+    window: collections.deque[Future[T]] = collections.deque()
+    pool = ThreadPoolExecutor(reading.threads, thread_name_prefix="offshelf-audit")
+    try:
+        for path in paths:
+            window.append(pool.submit(work, path))
+            if len(window) >= AHEAD_PER_WORKER * reading.threads:
+                yield window.popleft().result()
+        while window:
+            yield window.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def picture_findings(
+    table: ImageTable, prints: Mapping[int, Fingerprint], bounds: Bounds
+) -> list[Finding]:
+    """Return what is odd about single pictures.
+
+    Args:
+        table: the images.
+        prints: fingerprint of each row that has one.
+        bounds: from where on a picture is odd.
+    """
+    found = [*_sizes(table, prints, bounds), *_modes(table, prints, bounds)]
+    for check in _CHECKS:
+        broken = [(check.value(p), row) for row, p in prints.items() if check.broken(p, bounds)]
+        for value, row in sorted(broken, reverse=check.kind == "bright"):
+            reason = f"{check.figure} {value:.1f}"
+            figures = {check.figure.replace(" ", "_"): round(value, 4)}
+            found.append(Finding(check.kind, "note", reason, (image_ref(table, row),), figures))
+    return found
+
+
+def _fingerprint(path: str, limits: Limits) -> tuple[Fingerprint | ImageError, bytes, Facts | None]:
+    """Return what a file looks like, the sha256 of what was read, and the facts of it."""
+    try:
+        content = read_bytes(path, limits)
+        found, facts = fingerprint_with_facts(content, limits)
+    except ImageError as error:
+        return error, b"", None
+    # The file may have changed since its features were taken.
+    return found, hashlib.sha256(content).digest(), facts
+
+
+def _sizes(
+    table: ImageTable, prints: Mapping[int, Fingerprint], bounds: Bounds
+) -> Iterator[Finding]:
+    if not prints:
+        return
+    median = float(np.median([p.pixels for p in prints.values()]))
+    for row, p in prints.items():
+        odd = _odd_size(p, median, bounds)
+        if odd:
+            reason = f"{p.width} x {p.height} pixels: {', '.join(odd)}"
+            figures = {"width": p.width, "height": p.height}
+            yield Finding("odd_size", "note", reason, (image_ref(table, row),), figures)
+
+
+def _odd_size(p: Fingerprint, median: float, bounds: Bounds) -> list[str]:
+    odd = []
+    if p.short_side < bounds.short_side:
+        odd.append("tiny")
+    if p.aspect >= bounds.aspect:
+        odd.append(f"{p.aspect:.1f} times as long as wide")
+    ratio = p.pixels / median
+    if ratio >= bounds.size_ratio:
+        odd.append(f"{ratio:.0f} times the pixels of the median")
+    elif ratio <= 1 / bounds.size_ratio:
+        odd.append(f"1/{1 / ratio:.0f} of the pixels of the median")
+    return odd
+
+
+def _modes(
+    table: ImageTable, prints: Mapping[int, Fingerprint], bounds: Bounds
+) -> Iterator[Finding]:
+    rows: dict[str, list[int]] = {}
+    for row, p in prints.items():
+        rows.setdefault(_mode(p), []).append(row)
+    for mode, members in sorted(rows.items()):
+        share = len(members) / len(prints)
+        if mode.split()[0] in PLAIN_MODES and share >= bounds.rare_mode:
+            continue
+        meaning = _MEANING.get("I" if mode.startswith("I") else mode, "")
+        count = counted(len(members), "image")
+        reason = f"{count} of {len(prints)} stored as {mode}{meaning and f' ({meaning})'}"
+        images = tuple(image_ref(table, row) for row in members)
+        figures = {"mode": mode, "n": len(members), "share": share}
+        yield Finding("odd_mode", "note", reason, images, figures)
+
+
+def _mode(p: Fingerprint) -> str:
+    return f"{p.mode} without colour" if p.mode == "RGB" and not p.coloured else p.mode

@@ -1,0 +1,1 @@
+"""``backbones``, ``layers`` and ``inspect``: networks as rows."""

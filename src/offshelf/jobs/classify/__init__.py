@@ -1,0 +1,1 @@
+"""``classify``: the best ImageNet classes of pictures."""

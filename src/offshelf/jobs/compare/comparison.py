@@ -1,0 +1,196 @@
+"""The result of a comparison: rows, the best of them, tables, frames and files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from offshelf import files
+from offshelf.errors import MissingExtraError, OffshelfError
+from offshelf.evaluate.transfer.rank_agreement import Agreement
+from offshelf.jobs.compare.comparison_rows import Row
+from offshelf.jobs.compare.comparison_table import comparison_table
+from offshelf.report.tables.result_rows import Table
+from offshelf.report.tables.table_formats import render
+from offshelf.text import json_text, spelled
+
+if TYPE_CHECKING:
+    import pandas
+
+SUFFIXES = {".md": "markdown", ".csv": "csv", ".txt": "text", ".html": "html", ".tex": "latex"}
+PARQUET, JSON = ".parquet", ".json"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison:
+    """What was compared, with what came out. Printing it prints the table.
+
+    Attributes:
+        rows: the best first; rows without a head last.
+        protocol: how accuracy was measured, on one line.
+        test: the paired test against the best: ``mcnemar`` or ``corrected_t``.
+        agreement: rank correlation of each cheap score with the accuracy; {} without.
+        failures: images that could not be used.
+        findings: what the rows say, one line each.
+        seconds: by stage.
+    """
+
+    rows: tuple[Row, ...]
+    protocol: str
+    test: str
+    agreement: dict[str, Agreement]
+    failures: tuple[dict[str, str], ...]
+    findings: tuple[str, ...]
+    seconds: dict[str, float]
+
+    @property
+    def best(self) -> Row:
+        """The row with the highest accuracy."""
+        return self.rows[0]
+
+    @property
+    def not_distinguishable(self) -> tuple[Row, ...]:
+        """The rows that the data cannot tell from the best, the best included."""
+        return tuple(row for row in self.rows if row.verdict and row.verdict.same)
+
+    def table(self, every: bool = False) -> Table:
+        """Return the rows as a table; with *every* also columns that do not vary."""
+        return comparison_table(self.rows, self.protocol, every)
+
+    def render(self, form: str = "text", every: bool = False) -> str:
+        """Return the table as text, markdown, csv, json, html or latex."""
+        return render(self.table(every), form)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as one JSON document."""
+        return {
+            "protocol": self.protocol,
+            "test": self.test,
+            "best": self.best.to_json(),
+            "rows": [row.to_json() for row in self.rows],
+            "agreement": {name: found.to_json() for name, found in self.agreement.items()},
+            "findings": list(self.findings),
+            "n_failed": len(self.failures),
+            "failures": list(self.failures),
+            "seconds": self.seconds,
+        }
+
+    def to_frame(self) -> pandas.DataFrame:
+        """Return the rows as a pandas frame, one column for each figure.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise MissingExtraError("to_frame (pandas)", "frames") from None
+        return pandas.DataFrame([_flat(row) for row in self.rows])
+
+    def plot(self, kind: str | None = None, form: str = "png") -> bytes:
+        """Return a picture: ``depth``, ``cost``, ``dimension`` or ``reduction``; PNG or SVG.
+
+        Without *kind*, the first of these that the rows can give.
+
+        Raises:
+            OffshelfError: unknown picture, or the rows do not hold what it shows.
+        """
+        from offshelf.jobs.compare.comparison_charts import picture
+
+        return picture(self.rows, kind, form)
+
+    def write(self, path: str | Path) -> Path:
+        """Write the rows; the ending says how: .md .csv .txt .html .tex .json .parquet.
+
+        Raises:
+            OffshelfError: another ending.
+        """
+        target = check_out(path)
+        if target.suffix.lower() == PARQUET:
+            _write_parquet(self.rows, target)
+        elif target.suffix.lower() == JSON:
+            text = json_text(self.to_json(), indent=2)
+            files.write_bytes(target, f"{text}\n".encode())
+        else:
+            text = self.render(SUFFIXES[target.suffix.lower()], every=True)
+            files.write_bytes(target, f"{spelled(text)}\n".encode())
+        return target
+
+    def write_pictures(self, folder: str | Path) -> list[Path]:
+        """Write every picture that the rows give as PNG into *folder*; return the files."""
+        from offshelf.jobs.compare.comparison_charts import available
+
+        kinds = available(self.rows)
+        targets = [Path(folder) / f"{kind}.png" for kind in kinds]
+        for kind, target in zip(kinds, targets, strict=True):
+            files.write_bytes(target, self.plot(kind))
+        return targets
+
+    def __repr__(self) -> str:
+        return self.render()
+
+
+def check_out(path: str | Path) -> Path:
+    """Return *path* if rows can be written to a file of that name.
+
+    Raises:
+        OffshelfError: unknown ending, or its folder does not exist.
+
+    >>> check_out("rows.doc")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    offshelf.errors.OffshelfError: rows.doc: the ending says the form: use .md, ...
+    """
+    target = Path(path)
+    known = [*SUFFIXES, JSON, PARQUET]
+    if target.suffix.lower() not in known:
+        raise OffshelfError(f"{path}: the ending says the form: use {', '.join(known)}")
+    if not target.parent.is_dir():
+        raise OffshelfError(f"{path}: the folder {target.parent} does not exist")
+    return target
+
+
+def check_pictures(folder: str | Path) -> Path:
+    """Return *folder* if pictures can be written into it.
+
+    Raises:
+        OffshelfError: it is a file, or the folder above it does not exist.
+
+    >>> check_pictures("no/such/place")
+    Traceback (most recent call last):
+    ...
+    offshelf.errors.OffshelfError: no/such/place: the folder no/such does not exist
+    """
+    target = Path(folder)
+    if target.exists() and not target.is_dir():
+        raise OffshelfError(f"{folder}: is a file; name a folder for the pictures")
+    if not target.parent.is_dir():
+        raise OffshelfError(f"{folder}: the folder {target.parent} does not exist")
+    return target
+
+
+def _flat(row: Row) -> dict[str, Any]:
+    document = row.to_json()
+    transfer = document.pop("transfer", None) or {}
+    interval = document.pop("accuracy_interval", None) or (None, None)
+    document["accuracy_low"], document["accuracy_high"] = interval
+    return document | {f"transfer_{name}": value for name, value in transfer.items()}
+
+
+def _write_parquet(rows: Sequence[Row], target: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    documents = [_flat(row) for row in rows]
+    names = dict.fromkeys(name for document in documents for name in document)
+    # A value of C may be a number or a word, and a column has one type.
+    columns = {
+        name: [
+            str(document.get(name)) if name == "C" else document.get(name) for document in documents
+        ]
+        for name in names
+    }
+    with files.atomic_path(target) as temporary:
+        pyarrow.parquet.write_table(pyarrow.table(columns), temporary)

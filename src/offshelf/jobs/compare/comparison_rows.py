@@ -1,0 +1,209 @@
+"""The rows of a comparison: figures of each view and recipe, and what they rest on."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offshelf.evaluate.metrics import evaluate, wilson
+from offshelf.evaluate.significance.not_distinguishable import mean_interval
+from offshelf.evaluate.splits.protocol import Fold
+from offshelf.evaluate.transfer.transferability import Transfer
+from offshelf.jobs.compare.feature_sets import View
+from offshelf.jobs.compare.grid_cell import Cell
+from offshelf.jobs.compare.plan import Plan, Recipe
+
+MIN_FOLDS = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Score:
+    """What the protocol says of one row.
+
+    Attributes:
+        accuracies: one for each fold, 0 to 1.
+        balanced: balanced accuracy of each fold: the mean over classes of their recall.
+        interval: 95 % interval of the (mean) accuracy: Wilson's for one fold, else that of
+            the corrected resampled t-test.
+        right: for one fold, which test images were labelled rightly; else empty.
+        leaks: test images, over all folds, whose bytes also stand in the training rows.
+        without_leaks: mean accuracy without those; None where there are none.
+    """
+
+    accuracies: tuple[float, ...]
+    balanced: tuple[float, ...]
+    interval: tuple[float, float]
+    right: NDArray[np.bool_]
+    leaks: int
+    without_leaks: float | None
+
+    @property
+    def accuracy(self) -> float:
+        """Mean over the folds."""
+        return float(np.mean(self.accuracies))
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """Mean over the folds."""
+        return float(np.mean(self.balanced))
+
+    @property
+    def sd(self) -> float | None:
+        """Standard deviation of the accuracy over the folds; None for one fold."""
+        return float(np.std(self.accuracies, ddof=1)) if len(self.accuracies) > 1 else None
+
+    @property
+    def balanced_sd(self) -> float | None:
+        """Standard deviation of the balanced accuracy over the folds; None for one fold."""
+        return float(np.std(self.balanced, ddof=1)) if len(self.balanced) > 1 else None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a row costs.
+
+    Attributes:
+        dimension: values of an image that the head sees.
+        stored_bytes: of all images at that dimension, in float32.
+        ms_per_image: files to features, None where not known.
+        fit_seconds: to train the head, median over the folds.
+        predict_ms: to label an image from its features, median over the folds.
+    """
+
+    dimension: int
+    stored_bytes: int
+    ms_per_image: float | None
+    fit_seconds: float
+    predict_ms: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A row against the best.
+
+    Attributes:
+        p: of the paired test, 1 for the best itself.
+        adjusted: the same after Holm's correction for all rows.
+        same: whether the data cannot tell it from the best.
+    """
+
+    p: float
+    adjusted: float
+    same: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One row.
+
+    Attributes:
+        view: the features.
+        recipe: the head.
+        score: accuracy; None where no head could be trained.
+        cost: time and size; None likewise.
+        verdict: against the best; None likewise.
+        c: values of C in force, of each fold.
+        transfer: cheap scores of the features, where asked for.
+        problem: why there is no head, "" where there is.
+        depth: place of the view in the grid; deeper layers of a backbone come later.
+    """
+
+    view: View
+    recipe: Recipe
+    score: Score | None
+    cost: Cost | None
+    verdict: Verdict | None
+    c: tuple[float, ...]
+    transfer: Transfer | None
+    problem: str
+    depth: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the row as one flat JSON object."""
+        view, recipe = self.view, self.recipe
+        document: dict[str, Any] = {
+            "backbone": view.backbone,
+            "layer": view.layer,
+            "pooling": view.pooling,
+            "weights": view.weights,
+            "resize": view.resize,
+            "scaling": view.scaling,
+            "precision": view.precision,
+            "flips": view.flips,
+            **asdict(recipe),
+            "C": recipe.c,
+            "C_chosen": list(self.c),
+            "problem": self.problem,
+        }
+        del document["c"]
+        return document | self._figures()
+
+    def _figures(self) -> dict[str, Any]:
+        if self.score is None or self.cost is None or self.verdict is None:
+            return {"accuracy": None}
+        score = self.score
+        return {
+            "accuracy": score.accuracy,
+            "accuracy_interval": list(score.interval),
+            "accuracy_sd": score.sd,
+            "balanced_accuracy": score.balanced_accuracy,
+            "balanced_accuracy_sd": score.balanced_sd,
+            "accuracies": list(score.accuracies),
+            "n_test_in_train": score.leaks,
+            "accuracy_without_leaks": score.without_leaks,
+            "p": self.verdict.p,
+            "p_adjusted": self.verdict.adjusted,
+            "same_as_best": self.verdict.same,
+            **asdict(self.cost),
+            "transfer": self.transfer.to_json() if self.transfer else None,
+        }
+
+
+def score_of(plan: Plan, cells: list[Cell]) -> Score:
+    """Return the figures of one row from its cells, one for each fold."""
+    accuracies, balanced, hits, leaks, without = [], [], [], 0, []
+    for fold, cell in zip(plan.folds, cells, strict=True):
+        targets = plan.targets[fold.test]
+        predictions = np.array(cell.predictions, np.int64)
+        figures = evaluate(targets, predictions, plan.classes)
+        right = targets == predictions
+        leaked = leaked_rows(plan, fold)
+        accuracies.append(figures.accuracy)
+        balanced.append(figures.balanced_accuracy)
+        hits.append(right)
+        leaks += int(leaked.sum())
+        if not leaked.all():
+            without.append(float(right[~leaked].mean()))
+    return Score(
+        tuple(accuracies),
+        tuple(balanced),
+        _interval(plan, accuracies, hits),
+        hits[0] if len(hits) == 1 else np.empty(0, bool),
+        leaks,
+        float(np.mean(without)) if leaks and without else None,
+    )
+
+
+def leaked_rows(plan: Plan, fold: Fold) -> NDArray[np.bool_]:
+    """Return which test images of *fold* stand among its training images, byte for byte."""
+    train = {plan.digests[row] for row in fold.train.tolist()}
+    return np.array([plan.digests[row] in train for row in fold.test.tolist()], bool)
+
+
+def sizes(plan: Plan) -> tuple[int, int]:
+    """Return the mean number of training and of test images of a fold."""
+    train = round(float(np.mean([len(fold.train) for fold in plan.folds])))
+    return train, round(float(np.mean([len(fold.test) for fold in plan.folds])))
+
+
+def _interval(
+    plan: Plan, accuracies: list[float], hits: list[NDArray[np.bool_]]
+) -> tuple[float, float]:
+    if len(accuracies) < MIN_FOLDS:
+        return wilson(int(hits[0].sum()), len(hits[0]))
+    n_train, n_test = sizes(plan)
+    low, high = mean_interval(accuracies, n_train=n_train, n_test=n_test)
+    return max(0.0, low), min(1.0, high)

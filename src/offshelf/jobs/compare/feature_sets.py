@@ -1,0 +1,199 @@
+"""Views: what a head is trained on. A layer of a backbone, or several of them together."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from offshelf.errors import LayerError, OffshelfError
+from offshelf.jobs.compare.network_axes import ALL, DEEPEST, NetworkAxes
+
+MAX_PARTS = 16
+PRODUCT = "*"
+
+
+@dataclass(frozen=True)
+class Source:
+    """One way to run one network over all images.
+
+    Attributes:
+        backbone: its name.
+        weights: ``trained`` or ``random``.
+        resize: the mode, None for the weights' own.
+        scaling: ``weights`` or ``none``.
+        precision: of the network.
+        mirrored: over the mirror images.
+    """
+
+    backbone: str
+    weights: str = "trained"
+    resize: str | None = None
+    scaling: str = "weights"
+    precision: str = "fp32"
+    mirrored: bool = False
+
+
+@dataclass(frozen=True)
+class Part:
+    """The features of one layer."""
+
+    source: Source
+    layer: str
+    pooling: str
+
+    @property
+    def mirror(self) -> Part:
+        """The same of the mirror images."""
+        return dataclasses.replace(self, source=dataclasses.replace(self.source, mirrored=True))
+
+
+@dataclass(frozen=True)
+class View:
+    """Parts side by side or multiplied, each of Euclidean norm 1 where there are several.
+
+    Attributes:
+        parts: at least one.
+        flips: whether the scores of a test image and its mirror image are averaged.
+        product: whether the parts are multiplied, see :mod:`.product`.
+
+    >>> part = Part(Source("vgg16"), "pool5", "avg")
+    >>> View((part, dataclasses.replace(part, layer="pool4"))).layer
+    'pool5 + pool4'
+    """
+
+    parts: tuple[Part, ...]
+    flips: bool = False
+    product: bool = False
+
+    @property
+    def backbone(self) -> str:
+        """The names of the backbones, each once."""
+        return _joined(part.source.backbone for part in self.parts)
+
+    @property
+    def layer(self) -> str:
+        """The layers; of several backbones with their names."""
+        several = len({part.source.backbone for part in self.parts}) > 1
+        names = [f"{p.source.backbone}:{p.layer}" if several else p.layer for p in self.parts]
+        return (" * " if self.product else " + ").join(names)
+
+    @property
+    def pooling(self) -> str:
+        """The poolings, each once."""
+        return _joined(part.pooling for part in self.parts)
+
+    @property
+    def resize(self) -> str:
+        """The resize modes, each once."""
+        return _joined(part.source.resize or "default" for part in self.parts)
+
+    @property
+    def weights(self) -> str:
+        """Trained or random."""
+        return _joined(part.source.weights for part in self.parts)
+
+    @property
+    def scaling(self) -> str:
+        """Of pixels: that of the weights, or none."""
+        return _joined(part.source.scaling for part in self.parts)
+
+    @property
+    def precision(self) -> str:
+        """Of the networks."""
+        return _joined(part.source.precision for part in self.parts)
+
+    @property
+    def needs(self) -> tuple[Part, ...]:
+        """Every part that has to be extracted."""
+        mirrors = tuple(part.mirror for part in self.parts) if self.flips else ()
+        return (*self.parts, *mirrors)
+
+
+Layers = Callable[[Source, tuple[str, ...]], tuple[str, ...]]
+
+
+def views_of(axes: NetworkAxes, concat: Sequence[str], layers: Layers) -> tuple[View, ...]:
+    """Return the views of the grid, by backbone and depth, then what is concatenated.
+
+    Args:
+        axes: what varies.
+        concat: ``all`` (the deepest layer of every backbone), or parts joined by ``+`` (side
+            by side) or ``*`` (their product), each a backbone and perhaps ``:layer``.
+        layers: says which layers some words stand for in a source.
+
+    Raises:
+        LayerError: a backbone lacks a layer.
+        OffshelfError: a concatenation cannot be read, or is of one part or too many.
+    """
+    flips = [word == "yes" for word in dict.fromkeys(axes.flips)]
+    views = []
+    for source in _sources(axes):
+        for name in layers(source, axes.layers):
+            for pooling, flip in itertools.product(dict.fromkeys(axes.poolings), flips):
+                views.append(View((Part(source, name, pooling),), flip))
+    for text in concat:
+        for source in _settings(axes):
+            words = _read(text, axes)
+            parts = tuple(
+                Part(one, name, axes.poolings[0])
+                for backbone, layer in words
+                for one in [dataclasses.replace(source, backbone=backbone)]
+                for name in layers(one, (layer,))
+            )
+            _check_parts(text, parts)
+            views += [View(parts, flip, PRODUCT in text) for flip in flips]
+    return tuple(dict.fromkeys(views))
+
+
+def _settings(axes: NetworkAxes) -> list[Source]:
+    """Return every setting that is no backbone, with an empty name."""
+    product = itertools.product(
+        dict.fromkeys(axes.weights),
+        dict.fromkeys(axes.resizes),
+        dict.fromkeys(axes.scalings),
+        dict.fromkeys(axes.precisions),
+    )
+    return [
+        Source("", weights, resize, scaling, precision)
+        for weights, resize, scaling, precision in product
+    ]
+
+
+def _sources(axes: NetworkAxes) -> list[Source]:
+    return [
+        dataclasses.replace(setting, backbone=name)
+        for name in dict.fromkeys(axes.backbones)
+        for setting in _settings(axes)
+    ]
+
+
+def _read(text: str, axes: NetworkAxes) -> list[tuple[str, str]]:
+    if text == ALL:
+        return [(name, DEEPEST) for name in dict.fromkeys(axes.backbones)]
+    sign = PRODUCT if PRODUCT in text else "+"
+    pairs = [part.strip().partition(":") for part in text.split(sign)]
+    if not all(name for name, _, _ in pairs) or (sign == PRODUCT and "+" in text):
+        raise OffshelfError(
+            f"cannot read the concatenation {text!r}: write BACKBONE:LAYER+BACKBONE:LAYER, "
+            "the same with * for their product, or all"
+        )
+    return [(name, layer or DEEPEST) for name, _, layer in pairs]
+
+
+def _check_parts(text: str, parts: tuple[Part, ...]) -> None:
+    if len(parts) < 2:
+        raise OffshelfError(
+            f"the concatenation {text!r} has one part only: name several backbones or layers"
+        )
+    if len(parts) > MAX_PARTS:
+        raise OffshelfError(
+            f"the concatenation {text!r} has {len(parts)} parts: at most {MAX_PARTS}"
+        )
+    if len(set(parts)) < len(parts):
+        raise LayerError(f"the concatenation {text!r} names a layer twice")
+
+
+def _joined(words: Iterable[str]) -> str:
+    return " + ".join(dict.fromkeys(words))

@@ -1,0 +1,119 @@
+"""What a comparison varies, as a person states it. Every list is an axis of the grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from offshelf.engine.contract import check_pooling
+from offshelf.errors import OffshelfError, did_you_mean
+from offshelf.heads.head import ClassWeight, Normalisation
+from offshelf.jobs.setup.settings import DEFAULT_BACKBONE
+
+ALL, DEEPEST = "all", "deepest"
+Weights = Literal["trained", "random"]
+Scaling = Literal["weights", "none"]
+Protocol = Literal["given", "k-fold", "repeats"]
+Flips = Literal["no", "yes"]
+
+
+@dataclass(frozen=True)
+class NetworkAxes:
+    """Where features come from.
+
+    Attributes:
+        backbones: names of the catalogue, ``timm/NAME`` or ``torchvision/NAME``.
+        layers: names, module paths, ``all`` (one of each stage) or ``deepest`` (the
+            penultimate layer, or the deepest one that the weights reach).
+        poolings: ``flatten``, ``avg``, ``max`` or ``gem``.
+        resizes: ``squash``, ``crop``, ``letterbox``; None for the weights' own.
+        weights: ``trained`` or ``random`` (no pretraining).
+        scalings: ``weights`` (mean and deviation that belong to the weights) or ``none``
+            (pixels in 0 .. 1 and nothing else).
+        precisions: ``fp32``, ``int8``, or what the hardware has.
+        flips: ``yes`` averages the scores of a test image and its mirror image.
+    """
+
+    backbones: tuple[str, ...] = (DEFAULT_BACKBONE,)
+    layers: tuple[str, ...] = (DEEPEST,)
+    poolings: tuple[str, ...] = ("avg",)
+    resizes: tuple[str | None, ...] = (None,)
+    weights: tuple[str, ...] = ("trained",)
+    scalings: tuple[str, ...] = ("weights",)
+    precisions: tuple[str, ...] = ("fp32",)
+    flips: tuple[str, ...] = ("no",)
+
+    def check(self) -> None:
+        """Raise OffshelfError for a word that no axis has; names are checked where used."""
+        for pooling in self.poolings:
+            check_pooling(pooling)
+        _check_words("weights", self.weights, get_args(Weights))
+        _check_words("scaling", self.scalings, get_args(Scaling))
+        _check_words("flips", self.flips, get_args(Flips))
+        for name, values in vars(self).items():
+            _check_filled(name, values)
+
+
+@dataclass(frozen=True)
+class HeadAxes:
+    """What is trained on the features.
+
+    Attributes:
+        heads: names of heads, for example ``svm``, ``logistic``, ``knn:5``, ``fc:256``.
+        cs: inverse strengths of the regularisation, or ``auto``.
+        normalisations: ``l2``, ``none``, ``standard``, ``sqrt``.
+        reductions: ``none``, ``pca:N``, ``whiten:N``, ``random:N``.
+        class_weights: None, or ``balanced``.
+    """
+
+    heads: tuple[str, ...] = ("svm",)
+    cs: tuple[float | Literal["auto"], ...] = (1.0,)
+    normalisations: tuple[Normalisation, ...] = ("l2",)
+    reductions: tuple[str, ...] = ("none",)
+    class_weights: tuple[ClassWeight | None, ...] = (None,)
+
+    def check(self) -> None:
+        """Raise OffshelfError for an empty axis; values are checked by the heads."""
+        for name, values in vars(self).items():
+            _check_filled(name, values)
+
+
+@dataclass(frozen=True)
+class ProtocolSettings:
+    """How accuracy is measured.
+
+    Attributes:
+        kind: ``given`` (the split of the data), ``k-fold`` or ``repeats``.
+        folds: k of ``k-fold``.
+        repeats: random splits of ``repeats``.
+        per_class: training images of each class in ``repeats``.
+        groups: a regular expression on file names, or ``FILE:COLUMN``; images of a group
+            stay on one side.
+        splits_from: file with the splits to use instead.
+        splits_to: file to write the splits to.
+    """
+
+    kind: str = "given"
+    folds: int = 5
+    repeats: int = 10
+    per_class: int = 100
+    groups: str | None = None
+    splits_from: str | Path | None = None
+    splits_to: str | Path | None = None
+
+    def check(self) -> None:
+        """Raise OffshelfError for an unknown protocol."""
+        _check_words("protocol", (self.kind,), get_args(Protocol))
+
+
+def _check_words(what: str, values: tuple[str, ...], known: tuple[str, ...]) -> None:
+    for value in values:
+        if value not in known:
+            hint = did_you_mean(str(value), known)
+            raise OffshelfError(f"unknown {what} {value!r}: use {', '.join(known)}.{hint}")
+
+
+def _check_filled(name: str, values: tuple[object, ...]) -> None:
+    if not values:
+        raise OffshelfError(f"nothing to compare: {name.replace('_', ' ')} is empty")

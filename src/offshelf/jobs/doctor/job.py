@@ -1,0 +1,153 @@
+"""What is installed, what works, what is kept on disk, and what is wrong with it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from offshelf import home
+from offshelf.backbones.backbone import open_backbone
+from offshelf.backbones.catalogue.names import names
+from offshelf.backbones.construct.torchvision_shim import import_torchvision
+from offshelf.cache import bound, contents
+from offshelf.engine.contract import EngineOptions, choose
+from offshelf.errors import OffshelfError
+from offshelf.jobs.catalogue.listing import backbone_rows
+from offshelf.jobs.setup.versions import library_versions
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        name: what.
+        ok: whether it is as it should be.
+        detail: the finding, and what to do when it is not ok.
+    """
+
+    name: str
+    ok: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Everything that was looked at.
+
+    Attributes:
+        versions: of the libraries.
+        checks: the findings.
+    """
+
+    versions: dict[str, str]
+    checks: tuple[Check, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every check is."""
+        return all(check.ok for check in self.checks)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the findings as one JSON document."""
+        return {
+            "ok": self.ok,
+            "versions": self.versions,
+            "checks": [{"name": c.name, "ok": c.ok, "detail": c.detail} for c in self.checks],
+        }
+
+
+def diagnose(cache_dir: str | Path | None = None) -> Diagnosis:
+    """Look at versions, engines, devices, caches and weights; nothing is changed."""
+    checks: list[tuple[str, Callable[[], str]]] = [
+        ("machine", _machine),
+        ("torch", _torch),
+        ("torchvision", _torchvision),
+        ("openvino", _openvino),
+        ("convolutions", _convolutions),
+        ("engine", lambda: " on ".join(choose(EngineOptions()))),
+        ("default weights", lambda: _default_weights(cache_dir)),
+        ("other weights", lambda: _other_weights(cache_dir)),
+        ("cache folder", lambda: _cache(cache_dir)),
+        ("cache contents", lambda: _contents(cache_dir)),
+    ]
+    return Diagnosis(library_versions(), tuple(_check(name, work) for name, work in checks))
+
+
+def _check(name: str, work: Callable[[], str]) -> Check:
+    try:
+        return Check(name, True, work())
+    except (OffshelfError, ImportError, OSError, RuntimeError) as error:
+        return Check(name, False, " ".join(str(error).split()) or type(error).__name__)
+
+
+def _machine() -> str:
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors"
+
+
+def _torch() -> str:
+    import torch
+
+    devices = ["cpu"]
+    devices += [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    devices += ["mps"] if torch.backends.mps.is_available() else []
+    return f"{torch.__version__}; devices: {', '.join(devices)}"
+
+
+def _torchvision() -> str:
+    vision = import_torchvision()
+    return f"{vision.__version__}; {len(vision.models.list_models())} models"
+
+
+def _openvino() -> str:
+    from offshelf.engine.openvino_engine.graph_cache import import_openvino, the_core
+
+    name = the_core().get_property("CPU", "FULL_DEVICE_NAME")
+    return f"{import_openvino().get_version()}; {str(name).strip()}"
+
+
+def _convolutions() -> str:
+    from offshelf.engine.openvino_engine.winograd import kernel
+
+    found = kernel.registers()
+    if found is None:
+        return f"direct ({kernel.SWITCH}=0, no AVX2, or no llvmlite)"
+    halves = ", bf16 in pairs" if kernel.multiplies_halves() else ""
+    fours = "; F(2 x 2, 3 x 3), int8 in fours" if kernel.multiplies_bytes() else ""
+    return f"Winograd F(4 x 4, 3 x 3), {found.width} floats at a time{halves}{fours}"
+
+
+def _default_weights(cache_dir: str | Path | None) -> str:
+    backbone = open_backbone(names()[0], cache_dir=cache_dir, download=False)
+    digest = backbone.file.sha256[:16]
+    return f"{backbone.spec.name}: {backbone.file.origin}, sha256 {digest}... checked"
+
+
+def _other_weights(cache_dir: str | Path | None) -> str:
+    found = [row.name for row in backbone_rows(cache_dir)[1:] if row.available]
+    return ", ".join(found) or "none on this machine"
+
+
+def _cache(cache_dir: str | Path | None) -> str:
+    root = home.cache_root(cache_dir)
+    existing = next(folder for folder in (root, *root.parents) if folder.exists())
+    if not existing.is_dir():
+        raise OffshelfError(f"{existing}: is a file, no folder; choose another with --cache-dir")
+    if not os.access(existing, os.W_OK):
+        raise OffshelfError(f"{existing}: cannot be written; choose another with --cache-dir")
+    free = shutil.disk_usage(existing).free
+    used = contents.size_of(root)
+    return f"{root}: {used / 2**20:,.0f} MiB used, {free / 2**30:,.1f} GiB free"
+
+
+def _contents(cache_dir: str | Path | None) -> str:
+    root = home.cache_root(cache_dir)
+    most = bound.limit(root)
+    sizes = [f"{kind} {size / 2**20:,.1f} MiB" for kind, size in contents.sizes(root).items()]
+    bounded = "no bound" if most is None else f"bound {most / 2**30:,.1f} GiB without weights"
+    return f"{', '.join(sizes)}; {bounded}"

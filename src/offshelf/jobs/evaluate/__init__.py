@@ -1,0 +1,1 @@
+"""``evaluate``: what a model file scores on labelled images."""

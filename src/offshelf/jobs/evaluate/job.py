@@ -1,0 +1,232 @@
+"""What a model file scores on labelled images, with the class lists compared by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offshelf.backbones.backbone import Backbone
+from offshelf.data.tables.class_names import TRAIN, counted, listed, same_class_key, shown
+from offshelf.data.tables.image_table import ImageTable, read_labelled
+from offshelf.data.tables.sources import existing
+from offshelf.errors import DataError, did_you_mean
+from offshelf.evaluate.metrics import Evaluation, evaluate
+from offshelf.evaluate.probabilities.probability_metrics import Trust
+from offshelf.features.extraction import Extraction
+from offshelf.jobs.fit.certainty import trust_of
+from offshelf.jobs.setup.settings import RunSettings
+from offshelf.jobs.setup.stage_times import Clock
+from offshelf.jobs.setup.training import describe, note_all
+from offshelf.model_file.model import Model, short_digest
+from offshelf.prediction import Prediction, open_model, predict_paths
+from offshelf.progress import Progress, Silent
+from offshelf.text import spelled
+
+SPLITS = ("test", "train", "all")
+_LEDGER = ("status", "reason")
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluateResult:
+    """A model's figures on a set of images.
+
+    Attributes:
+        evaluation: the figures.
+        trust: how far probabilities and rejections hold on these images.
+        predictions: one per image of the split, in order, failures included.
+        labels: the true class of each prediction.
+        model: the model.
+        path: its file.
+        backbone: network and weights in use.
+        engine: the engine and device that ran, for example ``openvino on cpu``.
+        split: ``test``, ``train`` or ``all``.
+        warnings: what a person should know about the images.
+        seconds: by stage: ``open`` (load, find weights, self-test), ``predict``, ``total``.
+    """
+
+    evaluation: Evaluation
+    trust: Trust
+    predictions: tuple[Prediction, ...]
+    labels: tuple[str, ...]
+    model: Model
+    path: Path
+    backbone: Backbone
+    engine: str
+    split: str
+    warnings: tuple[str, ...]
+    seconds: dict[str, float]
+
+    @property
+    def failures(self) -> tuple[Prediction, ...]:
+        """The images without a label, with the reason."""
+        return tuple(row for row in self.predictions if row.label is None)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as one JSON document."""
+        return {
+            **self.evaluation.to_json(),
+            **self.trust.to_json(),
+            "n_test": self.evaluation.n,
+            "n_failed": len(self.failures),
+            "failures": [
+                {"path": spelled(row.path), "status": row.status, "reason": row.reason}
+                for row in self.failures
+            ],
+            "classes": list(self.model.classes),
+            "split": self.split,
+            **describe(self.backbone),
+            "engine": self.engine,
+            "model": str(self.path),
+            "warnings": list(self.warnings),
+            "seconds": self.seconds,
+            "predictions": [
+                {key: value for key, value in p.to_json().items() if key not in _LEDGER}
+                | {"true": label}
+                for p, label in zip(self.predictions, self.labels, strict=True)
+                if p.label is not None
+            ],
+        }
+
+
+def evaluate_model(
+    model_path: str | Path,
+    data: str | Path,
+    *,
+    split: str = "test",
+    weights: str | None = None,
+    run: RunSettings | None = None,
+    progress: Progress | None = None,
+) -> EvaluateResult:
+    """Score a model file on labelled images.
+
+    Args:
+        model_path: a ``.offshelf`` file.
+        data: labelled images, as for ``fit``.
+        split: ``train``, ``all`` or ``test``; of data without a split of its own, ``test``
+            takes every image that the model was not trained on, told by content.
+        weights: the weights file, when it is in none of the usual places.
+        run: engine, limits, cache folder.
+        progress: is told how far the work is.
+
+    Raises:
+        DataError: the data holds a class that the model does not know.
+        ModelFileError: the model file is not what it should be.
+    """
+    run, progress, clock = run or RunSettings(), progress or Silent(), Clock()
+    _check(data, split)
+    with clock.stage("open"):
+        opened = open_model(model_path, weights=weights, options=run.engine, progress=progress)
+    model, backbone = opened
+    table = read_labelled(data, classes=run.classes, known=model.classes)
+    rows = _rows(table, data, split, progress)
+    labels = _labels([table.labels[row] for row in rows], model, data)
+    with clock.stage("predict"):
+        paths = [table.paths[row] for row in rows]
+        found, extraction = predict_paths(model, backbone, paths, run.engine, run.reading, progress)
+    chosen, notes = _chosen(table, extraction, model, split, data)
+    note_all(progress, notes)
+    predictions, truth = tuple(found[i] for i in chosen), tuple(labels[i] for i in chosen)
+    return EvaluateResult(
+        *_figures(predictions, truth, model, data),
+        predictions,
+        truth,
+        model,
+        Path(model_path),
+        backbone,
+        extraction.engine,
+        split,
+        (*table.warnings, *notes),
+        clock.total(),
+    )
+
+
+def _check(data: str | Path, split: str) -> None:
+    """Refuse what a glance shows, before the model is opened."""
+    if split not in SPLITS:
+        raise DataError(f"no split {split!r}: {', '.join(SPLITS)}.{did_you_mean(split, SPLITS)}")
+    existing(data)
+
+
+def _rows(table: ImageTable, data: str | Path, split: str, progress: Progress) -> list[int]:
+    """Return which of the rows of *table* are of *split*."""
+    note_all(progress, table.warnings)
+    rows = list(range(len(table))) if split == "all" else table.rows(split).tolist()
+    if not rows:
+        raise DataError(f"{shown(data)}: has no {split} images; --split all takes every image")
+    return rows
+
+
+def _seen(extraction: Extraction, model: Model) -> NDArray[np.bool_]:
+    digests = [short_digest(row.digest) if row.digest else 0 for row in extraction.rows]
+    return np.isin(np.array(digests, np.uint64), model.seen)
+
+
+def _chosen(
+    table: ImageTable, extraction: Extraction, model: Model, split: str, data: str | Path
+) -> tuple[list[int], tuple[str, ...]]:
+    """Return which of the rows count, and what to say of those that were trained on."""
+    every, seen = list(range(len(extraction.rows))), _seen(extraction, model)
+    count = counted(int(seen.sum()), "image")
+    if split == "train" or not seen.any():
+        return every, ()
+    if split == "all":
+        return every, (f"{count} that the model was trained on counted too (accuracy too high)",)
+    if TRAIN in table.splits:
+        return every, (f"{count} of the test split are also among the model's training images",)
+    if seen.all():
+        raise DataError(
+            f"{shown(data)}: the model was trained on every image; --split all takes them"
+        )
+    note = f"{count} that the model was trained on left out; --split all takes them, too"
+    return np.flatnonzero(~seen).tolist(), (note,)
+
+
+def _figures(
+    predictions: tuple[Prediction, ...],
+    truth: tuple[str, ...],
+    model: Model,
+    data: str | Path,
+) -> tuple[Evaluation, Trust]:
+    position = {name: index for index, name in enumerate(model.classes)}
+    pairs = [
+        (position[label], position[row.label], row)
+        for row, label in zip(predictions, truth, strict=True)
+        if row.label is not None
+    ]
+    if not pairs:
+        first = predictions[0]
+        raise DataError(
+            f"{shown(data)}: none of the {counted(len(predictions), 'image')} can be used; the "
+            f"first: {shown(first.path)}: {first.status}, {first.reason}"
+        )
+    targets, labels, rows = zip(*pairs, strict=True)
+    truth_of, said = np.array(targets, np.int64), np.array(labels, np.int64)
+    trust = trust_of(rows, model.certainty, model.classes, said, truth_of)
+    return evaluate(truth_of, said, model.classes), trust
+
+
+def _labels(labels: Sequence[str], model: Model, data: str | Path) -> tuple[str, ...]:
+    """Return the model's name for each label: the same, or but for case and spaces.
+
+    Raises:
+        DataError: a label is none of the model's classes, or like several of them.
+    """
+    alike: dict[str, list[str]] = {}
+    for name in model.classes:
+        alike.setdefault(same_class_key(name), []).append(name)
+    found = {name: [name] for name in model.classes}
+    for label in set(labels) - set(found):
+        found[label] = alike.get(same_class_key(label), [])
+    strangers = sorted(label for label in set(labels) if len(found[label]) != 1)
+    if strangers:
+        hint = did_you_mean(strangers[0], model.classes)
+        raise DataError(
+            f"{shown(data)}: {counted(len(strangers), 'class', 'classes')} that the model does not"
+            f" know: {listed(strangers)}; its classes are {listed(model.classes)}.{hint}"
+        )
+    return tuple(found[label][0] for label in labels)

@@ -1,0 +1,1 @@
+"""``explain``: which parts of an image speak for a decision."""

@@ -1,0 +1,1 @@
+"""``extract``: features as one Parquet file, and what an extraction costs."""

@@ -1,0 +1,260 @@
+"""A timed sample of the real extraction, in this process or in one of its own.
+
+The sample runs :func:`offshelf.features.extraction.extract` itself on images drawn from the
+whole set, into a store that is thrown away, and stops when it has seen enough. In a
+process of its own (``python -m offshelf.jobs.extract.timed_sample``) its peak memory is the extraction's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from offshelf import files, home
+from offshelf.data.decoding.decode import Limits
+from offshelf.engine.contract import EngineOptions, choose
+from offshelf.errors import DataError, EngineError, OffshelfError
+from offshelf.features.extraction import extract
+from offshelf.features.feature_kind import feature_kinds
+from offshelf.features.reader import ReadOptions
+from offshelf.features.store import manifest
+from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
+from offshelf.jobs.setup.training import backbone_for
+from offshelf.progress import Silent
+
+WARM_BATCHES = 3
+BATCHES = 6
+SECONDS = 2.5
+# A slow network is judged by the batches it finished in about this time.
+PATIENCE = 60.0
+
+
+@dataclass(frozen=True)
+class SampleRequest:
+    """What to run.
+
+    Attributes:
+        paths: image files in an order that is fair to the whole set.
+        features: the network.
+        layers: layers to take in one pass.
+        poolings: what to do with each of them.
+        run: engine, limits, cache folder; ``engine.images`` is the size of the whole set.
+    """
+
+    paths: tuple[str, ...]
+    features: FeatureSettings
+    layers: tuple[str, ...]
+    poolings: tuple[str, ...]
+    run: RunSettings
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a timed sample showed.
+
+    Attributes:
+        start: seconds until the network was loaded, compiled and ready.
+        steps: pairs (seconds since the first image was asked for, images done so far),
+            one for each batch.
+        memory: peak resident memory of the process in bytes; None where it is not known.
+        dimensions: features of one image, by layer and pooling (``pool5_avg``).
+        engine: what ran, for example ``openvino on cpu``.
+        converted: the network was converted for the engine, which happens only once.
+    """
+
+    start: float
+    steps: tuple[tuple[float, int], ...]
+    memory: int | None
+    dimensions: dict[str, int]
+    engine: str
+    converted: bool
+
+
+def take_sample(request: SampleRequest) -> Sample:
+    """Run the extraction until enough is known, in this process.
+
+    Raises:
+        DataError: none of the images can be used.
+        OffshelfError: the names or settings cannot be used.
+    """
+    began = time.perf_counter()
+    options = request.run.engine
+    backbone = backbone_for(request.features, request.run, Silent())
+    kinds = feature_kinds(backbone, request.layers, request.poolings)
+    before, watch = _graphs(options), _Watch()
+    with _room(options) as room:
+        apart = dataclasses.replace(options, cache_dir=room)
+        try:
+            extraction = extract(request.paths, backbone, kinds, apart, request.run.reading, watch)
+        except _EnoughError:
+            pass
+        else:
+            if not len(extraction.ok):
+                first = extraction.failures[0]
+                raise DataError(
+                    f"none of {len(request.paths)} images can be used; "
+                    f"the first: {first.path}: {first.status}, {first.reason}"
+                )
+        stores = [manifest.read(folder) for folder in home.features_folder(room).iterdir()]
+        sizes = {
+            (one["identity"]["layer"], one["identity"]["pooling"]): one["dimension"]
+            for one in stores
+            if one is not None
+        }
+    return Sample(
+        watch.began - began,
+        tuple(watch.steps),
+        peak_memory(),
+        {kind.column: sizes[kind.path, kind.pooling] for kind in kinds},
+        " on ".join(choose(options)),
+        _graphs(options) != before,
+    )
+
+
+def sample_apart(request: SampleRequest) -> Sample:
+    """Take the sample in a process of its own; again if the network was converted first.
+
+    Raises:
+        OffshelfError: what :func:`take_sample` raises there.
+    """
+    sample = _spawn(request)
+    return _spawn(request) if sample.converted else sample
+
+
+def peak_memory() -> int | None:
+    """Return the largest resident memory of this process so far, in bytes.
+
+    >>> (peak_memory() or 10**7) > 10**6
+    True
+    """
+    status = Path("/proc/self/status")
+    if status.is_file():
+        # getrusage would count the parent's memory at the time of the fork.
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+class _EnoughError(Exception):
+    """Ends the extraction; never leaves this module."""
+
+
+class _Watch(Silent):
+    """Notes when each batch was done, and stops the work when that is enough."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.began = 0.0
+        self.steps: list[tuple[float, int]] = []
+
+    def start(self, what: str, total: int | None) -> None:
+        super().start(what, total)
+        self.began = time.perf_counter()
+
+    def advance(self, done: int = 1) -> None:
+        now = time.perf_counter() - self.began
+        self.steps.append((now, done + (self.steps[-1][1] if self.steps else 0)))
+        timed = len(self.steps) - WARM_BATCHES
+        if timed < 1:
+            return
+        if now >= PATIENCE:
+            raise _EnoughError
+        if timed >= BATCHES and now - self.steps[WARM_BATCHES - 1][0] >= SECONDS:
+            raise _EnoughError
+
+
+@contextmanager
+def _room(options: EngineOptions) -> Iterator[Path]:
+    """Yield a cache folder for a while that shares compiled networks with the real one."""
+    root, compiled = home.cache_root(options.cache_dir), home.compiled_folder(options.cache_dir)
+    with ExitStack() as stack:
+        try:
+            compiled.mkdir(parents=True, exist_ok=True)
+            room = stack.enter_context(files.temporary_folder(root))
+        except OSError as error:
+            raise EngineError(
+                f"{root}: cannot be written ({error.strerror or error}); choose another --cache-dir"
+            ) from error
+        shared = home.compiled_folder(room)
+        # Where links are not allowed the network is converted once more.
+        with suppress(OSError):
+            shared.symlink_to(compiled.resolve(), target_is_directory=True)
+        yield room
+
+
+def _graphs(options: EngineOptions) -> set[str]:
+    folder = home.compiled_folder(options.cache_dir)
+    return {path.parent.name for path in folder.glob("*/graph.xml")}
+
+
+def _spawn(request: SampleRequest) -> Sample:
+    source = str(Path(__file__).resolve().parents[2])
+    paths = [source, *filter(None, [os.environ.get("PYTHONPATH")])]
+    began = time.time()
+    done = subprocess.run(
+        [sys.executable, "-m", "offshelf.jobs.extract.timed_sample"],
+        input=json.dumps(dataclasses.asdict(request), default=str),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    try:
+        document: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError) as error:
+        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise EngineError(f"the timed sample ended without a result: {last}") from error
+    if "error" in document:
+        raise OffshelfError(document["error"])
+    ready = document.pop("ready")
+    steps = tuple((seconds, images) for seconds, images in document.pop("steps"))
+    # Starting Python and importing belong to what a person waits for.
+    return Sample(**{**document, "start": ready - began, "steps": steps})
+
+
+def _serve() -> None:
+    document = json.load(sys.stdin)
+    run = document["run"]
+    reading = run["reading"]
+    request = SampleRequest(
+        tuple(document["paths"]),
+        FeatureSettings(**document["features"]),
+        tuple(document["layers"]),
+        tuple(document["poolings"]),
+        RunSettings(
+            engine=EngineOptions(**run["engine"]),
+            reading=ReadOptions(reading["workers"], _limits(reading["limits"])),
+        ),
+    )
+    began = time.time()
+    try:
+        sample = take_sample(request)
+    except OffshelfError as error:
+        answer: dict[str, Any] = {"error": str(error)}
+    else:
+        answer = {**dataclasses.asdict(sample), "ready": began + sample.start}
+    sys.stdout.write(json.dumps(answer) + "\n")
+
+
+def _limits(document: dict[str, Any]) -> Limits:
+    red, green, blue = document["background"]
+    return Limits(**{**document, "background": (red, green, blue)})
+
+
+if __name__ == "__main__":
+    _serve()

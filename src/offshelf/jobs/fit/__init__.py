@@ -1,0 +1,1 @@
+"""``fit``: train and evaluate a head, and make the model."""

@@ -1,0 +1,1 @@
+"""What jobs share before they begin: settings, data and network, precision, time left."""

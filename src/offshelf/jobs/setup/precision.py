@@ -1,0 +1,330 @@
+"""Which precision a job runs in: the calibration of int8, and the decision of ``auto``.
+
+int8 is calibrated on a seeded sample of the user's own training images, never on test
+images. ``auto`` takes int8, or bf16 where the processor has it, and on a CUDA or Apple device
+its half precision, only where a sample shows that it costs next to nothing, and on a CPU
+only where what is left to extract is worth it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offshelf.backbones.backbone import Backbone
+from offshelf.data.decoding.decode import Limits, read_bytes
+from offshelf.data.decoding.file_bytes import DECODING
+from offshelf.data.tables.class_names import counted
+from offshelf.data.tables.image_table import ImageTable
+from offshelf.engine.calibration import MAX_IMAGES, Calibration
+from offshelf.engine.circumstances import installed
+from offshelf.engine.contract import EngineOptions, choose
+from offshelf.engine.openvino_engine.int8_winograd import way
+from offshelf.engine.processor import adds_bytes_exactly, computes_bfloat16
+from offshelf.errors import EngineError, ImageError
+from offshelf.features.extraction import extract
+from offshelf.features.feature_kind import FeatureKind
+from offshelf.features.network_input import network_input
+from offshelf.heads.fit_head import decision, fit_head
+from offshelf.jobs.setup.precision_savings import FEW, MOST_SAMPLE
+from offshelf.jobs.setup.settings import RunSettings
+from offshelf.jobs.setup.workload import slower_than_fp32, workload
+from offshelf.progress import Progress, Silent, heard_by
+
+AUTO = "auto"
+LEAST_COSINE = 0.97
+MOST_LOST = 0.01
+FOLDS = 3
+FEW_LABELS = (
+    f"precision auto needs labels and at least {FOLDS} training images per class: use fp32 or int8"
+)
+
+
+@dataclass(frozen=True)
+class PrecisionTrial:
+    """What a sample of training images says of a precision against fp32.
+
+    Attributes:
+        precision: ``int8``, ``bf16`` or ``fp16``.
+        cosine: mean cosine between its features and the fp32 features of an image.
+        fp32: cross-validated accuracy on fp32 features, 0 to 1.
+        accuracy: the same on its features.
+        images: size of the sample.
+    """
+
+    precision: str
+    cosine: float
+    fp32: float
+    accuracy: float
+    images: int
+
+    @property
+    def accepted(self) -> bool:
+        """Whether it stays within the bounds: cosine 0.97, and the accuracy."""
+        return self.cosine >= LEAST_COSINE and self.fp32 - self.accuracy <= self.bound + 1e-9
+
+    @property
+    def bound(self) -> float:
+        """How much accuracy may be lost: one point, or one image where that is more."""
+        return max(MOST_LOST, 1 / self.images)
+
+    def sentence(self) -> str:
+        """Return the decision and its reason on one line."""
+        verb = "takes" if self.accepted else "does not take"
+        return (
+            f"precision auto {verb} {self.precision}: on {self.images} training images its "
+            f"features have cosine {self.cosine:.3f} to fp32 (bound {LEAST_COSINE}) and "
+            f"{self.accuracy:.1%} cross-validated accuracy against {self.fp32:.1%} "
+            f"(bound {self.bound:.0%} less)"
+        )
+
+
+def settled(
+    table: ImageTable,
+    backbone: Backbone,
+    kinds: Sequence[FeatureKind],
+    run: RunSettings,
+    progress: Progress,
+) -> EngineOptions:
+    """Return the engine options with the precision decided and int8 calibrated.
+
+    Raises:
+        EngineError: int8 or ``auto`` is asked for where it cannot be had.
+    """
+    options = run.engine
+    if options.precision == AUTO:
+        return _decided(table, backbone, kinds, run, progress)
+    if options.precision != "int8":
+        return options
+    options = dataclasses.replace(options, calibration=calibration(table, backbone, run, progress))
+    if choose(options) == ("openvino", "cpu"):
+        with heard_by(progress):
+            slower = slower_than_fp32(backbone, kinds, options)
+        if slower:
+            progress.note(slower)
+    return options
+
+
+def _decided(
+    table: ImageTable,
+    backbone: Backbone,
+    kinds: Sequence[FeatureKind],
+    run: RunSettings,
+    progress: Progress,
+) -> EngineOptions:
+    """Return the options of the first faster precision that pays and is exact enough."""
+    plain = dataclasses.replace(run.engine, precision="fp32")
+    engine, device = choose(plain)
+    if (engine, device) == ("torch", "cpu"):
+        progress.note("precision auto takes fp32: engine torch has nothing faster on a cpu")
+        return plain
+    check_comparable(table)
+    if device == "cpu" and len(table) <= FEW:
+        images = counted(len(table), "image")
+        progress.note(f"precision auto takes fp32: with {images} no other pays")
+        return plain
+    reason = "precision auto takes fp32"
+    with heard_by(progress):
+        for faster in _faster(plain, device, lambda: calibration(table, backbone, run, progress)):
+            count = MOST_SAMPLE
+            if device == "cpu":
+                work = workload(table, backbone, kinds, run, faster)
+                if work.verdict() == "fp32":
+                    reason = work.sentence(faster.precision)
+                    continue
+                count = work.sample
+            trial = compared(table, backbone, kinds, run, faster, count, progress)
+            progress.note(trial.sentence())
+            if trial.accepted:
+                return faster
+            reason = "precision auto takes fp32"
+        progress.note(reason)
+    return plain
+
+
+def calibration(
+    table: ImageTable, backbone: Backbone, run: RunSettings, progress: Progress | None = None
+) -> Calibration:
+    """Return the calibration on a seeded sample of at most 100 training images.
+
+    *progress* is told when they are looked at, which takes a while and happens once.
+
+    Its digest tells apart the ways in which int8 is made on different processors.
+    A table without labels has no training images; then the sample is taken from all.
+    """
+    rows = _sample(table, run.seed, MAX_IMAGES)
+    paths = [table.paths[row] for row in rows]
+    made = way(backbone.spec.architecture)
+    # All that decides which of them are usable, and their pixels.
+    limits, tool = run.reading.limits, installed("nncf") if made == "nncf" else ""
+    bits = 8 if adds_bytes_exactly() else 7
+    how = f"offshelf int8 calibration 4 {made} {bits} {tool} {DECODING} {limits}"
+    digest = hashlib.sha256(how.encode())
+    for path in paths:
+        digest.update(_digest(path, limits))
+
+    def pixels() -> NDArray[np.uint8]:
+        told = progress or Silent()
+        told.note(
+            f"int8: measuring the ranges of {backbone.spec.name} on {len(paths)} images, once"
+        )
+        return _pixels(paths, backbone, limits)
+
+    return Calibration(digest.hexdigest(), pixels)
+
+
+def check_comparable(table: ImageTable) -> None:
+    """Do nothing where training images can tell whether a precision is exact enough.
+
+    Raises:
+        EngineError: the data has no labels, or too few images of each class.
+    """
+    if len(np.unique(_comparable(table)[1])) < 2:
+        raise EngineError(FEW_LABELS)
+
+
+def compared(
+    table: ImageTable,
+    backbone: Backbone,
+    kinds: Sequence[FeatureKind],
+    run: RunSettings,
+    faster: EngineOptions,
+    count: int,
+    progress: Progress | None = None,
+) -> PrecisionTrial:
+    """Extract a sample of training images in fp32 and in a faster precision, and compare.
+
+    The features stay in the store: what is computed here is no work lost.
+
+    Args:
+        table: the images.
+        backbone: the network.
+        kinds: the features that are wanted; the first is compared.
+        run: seed, limits, cache folder.
+        faster: the options of the faster precision.
+        count: size of the sample.
+        progress: hears notes.
+
+    Raises:
+        EngineError: too few images of a class can be used.
+    """
+    rows = _fair(table, run.seed, count)
+    paths, labels = [table.paths[row] for row in rows], table.targets()[rows]
+    notes = _Notes(progress or Silent())
+    both = [
+        extract(
+            paths, backbone, kinds, dataclasses.replace(options, images=None), run.reading, notes
+        )
+        for options in (dataclasses.replace(faster, precision="fp32", calibration=None), faster)
+    ]
+    usable = np.intersect1d(both[0].ok, both[1].ok)
+    plain, found = (one.matrix(kinds[0], usable) for one in both)
+    _, targets, counts = np.unique(labels[usable], return_inverse=True, return_counts=True)
+    if len(counts) < 2 or counts.min() < FOLDS:
+        raise EngineError(FEW_LABELS)
+    accuracies = _cross_validated(plain, targets), _cross_validated(found, targets)
+    return PrecisionTrial(faster.precision, _cosine(plain, found), *accuracies, len(usable))
+
+
+class _Notes(Silent):
+    """Passes notes on, and no progress."""
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__()
+        self._progress = progress
+
+    def note(self, message: str) -> None:
+        """See :class:`offshelf.progress.Progress`."""
+        self._progress.note(message)
+
+
+def _faster(
+    base: EngineOptions, device: str, calibrated: Callable[[], Calibration]
+) -> Iterator[EngineOptions]:
+    if device != "cpu":
+        from offshelf.engine.torch_engine import reference
+
+        yield dataclasses.replace(base, precision=reference.half_of(device))
+        return
+    yield dataclasses.replace(base, precision="int8", calibration=calibrated())
+    if computes_bfloat16():
+        yield dataclasses.replace(base, precision="bf16")
+
+
+def _comparable(table: ImageTable) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the training images of classes with enough of them, and their classes."""
+    rows = _training(table)
+    targets = table.targets()[rows]
+    _, number, counts = np.unique(targets, return_inverse=True, return_counts=True)
+    enough = counts[number] >= FOLDS
+    return rows[enough], targets[enough]
+
+
+def _fair(table: ImageTable, seed: int, count: int) -> NDArray[np.int64]:
+    """Return about *count* seeded training images, of each class as many at a time as folds."""
+    rows, targets = _comparable(table)
+    draw = np.random.default_rng(seed)
+    order = draw.permutation(len(rows))
+    rows, targets = rows[order], targets[order]
+    drawn = draw.permutation(int(targets.max()) + 1)[targets]
+    together = np.lexsort((drawn,))
+    first = np.searchsorted(drawn[together], drawn[together])
+    turn = np.empty(len(rows), np.int64)
+    turn[together] = (np.arange(len(rows)) - first) // FOLDS
+    chosen = np.lexsort((drawn, turn))[: count - count % FOLDS]
+    return np.sort(rows[chosen])
+
+
+def _sample(table: ImageTable, seed: int, count: int) -> NDArray[np.int64]:
+    draw = np.random.default_rng(seed)
+    return np.sort(draw.permutation(_training(table))[:count])
+
+
+def _training(table: ImageTable) -> NDArray[np.int64]:
+    rows = table.rows("train")
+    return rows if len(rows) else np.arange(len(table))
+
+
+def _digest(path: str, limits: Limits) -> bytes:
+    try:
+        return hashlib.sha256(read_bytes(path, limits)).digest()
+    except ImageError:
+        return b""
+
+
+def _pixels(paths: list[str], backbone: Backbone, limits: Limits) -> NDArray[np.uint8]:
+    size = backbone.input.size
+    pixels = []
+    for path in paths:
+        # A bad image is listed by the extraction that follows.
+        with contextlib.suppress(ImageError):
+            pixels.append(network_input(path, backbone.input, limits).pixels)
+    return np.array(pixels, np.uint8).reshape(-1, size, size, 3)
+
+
+def _cosine(left: NDArray[np.float32], right: NDArray[np.float32]) -> float:
+    norms = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
+    return float(np.mean((left * right).sum(axis=1) / np.maximum(norms, 1e-12)))
+
+
+def _cross_validated(features: NDArray[np.float32], targets: NDArray[np.int64]) -> float:
+    """Return the share of rows that a head trained on the other folds gets right."""
+    # Dealing each class out in turn makes folds of equal make-up.
+    order = np.argsort(targets, kind="stable")
+    fold = np.empty(len(targets), np.int64)
+    fold[order] = np.arange(len(targets)) % FOLDS
+    classes = [str(number) for number in range(int(targets.max()) + 1)]
+    targets = targets.astype(np.int64)
+    correct = 0
+    for held_out in range(FOLDS):
+        inside = fold != held_out
+        head = fit_head("svm", features[inside], targets[inside], classes)
+        scores = decision(head, features[~inside])
+        correct += int((scores.argmax(axis=1) == targets[~inside]).sum())
+    return correct / len(targets)

@@ -1,0 +1,1 @@
+"""``maps`` and ``filters``: what a network computes, as pictures."""

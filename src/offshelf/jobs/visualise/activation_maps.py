@@ -1,0 +1,238 @@
+"""What layers compute on one image, channel by channel."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offshelf.backbones.backbone import Backbone
+from offshelf.engine.contract import Engine, EngineOptions, Tap, open_engine
+from offshelf.errors import LayerError, did_you_mean
+from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
+from offshelf.jobs.setup.training import backbone_for, describe
+from offshelf.jobs.visualise import channel_choice as choosing
+from offshelf.jobs.visualise.feature_maps import maps_of, person_name, spatial_layer
+from offshelf.jobs.visualise.picture_files import Seen, picture_path, see, write_picture
+from offshelf.progress import Progress, Silent
+from offshelf.report.pictures.activation_tiles import Caption, Look, map_picture
+from offshelf.report.pictures.canvas import form_of
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which channels are shown.
+
+    Attributes:
+        channels: these; None for all, of which at most *limit* are taken.
+        sort: ``index``, or ``strength``: the mean absolute activation, largest first.
+        limit: 1 to 1024.
+
+    Raises:
+        OffshelfError: *sort* is unknown.
+    """
+
+    channels: tuple[int, ...] | None = None
+    sort: str = "index"
+    limit: int = choosing.DEFAULT_LIMIT
+
+    def __post_init__(self) -> None:
+        choosing.check_sort(self.sort)
+
+
+@dataclass(frozen=True, eq=False)
+class LayerMaps:
+    """The activation maps of one layer.
+
+    Attributes:
+        name: of the layer.
+        path: its module path.
+        maps: float32, C x H x W: all channels.
+        channels: those that were chosen, in their order.
+    """
+
+    name: str
+    path: str
+    maps: NDArray[np.float32]
+    channels: tuple[int, ...]
+
+    @property
+    def strengths(self) -> NDArray[np.float64]:
+        """Mean absolute activation of every channel, float64, C."""
+        return np.asarray(np.abs(self.maps).mean(axis=(1, 2), dtype=np.float64))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return shape and figures of the chosen channels as JSON values."""
+        strengths = self.strengths
+        return {
+            "name": self.name,
+            "path": self.path,
+            "shape": list(self.maps.shape),
+            "channels": [
+                {
+                    "channel": channel,
+                    "strength": float(strengths[channel]),
+                    "least": float(self.maps[channel].min()),
+                    "largest": float(self.maps[channel].max()),
+                }
+                for channel in self.channels
+            ],
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class MapsResult:
+    """Activation maps of one image. Prints itself; a notebook shows the first picture.
+
+    Attributes:
+        seen: the image as the network saw it.
+        backbone: network and weights in use.
+        layers: one entry per layer, in the order asked for.
+        engine: what ran, for example ``torch on cpu``.
+    """
+
+    seen: Seen
+    backbone: Backbone
+    layers: tuple[LayerMaps, ...]
+    engine: str
+
+    def __getitem__(self, layer: str) -> LayerMaps:
+        """Return the maps of a layer by name or module path."""
+        for one in self.layers:
+            if layer in {one.name, one.path}:
+                return one
+        names = [one.name for one in self.layers]
+        raise LayerError(f"no maps of {layer!r}: {', '.join(names)}.{did_you_mean(layer, names)}")
+
+    def picture(self, layer: str | None = None, look: Look | None = None) -> bytes:
+        """Return the grid of a layer's chosen maps as PNG or SVG bytes; the first by default."""
+        one = self[layer] if layer else self.layers[0]
+        count, height, width = one.maps.shape
+        text = f"{self.seen.title}: {len(one.channels)} of {count} channels, {width} x {height}"
+        if not self.backbone.trained:
+            text += ", UNTRAINED network"
+        return map_picture(
+            one.maps[list(one.channels)],
+            [str(channel) for channel in one.channels],
+            self.seen.pixels,
+            Caption(f"{self.backbone.spec.name}  {one.name}", text),
+            look,
+        )
+
+    def write(self, out: str | Path | None = None, look: Look | None = None) -> tuple[Path, ...]:
+        """Write a picture per layer and return the files.
+
+        Args:
+            out: a ``.png`` or ``.svg`` file, whose name is extended by the layer's where
+                there are several; a folder; or None for ``IMAGE-LAYER.png`` here.
+            look: scale and colours; the form comes from the file's name.
+
+        Raises:
+            OffshelfError: the name or the folder cannot be used.
+        """
+        stem = Path(self.seen.name).stem
+        parts = [one.name if len(self.layers) > 1 else "" for one in self.layers]
+        paths = [
+            picture_path(out, f"{stem}-{one.name}.png", part)
+            for one, part in zip(self.layers, parts, strict=True)
+        ]
+        forms = [form_of(path) for path in paths]
+        for path, one, form in zip(paths, self.layers, forms, strict=True):
+            write_picture(
+                path, self.picture(one.path, dataclasses.replace(look or Look(), form=form))
+            )
+        return tuple(paths)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures as one JSON document, without the maps themselves."""
+        return {
+            "image": self.seen.name,
+            **describe(self.backbone),
+            "engine": self.engine,
+            "layers": [one.to_json() for one in self.layers],
+        }
+
+    def _repr_png_(self) -> bytes:
+        return self.picture()
+
+    def __str__(self) -> str:
+        lines = [f"{self.seen.name} in {self.backbone.spec.name} ({self.engine})"]
+        for one in self.layers:
+            count, height, width = one.maps.shape
+            strongest = np.argsort(-one.strengths, kind="stable")[:5]
+            lines.append(
+                f"{one.name}: {count} channels of {width} x {height}, {len(one.channels)} chosen; "
+                f"strongest {', '.join(str(channel) for channel in strongest)}"
+            )
+        return "\n".join(lines)
+
+
+def activation_maps(
+    image: Any,
+    layers: Sequence[str],
+    *,
+    features: FeatureSettings | None = None,
+    choice: Choice | None = None,
+    run: RunSettings | None = None,
+    progress: Progress | None = None,
+) -> MapsResult:
+    """Return what layers compute on one image, all in one pass.
+
+    Args:
+        image: a path, a PIL image or a uint8 array.
+        layers: names or module paths of layers whose activation is a map.
+        features: backbone, weights and preprocessing; its layer and pooling are not used.
+        choice: which channels are shown.
+        run: engine and limits; the engine ``auto`` is torch here, which starts sooner.
+        progress: is told of anything worth knowing.
+
+    Raises:
+        DataError: the image cannot be used.
+        LayerError: a layer is unknown, no map, or beyond the weights; a channel is out of
+            range.
+
+    >>> image = np.zeros((32, 32, 3), np.uint8)
+    >>> activation_maps(image, ["stage1"])["stage1"].maps.shape
+    (16, 112, 112)
+    """
+    run, choice = run or RunSettings(), choice or Choice()
+    backbone = backbone_for(features or FeatureSettings(), run, progress or Silent())
+    places = [spatial_layer(backbone, layer) for layer in dict.fromkeys(layers)]
+    if not places:
+        raise LayerError("no layer was asked for")
+    for row, grid in places:
+        if choice.channels is not None:
+            choosing.check_channels(choice.channels, grid.channels, row.name)
+    seen = see(image, backbone.input, run.reading.limits)
+    taps = [Tap(row.path) for row, _ in places]
+    with contextlib.closing(open_engine(backbone, taps, for_one_image(run.engine))) as engine:
+        outputs = engine.run(seen.pixels[None].copy())
+        ran = described(engine)
+    last = backbone.spec.channels_last
+    found = []
+    for tap, (row, grid) in zip(taps, places, strict=True):
+        maps = maps_of(outputs[tap][0], grid, last)
+        strengths = np.abs(maps).mean(axis=(1, 2), dtype=np.float64)
+        shown = choosing.chosen(strengths, choice.channels, choice.sort, choice.limit)
+        found.append(LayerMaps(person_name(row, backbone.spec), row.path, maps, shown))
+    return MapsResult(seen, backbone, tuple(found), ran)
+
+
+def for_one_image(options: EngineOptions) -> EngineOptions:
+    """Return *options* for a single picture: torch where the engine is left open.
+
+    Another engine would first convert and compile the network for these layers.
+    """
+    name = "torch" if options.engine == "auto" and options.precision == "fp32" else options.engine
+    return dataclasses.replace(options, engine=name, batch_size=options.batch_size or 1)
+
+
+def described(engine: Engine) -> str:
+    """Return engine and device as a person says it."""
+    return f"{engine.name} on {engine.device}"

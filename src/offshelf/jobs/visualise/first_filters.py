@@ -1,0 +1,132 @@
+"""The filters of a network's first convolution: what it looks for in the raw image."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offshelf.backbones.backbone import Backbone
+from offshelf.backbones.construct.architectures import load_module
+from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
+from offshelf.jobs.setup.training import backbone_for, describe
+from offshelf.jobs.visualise import channel_choice as choosing
+from offshelf.jobs.visualise.activation_maps import Choice
+from offshelf.jobs.visualise.picture_files import picture_path, safe, write_picture
+from offshelf.progress import Progress, Silent
+from offshelf.report.pictures.activation_tiles import Caption, Look, filter_picture
+from offshelf.report.pictures.canvas import form_of
+
+
+@dataclass(frozen=True, eq=False)
+class FiltersResult:
+    """First-layer filters. Prints itself; a notebook shows the picture.
+
+    Attributes:
+        backbone: network and weights in use.
+        path: module path of the first convolution.
+        weights: float32, N x 3 x k x k: red, green and blue weights of all N filters.
+        channels: those that were chosen, in their order.
+    """
+
+    backbone: Backbone
+    path: str
+    weights: NDArray[np.float32]
+    channels: tuple[int, ...]
+
+    @property
+    def strengths(self) -> NDArray[np.float64]:
+        """Mean absolute weight of every filter, float64, N."""
+        return np.asarray(np.abs(self.weights).mean(axis=(1, 2, 3), dtype=np.float64))
+
+    def picture(self, look: Look | None = None) -> bytes:
+        """Return the chosen filters as PNG or SVG bytes."""
+        count, _, height, width = self.weights.shape
+        shown = f"{len(self.channels)} of {count} filters, {width} x {height}"
+        text = f"{shown}; mid-grey is a weight of zero, the colour says which colours count"
+        untrained = "" if self.backbone.trained else "  UNTRAINED"
+        return filter_picture(
+            self.weights[list(self.channels)],
+            [str(channel) for channel in self.channels],
+            Caption(f"{self.backbone.spec.name}  {self.path}{untrained}", text),
+            look,
+        )
+
+    def write(self, out: str | Path | None = None, look: Look | None = None) -> Path:
+        """Write the picture and return the file: *out*, or ``BACKBONE-filters.png`` here.
+
+        Raises:
+            OffshelfError: the name or the folder cannot be used.
+        """
+        path = picture_path(out, f"{safe(self.backbone.spec.name)}-filters.png")
+        look = dataclasses.replace(look or Look(), form=form_of(path))
+        return write_picture(path, self.picture(look))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the chosen filters with their weights as one JSON document."""
+        strengths = self.strengths
+        return {
+            **describe(self.backbone),
+            "path": self.path,
+            "shape": list(self.weights.shape),
+            "filters": [
+                {
+                    "channel": channel,
+                    "strength": float(strengths[channel]),
+                    "weights": self.weights[channel].tolist(),
+                }
+                for channel in self.channels
+            ],
+        }
+
+    def _repr_png_(self) -> bytes:
+        return self.picture()
+
+    def __str__(self) -> str:
+        count, _, height, width = self.weights.shape
+        return (
+            f"{self.backbone.spec.name} {self.path}: {count} filters of {width} x {height} over "
+            f"red, green and blue, {len(self.channels)} chosen"
+        )
+
+
+def first_filters(
+    features: FeatureSettings | None = None,
+    *,
+    choice: Choice | None = None,
+    run: RunSettings | None = None,
+    progress: Progress | None = None,
+) -> FiltersResult:
+    """Return the filters of the first convolution.
+
+    Args:
+        features: backbone and weights.
+        choice: which filters are shown; their strength is the mean absolute weight.
+        run: the cache folder.
+        progress: is told of anything worth knowing.
+
+    Raises:
+        BackboneError: the network begins with no convolution over red, green and blue.
+        LayerError: a channel is out of range.
+
+    >>> first_filters().weights.shape
+    (32, 3, 3, 3)
+    """
+    from offshelf.engine.torch_engine.grey_convolution import first_convolution
+
+    choice = choice or Choice()
+    backbone = backbone_for(
+        features or FeatureSettings(), run or RunSettings(), progress or Silent()
+    )
+    network = load_module(backbone.spec, backbone.file)
+    path, convolution = first_convolution(network, backbone.spec.name)
+    weights: NDArray[np.float32] = convolution.weight.detach().numpy().astype(np.float32)
+    if choice.channels is not None:
+        choosing.check_channels(choice.channels, len(weights), path)
+    strengths = np.abs(weights).mean(axis=(1, 2, 3), dtype=np.float64)
+    shown = choosing.chosen(strengths, choice.channels, choice.sort, choice.limit)
+    return FiltersResult(backbone, path, weights, shown)
