@@ -18,8 +18,8 @@ import torch
 from safetensors.torch import save_file
 
 from offshelf.cli import console
+from offshelf.cli.commands.predict import _cells
 from offshelf.cli.main import main
-from offshelf.cli.predict import _cells
 from offshelf.engine.openvino_engine.winograd import kernel
 from offshelf.engine.openvino_engine.winograd.panel_layout import Registers
 from offshelf.prediction import Prediction

@@ -11,7 +11,7 @@ import pytest
 
 from offshelf import __version__
 from offshelf.cli.main import COMMANDS, build_parser, main, one_line
-from offshelf.cli.options import run_settings
+from offshelf.cli.options.shared_options import run_settings
 
 NAMES = [module.__name__.rpartition(".")[2] for module in COMMANDS]
 ACTIONS = [["weights", "list"], ["weights", "add"], ["weights", "fetch"]]

@@ -13,7 +13,8 @@ import sys
 from collections.abc import Sequence
 
 from offshelf import __version__
-from offshelf.cli import (
+from offshelf.cli import standard_streams
+from offshelf.cli.commands import (
     audit,
     backbones,
     classify,
@@ -30,7 +31,6 @@ from offshelf.cli import (
     layers,
     maps,
     predict,
-    streams,
     weights,
 )
 from offshelf.cli.parser import WRONG_INPUT, Parser
@@ -92,13 +92,13 @@ def console() -> int:
         with ended_by_signals():
             return main()
     finally:
-        streams.finish()
+        standard_streams.finish()
         gc.freeze()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; the process stays as it was."""
-    with streams.prepared():
+    with standard_streams.prepared():
         return _answered(arguments)
 
 
@@ -117,13 +117,13 @@ def _answered(arguments: Sequence[str] | None) -> int:
             return 0
         if debug:
             raise
-        streams.complain(f"error: {one_line(_reason(error))}")
+        standard_streams.complain(f"error: {one_line(_reason(error))}")
         return WRONG_INPUT
 
 
 def _stopped(stop: KeyboardInterrupt) -> int:
     code = 128 + (stop.number if isinstance(stop, TerminatedError) else signal.SIGINT)
-    streams.complain(f"{WORDS[code]}: {GO_ON}")
+    standard_streams.complain(f"{WORDS[code]}: {GO_ON}")
     return code
 
 

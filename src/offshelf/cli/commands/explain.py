@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from offshelf.cli import console, options, pictures
+from offshelf.cli import console
+from offshelf.cli.options import picture_options, shared_options
 
 SUMMARY = "draw where a model's decision on an image comes from"
 EPILOG = (
@@ -21,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.add_argument("model", metavar="MODEL", help="a .offshelf file")
     parser.add_argument("image", metavar="IMAGE", help="an image file")
-    pictures.add_out(parser, "IMAGE-explain.png")
+    picture_options.add_out(parser, "IMAGE-explain.png")
     parser.add_argument(
         "--class",
         dest="label",
@@ -37,18 +38,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--smooth", action="store_true", help="blend cells into each other instead of squares"
     )
-    pictures.add_colours(parser)
-    options.add_model_weights(parser)
-    options.add_engine(parser, precision=False)
-    options.add_output(parser)
+    picture_options.add_colours(parser)
+    shared_options.add_model_weights(parser)
+    shared_options.add_engine(parser, precision=False)
+    shared_options.add_output(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     from offshelf.jobs.explain.job import explain
 
-    pictures.check_out(arguments)
-    look = pictures.look(arguments)
+    picture_options.check_out(arguments)
+    look = picture_options.look(arguments)
     with console.progress(arguments.quiet) as progress:
         result = explain(
             arguments.model,
@@ -56,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
             label=arguments.label,
             method=arguments.method,
             weights=arguments.weights,
-            run=options.run_settings(arguments),
+            run=shared_options.run_settings(arguments),
             progress=progress,
         )
     written = result.write(arguments.out, look, arguments.smooth)
@@ -65,5 +66,5 @@ def run(arguments: argparse.Namespace) -> int:
         console.print_json(document)
     else:
         console.say(str(result))
-        pictures.say_written([written])
+        picture_options.say_written([written])
     return 0

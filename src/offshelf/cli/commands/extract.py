@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from offshelf.cli import console, figures, options
+from offshelf.cli import console, figures
+from offshelf.cli.options import shared_options
 
 if TYPE_CHECKING:
     from offshelf.jobs.extract.job import ExtractResult
@@ -16,9 +17,9 @@ SUMMARY = "write features of images to a Parquet file"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "data", metavar="DATA", help=f"{options.DATA_HELP}; or {options.IMAGES_HELP}"
+        "data", metavar="DATA", help=f"{shared_options.DATA_HELP}; or {shared_options.IMAGES_HELP}"
     )
-    options.add_classes(parser)
+    shared_options.add_classes(parser)
     parser.add_argument(
         "-o",
         "--out",
@@ -26,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the Parquet file: a row per image, a column per layer and pooling (%(default)s)",
     )
-    options.add_backbone(parser)
+    shared_options.add_backbone(parser)
     parser.add_argument(
         "-l",
         "--layer",
@@ -42,15 +43,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="flatten, avg, max or gem; repeat for several (avg)",
     )
-    options.add_seed(parser)
+    shared_options.add_seed(parser)
     parser.add_argument(
         "--profile", action="store_true", help="say where the processor time went, by stage"
     )
     parser.add_argument(
         "--strict", action="store_true", help="exit with 1 when an image could not be used"
     )
-    options.add_engine(parser)
-    options.add_output(parser)
+    shared_options.add_engine(parser)
+    shared_options.add_output(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -61,10 +62,10 @@ def run(arguments: argparse.Namespace) -> int:
         result = extract_features(
             arguments.data,
             arguments.out,
-            features=options.feature_settings(arguments, "penultimate", "avg"),
+            features=shared_options.feature_settings(arguments, "penultimate", "avg"),
             layers=arguments.layer,
             poolings=arguments.pooling,
-            run=options.run_settings(arguments),
+            run=shared_options.run_settings(arguments),
             progress=progress,
         )
     if arguments.json:

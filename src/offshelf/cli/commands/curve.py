@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from offshelf.cli import console, figures, heads, options
-from offshelf.cli.pictures import check_picture, say_written
+from offshelf.cli import console, figures
+from offshelf.cli.options import head_options, shared_options
+from offshelf.cli.options.picture_options import check_picture, say_written
 
 if TYPE_CHECKING:
     from offshelf.jobs.curve import CurveResult
@@ -18,7 +19,7 @@ SUMMARY = "measure how many more images would help, and how much"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("data", metavar="DATA", help=options.DATA_HELP)
+    parser.add_argument("data", metavar="DATA", help=shared_options.DATA_HELP)
     parser.add_argument(
         "--sizes",
         type=_sizes,
@@ -26,10 +27,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="training images per class, for example 5,10,20,40 (default: doubling from about 5 to "
         "the smallest class)",
     )
-    options.add_classes(parser)
+    shared_options.add_classes(parser)
     parser.add_argument(
         "--repeats",
-        type=options.whole_number(1, 1000),
+        type=shared_options.whole_number(1, 1000),
         default=5,
         metavar="N",
         help="draws of training images at every size (%(default)s)",
@@ -42,13 +43,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "per cent)",
     )
     parser.add_argument("-o", "--out", metavar="FILE", help="draw the curve, .png or .svg")
-    options.add_backbone(parser)
-    options.add_layer(parser)
-    heads.add_head(parser)
-    options.add_seed(parser)
-    options.add_test_size(parser)
-    options.add_engine(parser)
-    options.add_output(parser)
+    shared_options.add_backbone(parser)
+    shared_options.add_layer(parser)
+    head_options.add_head(parser)
+    shared_options.add_seed(parser)
+    shared_options.add_test_size(parser)
+    shared_options.add_engine(parser)
+    shared_options.add_output(parser)
 
 
 def _sizes(text: str) -> list[int]:
@@ -71,9 +72,9 @@ def run(arguments: argparse.Namespace) -> int:
         result = learning_curve(
             arguments.data,
             settings=CurveSettings(arguments.sizes, arguments.repeats, arguments.target),
-            features=options.feature_settings(arguments, arguments.layer, arguments.pooling),
-            head=heads.head_settings(arguments),
-            run=options.run_settings(arguments),
+            features=shared_options.feature_settings(arguments, arguments.layer, arguments.pooling),
+            head=head_options.head_settings(arguments),
+            run=shared_options.run_settings(arguments),
             progress=progress,
         )
     picture = _draw(result, Path(arguments.out)) if arguments.out is not None else None

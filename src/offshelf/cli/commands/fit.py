@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from offshelf.cli import console, figures, heads, options, probabilities
+from offshelf.cli import console, figures
+from offshelf.cli.options import head_options, probability_options, shared_options
 
 if TYPE_CHECKING:
     from offshelf.heads.head import FittedHead
@@ -17,20 +18,20 @@ SUMMARY = "train a classifier on your images, and measure it"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("data", metavar="DATA", help=options.DATA_HELP)
+    parser.add_argument("data", metavar="DATA", help=shared_options.DATA_HELP)
     parser.add_argument(
         "-o", "--out", metavar="MODEL", help="write the model to this .offshelf file"
     )
-    options.add_classes(parser)
-    options.add_backbone(parser)
-    options.add_layer(parser)
-    heads.add_head(parser)
-    probabilities.add_probabilities(parser)
-    options.add_seed(parser)
-    options.add_test_size(parser)
+    shared_options.add_classes(parser)
+    shared_options.add_backbone(parser)
+    shared_options.add_layer(parser)
+    head_options.add_head(parser)
+    probability_options.add_probabilities(parser)
+    shared_options.add_seed(parser)
+    shared_options.add_test_size(parser)
     parser.add_argument(
         "--samples",
-        type=options.whole_number(0, 16),
+        type=shared_options.whole_number(0, 16),
         default=3,
         metavar="N",
         help="test images kept in the model file for its self-test; 0 keeps none (%(default)s)",
@@ -41,8 +42,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--profile", action="store_true", help="say where the processor time went, by stage"
     )
-    options.add_engine(parser)
-    options.add_output(parser)
+    shared_options.add_engine(parser)
+    shared_options.add_output(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -53,10 +54,10 @@ def run(arguments: argparse.Namespace) -> int:
         result = fit(
             arguments.data,
             arguments.out,
-            features=options.feature_settings(arguments, arguments.layer, arguments.pooling),
-            head=heads.head_settings(arguments),
-            probability=probabilities.probability_settings(arguments),
-            run=options.run_settings(arguments),
+            features=shared_options.feature_settings(arguments, arguments.layer, arguments.pooling),
+            head=head_options.head_settings(arguments),
+            probability=probability_options.probability_settings(arguments),
+            run=shared_options.run_settings(arguments),
             progress=progress,
         )
     if arguments.json:

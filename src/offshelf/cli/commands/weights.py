@@ -7,7 +7,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from offshelf.cli import console, options
+from offshelf.cli import console
+from offshelf.cli.options import shared_options
 
 SUMMARY = "list, add or fetch weights files"
 
@@ -27,8 +28,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     fetch = actions.add_parser("fetch", help="download the weights of a backbone")
     fetch.add_argument("backbone", metavar="NAME", help="a name of 'offshelf backbones'")
     for action in (listing, add, fetch):
-        options.add_cache(action)
-        options.add_output(action)
+        shared_options.add_cache(action)
+        shared_options.add_output(action)
         action.set_defaults(parser=action)
 
 

@@ -6,9 +6,10 @@ import argparse
 import shlex
 from typing import TYPE_CHECKING
 
-from offshelf.cli import console, options
-from offshelf.cli import fit as fit_command
-from offshelf.cli import predict as predict_command
+from offshelf.cli import console
+from offshelf.cli.commands import fit as fit_command
+from offshelf.cli.commands import predict as predict_command
+from offshelf.cli.options import shared_options
 
 if TYPE_CHECKING:
     from offshelf.jobs.demo import DemoResult
@@ -21,9 +22,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--folder", default="offshelf-demo", metavar="DIR", help="where it works (%(default)s)"
     )
-    options.add_seed(parser)
-    options.add_engine(parser)
-    options.add_output(parser)
+    shared_options.add_seed(parser)
+    shared_options.add_engine(parser)
+    shared_options.add_output(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -31,7 +32,9 @@ def run(arguments: argparse.Namespace) -> int:
     from offshelf.jobs.demo import demo
 
     with console.progress(arguments.quiet) as progress:
-        result = demo(arguments.folder, run=options.run_settings(arguments), progress=progress)
+        result = demo(
+            arguments.folder, run=shared_options.run_settings(arguments), progress=progress
+        )
     if arguments.json:
         console.print_json(result.to_json())
         return 0

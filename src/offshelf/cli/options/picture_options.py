@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from offshelf.cli import console, options
+from offshelf.cli import console
+from offshelf.cli.options import shared_options
 from offshelf.data.tables.class_names import shown
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def add_channels(parser: argparse.ArgumentParser, limit: str) -> None:
     )
     parser.add_argument(
         "--limit",
-        type=options.whole_number(1, 1024),
+        type=shared_options.whole_number(1, 1024),
         metavar="N",
         help=f"at most so many where --channels names none ({limit})",
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from offshelf.cli import console, options
+from offshelf.cli import console
+from offshelf.cli.options import shared_options
 
 if TYPE_CHECKING:
     from offshelf.jobs.extract.forecast import Forecast
@@ -33,13 +34,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--input-size",
-        type=options.whole_number(1, 8192),
+        type=shared_options.whole_number(1, 8192),
         metavar="PIXELS",
         help="side of the square input (default: the network's own)",
     )
     parser.add_argument(
         "--batch-size",
-        type=options.whole_number(1, 4096),
+        type=shared_options.whole_number(1, 4096),
         metavar="N",
         help="images that MACs and activation memory are stated for (1); with --data also the "
         "images in one request (the engine's choice)",
@@ -48,8 +49,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--format", choices=FORMS, default="text", help="%(choices)s; csv has the layers alone"
     )
     _add_forecast(parser)
-    options.add_cache(parser)
-    options.add_output(parser)
+    shared_options.add_cache(parser)
+    shared_options.add_output(parser)
 
 
 def _add_forecast(parser: argparse.ArgumentParser) -> None:
@@ -70,14 +71,14 @@ def _add_forecast(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="flatten, avg, max or gem; repeat layers and poolings for several (avg)",
     )
-    options.add_weights(group)
+    shared_options.add_weights(group)
     group.add_argument(
         "--engine", default="auto", metavar="NAME", help="auto, openvino or torch (%(default)s)"
     )
     group.add_argument("--device", default="auto", metavar="NAME", help="(%(default)s)")
     group.add_argument(
         "--workers",
-        type=options.whole_number(1, 256),
+        type=shared_options.whole_number(1, 256),
         metavar="N",
         help="threads that read and decode images (default: one per processor)",
     )

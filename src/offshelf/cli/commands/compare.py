@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from offshelf.cli import console, options
+from offshelf.cli import console
+from offshelf.cli.options import shared_options
 
 if TYPE_CHECKING:
     from offshelf.jobs.compare.comparison import Comparison
@@ -16,22 +17,22 @@ SUMMARY = "measure which backbone, layer and head do best, beyond chance"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("data", metavar="DATA", help=options.DATA_HELP)
+    parser.add_argument("data", metavar="DATA", help=shared_options.DATA_HELP)
     parser.add_argument(
         "-o",
         "--out",
         metavar="FILE",
         help="write the rows; the ending says how: .md .csv .txt .html .tex .json .parquet",
     )
-    options.add_classes(parser)
+    shared_options.add_classes(parser)
     parser.add_argument(
         "--pictures", metavar="FOLDER", help="write the pictures that the rows give, as PNG"
     )
     _add_networks(parser)
     _add_heads(parser)
     _add_protocol(parser)
-    options.add_engine(parser, precision=False)
-    options.add_output(parser)
+    shared_options.add_engine(parser, precision=False)
+    shared_options.add_output(parser)
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -49,7 +50,7 @@ def strengths(text: str) -> tuple[float | str, ...]:
     >>> strengths("0.1,auto")
     (0.1, 'auto')
     """
-    return tuple(options.strength(word) for word in words(text))
+    return tuple(shared_options.strength(word) for word in words(text))
 
 
 def _axis(group: argparse._ArgumentGroup, names: list[str], default: str, help_text: str) -> None:
@@ -136,7 +137,7 @@ def _add_protocol(parser: argparse.ArgumentParser) -> None:
     for name, default, text in counts:
         group.add_argument(
             name,
-            type=options.whole_number(1, 10**6),
+            type=shared_options.whole_number(1, 10**6),
             default=default,
             metavar="N",
             help=f"{text} (%(default)s)",
@@ -149,8 +150,8 @@ def _add_protocol(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--splits", metavar="FILE", help="use the splits of this file")
     group.add_argument("--write-splits", metavar="FILE", help="write the splits (.json or .csv)")
-    options.add_test_size(group)
-    options.add_seed(parser)
+    shared_options.add_test_size(group)
+    shared_options.add_seed(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -164,7 +165,7 @@ def run(arguments: argparse.Namespace) -> int:
         result = compare(
             arguments.data,
             _settings(arguments),
-            run=options.run_settings(arguments),
+            run=shared_options.run_settings(arguments),
             progress=progress,
         )
     written = [result.write(out)] if out else []

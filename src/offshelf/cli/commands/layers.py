@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from offshelf.cli import console, options
+from offshelf.cli import console
+from offshelf.cli.options import shared_options
 
 SUMMARY = "list the layers that features can be taken from"
 
@@ -13,7 +14,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("backbone", metavar="BACKBONE", help="a name of 'offshelf backbones'")
     parser.add_argument("--all", action="store_true", help="every module, not only named layers")
-    options.add_output(parser)
+    shared_options.add_output(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

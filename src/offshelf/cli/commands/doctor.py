@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from offshelf.cli import console, options
+from offshelf.cli import console
+from offshelf.cli.options import shared_options
 from offshelf.errors import OffshelfError
 
 SUMMARY = "check the installation, and say what is wrong with it"
@@ -12,7 +13,7 @@ SUMMARY = "check the installation, and say what is wrong with it"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    options.add_cache(parser)
+    shared_options.add_cache(parser)
     group = parser.add_argument_group("cleaning")
     group.add_argument(
         "--clean",
@@ -24,8 +25,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--dry-run", action="store_true", help="with --clean: only say what would be removed"
     )
-    options.add_cache_size(group)
-    options.add_output(parser)
+    shared_options.add_cache_size(group)
+    shared_options.add_output(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from offshelf.cli import console, options, pictures
+from offshelf.cli import console
+from offshelf.cli.options import picture_options, shared_options
 from offshelf.errors import DataError
 
 if TYPE_CHECKING:
@@ -28,10 +29,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="see 'offshelf layers'; repeat for several, a picture each",
     )
-    pictures.add_out(parser, "IMAGE-LAYER.png")
-    pictures.add_channels(parser, f"{CHANNELS}; {CHANNELS_OF_TOP} with --top-images")
-    pictures.add_scale(parser)
-    pictures.add_colours(parser)
+    picture_options.add_out(parser, "IMAGE-LAYER.png")
+    picture_options.add_channels(parser, f"{CHANNELS}; {CHANNELS_OF_TOP} with --top-images")
+    picture_options.add_scale(parser)
+    picture_options.add_colours(parser)
     parser.add_argument(
         "--top-images",
         metavar="DATA",
@@ -40,14 +41,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--top",
-        type=options.whole_number(1, 16),
+        type=shared_options.whole_number(1, 16),
         default=8,
         metavar="K",
         help="crops for a channel (%(default)s)",
     )
-    options.add_backbone(parser)
-    options.add_engine(parser)
-    options.add_output(parser)
+    shared_options.add_backbone(parser)
+    shared_options.add_engine(parser)
+    shared_options.add_output(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -58,8 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
     """
     if arguments.image is None and arguments.top_images is None:
         raise DataError("nothing to look at: name an IMAGE, or --top-images DATA")
-    pictures.check_out(arguments)
-    look = pictures.look(arguments)
+    picture_options.check_out(arguments)
+    look = picture_options.look(arguments)
     document: dict[str, Any] = {}
     with console.progress(arguments.quiet) as progress:
         maps = _maps(arguments, progress) if arguments.image is not None else None
@@ -81,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _show(arguments: argparse.Namespace, result: MapsResult | TopResult, written: Any) -> None:
     if not arguments.json:
         console.say(str(result))
-        pictures.say_written(written)
+        picture_options.say_written(written)
 
 
 def _maps(arguments: argparse.Namespace, progress: Progress) -> MapsResult:
@@ -90,9 +91,9 @@ def _maps(arguments: argparse.Namespace, progress: Progress) -> MapsResult:
     return activation_maps(
         arguments.image,
         arguments.layer,
-        features=options.feature_settings(arguments, "", ""),
-        choice=pictures.choice(arguments, CHANNELS),
-        run=options.run_settings(arguments),
+        features=shared_options.feature_settings(arguments, "", ""),
+        choice=picture_options.choice(arguments, CHANNELS),
+        run=shared_options.run_settings(arguments),
         progress=progress,
     )
 
@@ -103,10 +104,10 @@ def _top(arguments: argparse.Namespace, maps: MapsResult | None, progress: Progr
     top = top_images(
         [arguments.top_images],
         arguments.layer,
-        features=options.feature_settings(arguments, "", ""),
-        choice=pictures.choice(arguments, CHANNELS_OF_TOP),
+        features=shared_options.feature_settings(arguments, "", ""),
+        choice=picture_options.choice(arguments, CHANNELS_OF_TOP),
         top=arguments.top,
-        run=options.run_settings(arguments),
+        run=shared_options.run_settings(arguments),
         progress=progress,
     )
     if maps is None:

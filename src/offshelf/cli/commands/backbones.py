@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
-from offshelf.cli import console, options
+from offshelf.cli import console
+from offshelf.cli.options import shared_options
 
 SUMMARY = "list the networks, and which weights are on this machine"
 
@@ -15,8 +16,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--available", action="store_true", help="only those whose weights are on this machine"
     )
-    options.add_cache(parser)
-    options.add_output(parser)
+    shared_options.add_cache(parser)
+    shared_options.add_output(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from offshelf.cli import console, figures, options
+from offshelf.cli import console, figures
+from offshelf.cli.options import shared_options
 
 if TYPE_CHECKING:
     from offshelf.jobs.audit.job import AuditResult
@@ -20,31 +21,31 @@ LISTED_IN_FULL = ("identical",)
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("data", metavar="DATA", help=options.DATA_HELP)
+    parser.add_argument("data", metavar="DATA", help=shared_options.DATA_HELP)
     parser.add_argument(
         "--html", metavar="PAGE", help="write the findings with pictures to this HTML file"
     )
-    options.add_classes(parser)
+    shared_options.add_classes(parser)
     parser.add_argument(
         "--strict",
         action="store_true",
         help="exit with 1 when there is an error: an unreadable file, or copies of an image in "
         "both splits or under two labels",
     )
-    options.add_backbone(parser)
-    options.add_layer(parser)
+    shared_options.add_backbone(parser)
+    shared_options.add_layer(parser)
     _add_bounds(parser)
-    options.add_seed(parser)
-    options.add_test_size(parser)
-    options.add_engine(parser)
-    options.add_output(parser)
+    shared_options.add_seed(parser)
+    shared_options.add_test_size(parser)
+    shared_options.add_engine(parser)
+    shared_options.add_output(parser)
 
 
 def _add_bounds(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what counts")
     group.add_argument(
         "--hash-distance",
-        type=options.whole_number(0, 32),
+        type=shared_options.whole_number(0, 32),
         default=10,
         metavar="BITS",
         help="bits of 64 in which the hashes of near-duplicates may differ (%(default)s)",
@@ -75,11 +76,11 @@ def run(arguments: argparse.Namespace) -> int:
         hash_distance=arguments.hash_distance, cosine=arguments.cosine, margin=arguments.margin
     )
     page = check_page(arguments.html) if arguments.html else None
-    settings = options.run_settings(arguments)
+    settings = shared_options.run_settings(arguments)
     with console.progress(arguments.quiet) as progress:
         result = audit(
             arguments.data,
-            features=options.feature_settings(arguments, arguments.layer, arguments.pooling),
+            features=shared_options.feature_settings(arguments, arguments.layer, arguments.pooling),
             bounds=bounds,
             run=settings,
             progress=progress,

@@ -8,7 +8,8 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from offshelf.cli import console, figures, options
+from offshelf.cli import console, figures
+from offshelf.cli.options import shared_options
 from offshelf.errors import OffshelfError
 from offshelf.text import spelled
 
@@ -25,11 +26,11 @@ SUMMARY = "label images with a model file"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("model", metavar="MODEL", help="a .offshelf file")
-    parser.add_argument("paths", nargs="+", metavar="PATH", help=options.IMAGES_HELP)
-    options.add_model_weights(parser)
+    parser.add_argument("paths", nargs="+", metavar="PATH", help=shared_options.IMAGES_HELP)
+    shared_options.add_model_weights(parser)
     parser.add_argument(
         "--top",
-        type=options.whole_number(1, 1000),
+        type=shared_options.whole_number(1, 1000),
         default=3,
         metavar="K",
         help="classes to show for an image (%(default)s)",
@@ -43,8 +44,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--strict", action="store_true", help="exit with 1 when an image could not be used"
     )
-    options.add_engine(parser, precision=False)
-    options.add_output(parser)
+    shared_options.add_engine(parser, precision=False)
+    shared_options.add_output(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -58,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.model,
             arguments.paths,
             weights=arguments.weights,
-            run=options.run_settings(arguments),
+            run=shared_options.run_settings(arguments),
             progress=progress,
         )
     if arguments.json:

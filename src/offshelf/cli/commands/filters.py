@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
-from offshelf.cli import console, options, pictures
+from offshelf.cli import console
+from offshelf.cli.options import picture_options, shared_options
 
 SUMMARY = "draw the filters of a network's first convolution"
 
@@ -13,12 +14,12 @@ SUMMARY = "draw the filters of a network's first convolution"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("backbone", metavar="BACKBONE", help="a name of 'offshelf backbones'")
-    options.add_weights(parser)
-    pictures.add_out(parser, "BACKBONE-filters.png")
-    pictures.add_channels(parser, "64")
-    pictures.add_scale(parser)
-    options.add_cache(parser)
-    options.add_output(parser)
+    shared_options.add_weights(parser)
+    picture_options.add_out(parser, "BACKBONE-filters.png")
+    picture_options.add_channels(parser, "64")
+    picture_options.add_scale(parser)
+    shared_options.add_cache(parser)
+    shared_options.add_output(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -27,8 +28,8 @@ def run(arguments: argparse.Namespace) -> int:
     from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
     from offshelf.jobs.visualise.first_filters import first_filters
 
-    pictures.check_out(arguments)
-    look = pictures.look(arguments)
+    picture_options.check_out(arguments)
+    look = picture_options.look(arguments)
     features = FeatureSettings(
         arguments.backbone, weights=arguments.weights, download=not arguments.no_download
     )
@@ -36,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     with console.progress(arguments.quiet) as progress:
         result = first_filters(
             features,
-            choice=pictures.choice(arguments, 64),
+            choice=picture_options.choice(arguments, 64),
             run=RunSettings(engine=engine),
             progress=progress,
         )
@@ -45,5 +46,5 @@ def run(arguments: argparse.Namespace) -> int:
         console.print_json(result.to_json() | {"out": str(written)})
     else:
         console.say(str(result))
-        pictures.say_written([written])
+        picture_options.say_written([written])
     return 0

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from offshelf.cli import console, options
+from offshelf.cli import console
+from offshelf.cli.options import shared_options
 
 if TYPE_CHECKING:
     from offshelf.jobs.classify.job import ClassifyResult
@@ -27,17 +28,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "paths",
         nargs="+",
         metavar="IMAGE",
-        help=options.IMAGES_HELP,
+        help=shared_options.IMAGES_HELP,
     )
     parser.add_argument(
         "-k",
         "--top",
-        type=options.whole_number(1, 1000),
+        type=shared_options.whole_number(1, 1000),
         default=5,
         metavar="K",
         help="classes to show for an image (%(default)s)",
     )
-    options.add_backbone(parser)
+    shared_options.add_backbone(parser)
     group = parser.add_argument_group("experiments, beside the proper answer")
     group.add_argument(
         "--no-normalize",
@@ -50,12 +51,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="also run the network in training mode (batch statistics, dropout), three times "
         "alone and three times in a batch; with torch on the CPU, at most 16 images",
     )
-    options.add_seed(parser)
+    shared_options.add_seed(parser)
     parser.add_argument(
         "--strict", action="store_true", help="exit with 1 when an image could not be used"
     )
-    options.add_engine(parser)
-    options.add_output(parser)
+    shared_options.add_engine(parser)
+    shared_options.add_output(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -65,8 +66,8 @@ def run(arguments: argparse.Namespace) -> int:
     with console.progress(arguments.quiet) as progress:
         result = classify(
             arguments.paths,
-            options.feature_settings(arguments, "logits", "flatten"),
-            run=options.run_settings(arguments),
+            shared_options.feature_settings(arguments, "logits", "flatten"),
+            run=shared_options.run_settings(arguments),
             no_normalize=arguments.no_normalize,
             train_mode=arguments.train_mode,
             progress=progress,

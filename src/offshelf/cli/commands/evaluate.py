@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from offshelf.cli import console, figures, options
-from offshelf.cli.pictures import check_picture, say_written
+from offshelf.cli import console, figures
+from offshelf.cli.options import shared_options
+from offshelf.cli.options.picture_options import check_picture, say_written
 
 if TYPE_CHECKING:
     from offshelf.jobs.evaluate.job import EvaluateResult
@@ -17,7 +18,7 @@ SUMMARY = "measure a model file on labelled images"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("model", metavar="MODEL", help="a .offshelf file")
-    parser.add_argument("data", metavar="DATA", help=options.DATA_HELP)
+    parser.add_argument("data", metavar="DATA", help=shared_options.DATA_HELP)
     parser.add_argument(
         "--split",
         default="test",
@@ -25,19 +26,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="test, train or all (%(default)s); of data without a split of its own, test takes the "
         "images that the model was not trained on",
     )
-    options.add_classes(parser)
+    shared_options.add_classes(parser)
     parser.add_argument(
         "--reliability",
         metavar="FILE",
         help="write a reliability diagram, .png or .svg: are nine of ten labels right where the "
         "probability is 90 %%",
     )
-    options.add_model_weights(parser)
+    shared_options.add_model_weights(parser)
     parser.add_argument(
         "--strict", action="store_true", help="exit with 1 when an image could not be used"
     )
-    options.add_engine(parser, precision=False)
-    options.add_output(parser)
+    shared_options.add_engine(parser, precision=False)
+    shared_options.add_output(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -53,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.data,
             split=arguments.split,
             weights=arguments.weights,
-            run=options.run_settings(arguments),
+            run=shared_options.run_settings(arguments),
             progress=progress,
         )
     picture = None
