@@ -181,7 +181,8 @@ def test_after_kill_9_only_the_rest_is_fetched(server: Server, tmp_path: Path):
     server.stalled.clear()
     target, part = tmp_path / "net.pth", tmp_path / "net.pth.part"
     code = (
-        "import sys; from pathlib import Path; from offshelf.backbones.weights_file.fetch import download;"
+        "import sys; from pathlib import Path;"
+        "from offshelf.backbones.weights_file.fetch import download;"
         "download(sys.argv[1], Path(sys.argv[2]))"
     )
     with subprocess.Popen([sys.executable, "-c", code, server.url, target]) as process:

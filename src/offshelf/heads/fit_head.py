@@ -52,7 +52,7 @@ def fit_head(
             ``centroid`` do not use it, ``fc`` takes 1 for ``auto``.
         normalisation: ``l2``, ``none``, ``standard`` or ``sqrt``.
         reduction: ``none``, ``pca:N``, ``whiten:N`` or ``random:N``; this and
-            *normalisation* as in :func:`offshelf.heads.preparation.prepare.prepare`.
+            *normalisation* as in :func:`.preparation.prepare.prepare`.
         class_weight: ``balanced`` gives all classes the same weight, whatever their number
             of rows.
         seed: of every random choice, 0 to 2**32 - 1.
@@ -116,7 +116,7 @@ def decision(head: FittedHead, features: NDArray[Any]) -> NDArray[np.float32]:
     """Return the score of every class for every row.
 
     A row's scores have the same bits alone, in any batch, at any place in it, and with
-    any number of threads (see :mod:`offshelf.heads.numerics.reproducible`). Rows are prepared inside,
+    any number of threads (see :mod:`.numerics.reproducible`). Rows are prepared inside,
     block by block, so memory does not grow by a copy of *features*.
 
     Args:

@@ -44,7 +44,7 @@ class Functions:
     """The passes, compiled. They hold no lock of Python's while they run.
 
     Attributes:
-        along: the pass along rows, by channels; see :func:`offshelf.resample.resize_code.along_rows`.
+        along: the pass along rows, by channels; see :func:`.resize_code.along_rows`.
         down: that down columns; see :func:`offshelf.resample.resize_code.down_columns`.
         lanes: bytes in a vector.
         pixels: how many are whole in a vector, by channels.

@@ -35,7 +35,7 @@ class LayerRow:
         shape: of the output for one image; None for a free parameter.
         parameters: those that no earlier row has counted.
         macs: multiply-accumulates of convolutions and matrix products for one image.
-        receptive_field: height and width in pixels, see :mod:`offshelf.backbones.parameter_table.receptive_fields`.
+        receptive_field: height and width in pixels, see :mod:`.receptive_fields`.
         shared_with: path of the row that counted this layer's parameters, or "".
     """
 

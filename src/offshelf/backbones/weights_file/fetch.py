@@ -69,10 +69,10 @@ def download(
         DownloadError: no connection, or the server refuses.
         WeightsError: the file has another hash, or the disk is too small.
 
-    >>> download("ftp://example.org/a.pth", Path("a.pth"))
+    >>> download("ftp://a/b", Path("b"))
     Traceback (most recent call last):
     ...
-    offshelf.backbones.weights_file.fetch.DownloadError: ftp://example.org/a.pth: only http and https addresses
+    offshelf.backbones.weights_file.fetch.DownloadError: ftp://a/b: only http and https addresses
     """
     if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
         raise DownloadError(f"{url}: only http and https addresses")

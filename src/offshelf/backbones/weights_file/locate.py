@@ -160,7 +160,7 @@ def add(
 
 
 def read_tensors(file: WeightsFile) -> dict[str, torch.Tensor]:
-    """Return the named tensors of *file*; see :func:`offshelf.backbones.weights_file.tensors.read_file`.
+    """Return the named tensors of *file*; see :func:`.tensors.read_file`.
 
     Raises:
         WeightsError: the file is damaged, is no weights file, or there is none.

@@ -1,6 +1,6 @@
 """One image through the torch reference, with a way back from the features to the maps.
 
-The network runs as in :mod:`offshelf.engine.torch_engine.tapped_network`. Gradients start at the places that
+The network runs as in :mod:`.tapped_network`. Gradients start at the places that
 are reached first, so only what follows them is kept for the way back.
 """
 

@@ -1,7 +1,7 @@
 """Is a difference real? Which of many results the data cannot tell from the best.
 
-The tests of two results are in :mod:`offshelf.evaluate.significance.paired`, the corrections for many of
-them in :mod:`offshelf.evaluate.significance.correction`; both can be had from here.
+The tests of two results are in :mod:`.paired`, the corrections for many of
+them in :mod:`.correction`; both can be had from here.
 """
 
 from __future__ import annotations

@@ -118,7 +118,7 @@ class Inspection:
         """Return both tables in one form; ``csv`` has the layers alone.
 
         Args:
-            form: a form of :func:`offshelf.report.tables.table_formats.render`, but ``json``, which is
+            form: a form of :func:`.table_formats.render`, but ``json``, which is
                 :meth:`to_json`.
             every: also activations, normalisation and dropout.
 

@@ -2,7 +2,8 @@
 
 The sample runs :func:`offshelf.features.extraction.extract` itself on images drawn from the
 whole set, into a store that is thrown away, and stops when it has seen enough. In a
-process of its own (``python -m offshelf.jobs.extract.timed_sample``) its peak memory is the extraction's.
+process of its own (``python -m offshelf.jobs.extract.timed_sample``) its peak memory is the
+extraction's.
 """
 
 from __future__ import annotations

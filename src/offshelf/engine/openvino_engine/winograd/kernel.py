@@ -73,7 +73,7 @@ def _features() -> dict[str, bool]:
 
 
 def function(kind: Kind) -> Function:
-    """Return the compiled function; see :func:`offshelf.engine.openvino_engine.winograd.codegen.convolution`.
+    """Return the compiled function; see :func:`.codegen.convolution`.
 
     It holds no lock of Python's while it runs. Pointers are addresses.
 
