@@ -87,7 +87,7 @@ def fit_prepared(
     class_weight: ClassWeight | None = None,
     seed: int = 0,
 ) -> FittedHead:
-    """Train the head *kind* on rows that :func:`offshelf.heads.preparation.prepare.prepare` prepared.
+    """Train the head *kind* on rows that :func:`.prepare.prepare` gave.
 
     Several heads and values of C share the preparation, and what they compute of the rows:
     beside them ``svm`` keeps at most N x N values, ``ridge``, ``lda`` and ``logistic`` each one
