@@ -31,7 +31,7 @@ from offshelf.evaluate.splits.protocol import Fold
 from offshelf.evaluate.transfer.transferability import Transfer
 from offshelf.features.store import part_files
 from offshelf.features.store.feature_store import FeatureStore, exists
-from offshelf.jobs.compare import grid_cell, scoring
+from offshelf.jobs.compare import grid_cell
 from offshelf.jobs.compare import speed as costs
 from offshelf.jobs.compare.plan import Plan, Recipe, Stored
 from offshelf.progress import Silent, heard_by
@@ -155,8 +155,8 @@ class World:
                 sealed_json.write(self.plan.place(0, 0, recipe), asdict(truth))
             else:
                 check(cell == truth, "cell")
-        place = self.plan.place(0, 0, scoring._MARK)
-        kept = scoring._read(place, 24)
+        place = self.plan.place(0, 0, grid_cell.TRANSFER)
+        kept = grid_cell._read_transfer(place, 24)
         if kept is None:
             sealed_json.write(place, asdict(self.scores))
         else:

@@ -22,8 +22,8 @@ from offshelf.evaluate.significance.not_distinguishable import holm, mcnemar
 from offshelf.jobs.compare import grid_cell, processes, speed
 from offshelf.jobs.compare.comparison import Comparison, check_pictures
 from offshelf.jobs.compare.comparison_charts import available, picture
+from offshelf.jobs.compare.grid import HeadAxes, NetworkAxes, ProtocolSettings
 from offshelf.jobs.compare.job import CompareSettings, compare
-from offshelf.jobs.compare.network_axes import HeadAxes, NetworkAxes, ProtocolSettings
 from offshelf.jobs.fit.job import fit
 from offshelf.jobs.setup.settings import FeatureSettings, HeadSettings, RunSettings
 from offshelf.progress import Silent

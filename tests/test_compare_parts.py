@@ -22,12 +22,17 @@ from offshelf.heads.fit_head import fit_head
 from offshelf.heads.preparation.bilinear import product_of
 from offshelf.jobs.compare import processes
 from offshelf.jobs.compare.feature_sets import Part, Source, View, views_of
+from offshelf.jobs.compare.grid import (
+    HeadAxes,
+    NetworkAxes,
+    ProtocolSettings,
+    check_size,
+    recipes_of,
+)
 from offshelf.jobs.compare.grid_cell import Cell, read_cell, run_unit, training_matrix
-from offshelf.jobs.compare.grid_size import check_size, recipes_of
-from offshelf.jobs.compare.layer_words import chosen_layers, stage_layers
-from offshelf.jobs.compare.network_axes import HeadAxes, NetworkAxes, ProtocolSettings
 from offshelf.jobs.compare.plan import Plan, Recipe, Stored
 from offshelf.jobs.compare.processes import run_plan
+from offshelf.jobs.compare.source_features import chosen_layers, stage_layers
 from offshelf.jobs.compare.speed import Speed, macs_up_to
 from offshelf.progress import Silent, heard_by
 

@@ -27,7 +27,7 @@ from offshelf.engine.contract import EngineOptions, Tap
 from offshelf.engine.torch_engine.training_mode import TrainingMode
 from offshelf.estimator import HeadChoice
 from offshelf.features.network_input import network_input
-from offshelf.jobs.compare.network_axes import HeadAxes
+from offshelf.jobs.compare.grid import HeadAxes
 from offshelf.jobs.setup.settings import HeadSettings, RunSettings
 
 process_state = pytest.importorskip("process_state", reason="needs a POSIX system")

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from offshelf.estimator import FeatureExtractor, TransferClassifier
     from offshelf.jobs.catalogue.inspection import inspect
     from offshelf.jobs.classify.job import classify as classify_images
+    from offshelf.jobs.compare.grid import HeadAxes, NetworkAxes, ProtocolSettings
     from offshelf.jobs.compare.job import CompareSettings, compare
-    from offshelf.jobs.compare.network_axes import HeadAxes, NetworkAxes, ProtocolSettings
     from offshelf.jobs.curve import learning_curve
     from offshelf.jobs.evaluate.job import evaluate_model
     from offshelf.jobs.explain.job import explain
@@ -59,9 +59,9 @@ __all__ = [
 _NAMES = {
     "CompareSettings": ("jobs.compare.job", "CompareSettings"),
     "FeatureExtractor": ("estimator", "FeatureExtractor"),
-    "HeadAxes": ("jobs.compare.network_axes", "HeadAxes"),
-    "NetworkAxes": ("jobs.compare.network_axes", "NetworkAxes"),
-    "ProtocolSettings": ("jobs.compare.network_axes", "ProtocolSettings"),
+    "HeadAxes": ("jobs.compare.grid", "HeadAxes"),
+    "NetworkAxes": ("jobs.compare.grid", "NetworkAxes"),
+    "ProtocolSettings": ("jobs.compare.grid", "ProtocolSettings"),
     "OffshelfError": ("errors", "OffshelfError"),
     "TransferClassifier": ("estimator", "TransferClassifier"),
     "activation_maps": ("jobs.visualise.activation_maps", "activation_maps"),

@@ -191,8 +191,8 @@ def show(result: Comparison) -> None:
 
 
 def _settings(arguments: argparse.Namespace) -> CompareSettings:
+    from offshelf.jobs.compare.grid import HeadAxes, NetworkAxes, ProtocolSettings
     from offshelf.jobs.compare.job import CompareSettings
-    from offshelf.jobs.compare.network_axes import HeadAxes, NetworkAxes, ProtocolSettings
 
     networks = NetworkAxes(
         arguments.backbones,

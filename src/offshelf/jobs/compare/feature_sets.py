@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from offshelf.errors import LayerError, OffshelfError
-from offshelf.jobs.compare.network_axes import ALL, DEEPEST, NetworkAxes
+from offshelf.jobs.compare.grid import ALL, DEEPEST, NetworkAxes
 
 MAX_PARTS = 16
 PRODUCT = "*"

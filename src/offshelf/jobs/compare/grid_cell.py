@@ -1,4 +1,4 @@
-"""One cell of the grid: a head trained on the rows of one fold, and what it says of the rest.
+"""Cells of the grid: one head trained on one fold, its predictions; and scores of each view.
 
 A finished cell is a small JSON file under a name that its inputs decide. So a comparison
 that was killed goes on where it stood, and the same comparison again reads its results.
@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from offshelf import sealed_json
 from offshelf.errors import HeadError
 from offshelf.evaluate.splits.protocol import Fold
+from offshelf.evaluate.transfer.transferability import Transfer, transfer_scores
 from offshelf.features.store.feature_store import FeatureStore
 from offshelf.heads.fit_head import decision, fit_prepared
 from offshelf.heads.head import FittedHead, Normalisation
@@ -25,10 +27,11 @@ from offshelf.heads.preparation.bilinear import product_of
 from offshelf.heads.preparation.prepare import Preparation, apply, prepare
 from offshelf.jobs.compare.plan import Plan, Recipe
 from offshelf.locks import PATIENCE_SECONDS, alone
+from offshelf.progress import Progress
 
 Matrix = NDArray[np.float32]
-# Stands in the name of the lock of a unit where a cell has its recipe.
-UNIT = Recipe(head="unit")
+# These stand in a name where a cell has its recipe: of the lock of a unit, of transfer scores.
+UNIT, TRANSFER = Recipe(head="unit"), Recipe(head="transfer scores")
 
 
 @dataclass(frozen=True)
@@ -199,3 +202,48 @@ def _matrix(plan: Plan, view: int, rows: NDArray[np.int64], mirrored: bool = Fal
         return parts[0]
     units = [apply(Preparation("l2", "none", {}), part) for part in parts]
     return product_of(units, plan.seed) if stored.product else np.concatenate(units, axis=1)
+
+
+def transfer_of(plan: Plan, progress: Progress) -> dict[int, Transfer]:
+    """Return the scores of each view on the L2-normalised training rows of the first fold."""
+    progress.start("transfer scores", len(plan.views))
+    found = {}
+    try:
+        for view in range(len(plan.views)):
+            place = plan.place(view, 0, TRANSFER)
+            found[view] = _read_transfer(place, len(plan.folds[0].train)) or _made_transfer(
+                plan, view, place
+            )
+            progress.advance()
+    finally:
+        progress.finish()
+    return found
+
+
+def _made_transfer(plan: Plan, view: int, place: Path) -> Transfer:
+    with alone(place):
+        # Another comparison may have made them in the meantime.
+        kept = _read_transfer(place, len(plan.folds[0].train))
+        if kept is None:
+            kept = _transfer(plan, view)
+            sealed_json.write(place, asdict(kept))
+        return kept
+
+
+def _transfer(plan: Plan, view: int) -> Transfer:
+    rows = training_matrix(plan, view, 0)
+    scaled = apply(Preparation("l2", "none", {}), rows)
+    return transfer_scores(scaled, plan.targets[plan.folds[0].train])
+
+
+def _read_transfer(place: Path, images: int) -> Transfer | None:
+    """Return the scores that were kept for so many images; what cannot be them is set aside."""
+    document = sealed_json.read(place)
+    if document is None:
+        return None
+    names = [field.name for field in fields(Transfer)]
+    numbers = all(type(document.get(name)) in (int, float) for name in names)
+    if numbers and len(document) == len(names) and document["n"] == images:
+        return Transfer(**document)
+    sealed_json.set_aside(place)
+    return None

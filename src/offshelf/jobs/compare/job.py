@@ -15,12 +15,17 @@ from offshelf.data.tables.image_table import ImageTable, read_table
 from offshelf.evaluate.splits.protocol import Fold
 from offshelf.jobs.compare.comparison import Comparison
 from offshelf.jobs.compare.feature_sets import Source, View, views_of
-from offshelf.jobs.compare.grid_size import check_size, recipes_of
-from offshelf.jobs.compare.network_axes import HeadAxes, NetworkAxes, ProtocolSettings
+from offshelf.jobs.compare.grid import (
+    HeadAxes,
+    NetworkAxes,
+    ProtocolSettings,
+    check_size,
+    recipes_of,
+)
+from offshelf.jobs.compare.grid_cell import transfer_of
 from offshelf.jobs.compare.plan import Plan, Recipe, Stored
 from offshelf.jobs.compare.processes import run_plan
 from offshelf.jobs.compare.protocol_folds import described, folds_of, keep_splits
-from offshelf.jobs.compare.scoring import transfer_of
 from offshelf.jobs.compare.source_features import Extracted, Networks, extract_all, usable
 from offshelf.jobs.compare.speed import speed_of
 from offshelf.jobs.compare.verdicts import assemble

@@ -14,7 +14,7 @@ from offshelf.errors import DataError
 from offshelf.evaluate.splits.image_groups import groups_by_column, groups_by_pattern
 from offshelf.evaluate.splits.protocol import Fold, given_split, k_fold, repeats
 from offshelf.evaluate.splits.split_file import Splits, read_splits, write_splits
-from offshelf.jobs.compare.network_axes import ProtocolSettings
+from offshelf.jobs.compare.grid import ProtocolSettings
 
 Rows = NDArray[np.int64]
 
