@@ -133,6 +133,7 @@ def test_sizes_are_told_by_kind(full: Path):
         "features": 200,
         "networks": 100,
         "comparisons": 100,
+        "digests": 0,
         "weights": 500,
     }
 

@@ -349,7 +349,7 @@ import hashlib, sys
 import numpy as np
 from pathlib import Path
 from offshelf.data.decoding.facts import Facts
-from offshelf.features import merging
+from offshelf.features.store import merging
 from offshelf.features.store.feature_store import FeatureStore
 merging.MANY = 3
 store = FeatureStore(Path(sys.argv[1]), {"weights": "abc", "layer": "pool5", "pooling": "avg"}, 5)

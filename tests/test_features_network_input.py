@@ -129,7 +129,7 @@ def test_nothing_else_prepares_images() -> None:
         and "prepare" in {name.name for name in node.names}
     }
     # predict.py gets images that are decoded already.
-    assert users == {"features/network_input.py", "predict.py"}
+    assert users == {"features/network_input.py", "prediction.py"}
 
 
 @pytest.mark.parametrize("decode", ["full", "reduced"])

@@ -223,7 +223,7 @@ def test_only_graphs_of_this_version_are_current(tmp_path: Path):
     own = {"graph": graph_cache.VERSION, "openvino": graph_cache.import_openvino().get_version()}
     for number, key in enumerate([own, own | {"graph": 1}, own | {"openvino": "2020.1"}]):
         folder = tmp_path / str(number)
-        graph_cache.records.write(folder / graph_cache.KEY, {"key": key})
+        graph_cache.sealed_json.write(folder / graph_cache.KEY, {"key": key})
         assert graph_cache.is_current(folder) == (number == 0)
 
 

@@ -160,7 +160,7 @@ def read_records(file: Path) -> Records | None:
     """
     try:
         content = file.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError:
         content = b""
