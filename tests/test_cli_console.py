@@ -14,6 +14,7 @@ from offshelf.cli import console
 from offshelf.cli.main import main
 from offshelf.data.demo import write_demo
 from offshelf.progress import Silent
+from offshelf.text import duration
 
 
 class Clock:
@@ -124,10 +125,18 @@ def test_facts_are_aligned_and_cannot_steer_the_terminal(
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0, "0.0 s"), (59.9, "59.9 s"), (3599, "59 min 59 s")]
+    ("seconds", "text"),
+    [
+        (0, "0.0 s"),
+        (59.9, "59.9 s"),
+        (59.96, "1 min 00 s"),
+        (119.7, "2 min 00 s"),
+        (3599, "59 min 59 s"),
+        (3600, "1 h 00 min"),
+    ],
 )
 def test_durations(seconds: float, text: str) -> None:
-    assert console.duration(seconds) == text
+    assert duration(seconds) == text
 
 
 def test_failures_are_listed_up_to_a_limit() -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from offshelf.version import __version__
+
 if TYPE_CHECKING:
     from offshelf.backbones.catalogue.names import names as list_backbones
     from offshelf.errors import OffshelfError
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from offshelf.jobs.visualise.strongest_places import top_images
     from offshelf.model_file.model import load_model
 
-__version__ = "0.1.0"
 __all__ = [
     "CompareSettings",
     "FeatureExtractor",

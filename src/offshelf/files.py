@@ -1,4 +1,4 @@
-"""Files that are whole or absent: temporary name, sync, rename. And their hashes.
+"""Atomic file writes (temporary name, sync, rename), what is in their way, and hashes.
 
 What a killed process leaves half written has a name of ours, and a lock that nobody holds:
 the next write to the same target removes it.
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from offshelf.locks import Lock, is_held, remove_if_free
-from offshelf.text import json_text
+from offshelf.text import json_text, shown
 
 # No file of a person's is called so.
 FILE_NAME = re.compile(r"\.offshelf-[0-9a-f]{16}-[0-9a-f]{32}\.tmp")
@@ -175,6 +175,31 @@ def write_bytes(target: Path, content: bytes) -> None:
 def write_json(target: Path, document: Any) -> None:
     """Write *document* as indented JSON to *target* atomically."""
     write_bytes(target, (json_text(document, indent=2, sort_keys=True) + "\n").encode())
+
+
+def obstacle(target: Path) -> str:
+    """Say why no file can be put at *target*, or "" when nothing is in the way.
+
+    >>> obstacle(Path("new/folder/my.offshelf"))
+    ''
+    """
+    try:
+        place = target.absolute()
+        above = next((folder for folder in place.parents if folder.exists()), place)
+        if not above.is_dir():
+            return f"{shown(above)} is no folder"
+    except (OSError, ValueError) as error:
+        return str(error)
+    return "" if os.access(above, os.W_OK) else f"no permission to write in {shown(above)}"
+
+
+def unwritable(path: str | Path, why: Exception | str) -> str:
+    """Return the message for a file that cannot be written: its name and the reason.
+
+    >>> unwritable("out.csv", PermissionError(13, "Permission denied"))
+    'out.csv: cannot be written (Permission denied)'
+    """
+    return f"{shown(path)}: cannot be written ({getattr(why, 'strerror', None) or why})"
 
 
 def sha256_bytes(content: bytes) -> str:

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.preprocess import prepare
 from offshelf.backbones.weights_file import locate as weights_files
-from offshelf.data.tables.class_names import shown
 from offshelf.engine.circumstances import made_on
 from offshelf.engine.contract import Engine, EngineOptions, choose, open_engine
 from offshelf.engine.processor import computes_bfloat16
@@ -30,7 +29,7 @@ from offshelf.features.reader import ReadOptions
 from offshelf.heads.fit_head import decision
 from offshelf.model_file.model import Model, load_model
 from offshelf.progress import Progress, Silent, heard_by
-from offshelf.text import spelled
+from offshelf.text import shown, spelled
 
 SELF_TEST_TOLERANCE = 1e-3
 HALF = ("bf16", "fp16")

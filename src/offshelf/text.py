@@ -1,4 +1,4 @@
-r"""Text that every file and stream can hold: names that are not UTF-8 are spelled one way.
+r"""Text for messages and files: printable names, lists, counts, durations, JSON.
 
 A file name that is not UTF-8 reaches Python with surrogates in place of its bytes, which no
 encoding can write. Everything that is written shows such a byte as ``\xe9``.
@@ -7,13 +7,17 @@ encoding can write. Everything that is written shows such a byte as ``\xe9``.
 from __future__ import annotations
 
 import json
+import os
 import re
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 _SURROGATES = re.compile("[\ud800-\udfff]+")
 # What never stands for a byte: half of a pair.
 _HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
+_LISTED = 5
 
 
 def spelled(name: str) -> str:
@@ -30,6 +34,60 @@ def spelled(name: str) -> str:
         return name
     whole = _HALVES.sub(lambda found: f"\\u{ord(found[0]):04x}", name)
     return whole.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def shown(path: str | Path) -> str:
+    r"""Return *path* as one printable line.
+
+    >>> shown("a\nb.jpg")
+    'a\\nb.jpg'
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in spelled(os.fspath(path)))
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return the first names in quotes, and how many more there are.
+
+    >>> listed(["coast", "forest"])
+    "'coast', 'forest'"
+    >>> listed("abcdefg")
+    "'a', 'b', 'c', 'd', 'e' and 2 more"
+    """
+    every = list(names)
+    head = ", ".join(f"'{shown(name)}'" for name in every[:_LISTED])
+    return head if len(every) <= _LISTED else f"{head} and {len(every) - _LISTED} more"
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Return the number with its noun.
+
+    >>> counted(1, "image"), counted(1200, "image"), counted(2, "class", "classes")
+    ('1 image', '1200 images', '2 classes')
+    """
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def drawable(text: str) -> str:
+    """Return *text* with a sign in place of each character that cannot be drawn.
+
+    >>> len(drawable(chr(10)))
+    1
+    """
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in spelled(text))
+
+
+def duration(seconds: float) -> str:
+    """Return a time in the units that a person would use.
+
+    >>> duration(0.5), duration(75), duration(7300)
+    ('0.5 s', '1 min 15 s', '2 h 01 min')
+    """
+    if abs(seconds) < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, left = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {left:02d} s"
+    return f"{minutes // 60:,} h {minutes % 60:02d} min"
 
 
 def json_text(document: Any, **layout: Any) -> str:

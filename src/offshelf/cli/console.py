@@ -9,9 +9,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from offshelf.data.tables.class_names import shown
 from offshelf.progress import Progress, Silent, heard_by
-from offshelf.text import json_text
+from offshelf.text import duration, json_text, shown
 
 if TYPE_CHECKING:
     from offshelf.features.profile import Profile
@@ -169,19 +168,6 @@ class _Work:
             left = f", {duration((self.total - self.done) / rate)} left"
         size = " MB" if loading else ""
         return f"{self.done / scale:{form}}{of}{size}, {rate / scale:.1f} {unit}/s{left}"
-
-
-def duration(seconds: float) -> str:
-    """Return a time a person reads at a glance.
-
-    >>> duration(0.5), duration(75), duration(7300)
-    ('0.5 s', '1 min 15 s', '2 h 1 min')
-    """
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    if seconds < 3600:
-        return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
-    return f"{seconds // 3600:.0f} h {seconds % 3600 // 60:.0f} min"
 
 
 def seconds_line(seconds: dict[str, float]) -> str:

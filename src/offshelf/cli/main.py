@@ -12,7 +12,6 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from offshelf import __version__
 from offshelf.cli import standard_streams
 from offshelf.cli.commands import (
     audit,
@@ -34,9 +33,10 @@ from offshelf.cli.commands import (
     weights,
 )
 from offshelf.cli.parser import WRONG_INPUT, Parser
-from offshelf.data.tables.class_names import shown
 from offshelf.errors import OffshelfError
 from offshelf.interrupt import TerminatedError, ended_by_signals
+from offshelf.text import shown
+from offshelf.version import __version__
 
 COMMANDS = (
     fit,

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from offshelf.data.tables.class_names import TEST, TRAIN, shown
+from offshelf.data.tables.class_names import TEST, TRAIN
 from offshelf.errors import DataError
 from offshelf.files import temporary_folder, write_bytes
+from offshelf.text import shown
 
 SIDE = 32
 TRAINED_PER_CLASS = 100

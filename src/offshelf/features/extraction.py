@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from offshelf import home
 from offshelf.backbones.backbone import Backbone
 from offshelf.data.digests import Digests
-from offshelf.data.tables.class_names import shown
 from offshelf.engine.contract import EngineOptions, choose
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.features.loop import Job, Row
@@ -27,6 +26,7 @@ from offshelf.features.profile import Profile, Stopwatch
 from offshelf.features.reader import Digested, Picture, ReadOptions, Unread, read_ahead
 from offshelf.features.store.feature_store import FeatureStore
 from offshelf.progress import Progress, Silent, heard_by
+from offshelf.text import shown
 
 __all__ = ["Extraction", "Row", "extract"]
 

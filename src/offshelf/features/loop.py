@@ -17,7 +17,6 @@ from offshelf.backbones.backbone import Backbone
 from offshelf.cache import bound
 from offshelf.data.decoding.colour import RGB
 from offshelf.data.decoding.facts import Facts
-from offshelf.data.tables.class_names import counted, shown
 from offshelf.engine.contract import Engine, EngineOptions, Tap, open_engine
 from offshelf.errors import StoreError
 from offshelf.features.feature_kind import FeatureKind
@@ -27,7 +26,7 @@ from offshelf.features.sharing import Sharing
 from offshelf.features.store import feature_store as stores
 from offshelf.features.store.feature_store import FeatureStore
 from offshelf.progress import Progress
-from offshelf.text import spelled
+from offshelf.text import counted, shown, spelled
 
 # Somebody who waits for so long is told for what.
 WAITING_SECONDS = 5.0

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.spec import BackboneSpec, InputSpec
-from offshelf.data.tables.class_names import shown
 from offshelf.engine.calibration import Calibration
 from offshelf.engine.contract import PRECISIONS
 from offshelf.errors import DataError, ModelFileError
@@ -38,6 +37,7 @@ from offshelf.model_file.specs import (
     spec_to_json,
     storable_name,
 )
+from offshelf.text import shown
 
 SCHEMA = 1
 _NETWORK = ("network.xml", "network.bin")

@@ -15,15 +15,14 @@ import struct
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from offshelf import files
-from offshelf.data.tables.class_names import shown
 from offshelf.errors import ModelFileError
-from offshelf.text import json_text
+from offshelf.text import json_text, shown
 
 MANIFEST = "manifest.json"
 TENSORS = "head.safetensors"
@@ -54,8 +53,8 @@ def check_target(path: Path) -> None:
     ...
     offshelf.errors.ModelFileError: .: is a folder; name a file such as my.offshelf
     """
-    if reason := obstacle(path):
-        raise ModelFileError(f"{shown(path)}: cannot be written ({reason})")
+    if reason := files.obstacle(path):
+        raise ModelFileError(files.unwritable(path, reason))
     if path.is_dir():
         raise ModelFileError(f"{shown(path)}: is a folder; name a file such as my.offshelf")
     if not path.exists():
@@ -64,28 +63,12 @@ def check_target(path: Path) -> None:
         with path.open("rb") as handle:
             start = handle.read(4)
     except OSError as error:
-        _unwritable(path, error)
+        raise ModelFileError(files.unwritable(path, error)) from error
     if start not in (b"", b"PK\x03\x04"):
         raise ModelFileError(
             f"{shown(path)}: exists and is no model file, so it is not replaced; "
             "choose another name"
         )
-
-
-def obstacle(target: Path) -> str:
-    """Say why no file can be put at *target*, or "" when nothing is in the way.
-
-    >>> obstacle(Path("new/folder/my.offshelf"))
-    ''
-    """
-    try:
-        place = target.absolute()
-        above = next((folder for folder in place.parents if folder.exists()), place)
-        if not above.is_dir():
-            return f"{shown(above)} is no folder"
-    except (OSError, ValueError) as error:
-        return str(error)
-    return "" if os.access(above, os.W_OK) else f"no permission to write in {shown(above)}"
 
 
 def write(
@@ -114,7 +97,7 @@ def write(
             for name, content in [(MANIFEST, document.encode()), *members.items()]:
                 bundle.writestr(zipfile.ZipInfo(name, _EPOCH), content)
     except (OSError, ValueError) as error:
-        _unwritable(path, error)
+        raise ModelFileError(files.unwritable(path, error)) from error
     return path
 
 
@@ -146,11 +129,6 @@ def read(path: Path, schema: int) -> Contents:
     _check_hashes(name, manifest, contents)
     pictures = [_picture(name, contents[n]) for n in sorted(contents) if n != TENSORS]
     return manifest, _tensors(name, contents[TENSORS]), pictures
-
-
-def _unwritable(path: Path, error: OSError | ValueError) -> NoReturn:
-    reason = error.strerror if isinstance(error, OSError) else None
-    raise ModelFileError(f"{shown(path)}: cannot be written ({reason or error})") from error
 
 
 def _regular(path: Path) -> BinaryIO:

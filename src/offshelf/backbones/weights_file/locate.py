@@ -19,7 +19,7 @@ from offshelf.backbones.spec import BackboneSpec, WeightsSpec
 from offshelf.backbones.weights_file import fetch, identify, places, tensors
 from offshelf.backbones.weights_file.places import Place
 from offshelf.errors import WeightsError, did_you_mean
-from offshelf.files import atomic_path
+from offshelf.files import atomic_path, unwritable
 from offshelf.progress import Progress, Silent
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def add(
                 raise WeightsError(f"{source}: changed while it was copied; try again")
         _write_note(target, spec, sha256, origin=source.name, verified=verified)
     except OSError as error:
-        raise WeightsError(f"{target}: cannot be written ({error.strerror or error})") from error
+        raise WeightsError(unwritable(target, error)) from error
     return WeightsFile(spec, target, sha256, "weights folder")
 
 
@@ -225,7 +225,7 @@ def _fetched(
     except fetch.DownloadError as error:
         raise _not_found(backbone, specs, cache_dir, f"download failed: {error}") from error
     except OSError as error:
-        raise WeightsError(f"{target}: cannot be written ({error.strerror or error})") from error
+        raise WeightsError(unwritable(target, error)) from error
     return WeightsFile(spec, target, sha256, "download")
 
 

@@ -81,8 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def show(result: ClassifyResult, top: int) -> None:
     """Print the answers for a person."""
-    from offshelf.data.tables.class_names import shown
     from offshelf.report.tables.table_formats import format_cell, render
+    from offshelf.text import shown
 
     for answer in result.answers:
         if not answer.logits:

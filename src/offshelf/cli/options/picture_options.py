@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from offshelf.cli import console
 from offshelf.cli.options import shared_options
-from offshelf.data.tables.class_names import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -102,13 +101,13 @@ def check_picture(name: str) -> None:
         OffshelfError: it ends neither in .png nor in .svg, or nothing can be written there.
     """
     from offshelf.errors import OffshelfError
-    from offshelf.model_file.zip_file import obstacle
+    from offshelf.files import obstacle, unwritable
     from offshelf.report.pictures.canvas import form_of
 
     form_of(Path(name))
     reason = "it is a folder" if Path(name).is_dir() else obstacle(Path(name))
     if reason:
-        raise OffshelfError(f"{shown(name)}: cannot be written ({reason})")
+        raise OffshelfError(unwritable(name, reason))
 
 
 def say_written(paths: Iterable[Path]) -> None:

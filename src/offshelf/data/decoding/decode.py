@@ -27,8 +27,8 @@ from offshelf.data.decoding.metadata import opened
 from offshelf.data.decoding.quiet import silently
 from offshelf.data.decoding.tiff import tiff_picture
 from offshelf.data.decoding.unread_formats import unread_kind
-from offshelf.data.tables.class_names import shown
 from offshelf.errors import DataError, ImageError
+from offshelf.text import shown
 
 __all__ = [
     "DEFAULT_LIMITS",

@@ -15,12 +15,14 @@ from offshelf.data.tables.class_names import (
     TEST,
     TRAIN,
     VAL,
-    counted,
-    listed,
     same_class_key,
-    shown,
 )
 from offshelf.errors import DataError
+from offshelf.text import (
+    counted,
+    listed,
+    shown,
+)
 
 INNER = "inner"
 

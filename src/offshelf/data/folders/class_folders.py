@@ -11,9 +11,9 @@ from offshelf.data.folders.folder_layout import Question, layout_of
 from offshelf.data.folders.folder_tree import Tree
 from offshelf.data.folders.image_files import LeftOut, images_under, listed_once, subfolders
 from offshelf.data.folders.split_folders import no_classes
-from offshelf.data.tables.class_names import listed, shown
 from offshelf.data.tables.reading import Reading, Row
 from offshelf.errors import DataError
+from offshelf.text import listed, shown
 
 
 @listed_once()

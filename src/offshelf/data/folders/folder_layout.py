@@ -19,8 +19,9 @@ from offshelf.data.folders.given_splits import (
     unlabelled_note,
 )
 from offshelf.data.folders.split_folders import OUTER, Partition, partition_of
-from offshelf.data.tables.class_names import TRAIN, listed, same_class_key, shown
+from offshelf.data.tables.class_names import TRAIN, same_class_key
 from offshelf.errors import DataError, did_you_mean
+from offshelf.text import listed, shown
 
 DEEPEST_WRAPPING = 8
 CHOICES = (OUTER, INNER)

@@ -14,7 +14,11 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from offshelf.data.tables.class_names import counted, listed, shown
+from offshelf.text import (
+    counted,
+    listed,
+    shown,
+)
 
 SUFFIXES = frozenset(
     f".{ending}"

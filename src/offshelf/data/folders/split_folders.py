@@ -13,11 +13,10 @@ from offshelf.data.tables.class_names import (
     TEST,
     TRAIN,
     VAL,
-    listed,
     same_class_key,
-    shown,
 )
 from offshelf.errors import DataError
+from offshelf.text import listed, shown
 
 OUTER = "outer"
 

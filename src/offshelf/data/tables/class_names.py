@@ -1,15 +1,8 @@
-"""Names: when two classes are the same, which words name a split, how text is shown.
-
-Every name that goes into a message passes through here, so that a message stays one
-printable line whatever a file or class is called.
-"""
+"""Class names and split words: when two classes are the same, and which words name a split."""
 
 from __future__ import annotations
 
-import os
 import unicodedata
-from collections.abc import Iterable
-from pathlib import Path
 
 from offshelf.text import spelled
 
@@ -21,7 +14,6 @@ SPLIT_WORDS = {
     **dict.fromkeys(("val", "valid", "validate", "validating", "validation", "dev"), VAL),
     **dict.fromkeys(("eval", "evaluation", "holdout", "heldout"), HELD_OUT),
 }
-_LISTED = 5
 
 
 def split_word(word: str) -> str:
@@ -54,34 +46,3 @@ def same_class_key(name: str) -> str:
     False
     """
     return "".join(unicodedata.normalize("NFC", composed(name).casefold()).split())
-
-
-def shown(path: str | Path) -> str:
-    r"""Return *path* as one printable line.
-
-    >>> shown("a\nb.jpg")
-    'a\\nb.jpg'
-    """
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in spelled(os.fspath(path)))
-
-
-def listed(names: Iterable[str]) -> str:
-    """Return the first names in quotes, and how many more there are.
-
-    >>> listed(["coast", "forest"])
-    "'coast', 'forest'"
-    >>> listed("abcdefg")
-    "'a', 'b', 'c', 'd', 'e' and 2 more"
-    """
-    every = list(names)
-    head = ", ".join(f"'{shown(name)}'" for name in every[:_LISTED])
-    return head if len(every) <= _LISTED else f"{head} and {len(every) - _LISTED} more"
-
-
-def counted(number: int, one: str, many: str = "") -> str:
-    """Return the number with its noun.
-
-    >>> counted(1, "image"), counted(1200, "image"), counted(2, "class", "classes")
-    ('1 image', '1200 images', '2 classes')
-    """
-    return f"{number} {one if number == 1 else many or one + 's'}"

@@ -12,13 +12,15 @@ from offshelf.data.tables.class_names import (
     TEST,
     TRAIN,
     composed,
-    counted,
-    listed,
     same_class_key,
-    shown,
 )
 from offshelf.data.tables.reading import Reading, Row
 from offshelf.errors import DataError, did_you_mean
+from offshelf.text import (
+    counted,
+    listed,
+    shown,
+)
 
 
 def merge_classes(data: Path, reading: Reading, known: Collection[str] = ()) -> Reading:

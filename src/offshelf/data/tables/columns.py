@@ -8,10 +8,14 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from offshelf.data.tables.class_names import counted, listed, shown
 from offshelf.data.tables.delimited import csv_rows, csv_text
 from offshelf.data.tables.split_column import split_column
 from offshelf.errors import DataError, did_you_mean
+from offshelf.text import (
+    counted,
+    listed,
+    shown,
+)
 
 CSV_SUFFIXES = frozenset({".csv", ".tsv"})
 PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})

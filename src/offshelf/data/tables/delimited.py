@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from offshelf.data.tables.class_names import shown
 from offshelf.errors import DataError
+from offshelf.text import shown
 
 MARKS = ",;\t|"
 _LINE = re.compile(r'([^"\r\n]*)(?:\r\n|\n|\r|\Z)')

@@ -15,7 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.data.folders.folder_layout import Question
-from offshelf.data.tables.class_names import TEST, TRAIN, counted, same_class_key, shown
+from offshelf.data.tables.class_names import (
+    TEST,
+    TRAIN,
+    same_class_key,
+)
 from offshelf.data.tables.classes import (
     check_given_split,
     check_seeded_split,
@@ -31,6 +35,7 @@ from offshelf.data.tables.sources import (
     read_unlabelled_sources,
 )
 from offshelf.errors import DataError, did_you_mean
+from offshelf.text import counted, shown
 
 SPLITS = (TRAIN, TEST)
 

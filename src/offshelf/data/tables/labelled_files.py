@@ -13,15 +13,17 @@ from offshelf.data.tables.class_names import (
     TRAIN,
     VAL,
     composed,
-    counted,
-    listed,
-    shown,
     split_word,
 )
 from offshelf.data.tables.columns import Cells, read_cells
 from offshelf.data.tables.pathnames import check_no_address, located
 from offshelf.data.tables.reading import Reading, Row
 from offshelf.errors import DataError, did_you_mean
+from offshelf.text import (
+    counted,
+    listed,
+    shown,
+)
 
 # As spreadsheets, databases and libraries write a cell without a value.
 _OFTEN_MISSING = frozenset({"na", "n/a", "#n/a", "<na>", "nan", "null", "none", "nil"})

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.data.tables.class_names import composed, listed
+from offshelf.data.tables.class_names import composed
 from offshelf.errors import DataError
+from offshelf.text import listed
 
 
 def sorted_classes(labels: Any, count: int) -> tuple[NDArray[Any], NDArray[np.int64]]:

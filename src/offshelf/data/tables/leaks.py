@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.data.tables.class_names import TEST, TRAIN, listed, shown
+from offshelf.data.tables.class_names import TEST, TRAIN
 from offshelf.data.tables.image_table import ImageTable
+from offshelf.text import listed, shown
 
 
 def leaked_test_rows(table: ImageTable, digests: Sequence[bytes]) -> NDArray[np.int64]:

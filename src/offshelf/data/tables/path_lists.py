@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from offshelf.data.folders.image_files import is_image_name
-from offshelf.data.tables.class_names import counted, shown
 from offshelf.data.tables.columns import TABLE_SUFFIXES
 from offshelf.data.tables.pathnames import check_no_address, located
 from offshelf.errors import DataError
+from offshelf.text import counted, shown
 
 STANDARD_INPUT = "-"
 LIST_SUFFIXES = frozenset({".txt", ".lst", ".list"})

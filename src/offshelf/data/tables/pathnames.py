@@ -6,8 +6,8 @@ import os
 import unicodedata
 from pathlib import Path
 
-from offshelf.data.tables.class_names import shown
 from offshelf.errors import DataError
+from offshelf.text import shown
 
 BACKSLASHES = "backslashes in its paths are taken as folders"
 COMPOSITION = "some file names have accents composed in another way than its paths"

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from offshelf.data.folders.folder_words import split_mark
-from offshelf.data.tables.class_names import TRAIN, listed, shown, split_word
+from offshelf.data.tables.class_names import TRAIN, split_word
 from offshelf.errors import DataError
+from offshelf.text import listed, shown
 
 _TRUTHS = frozenset({"0", "1", "true", "false", "yes", "no", "t", "f", "y", "n"})
 

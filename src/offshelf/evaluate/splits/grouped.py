@@ -8,9 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.checks import same_length
-from offshelf.data.tables.class_names import counted, listed, shown
 from offshelf.errors import DataError
 from offshelf.evaluate.splits.image_names import hashed
+from offshelf.text import (
+    counted,
+    listed,
+    shown,
+)
 
 Rows = NDArray[np.int64]
 # How many orders of the groups are tried before a repeat is called impossible.

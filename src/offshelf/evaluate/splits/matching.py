@@ -11,10 +11,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.data.tables.class_names import counted, listed, shown
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import DataError
 from offshelf.evaluate.splits.image_names import image_names
+from offshelf.text import (
+    counted,
+    listed,
+    shown,
+)
 
 
 class Listed(NamedTuple):

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.checks import whole
-from offshelf.data.tables.class_names import TEST, TRAIN, counted, listed, shown
+from offshelf.data.tables.class_names import TEST, TRAIN
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import DataError
 from offshelf.evaluate.splits.grouped import (
@@ -24,6 +24,11 @@ from offshelf.evaluate.splits.grouped import (
     group_repeat,
 )
 from offshelf.evaluate.splits.image_names import hashed, image_names
+from offshelf.text import (
+    counted,
+    listed,
+    shown,
+)
 
 Rows = NDArray[np.int64]
 

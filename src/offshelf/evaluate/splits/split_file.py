@@ -18,14 +18,19 @@ import numpy as np
 
 from offshelf import files
 from offshelf.checks import same_length
-from offshelf.data.tables.class_names import TEST, TRAIN, counted, listed, shown
+from offshelf.data.tables.class_names import TEST, TRAIN
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import DataError
 from offshelf.evaluate.splits.image_names import image_names
 from offshelf.evaluate.splits.matching import Listed, match_rows
 from offshelf.evaluate.splits.protocol import Fold
 from offshelf.evaluate.splits.strict_csv import csv_bytes, read_csv, read_text
-from offshelf.text import spelled
+from offshelf.text import (
+    counted,
+    listed,
+    shown,
+    spelled,
+)
 
 FORMAT, VERSION = "offshelf splits", 1
 _SIDES = ("", TRAIN, TEST)

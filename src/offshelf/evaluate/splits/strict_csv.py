@@ -7,10 +7,9 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from offshelf.data.tables.class_names import counted, shown
 from offshelf.data.tables.delimited import csv_rows, csv_text
 from offshelf.errors import DataError
-from offshelf.text import spelled
+from offshelf.text import counted, shown, spelled
 
 
 def read_csv(file: Path) -> tuple[list[str], list[Sequence[str]]]:

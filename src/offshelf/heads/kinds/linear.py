@@ -7,13 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.data.tables.class_names import counted
 from offshelf.heads.head import FittedHead, Learned, Options, freeze
 from offshelf.heads.numerics.reproducible import exact_product
 from offshelf.heads.numerics.row_scaling import ScaledRows
 from offshelf.heads.probabilities.cross_fit import CrossFit, mirrored
 from offshelf.heads.svm.cross_validation import FOLDS, GRID, Search, cross_fit, search
 from offshelf.heads.svm.solve import EXACT, Training, finish, make_training, solve
+from offshelf.text import counted
 
 
 class LinearHead:

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.checks import share
-from offshelf.data.tables.class_names import listed
 from offshelf.errors import HeadError, did_you_mean
 from offshelf.heads.probabilities.out_of_fold import ALONE, held_out_distances, held_out_folds
 from offshelf.heads.probabilities.probability_model import MEASURES, Certainty
 from offshelf.heads.probabilities.rejection import Measure, centroids, fit_threshold
 from offshelf.heads.probabilities.score_calibration import Calibration, fit_sigmoid, fit_temperature
+from offshelf.text import listed
 
 CALIBRATIONS = ("temperature", "sigmoid", "none")
 # From the fold of each row, -1 for none, to the scores M x K of the rows that have one.

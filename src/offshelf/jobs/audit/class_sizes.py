@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.data.tables.class_names import counted
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.jobs.audit.thresholds import Bounds
 from offshelf.report.findings import Finding
+from offshelf.text import counted
 
 
 def class_findings(table: ImageTable, usable: NDArray[np.int64], bounds: Bounds) -> list[Finding]:

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.data.tables.class_names import TRAIN, counted, listed
+from offshelf.data.tables.class_names import TRAIN
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.jobs.audit.near_duplicates import Links
 from offshelf.report.findings import Finding, ImageRef, Severity
+from offshelf.text import counted, listed
 
 Rows = NDArray[np.int64]
 

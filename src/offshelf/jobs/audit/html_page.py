@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from offshelf import __version__, files
+from offshelf import files
 from offshelf.data.decoding.decode import Limits, decoding, read_bytes
 from offshelf.errors import ImageError, OffshelfError
 from offshelf.features.reader import ReadOptions
@@ -19,6 +19,7 @@ from offshelf.progress import Progress, Silent
 from offshelf.report.findings import SEVERITIES
 from offshelf.report.findings_page import Page, findings_page, pictured
 from offshelf.resample import pillows_copy
+from offshelf.version import __version__
 
 THUMBNAIL_SIDE = 240
 _QUALITY = 82
@@ -77,7 +78,7 @@ def write_page(
     try:
         files.write_bytes(path, findings_page(page).encode("ascii"))
     except OSError as error:
-        raise OffshelfError(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise OffshelfError(files.unwritable(path, error)) from error
     return path
 
 

@@ -15,7 +15,6 @@ import numpy as np
 from offshelf.data.decoding.decode import Limits, read_bytes
 from offshelf.data.decoding.facts import Facts
 from offshelf.data.lookalikes.fingerprints import Fingerprint, fingerprint_with_facts
-from offshelf.data.tables.class_names import counted
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import ImageError
 from offshelf.features.reader import ReadOptions
@@ -24,6 +23,7 @@ from offshelf.jobs.audit.thresholds import Bounds
 from offshelf.jobs.audit_kept import KeptFingerprints
 from offshelf.progress import Progress
 from offshelf.report.findings import Finding
+from offshelf.text import counted
 
 AHEAD_PER_WORKER = 4
 PLAIN_MODES = ("L", "RGB")

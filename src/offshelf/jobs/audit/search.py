@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.data.lookalikes.fingerprints import Fingerprint
-from offshelf.data.tables.class_names import counted
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.data.tables.leaks import leaked_test_rows
 from offshelf.errors import ImageError
@@ -31,6 +30,7 @@ from offshelf.jobs.setup.settings import RunSettings
 from offshelf.jobs.setup.stage_times import Clock
 from offshelf.progress import Progress
 from offshelf.report.findings import Finding
+from offshelf.text import counted
 
 Rows = NDArray[np.int64]
 

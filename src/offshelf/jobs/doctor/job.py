@@ -18,7 +18,7 @@ from offshelf.cache import bound, contents
 from offshelf.engine.contract import EngineOptions, choose
 from offshelf.errors import OffshelfError
 from offshelf.jobs.catalogue.listing import backbone_rows
-from offshelf.jobs.setup.versions import library_versions
+from offshelf.version import library_versions
 
 
 @dataclass(frozen=True)

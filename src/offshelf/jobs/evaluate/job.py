@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
-from offshelf.data.tables.class_names import TRAIN, counted, listed, same_class_key, shown
+from offshelf.data.tables.class_names import TRAIN, same_class_key
 from offshelf.data.tables.image_table import ImageTable, read_labelled
 from offshelf.data.tables.sources import existing
 from offshelf.errors import DataError, did_you_mean
@@ -25,7 +25,12 @@ from offshelf.jobs.setup.training import describe, note_all
 from offshelf.model_file.model import Model, short_digest
 from offshelf.prediction import Prediction, open_model, predict_paths
 from offshelf.progress import Progress, Silent
-from offshelf.text import spelled
+from offshelf.text import (
+    counted,
+    listed,
+    shown,
+    spelled,
+)
 
 SPLITS = ("test", "train", "all")
 _LEDGER = ("status", "reason")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from offshelf.data.tables.class_names import shown
 from offshelf.errors import OffshelfError
 from offshelf.jobs.evaluate.job import EvaluateResult
 from offshelf.jobs.visualise.picture_files import write_picture
 from offshelf.report.pictures.canvas import form_of
 from offshelf.report.pictures.reliability_chart import reliability_chart
+from offshelf.text import shown
 
 
 def write_reliability(result: EvaluateResult, path: str | Path) -> Path:

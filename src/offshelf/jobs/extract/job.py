@@ -11,7 +11,6 @@ from typing import Any
 from offshelf.backbones.backbone import Backbone
 from offshelf.data.folders.folder_layout import has_splits
 from offshelf.data.folders.image_files import LeftOut, listed_once, subfolders
-from offshelf.data.tables.class_names import shown
 from offshelf.data.tables.columns import TABLE_SUFFIXES, read_cells
 from offshelf.data.tables.image_table import ImageTable, list_images, read_labelled, read_table
 from offshelf.data.tables.sources import existing, is_several
@@ -23,6 +22,7 @@ from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
 from offshelf.jobs.setup.time_left import Announcing
 from offshelf.jobs.setup.training import backbone_for, describe
 from offshelf.progress import Progress, Silent
+from offshelf.text import shown
 
 
 @dataclass(frozen=True, eq=False)

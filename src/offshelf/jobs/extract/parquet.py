@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 
 from offshelf import files
-from offshelf.data.tables.class_names import shown
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import DataError
 from offshelf.features.extraction import Extraction
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.features.store.arrow_arrays import texts, vectors
-from offshelf.model_file.zip_file import obstacle
-from offshelf.text import spelled
+from offshelf.text import shown, spelled
 
 # Of one row group. A smaller one costs more to write, a larger one more memory.
 MOST_ROWS, MOST_BYTES = 8192, 8 * 2**20
@@ -38,8 +36,8 @@ def check_target(out: Path, data: Path) -> None:
         DataError: *out* is a folder, a file that is no Parquet file, or *data* itself, or has
             the ending of another format.
     """
-    if reason := obstacle(out):
-        raise DataError(f"{shown(out)}: cannot be written ({reason})")
+    if reason := files.obstacle(out):
+        raise DataError(files.unwritable(out, reason))
     if out.is_dir():
         raise DataError(f"{shown(out)}: is a folder; name a file such as features.parquet")
     if not out.exists():
@@ -53,7 +51,7 @@ def check_target(out: Path, data: Path) -> None:
         with out.open("rb") as handle:
             start = handle.read(len(_MAGIC))
     except OSError as error:
-        raise _unwritable(out, error) from error
+        raise DataError(files.unwritable(out, error)) from error
     if start not in (b"", _MAGIC):
         raise DataError(
             f"{shown(out)}: exists and is no Parquet file, so it is not replaced; "
@@ -93,12 +91,8 @@ def write_features(
             for batch in batches:
                 writer.write_table(batch)
     except OSError as error:
-        raise _unwritable(out, error) from error
+        raise DataError(files.unwritable(out, error)) from error
     return out
-
-
-def _unwritable(out: Path, error: OSError) -> DataError:
-    return DataError(f"{shown(out)}: cannot be written ({error.strerror or error})")
 
 
 def _batches(

@@ -189,7 +189,7 @@ def _room(options: EngineOptions) -> Iterator[Path]:
             room = stack.enter_context(files.temporary_folder(root))
         except OSError as error:
             raise EngineError(
-                f"{root}: cannot be written ({error.strerror or error}); choose another --cache-dir"
+                f"{files.unwritable(root, error)}; choose another --cache-dir"
             ) from error
         shared = home.compiled_folder(room)
         # Where links are not allowed the network is converted once more.

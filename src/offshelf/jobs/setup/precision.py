@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from offshelf.backbones.backbone import Backbone
 from offshelf.data.decoding.decode import Limits, read_bytes
 from offshelf.data.decoding.file_bytes import DECODING
-from offshelf.data.tables.class_names import counted
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.engine.calibration import MAX_IMAGES, Calibration
 from offshelf.engine.circumstances import installed
@@ -36,6 +35,7 @@ from offshelf.jobs.setup.precision_savings import FEW, MOST_SAMPLE
 from offshelf.jobs.setup.settings import RunSettings
 from offshelf.jobs.setup.workload import slower_than_fp32, workload
 from offshelf.progress import Progress, Silent, heard_by
+from offshelf.text import counted
 
 AUTO = "auto"
 LEAST_COSINE = 0.97

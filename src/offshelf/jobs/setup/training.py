@@ -31,12 +31,12 @@ from offshelf.heads.probabilities.probability_model import Certainty
 from offshelf.heads.registry import get_fitter
 from offshelf.heads.trainer import Recipe, Trainer
 from offshelf.jobs.setup.settings import FeatureSettings, HeadSettings, RunSettings
-from offshelf.jobs.setup.versions import library_versions
 from offshelf.model_file.model import BackboneRecord, Model, Sample, record, short_digest
 from offshelf.model_file.zip_file import MAX_PICTURES, check_target
 from offshelf.prediction import note_untrained
 from offshelf.progress import Progress
 from offshelf.text import spelled
+from offshelf.version import library_versions
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from offshelf import files
 from offshelf.backbones.spec import InputSpec
 from offshelf.data.decoding.decode import Limits
-from offshelf.data.tables.class_names import shown
 from offshelf.errors import DataError, ImageError, OffshelfError
 from offshelf.features.network_input import network_input
 from offshelf.report.pictures.canvas import form_of
+from offshelf.text import shown
 
 LEAST_SIDE = 2
 
@@ -78,7 +78,7 @@ def write_picture(path: Path, content: bytes) -> Path:
     try:
         files.write_bytes(path, content)
     except OSError as error:
-        raise OffshelfError(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise OffshelfError(files.unwritable(path, error)) from error
     return path
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 from offshelf.errors import OffshelfError, did_you_mean
 from offshelf.forks import process_lock
-from offshelf.text import spelled
+from offshelf.text import drawable
 
 FORMS = ("png", "svg")
 MAX_SIDE = 4096
@@ -85,7 +85,7 @@ class Canvas:
             "verticalalignment": "center" if align == "center" else "top",
             "fontweight": "bold" if bold else "normal",
         }
-        self._lines.append((left, top, printable_text(text), style))
+        self._lines.append((left, top, drawable(text), style))
 
     def to_bytes(self, form: str = "png") -> bytes:
         """Return the sheet as a PNG or SVG file.
@@ -199,12 +199,3 @@ def form_of(path: Path) -> str:
     if form not in FORMS:
         raise OffshelfError(f"{path}: a picture's name ends in .png or .svg")
     return form
-
-
-def printable_text(text: str) -> str:
-    """Return *text* with a sign in place of each character that cannot be drawn.
-
-    >>> len(printable_text(chr(10)))
-    1
-    """
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in spelled(text))

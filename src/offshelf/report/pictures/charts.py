@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from offshelf.report.pictures.canvas import DRAWING, check_form, printable_text
+from offshelf.report.pictures.canvas import DRAWING, check_form
+from offshelf.text import drawable
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
 MARKERS = "osD^vPX"
@@ -124,14 +125,14 @@ def _draw(axes: Any, series: Series, number: int, labelled: bool) -> None:
         if series.line
         else "none",
     }
-    name = printable_text(series.name) or "_nolegend_"
+    name = drawable(series.name) or "_nolegend_"
     axes.plot([d.x for d in dots], [d.y for d in dots], label=name, markersize=5, **style)
     for dot in dots:
         if dot.interval is not None:
             axes.vlines(dot.x, *dot.interval, color=colour, linewidth=1, alpha=0.6)
         if dot.label and labelled:
             axes.annotate(
-                printable_text(dot.label),
+                drawable(dot.label),
                 (dot.x, dot.y),
                 xytext=(4, 4 if number % 2 == 0 else -11),
                 textcoords="offset points",
@@ -143,12 +144,12 @@ def _draw(axes: Any, series: Series, number: int, labelled: bool) -> None:
 def _finish(axes: Any, title: str, x: Axis, y: Axis) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
-    axes.set_title(printable_text(title), loc="left", fontsize=12)
+    axes.set_title(drawable(title), loc="left", fontsize=12)
     for axis, shown, set_scale, set_limits in (
         (x, axes.xaxis, axes.set_xscale, axes.set_xlim),
         (y, axes.yaxis, axes.set_yscale, axes.set_ylim),
     ):
-        shown.set_label_text(printable_text(axis.name))
+        shown.set_label_text(drawable(axis.name))
         if axis.logarithmic:
             set_scale("log")
             shown.set_major_locator(LogLocator(subs=(1, 2, 5)))

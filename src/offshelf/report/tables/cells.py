@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from offshelf.data.tables.class_names import shown
 from offshelf.report.tables.result_rows import Cell, Column, Table
+from offshelf.text import duration, shown
 
 
 def format_cell(cell: Cell, kind: str) -> str:
@@ -19,17 +19,8 @@ def format_cell(cell: Cell, kind: str) -> str:
     if cell is None:
         return "-"
     if isinstance(cell, str):
-        return printable(cell)
+        return shown(cell)
     return _NUMBERS[kind](cell)
-
-
-def printable(text: str) -> str:
-    r"""Return *text* with control characters as escapes.
-
-    >>> printable("a\x1bb")
-    'a\\x1bb'
-    """
-    return shown(text)
 
 
 def _number(value: float) -> str:
@@ -45,12 +36,7 @@ def _bytes(value: float) -> str:
 
 
 def _seconds(value: float) -> str:
-    if abs(value) < 59.95:
-        return f"{value:.2f} s" if abs(value) < 9.995 else f"{value:.1f} s"
-    minutes, seconds = divmod(round(value), 60)
-    if minutes < 60:
-        return f"{minutes} min {seconds:02d} s"
-    return f"{minutes // 60:,} h {minutes % 60:02d} min"
+    return f"{value:.2f} s" if abs(value) < 9.995 else duration(value)
 
 
 _NUMBERS: Mapping[str, Callable[[float], str]] = {
@@ -68,7 +54,7 @@ def heading(column: Column) -> str:
     >>> heading(Column("speed", "number", "images/s"))
     'speed (images/s)'
     """
-    return printable(f"{column.name} ({column.unit})" if column.unit else column.name)
+    return shown(f"{column.name} ({column.unit})" if column.unit else column.name)
 
 
 def cells_of(table: Table) -> list[list[str]]:

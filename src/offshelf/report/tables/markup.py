@@ -9,8 +9,9 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
-from offshelf.report.tables.cells import cells_of, heading, printable
+from offshelf.report.tables.cells import cells_of, heading
 from offshelf.report.tables.result_rows import Column, Table
+from offshelf.text import shown
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -39,7 +40,7 @@ def html_table(table: Table) -> str:
     </table>
     """
     head = [heading(column) for column in table.columns]
-    caption = [f"<caption>{_escaped(printable(table.title))}</caption>"] if table.title else []
+    caption = [f"<caption>{_escaped(shown(table.title))}</caption>"] if table.title else []
     body = [_html_row("td", "", row, table.columns) for row in cells_of(table)]
     lines = [
         "<table>",
@@ -78,7 +79,7 @@ def latex_table(table: Table) -> str:
         r"\end{tabular}",
     ]
     if table.title:
-        title = f"\\caption{{{_plain(printable(table.title))}}}"
+        title = f"\\caption{{{_plain(shown(table.title))}}}"
         lines = [r"\begin{table}", r"\centering", title, *lines, r"\end{table}"]
     return "\n".join(lines)
 

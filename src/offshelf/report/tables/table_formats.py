@@ -10,9 +10,13 @@ from typing import Any
 
 from offshelf.errors import OffshelfError, did_you_mean
 from offshelf.report.tables import markup
-from offshelf.report.tables.cells import cells_of, format_cell, heading, printable
+from offshelf.report.tables.cells import (
+    cells_of,
+    format_cell,
+    heading,
+)
 from offshelf.report.tables.result_rows import Cell, Table
-from offshelf.text import json_text, spelled
+from offshelf.text import json_text, shown, spelled
 
 __all__ = ["FORMS", "format_cell", "render", "to_json"]
 
@@ -64,7 +68,7 @@ def _text(table: Table) -> str:
         return "  ".join(parts).rstrip()
 
     rule = ["-" * width for width in widths]
-    title = [printable(table.title)] if table.title else []
+    title = [shown(table.title)] if table.title else []
     return "\n".join([*title, *(line(row) for row in [headings, rule, *cells])])
 
 
@@ -75,7 +79,7 @@ def _markdown(table: Table) -> str:
     headings = [_escaped(heading(column)) for column in table.columns]
     rule = ["---" if column.kind == "text" else "---:" for column in table.columns]
     body = [[_escaped(cell) for cell in row] for row in cells_of(table)]
-    title = [f"**{_escaped(printable(table.title))}**", ""] if table.title else []
+    title = [f"**{_escaped(shown(table.title))}**", ""] if table.title else []
     return "\n".join([*title, *(line(row) for row in [headings, rule, *body])])
 
 

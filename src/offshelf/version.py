@@ -1,12 +1,8 @@
-"""The versions of the libraries that decide numbers, without importing them."""
+"""The version of offshelf, and those of the libraries that decide its numbers."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
-
-from offshelf import __version__
-
+__version__ = "0.1.0"
 LIBRARIES = (
     "torch",
     "torchvision",
@@ -21,11 +17,14 @@ LIBRARIES = (
 
 
 def library_versions() -> dict[str, str]:
-    """Return name -> version of offshelf, Python and the libraries it stands on.
+    """Return name -> version of offshelf, Python and the libraries, none of which is imported.
 
     >>> "numpy" in library_versions()
     True
     """
+    import importlib.metadata
+    import platform
+
     found = {"offshelf": __version__, "python": platform.python_version()}
     for name in LIBRARIES:
         try:
