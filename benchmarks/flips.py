@@ -67,7 +67,14 @@ class World:
         ]
         self.plan = self._plan()
         self.cells = [
-            grid_cell.Cell(tuple(draw.integers(0, 3, 12).tolist()), 0.25, 0.125, D, c, ("slow",))
+            grid_cell.Cell(
+                predictions=tuple(draw.integers(0, 3, 12).tolist()),
+                fit_seconds=0.25,
+                predict_seconds=0.125,
+                dimension=D,
+                c=c,
+                notes=("slow",),
+            )
             for c in (1.0, 0.01, None)
         ]
         self.scores = Transfer(0.5, 1.5, 1.25, 0.1, 0.0625, 10.0, 24, D)
@@ -186,15 +193,15 @@ class World:
 
     def _plan(self) -> Plan:
         return Plan(
-            self.folder / "features",
-            self.folder / "compared",
-            tuple(self.digests),
-            np.arange(len(self.digests)) % 3,
-            ("a", "b", "c"),
-            (Fold(np.arange(24), np.arange(24, 36)),),
-            (Stored((IDENTITY,)),),
-            RECIPES,
-            0,
+            root=self.folder / "features",
+            results=self.folder / "compared",
+            digests=tuple(self.digests),
+            targets=np.arange(len(self.digests)) % 3,
+            classes=("a", "b", "c"),
+            folds=(Fold(np.arange(24), np.arange(24, 36)),),
+            views=(Stored((IDENTITY,)),),
+            recipes=RECIPES,
+            seed=0,
         )
 
 

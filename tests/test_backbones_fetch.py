@@ -113,9 +113,11 @@ class Told(Silent):
     def __init__(self) -> None:
         super().__init__()
         self.calls: list[tuple[str, Any]] = []
+        self.unit = ""
 
-    def start(self, what: str, total: int | None) -> None:
+    def start(self, what: str, total: int | None, unit: str = "") -> None:
         self.calls.append((what, total))
+        self.unit = unit
 
     def advance(self, done: int = 1) -> None:
         self.calls.append(("advance", done))
@@ -137,6 +139,7 @@ def test_a_whole_file(server: Server, tmp_path: Path):
     assert target.read_bytes() == CONTENT
     assert _only(target.parent) == ["net.pth"]
     assert told.calls[0] == ("downloading net.pth", len(CONTENT))
+    assert told.unit == "bytes"
     assert told.calls[-1] == ("finish", None)
     assert told.done() == len(CONTENT)
     assert told.notes == []

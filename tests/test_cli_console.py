@@ -82,7 +82,7 @@ def test_a_download_counts_in_megabytes(
             (30_000_000, " of 30.0 MB, 1.0 MB/s, 20.0 s left"),
             (None, " MB, 1.0 MB/s"),
         ):
-            progress.start("downloading a.pth", total)
+            progress.start("downloading a.pth", total, "bytes")
             clock.now += 10
             progress.advance(10_000_000)
             assert capsys.readouterr().err == f"downloading a.pth: 10.0{end}\n"

@@ -29,11 +29,11 @@ from offshelf.jobs.setup.settings import FeatureSettings, HeadSettings, RunSetti
 from offshelf.progress import Silent
 
 GRID = CompareSettings(
-    NetworkAxes(layers=("stem", "stage3", "penultimate")),
-    HeadAxes(("svm", "ridge"), reductions=("none", "pca:4")),
+    networks=NetworkAxes(layers=("stem", "stage3", "penultimate")),
+    heads=HeadAxes(heads=("svm", "ridge"), reductions=("none", "pca:4")),
     transfer=True,
 )
-REPEATS = ProtocolSettings("repeats", repeats=4, per_class=4)
+REPEATS = ProtocolSettings(kind="repeats", repeats=4, per_class=4)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,9 @@ def apart(folder: Path) -> RunSettings:
 def test_what_was_stopped_goes_on(
     scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = dataclasses.replace(GRID, heads=HeadAxes(("svm",), (0.3, 3.0)), transfer=False)
+    settings = dataclasses.replace(
+        GRID, heads=HeadAxes(heads=("svm",), cs=(0.3, 3.0)), transfer=False
+    )
     kept, calls = grid_cell.run_unit, []
 
     def stop(*arguments: object, **named: object) -> bool:
@@ -145,7 +147,7 @@ def test_what_was_stopped_goes_on(
 
 def test_repeats_are_random_splits_with_a_spread(scenes: Path) -> None:
     settings = CompareSettings(
-        NetworkAxes(layers=("stem", "penultimate")), HeadAxes(), protocol=REPEATS
+        networks=NetworkAxes(layers=("stem", "penultimate")), heads=HeadAxes(), protocol=REPEATS
     )
     first, again = compare(scenes, settings), compare(scenes, settings)
     other = compare(scenes, settings, run=RunSettings(seed=1))
@@ -163,7 +165,7 @@ def test_repeats_are_random_splits_with_a_spread(scenes: Path) -> None:
 
 
 def test_k_fold_tests_every_image_once(scenes: Path) -> None:
-    settings = CompareSettings(protocol=ProtocolSettings("k-fold", folds=5))
+    settings = CompareSettings(protocol=ProtocolSettings(kind="k-fold", folds=5))
     found = compare(scenes, settings)
     assert found.protocol == "5-fold cross-validation: 24 images to train, 6 to test"
 
@@ -178,7 +180,7 @@ def test_splits_written_and_read_give_the_same(scenes: Path, tmp_path: Path) -> 
 
 def test_every_way_to_run_a_network_is_a_row(scenes: Path) -> None:
     axes = NetworkAxes(weights=("trained", "random"), scalings=("weights", "none"))
-    found = compare(scenes, CompareSettings(axes))
+    found = compare(scenes, CompareSettings(networks=axes))
     assert {(row.view.weights, row.view.scaling) for row in found.rows} == {
         (weights, scaling) for weights in ("trained", "random") for scaling in ("weights", "none")
     }
@@ -193,13 +195,13 @@ def test_every_way_to_run_a_network_is_a_row(scenes: Path) -> None:
 
 def test_random_weights_are_said_to_be_random(scenes: Path) -> None:
     progress = Silent()
-    compare(scenes, CompareSettings(NetworkAxes(weights=("random",))), progress=progress)
+    compare(scenes, CompareSettings(networks=NetworkAxes(weights=("random",))), progress=progress)
     assert any("random" in note for note in progress.notes)
 
 
 def test_flips_and_concatenations(scenes: Path) -> None:
     settings = CompareSettings(
-        NetworkAxes(layers=("stage3", "penultimate"), flips=("no", "yes")),
+        networks=NetworkAxes(layers=("stage3", "penultimate"), flips=("no", "yes")),
         concat=("efficientnet_lite0:stage3+efficientnet_lite0:penultimate",),
     )
     found = compare(scenes, settings)
@@ -322,21 +324,23 @@ def never_extracts(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (
             CompareSettings(
-                NetworkAxes(
-                    ("efficientnet_lite0", "alexnet"), weights=("random",), layers=("stage3",)
+                networks=NetworkAxes(
+                    backbones=("efficientnet_lite0", "alexnet"),
+                    weights=("random",),
+                    layers=("stage3",),
                 )
             ),
             LayerError,
             "alexnet: no layer 'stage3'.",
         ),
         (
-            CompareSettings(protocol=ProtocolSettings("repeats", per_class=50)),
+            CompareSettings(protocol=ProtocolSettings(kind="repeats", per_class=50)),
             DataError,
             "50 training images per class and one to test cannot be taken from 'checks', "
             "which has 10: choose at most 9",
         ),
         (
-            CompareSettings(protocol=ProtocolSettings("k-fold", folds=11)),
+            CompareSettings(protocol=ProtocolSettings(kind="k-fold", folds=11)),
             DataError,
             "11 folds are more than the 10 images of the smallest class 'checks': "
             "choose at most 10",
@@ -348,12 +352,12 @@ def never_extracts(monkeypatch: pytest.MonkeyPatch) -> None:
             "extraction; make it smaller, or say --yes",
         ),
         (
-            CompareSettings(NetworkAxes(precisions=("auto",))),
+            CompareSettings(networks=NetworkAxes(precisions=("auto",))),
             OffshelfError,
             "a comparison needs a stated precision: give fp32 and int8 as two rows, not auto",
         ),
         (
-            CompareSettings(NetworkAxes(poolings=("mean",))),
+            CompareSettings(networks=NetworkAxes(poolings=("mean",))),
             LayerError,
             "mean",
         ),
@@ -472,7 +476,7 @@ def test_copies_are_no_reason_to_time_again(
 
 
 def test_groups_stay_on_one_side(scenes: Path) -> None:
-    by_number = ProtocolSettings("k-fold", folds=3, groups=r"(\d)\.png$")
+    by_number = ProtocolSettings(kind="k-fold", folds=3, groups=r"(\d)\.png$")
     found = compare(scenes, CompareSettings(protocol=by_number))
     assert found.best.score is not None
     assert len(found.best.score.accuracies) == 3

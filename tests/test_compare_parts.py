@@ -48,7 +48,7 @@ def named(views: tuple[View, ...]) -> list[tuple[str, str, str]]:
 
 
 def test_views_are_all_combinations_by_backbone_and_depth() -> None:
-    axes = NetworkAxes(("a", "b"), ("all",), ("avg", "max"))
+    axes = NetworkAxes(backbones=("a", "b"), layers=("all",), poolings=("avg", "max"))
     assert named(views_of(axes, (), layers)) == [
         (backbone, layer, pooling)
         for backbone in ("a", "b")
@@ -58,11 +58,22 @@ def test_views_are_all_combinations_by_backbone_and_depth() -> None:
 
 
 def test_the_same_twice_is_one_view() -> None:
-    assert len(views_of(NetworkAxes(("a", "a"), ("x", "x"), ("avg", "avg")), (), layers)) == 1
+    assert (
+        len(
+            views_of(
+                NetworkAxes(backbones=("a", "a"), layers=("x", "x"), poolings=("avg", "avg")),
+                (),
+                layers,
+            )
+        )
+        == 1
+    )
 
 
 def test_every_setting_of_a_network_is_a_source() -> None:
-    axes = NetworkAxes(("a",), weights=("trained", "random"), scalings=("weights", "none"))
+    axes = NetworkAxes(
+        backbones=("a",), weights=("trained", "random"), scalings=("weights", "none")
+    )
     found = views_of(axes, (), layers)
     assert {(view.weights, view.scaling) for view in found} == {
         (weights, scaling) for weights in ("trained", "random") for scaling in ("weights", "none")
@@ -70,7 +81,7 @@ def test_every_setting_of_a_network_is_a_source() -> None:
 
 
 def test_concatenations() -> None:
-    axes = NetworkAxes(("a", "b"))
+    axes = NetworkAxes(backbones=("a", "b"))
     views = views_of(axes, ("all", "a:first+a:last"), layers)
     assert named(views[2:]) == [
         ("a + b", "a:last + b:last", "avg"),
@@ -79,7 +90,7 @@ def test_concatenations() -> None:
 
 
 def test_flips_need_the_mirror_images_too() -> None:
-    plain, flipped = views_of(NetworkAxes(("a",), flips=("no", "yes")), (), layers)
+    plain, flipped = views_of(NetworkAxes(backbones=("a",), flips=("no", "yes")), (), layers)
     assert not plain.flips
     assert len(plain.needs) == 1
     assert flipped.flips
@@ -101,7 +112,7 @@ def test_flips_need_the_mirror_images_too() -> None:
 )
 def test_concatenations_that_cannot_be(concat: str, text: str) -> None:
     with pytest.raises(OffshelfError) as caught:
-        views_of(NetworkAxes(("a",)), (concat,), layers)
+        views_of(NetworkAxes(backbones=("a",)), (concat,), layers)
     assert text in str(caught.value)
 
 
@@ -117,7 +128,7 @@ def test_concatenations_that_cannot_be(concat: str, text: str) -> None:
         (NetworkAxes(layers=()), "nothing to compare: layers is empty"),
         (HeadAxes(class_weights=()), "nothing to compare: class weights is empty"),
         (
-            ProtocolSettings("repeat"),
+            ProtocolSettings(kind="repeat"),
             "unknown protocol 'repeat': use given, k-fold, repeats. Did you mean 'repeats'?",
         ),
     ],
@@ -155,7 +166,9 @@ def test_a_network_without_named_stages_gives_one_layer_of_each_resolution() -> 
 
 
 def test_recipes() -> None:
-    found = recipes_of(HeadAxes(("svm", "knn:5", "centroid"), (1.0, "auto"), reductions=("none",)))
+    found = recipes_of(
+        HeadAxes(heads=("svm", "knn:5", "centroid"), cs=(1.0, "auto"), reductions=("none",))
+    )
     assert [(one.head, one.c) for one in found] == [
         ("svm", 1.0),
         ("svm", "auto"),
@@ -167,7 +180,7 @@ def test_recipes() -> None:
 @pytest.mark.parametrize(
     "axes",
     [
-        HeadAxes(("svn",)),
+        HeadAxes(heads=("svn",)),
         HeadAxes(cs=(0.0,)),
         HeadAxes(normalisations=("l3",)),  # type: ignore[arg-type]
         HeadAxes(reductions=("pca",)),
@@ -213,15 +226,15 @@ def plan(tmp_path: Path) -> Plan:
     store.flush()
     fold = Fold(np.arange(40), np.arange(40, 60))
     return Plan(
-        tmp_path / "features",
-        tmp_path / "compared",
-        digests,
-        targets.astype(np.int64),
-        ("a", "b", "c"),
-        (fold,),
-        (Stored((identity,)),),
-        (Recipe(), Recipe(c=0.01), Recipe(head="centroid")),
-        0,
+        root=tmp_path / "features",
+        results=tmp_path / "compared",
+        digests=digests,
+        targets=targets.astype(np.int64),
+        classes=("a", "b", "c"),
+        folds=(fold,),
+        views=(Stored((identity,)),),
+        recipes=(Recipe(), Recipe(c=0.01), Recipe(head="centroid")),
+        seed=0,
     )
 
 
@@ -265,7 +278,9 @@ def test_what_decides_the_numbers_decides_the_name(plan: Plan, change: dict[str,
     assert other.place(0, 0, Recipe()) != plan.place(0, 0, Recipe())
 
 
-@pytest.mark.parametrize("recipe", [Recipe("none"), Recipe(reduction="pca:2"), Recipe(c=2.0)])
+@pytest.mark.parametrize(
+    "recipe", [Recipe(normalisation="none"), Recipe(reduction="pca:2"), Recipe(c=2.0)]
+)
 def test_another_recipe_has_another_name(plan: Plan, recipe: Recipe) -> None:
     assert plan.place(0, 0, recipe) != plan.place(0, 0, Recipe())
 
@@ -368,7 +383,7 @@ def test_parts_side_by_side_have_norm_one(plan: Plan) -> None:
 
 
 def test_a_mirror_image_is_another_source() -> None:
-    part = Part(Source("vgg16"), "pool5", "avg")
+    part = Part(Source(backbone="vgg16"), "pool5", "avg")
     assert part.mirror.source.mirrored
     assert not part.source.mirrored
 
@@ -400,11 +415,11 @@ def test_a_product_is_another_view(plan: Plan) -> None:
 
 
 def test_products_are_named_by_their_sign() -> None:
-    views = views_of(NetworkAxes(("a",)), ("a:first*a:last",), layers)
+    views = views_of(NetworkAxes(backbones=("a",)), ("a:first*a:last",), layers)
     assert views[-1].product
     assert views[-1].layer == "first * last"
     with pytest.raises(OffshelfError, match="cannot read the concatenation"):
-        views_of(NetworkAxes(("a",)), ("a:x+a:y*a:z",), layers)
+        views_of(NetworkAxes(backbones=("a",)), ("a:x+a:y*a:z",), layers)
 
 
 def test_a_process_that_ended_is_reported_also_when_its_folder_is_gone(tmp_path: Path) -> None:

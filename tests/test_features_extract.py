@@ -239,7 +239,7 @@ class Told(Silent):
     def note(self, text: str) -> None:
         self.notes.append(text)
 
-    def start(self, what: str, total: int | None) -> None:
+    def start(self, what: str, total: int | None, unit: str = "") -> None:  # noqa: ARG002
         self.events.append(("start", what, total))
 
     def advance(self, done: int = 1) -> None:

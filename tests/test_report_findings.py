@@ -25,12 +25,23 @@ PIXEL = "data:image/png;base64,iVBORw0KGgo="
 
 def made(kind: str, severity: Severity = "note", *names: str) -> Finding:
     images = tuple(ImageRef(f"/data/{name}", "a class", "train") for name in names)
-    return Finding(kind, severity, "a reason", images, {"n": len(names)})
+    return Finding(
+        kind=kind, severity=severity, reason="a reason", images=images, figures={"n": len(names)}
+    )
 
 
 def page_of(*findings: Finding, thumbnails: dict[str, str] | None = None) -> str:
     sentences = dict.fromkeys(TITLES, "a sentence")
-    return findings_page(Page("Audit", ("a fact",), findings, sentences, thumbnails or {}, ("x",)))
+    return findings_page(
+        Page(
+            title="Audit",
+            facts=("a fact",),
+            findings=findings,
+            sentences=sentences,
+            thumbnails=thumbnails or {},
+            made=("x",),
+        )
+    )
 
 
 class Tags(HTMLParser):
@@ -59,7 +70,7 @@ class Tags(HTMLParser):
 @pytest.mark.parametrize(("kind", "severity"), [("drak", "note"), ("dark", "bad")])
 def test_kinds_and_severities_are_known(kind: str, severity: Severity) -> None:
     with pytest.raises(ValueError, match=f"no finding is a '{severity}' of kind '{kind}'"):
-        Finding(kind, severity, "x")
+        Finding(kind=kind, severity=severity, reason="x")
 
 
 def test_a_finding_as_json() -> None:
@@ -139,7 +150,7 @@ def test_the_page_is_whole_and_loads_nothing() -> None:
 
 def test_names_are_text_on_the_page() -> None:
     image = ImageRef('/data/"><script>\udc80é\x1b.png', "<b>cat</b>", "train")
-    finding = Finding("dark", "note", "<i>dark</i> & cold", (image,))
+    finding = Finding(kind="dark", severity="note", reason="<i>dark</i> & cold", images=(image,))
     text = page_of(finding)
     assert text.isascii()
     Tags(text)

@@ -1,4 +1,4 @@
-"""What long work tells whoever waits. The command line draws it; the library is silent."""
+"""Progress reporting: the interface that long-running work calls; the library is silent."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from typing import Protocol
 class Progress(Protocol):
     """Receives the state of long work."""
 
-    def start(self, what: str, total: int | None) -> None:
-        """Work *what* begins; *total* is its number of items, None when unknown."""
+    def start(self, what: str, total: int | None, unit: str = "") -> None:
+        """Work *what* begins; *total* is its number of items, None when unknown.
+
+        *unit* is ``bytes`` where bytes are counted.
+        """
 
     def advance(self, done: int = 1) -> None:
         """*done* more items are finished."""
@@ -36,7 +39,7 @@ class Silent:
     def __init__(self) -> None:
         self.notes: list[str] = []
 
-    def start(self, what: str, total: int | None) -> None:
+    def start(self, what: str, total: int | None, unit: str = "") -> None:
         """Do nothing."""
 
     def advance(self, done: int = 1) -> None:

@@ -63,11 +63,11 @@ class _Lines:
     """Progress for logs: a line every ten seconds, and at the end of what took a while."""
 
     def __init__(self) -> None:
-        self._work = _Work("", None)
+        self._work = _Work("", None, "")
         self._printed = 0.0
 
-    def start(self, what: str, total: int | None) -> None:
-        self._work = _Work(what, total)
+    def start(self, what: str, total: int | None, unit: str = "") -> None:
+        self._work = _Work(what, total, unit)
         self._printed = time.monotonic()
 
     def advance(self, done: int = 1) -> None:
@@ -104,7 +104,7 @@ class _Bar:
             transient=True,
         )
         self._task: Any = None
-        self._work = _Work("", None)
+        self._work = _Work("", None, "")
         self._drawn = 0.0
 
     def __enter__(self) -> _Bar:
@@ -114,8 +114,8 @@ class _Bar:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def start(self, what: str, total: int | None) -> None:
-        self._work = _Work(what, total)
+    def start(self, what: str, total: int | None, unit: str = "") -> None:
+        self._work = _Work(what, total, unit)
         self._task = self._bar.add_task(shown(what), total=total, state="")
 
     def advance(self, done: int = 1) -> None:
@@ -138,9 +138,10 @@ class _Work:
     How fast is said of the last half minute: what was known from before went by quickly.
     """
 
-    def __init__(self, what: str, total: int | None) -> None:
+    def __init__(self, what: str, total: int | None, unit: str) -> None:
         self.what = what
         self.total = total
+        self._bytes = unit == "bytes"
         self.done = 0
         self._began = time.monotonic()
         self._marks = collections.deque([(self._began, 0)])
@@ -160,13 +161,12 @@ class _Work:
         """Say how much is done, how fast, and how long it will take."""
         since, before = self._marks[0]
         rate = (self.done - before) / max(time.monotonic() - since, 1e-9)
-        loading = self.what.startswith("downloading")
-        scale, unit, form = (1e6, "MB", ",.1f") if loading else (1.0, self.what, ",.0f")
+        scale, unit, form = (1e6, "MB", ",.1f") if self._bytes else (1.0, self.what, ",.0f")
         of = f" of {self.total / scale:{form}}" if self.total is not None else ""
         left = ""
         if self.total and 0 < self.done < self.total and rate:
             left = f", {duration((self.total - self.done) / rate)} left"
-        size = " MB" if loading else ""
+        size = " MB" if self._bytes else ""
         return f"{self.done / scale:{form}}{of}{size}, {rate / scale:.1f} {unit}/s{left}"
 
 

@@ -53,7 +53,7 @@ class ImageRef:
         return {"path": spelled(self.path), "label": self.label, "split": self.split}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Finding:
     """One thing that is wrong, or that a person should look at.
 

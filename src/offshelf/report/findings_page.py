@@ -51,7 +51,7 @@ footer { margin-top: 2.5rem; border-top: 1px solid var(--line); font-size: .85re
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Page:
     """All that the page says.
 

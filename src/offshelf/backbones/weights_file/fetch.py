@@ -214,7 +214,7 @@ class _Transfer:
         if self.shown == offset:
             return
         self.close()
-        self.progress.start(f"downloading {self.target.name}", total)
+        self.progress.start(f"downloading {self.target.name}", total, "bytes")
         self.progress.advance(offset)
         self.shown = offset
 

@@ -24,7 +24,14 @@ def class_findings(table: ImageTable, usable: NDArray[np.int64], bounds: Bounds)
     for name, n in zip(table.classes, counts.tolist(), strict=True):
         if n < bounds.class_size:
             reason = f"{name!r}: {counted(n, 'usable training image')}"
-            found.append(Finding("small_class", "warning", reason, (), {"class": name, "n": n}))
+            found.append(
+                Finding(
+                    kind="small_class",
+                    severity="warning",
+                    reason=reason,
+                    figures={"class": name, "n": n},
+                )
+            )
     return found + _imbalance(table.classes, counts, bounds)
 
 
@@ -42,4 +49,4 @@ def _imbalance(
     small, large = classes[int(least)], classes[most]
     reason = f"{counts[most]} training images of {large!r}, {counts[least]} of {small!r}"
     figures = {"ratio": round(ratio, 4), "largest": large, "smallest": small}
-    return [Finding("imbalance", "warning", reason, (), figures)]
+    return [Finding(kind="imbalance", severity="warning", reason=reason, figures=figures)]

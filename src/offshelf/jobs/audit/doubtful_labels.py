@@ -125,7 +125,13 @@ def label_findings(table: ImageTable, margins: Margins, bounds: Bounds) -> list[
         reason = f"looks like {rival!r}: scored {by:.2f} above {table.labels[row]!r}"
         figures = {"suggested": rival, "margin": round(by, 4)}
         found.append(
-            Finding("doubtful_label", "warning", reason, (image_ref(table, row),), figures)
+            Finding(
+                kind="doubtful_label",
+                severity="warning",
+                reason=reason,
+                images=(image_ref(table, row),),
+                figures=figures,
+            )
         )
     return found
 

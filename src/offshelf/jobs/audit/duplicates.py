@@ -161,7 +161,9 @@ def _finding(
         reason += f"; under {len(labels)} labels: {listed(labels)}"
     severity: Severity = "error" if across or len(labels) > 1 else "warning"
     common = {"labels": labels, "in_both_splits": across}
-    return Finding(kind, severity, reason, images, {**common, **figures})
+    return Finding(
+        kind=kind, severity=severity, reason=reason, images=images, figures={**common, **figures}
+    )
 
 
 def _worst_first(finding: Finding) -> tuple[bool, bool, int]:

@@ -68,12 +68,12 @@ def write_page(
         pictured(result.findings), reading or ReadOptions(), progress or Silent()
     )
     page = Page(
-        f"Audit of {Path(result.data).name or result.data}",
-        [text for _, text in facts(result)],
-        result.findings,
-        result.bounds.sentences(),
-        thumbnails,
-        _made(result),
+        title=f"Audit of {Path(result.data).name or result.data}",
+        facts=[text for _, text in facts(result)],
+        findings=result.findings,
+        sentences=result.bounds.sentences(),
+        thumbnails=thumbnails,
+        made=_made(result),
     )
     try:
         files.write_bytes(path, findings_page(page).encode("ascii"))

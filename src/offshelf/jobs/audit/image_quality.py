@@ -132,7 +132,15 @@ def picture_findings(
         for value, row in sorted(broken, reverse=check.kind == "bright"):
             reason = f"{check.figure} {value:.1f}"
             figures = {check.figure.replace(" ", "_"): round(value, 4)}
-            found.append(Finding(check.kind, "note", reason, (image_ref(table, row),), figures))
+            found.append(
+                Finding(
+                    kind=check.kind,
+                    severity="note",
+                    reason=reason,
+                    images=(image_ref(table, row),),
+                    figures=figures,
+                )
+            )
     return found
 
 
@@ -158,7 +166,13 @@ def _sizes(
         if odd:
             reason = f"{p.width} x {p.height} pixels: {', '.join(odd)}"
             figures = {"width": p.width, "height": p.height}
-            yield Finding("odd_size", "note", reason, (image_ref(table, row),), figures)
+            yield Finding(
+                kind="odd_size",
+                severity="note",
+                reason=reason,
+                images=(image_ref(table, row),),
+                figures=figures,
+            )
 
 
 def _odd_size(p: Fingerprint, median: float, bounds: Bounds) -> list[str]:
@@ -190,7 +204,9 @@ def _modes(
         reason = f"{count} of {len(prints)} stored as {mode}{meaning and f' ({meaning})'}"
         images = tuple(image_ref(table, row) for row in members)
         figures = {"mode": mode, "n": len(members), "share": share}
-        yield Finding("odd_mode", "note", reason, images, figures)
+        yield Finding(
+            kind="odd_mode", severity="note", reason=reason, images=images, figures=figures
+        )
 
 
 def _mode(p: Fingerprint) -> str:

@@ -137,11 +137,11 @@ class Search:
                 reasons[number] = (row.status, row.reason)
         return [
             Finding(
-                "unreadable",
-                "error",
-                f"{status}: {reason}",
-                (image_ref(self.table, number),),
-                {"status": status},
+                kind="unreadable",
+                severity="error",
+                reason=f"{status}: {reason}",
+                images=(image_ref(self.table, number),),
+                figures={"status": status},
             )
             for number, (status, reason) in sorted(reasons.items())
         ]

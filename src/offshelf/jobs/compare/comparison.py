@@ -26,7 +26,7 @@ PARQUET, JSON = ".parquet", ".json"
 SAME = "= best"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Comparison:
     """What was compared, with what came out. Printing it prints the table.
 

@@ -73,39 +73,42 @@ def _depth(rows: Sequence[Row], form: str) -> bytes:
         raise OffshelfError("the picture 'depth' needs two layers of a backbone: --layers all")
     series = [
         Series(
-            name,
-            tuple(
+            name=name,
+            dots=tuple(
                 _dot(row, place / (len(depths) - 1), row.view.layer)
                 for place, (_, row) in enumerate(sorted(depths.items()))
             ),
         )
         for name, depths in layers.items()
     ]
-    x = Axis("depth: from the first stage to the last", ticks=False)
-    return chart("Accuracy by depth", x, Axis("accuracy", percent=True), series, form)
+    x = Axis(name="depth: from the first stage to the last", ticks=False)
+    return chart("Accuracy by depth", x, Axis(name="accuracy", percent=True), series, form)
 
 
 def _cost(rows: Sequence[Row], form: str) -> bytes:
     known = [row for row in rows if row.cost and row.cost.ms_per_image]
     if not known:
         raise OffshelfError("the picture 'cost' needs the speed of the networks")
-    series = [Series(name, tuple(dots), line=False) for name, dots in _by_backbone(known).items()]
+    series = [
+        Series(name=name, dots=tuple(dots), line=False)
+        for name, dots in _by_backbone(known).items()
+    ]
     front: list[Dot] = []
     for dot in sorted((dot for one in series for dot in one.dots), key=lambda d: (d.x, -d.y)):
         if not front or dot.y > front[-1].y:
             front.append(Dot(dot.x, dot.y, None, ""))
-    series.append(Series("best for its cost", tuple(front), markers=False))
-    x = Axis("milliseconds for an image, files to features", logarithmic=True)
-    return chart("Accuracy against cost", x, Axis("accuracy", percent=True), series, form)
+    series.append(Series(name="best for its cost", dots=tuple(front), markers=False))
+    x = Axis(name="milliseconds for an image, files to features", logarithmic=True)
+    return chart("Accuracy against cost", x, Axis(name="accuracy", percent=True), series, form)
 
 
 def _dimension(rows: Sequence[Row], form: str) -> bytes:
     groups: dict[str, list[Dot]] = {}
     for row in rows:
         groups.setdefault(row.view.backbone, []).append(_dot(row, _width(row), row.view.layer))
-    series = [Series(name, tuple(dots), line=False) for name, dots in groups.items()]
-    x = Axis("dimensions that the head sees", logarithmic=True)
-    return chart("Accuracy against dimension", x, Axis("accuracy", percent=True), series, form)
+    series = [Series(name=name, dots=tuple(dots), line=False) for name, dots in groups.items()]
+    x = Axis(name="dimensions that the head sees", logarithmic=True)
+    return chart("Accuracy against dimension", x, Axis(name="accuracy", percent=True), series, form)
 
 
 def _reduction(rows: Sequence[Row], form: str) -> bytes:
@@ -122,10 +125,12 @@ def _reduction(rows: Sequence[Row], form: str) -> bytes:
             kind = row.recipe.reduction.partition(":")[0]
             name = "no reduction" if kind == "none" else kind
             groups.setdefault(name, []).append(_dot(row, _width(row)))
-    series = [Series(n, tuple(sorted(d, key=lambda dot: dot.x))) for n, d in groups.items()]
-    x = Axis("dimensions that are left", logarithmic=True)
+    series = [
+        Series(name=n, dots=tuple(sorted(d, key=lambda dot: dot.x))) for n, d in groups.items()
+    ]
+    x = Axis(name="dimensions that are left", logarithmic=True)
     title = f"Accuracy against dimensions left: {best.view.layer}, {best.recipe.head}"
-    return chart(title, x, Axis("accuracy", percent=True), series, form)
+    return chart(title, x, Axis(name="accuracy", percent=True), series, form)
 
 
 def _width(row: Row) -> int:

@@ -19,7 +19,7 @@ from offshelf.jobs.compare.plan import Plan, Recipe
 MIN_FOLDS = 2
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Score:
     """What the protocol says of one row.
 
@@ -61,7 +61,7 @@ class Score:
         return float(np.std(self.balanced, ddof=1)) if len(self.balanced) > 1 else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Cost:
     """What a row costs.
 
@@ -95,7 +95,7 @@ class Verdict:
     same: bool
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Row:
     """One row.
 
@@ -113,12 +113,12 @@ class Row:
 
     view: View
     recipe: Recipe
-    score: Score | None
-    cost: Cost | None
-    verdict: Verdict | None
-    c: tuple[float, ...]
-    transfer: Transfer | None
-    problem: str
+    score: Score | None = None
+    cost: Cost | None = None
+    verdict: Verdict | None = None
+    c: tuple[float, ...] = ()
+    transfer: Transfer | None = None
+    problem: str = ""
     depth: int = 0
 
     def to_json(self) -> dict[str, Any]:
@@ -178,12 +178,12 @@ def score_of(plan: Plan, cells: list[Cell]) -> Score:
         if not leaked.all():
             without.append(float(right[~leaked].mean()))
     return Score(
-        tuple(accuracies),
-        tuple(balanced),
-        _interval(plan, accuracies, hits),
-        hits[0] if len(hits) == 1 else np.empty(0, bool),
-        leaks,
-        float(np.mean(without)) if leaks and without else None,
+        accuracies=tuple(accuracies),
+        balanced=tuple(balanced),
+        interval=_interval(plan, accuracies, hits),
+        right=hits[0] if len(hits) == 1 else np.empty(0, bool),
+        leaks=leaks,
+        without_leaks=float(np.mean(without)) if leaks and without else None,
     )
 
 

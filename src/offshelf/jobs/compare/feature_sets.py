@@ -14,7 +14,7 @@ MAX_PARTS = 16
 PRODUCT = "*"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Source:
     """One way to run one network over all images.
 
@@ -73,10 +73,15 @@ class View:
         return _joined(part.source.backbone for part in self.parts)
 
     @property
+    def of_several_backbones(self) -> bool:
+        """Whether the parts come from different backbones."""
+        return len({part.source.backbone for part in self.parts}) > 1
+
+    @property
     def layer(self) -> str:
         """The layers; of several backbones with their names."""
-        several = len({part.source.backbone for part in self.parts}) > 1
-        names = [f"{p.source.backbone}:{p.layer}" if several else p.layer for p in self.parts]
+        named = self.of_several_backbones
+        names = [f"{p.source.backbone}:{p.layer}" if named else p.layer for p in self.parts]
         return (" * " if self.product else " + ").join(names)
 
     @property
@@ -156,7 +161,7 @@ def _settings(axes: NetworkAxes) -> list[Source]:
         dict.fromkeys(axes.precisions),
     )
     return [
-        Source("", weights, resize, scaling, precision)
+        Source(backbone="", weights=weights, resize=resize, scaling=scaling, precision=precision)
         for weights, resize, scaling, precision in product
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ Protocol = Literal["given", "k-fold", "repeats"]
 Flips = Literal["no", "yes"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NetworkAxes:
     """Where features come from.
 
@@ -61,7 +62,7 @@ class NetworkAxes:
             _check_filled(name, values)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class HeadAxes:
     """What is trained on the features.
 
@@ -85,7 +86,7 @@ class HeadAxes:
             _check_filled(name, values)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ProtocolSettings:
     """How accuracy is measured.
 
@@ -153,7 +154,10 @@ def recipes_of(axes: HeadAxes) -> tuple[Recipe, ...]:
     product = itertools.product(
         axes.normalisations, axes.reductions, axes.heads, axes.cs, axes.class_weights
     )
-    recipes = (Recipe(n, r, h, c, w) for n, r, h, c, w in product)
+    recipes = (
+        Recipe(normalisation=n, reduction=r, head=h, c=c, class_weight=w)
+        for n, r, h, c, w in product
+    )
     return tuple(dict.fromkeys(map(_usual, recipes)))
 
 
@@ -183,4 +187,4 @@ def check_size(views: Sequence[object], recipes: Sequence[object], folds: int, s
 def _usual(recipe: Recipe) -> Recipe:
     if recipe.head.partition(":")[0] not in WITHOUT_C:
         return recipe
-    return Recipe(recipe.normalisation, recipe.reduction, recipe.head, 1.0, recipe.class_weight)
+    return dataclasses.replace(recipe, c=1.0)

@@ -34,7 +34,7 @@ Matrix = NDArray[np.float32]
 UNIT, TRANSFER = Recipe(head="unit"), Recipe(head="transfer scores")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Cell:
     """What one head said of one fold.
 
@@ -171,7 +171,14 @@ def _fit(
         )
         fitted = time.perf_counter()
     except HeadError as error:
-        return Cell((), 0.0, 0.0, 0, None, (), str(error))
+        return Cell(
+            predictions=(),
+            fit_seconds=0.0,
+            predict_seconds=0.0,
+            dimension=0,
+            c=None,
+            problem=str(error),
+        )
     scores = decision(head, tested[0])
     if tested[1] is not None:
         scores = scores + decision(head, tested[1])
@@ -179,12 +186,12 @@ def _fit(
     seconds = time.perf_counter() - fitted
     c = head.parameters.get("C")
     return Cell(
-        tuple(labels.tolist()),
-        shared + fitted - began,
-        seconds,
-        _inner_dimension(head),
-        cast(float | None, c),
-        tuple(head.notes),
+        predictions=tuple(labels.tolist()),
+        fit_seconds=shared + fitted - began,
+        predict_seconds=seconds,
+        dimension=_inner_dimension(head),
+        c=cast(float | None, c),
+        notes=tuple(head.notes),
     )
 
 

@@ -35,7 +35,7 @@ from offshelf.jobs.setup.training import note_all
 from offshelf.progress import Progress, Silent, heard_by
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CompareSettings:
     """What is compared, and how.
 
@@ -109,7 +109,15 @@ def compare(
         rows, test, agreement, findings = assemble(plan, work.views, (found, speeds), scores)
     failures = next(iter(found.values())).extraction.failures
     protocol, left_out = described(settings.protocol, folds), tuple(f.to_json() for f in failures)
-    return Comparison(rows, protocol, test, agreement, left_out, findings, clock.total())
+    return Comparison(
+        rows=rows,
+        protocol=protocol,
+        test=test,
+        agreement=agreement,
+        failures=left_out,
+        findings=findings,
+        seconds=clock.total(),
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,13 +160,13 @@ def make_plan(
         for view in work.views
     )
     return Plan(
-        home.features_folder(run.engine.cache_dir),
-        home.compared_folder(run.engine.cache_dir),
-        tuple(row.digest for row in ledger.rows),
-        np.asarray(work.table.targets(), np.int64),
-        work.table.classes,
-        tuple(folds),
-        stored,
-        work.recipes,
-        run.seed,
+        root=home.features_folder(run.engine.cache_dir),
+        results=home.compared_folder(run.engine.cache_dir),
+        digests=tuple(row.digest for row in ledger.rows),
+        targets=np.asarray(work.table.targets(), np.int64),
+        classes=work.table.classes,
+        folds=tuple(folds),
+        views=stored,
+        recipes=work.recipes,
+        seed=run.seed,
     )

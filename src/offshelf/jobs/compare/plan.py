@@ -24,7 +24,7 @@ from offshelf.heads.head import ClassWeight, Normalisation
 VERSION = 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """What is trained on a view.
 
@@ -64,7 +64,7 @@ class Stored:
         return document | ({"product": True} if self.product else {})
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Plan:
     """Everything a worker needs.
 
@@ -139,18 +139,18 @@ class Plan:
     def from_json(cls, document: Mapping[str, Any]) -> Plan:
         """Build the plan that :meth:`to_json` wrote."""
         return cls(
-            Path(document["root"]),
-            Path(document["results"]),
-            tuple(bytes.fromhex(digest) for digest in document["digests"]),
-            np.array(document["targets"], np.int64),
-            tuple(document["classes"]),
-            tuple(_fold(fold) for fold in document["folds"]),
-            tuple(
+            root=Path(document["root"]),
+            results=Path(document["results"]),
+            digests=tuple(bytes.fromhex(digest) for digest in document["digests"]),
+            targets=np.array(document["targets"], np.int64),
+            classes=tuple(document["classes"]),
+            folds=tuple(_fold(fold) for fold in document["folds"]),
+            views=tuple(
                 Stored(tuple(v["parts"]), tuple(v["mirrors"]), v.get("product", False))
                 for v in document["views"]
             ),
-            tuple(Recipe(**recipe) for recipe in document["recipes"]),
-            document["seed"],
+            recipes=tuple(Recipe(**recipe) for recipe in document["recipes"]),
+            seed=document["seed"],
         )
 
 

@@ -78,20 +78,20 @@ def _cell(plan: Plan, view: int, fold: int, recipe: Recipe) -> Cell:
 def _row(plan: Plan, view: View, recipe: Recipe, cells: list[Cell], ms: float | None) -> Row:
     problem = next((cell.problem for cell in cells if cell.problem), "")
     if problem:
-        return Row(view, recipe, None, None, None, (), None, problem)
+        return Row(view=view, recipe=recipe, problem=problem)
     tested = [max(1, len(cell.predictions)) for cell in cells]
     dimension = cells[0].dimension
     cost = Cost(
-        dimension,
-        4 * dimension * sum(bool(digest) for digest in plan.digests),
-        ms,
-        float(np.median([cell.fit_seconds for cell in cells])),
-        float(
+        dimension=dimension,
+        stored_bytes=4 * dimension * sum(bool(digest) for digest in plan.digests),
+        ms_per_image=ms,
+        fit_seconds=float(np.median([cell.fit_seconds for cell in cells])),
+        predict_ms=float(
             np.median([1000 * c.predict_seconds / n for c, n in zip(cells, tested, strict=True)])
         ),
     )
     cs = tuple(cell.c for cell in cells if cell.c is not None)
-    return Row(view, recipe, score_of(plan, cells), cost, None, cs, None, "")
+    return Row(view=view, recipe=recipe, score=score_of(plan, cells), cost=cost, c=cs)
 
 
 def _judged(plan: Plan, rows: Sequence[Row]) -> tuple[list[Row], str]:
@@ -171,7 +171,8 @@ def name_of(row: Row) -> str:
     more += [row.view.precision] if row.view.precision != "fp32" else []
     more += ["flips"] if row.view.flips else []
     tail = f" ({', '.join(more)})" if more else ""
-    layer = row.view.layer if ":" in row.view.layer else f"{row.view.backbone} {row.view.layer}"
+    view = row.view
+    layer = view.layer if view.of_several_backbones else f"{view.backbone} {view.layer}"
     return f"{layer}{pooling}, {recipe.head}{tail}"
 
 

@@ -163,8 +163,8 @@ class _Watch(Silent):
         self.began = 0.0
         self.steps: list[tuple[float, int]] = []
 
-    def start(self, what: str, total: int | None) -> None:
-        super().start(what, total)
+    def start(self, what: str, total: int | None, unit: str = "") -> None:
+        super().start(what, total, unit)
         self.began = time.perf_counter()
 
     def advance(self, done: int = 1) -> None:

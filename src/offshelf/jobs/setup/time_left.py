@@ -46,10 +46,10 @@ class Announcing:
         self._told = False
         self._begin(None)
 
-    def start(self, what: str, total: int | None) -> None:
+    def start(self, what: str, total: int | None, unit: str = "") -> None:
         """See :class:`offshelf.progress.Progress`."""
         self._begin(total)
-        self._progress.start(what, total)
+        self._progress.start(what, total, unit)
 
     def advance(self, done: int = 1) -> None:
         """See :class:`offshelf.progress.Progress`."""

@@ -43,7 +43,7 @@ class Dot:
     label: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Series:
     """Points that belong together.
 
@@ -62,7 +62,7 @@ class Series:
     dashed: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Axis:
     """One axis.
 

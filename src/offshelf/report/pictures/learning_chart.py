@@ -90,8 +90,8 @@ def curve_chart(
     )
     # The chart draws its first series solid and puts the labels of every second one below.
     series = [
-        Series("fitted: error = a + b n^-c", _line(curve, first, last), markers=False),
-        Series("measured: mean over draws, with its 95 % interval", dots, line=False),
+        Series(name="fitted: error = a + b n^-c", dots=_line(curve, first, last), markers=False),
+        Series(name="measured: mean over draws, with its 95 % interval", dots=dots, line=False),
     ]
     ahead = [curve.at(n) for n in _ahead(curve)]
     if ahead:
@@ -99,12 +99,12 @@ def curve_chart(
             Dot(e.n, e.accuracy, _pair(e.low, e.high), f"{100 * e.accuracy:.2f} %") for e in ahead
         )
         dashed = _line(curve, last, curve.furthest)
-        series.append(Series("", dashed, markers=False, dashed=True))
-        series.append(Series("foretold, with its 95 % interval", ends, line=False))
+        series.append(Series(name="", dots=dashed, markers=False, dashed=True))
+        series.append(Series(name="foretold, with its 95 % interval", dots=ends, line=False))
     return chart(
         title,
-        Axis("training images per class", logarithmic=True),
-        Axis("accuracy", percent=True),
+        Axis(name="training images per class", logarithmic=True),
+        Axis(name="accuracy", percent=True),
         series,
         form,
     )

@@ -32,8 +32,8 @@ def reliability_chart(found: Reliability, title: str, *, form: str = "png") -> b
         Dot(row.confidence, row.accuracy, row.interval, f"{row.n:,}") for row in found.rows
     )
     series = (
-        Series("measured, with 95 % interval and number of images", dots, line=False),
-        Series("as stated", (Dot(0, 0), Dot(1, 1)), markers=False, dashed=True),
+        Series(name="measured, with 95 % interval and number of images", dots=dots, line=False),
+        Series(name="as stated", dots=(Dot(0, 0), Dot(1, 1)), markers=False, dashed=True),
     )
     figures = (
         f"{found.n:,} images: expected calibration error {100 * found.ece:.2f} %, "
@@ -41,8 +41,8 @@ def reliability_chart(found: Reliability, title: str, *, form: str = "png") -> b
     )
     return chart(
         f"{title}; {figures}",
-        Axis("probability of the label", percent=True, limits=(0.0, 1.03)),
-        Axis("labels that are right", percent=True, limits=(0.0, 1.03)),
+        Axis(name="probability of the label", percent=True, limits=(0.0, 1.03)),
+        Axis(name="labels that are right", percent=True, limits=(0.0, 1.03)),
         series,
         form,
     )
