@@ -106,16 +106,12 @@ def compare(
             run_plan(plan, progress, settings.processes)
         with clock.stage("transfer"):
             scores = transfer_of(plan, progress) if settings.transfer else {}
-        rows, test, agreement, findings = assemble(plan, work.views, (found, speeds), scores)
+        assembled = assemble(plan, work.views, (found, speeds), scores)
     failures = next(iter(found.values())).extraction.failures
-    protocol, left_out = described(settings.protocol, folds), tuple(f.to_json() for f in failures)
     return Comparison(
-        rows=rows,
-        protocol=protocol,
-        test=test,
-        agreement=agreement,
-        failures=left_out,
-        findings=findings,
+        **assembled,
+        protocol=described(settings.protocol, folds),
+        failures=tuple(failure.to_json() for failure in failures),
         seconds=clock.total(),
     )
 

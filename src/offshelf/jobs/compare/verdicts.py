@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TypedDict
 
 import numpy as np
 
@@ -25,11 +26,19 @@ from offshelf.jobs.compare.speed import Speed, milliseconds
 ALPHA = 0.05
 Scores = Mapping[int, Transfer]
 Measured = tuple[Mapping[Source, Extracted], Mapping[Source, Speed]]
-Assembled = tuple[tuple[Row, ...], str, dict[str, Agreement], tuple[str, ...]]
+
+
+class Assembled(TypedDict):
+    """Rows (the best first), the name of the test, rank correlations and findings."""
+
+    rows: tuple[Row, ...]
+    test: str
+    agreement: dict[str, Agreement]
+    findings: tuple[str, ...]
 
 
 def assemble(plan: Plan, views: Sequence[View], measured: Measured, scores: Scores) -> Assembled:
-    """Return rows (the best first), the name of the test, rank correlations and findings.
+    """Return everything that a result says of its rows.
 
     Args:
         plan: with every cell finished.
@@ -55,7 +64,8 @@ def assemble(plan: Plan, views: Sequence[View], measured: Measured, scores: Scor
     judged, test = _judged(plan, good)
     ordered = (*sorted(judged, key=_rank), *(row for row in rows if not row.score))
     found = _agreement(judged)
-    return ordered, test, found, findings_of(ordered, found, sizes(plan))
+    findings = findings_of(ordered, found, sizes(plan))
+    return {"rows": ordered, "test": test, "agreement": found, "findings": findings}
 
 
 def _depths(views: Sequence[View]) -> list[int]:
