@@ -13,6 +13,7 @@ from offshelf import home
 from offshelf.cache.usage import Usage
 from offshelf.data.tables.image_table import ImageTable, read_table
 from offshelf.evaluate.splits.protocol import Fold
+from offshelf.evaluate.transfer.transferability import Transfer
 from offshelf.jobs.compare.comparison import Comparison
 from offshelf.jobs.compare.feature_sets import Source, View, views_of
 from offshelf.jobs.compare.grid import (
@@ -27,7 +28,7 @@ from offshelf.jobs.compare.plan import Plan, Recipe, Stored
 from offshelf.jobs.compare.processes import run_plan
 from offshelf.jobs.compare.protocol_folds import described, folds_of, keep_splits
 from offshelf.jobs.compare.source_features import Extracted, Networks, extract_all, usable
-from offshelf.jobs.compare.speed import speed_of
+from offshelf.jobs.compare.speed import speeds_of
 from offshelf.jobs.compare.verdicts import assemble
 from offshelf.jobs.setup.settings import RunSettings
 from offshelf.jobs.setup.stage_times import Clock
@@ -96,16 +97,12 @@ def compare(
     with clock.stage("extract"):
         found = extract_all(work.table, work.views, work.networks, run, progress)
     with clock.stage("speed"), heard_by(progress):
-        plain = [source for source in found if not source.mirrored]
-        speeds = {source: speed_of(source, found[source], work.table, run) for source in plain}
+        speeds = speeds_of(found, work.table, run)
     folds = folds_of(work.table, settings.protocol, run.seed, usable(found.values()))
     keep_splits(work.table, folds, settings.protocol, run.seed)
     plan = make_plan(work, folds, found, run)
     with heard_by(progress), contextlib.closing(Usage(plan.results, make=True)):
-        with clock.stage("heads"):
-            run_plan(plan, progress, settings.processes)
-        with clock.stage("transfer"):
-            scores = transfer_of(plan, progress) if settings.transfer else {}
+        scores = _trained(plan, settings, progress, clock)
         assembled = assemble(plan, work.views, (found, speeds), scores)
     failures = next(iter(found.values())).extraction.failures
     return Comparison(
@@ -114,6 +111,16 @@ def compare(
         failures=tuple(failure.to_json() for failure in failures),
         seconds=clock.total(),
     )
+
+
+def _trained(
+    plan: Plan, settings: CompareSettings, progress: Progress, clock: Clock
+) -> dict[int, Transfer]:
+    """Train every head that is missing; return the cheap scores where asked for."""
+    with clock.stage("heads"):
+        run_plan(plan, progress, settings.processes)
+    with clock.stage("transfer"):
+        return transfer_of(plan, progress) if settings.transfer else {}
 
 
 @dataclass(frozen=True, eq=False)

@@ -48,6 +48,14 @@ class Speed:
         return self.ms * self.macs[path] / max(1, *self.macs.values())
 
 
+def speeds_of(
+    found: Mapping[Source, Extracted], table: ImageTable, run: RunSettings
+) -> dict[Source, Speed]:
+    """Return the speed of every source; that of mirror images is the same."""
+    plain = [source for source in found if not source.mirrored]
+    return {source: speed_of(source, found[source], table, run) for source in plain}
+
+
 def speed_of(source: Source, extracted: Extracted, table: ImageTable, run: RunSettings) -> Speed:
     """Return the speed of a source: as just seen, as seen before, or of a sample."""
     paths = [kind.path for kind in extracted.kinds.values()]
