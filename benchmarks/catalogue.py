@@ -32,9 +32,10 @@ from gemm import products
 from measure import heading
 from offshelf.backbones.backbone import open_backbone
 from offshelf.backbones.catalogue.names import names
-from offshelf.engine.contract import EngineOptions, Tap, open_engine
+from offshelf.engine.contract import EngineOptions, Tap
 from offshelf.engine.openvino_engine.graph_cache import load_graph
 from offshelf.engine.openvino_engine.winograd.match import macs
+from offshelf.engine.select import open_engine
 from offshelf.engine.torch_engine.tapped_network import TappedNetwork
 
 PLAIN = ("eager", "channels_last")

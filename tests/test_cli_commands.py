@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from offshelf.cli import console
 from offshelf.cli.commands.predict import _cells
 from offshelf.cli.main import main
+from offshelf.engine import processor
 from offshelf.engine.openvino_engine.winograd import kernel
 from offshelf.engine.openvino_engine.winograd.panel_layout import Registers
 from offshelf.prediction import Prediction
@@ -495,7 +496,7 @@ def test_doctor_says_how_it_convolves(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kernel.registers.cache_clear()
-    monkeypatch.setenv(kernel.SWITCH, "0")
+    monkeypatch.setenv(processor.WINOGRAD_SWITCH, "0")
     checks = {row["name"]: row for row in Run(capsys, "doctor", "--json").document["checks"]}
     kernel.registers.cache_clear()
     said = checks["convolutions"]

@@ -27,19 +27,13 @@ from offshelf.backbones.backbone import Backbone, open_backbone
 from offshelf.backbones.catalogue.names import get_spec
 from offshelf.backbones.construct.architectures import load_module
 from offshelf.backbones.weights_file.locate import locate
-from offshelf.engine import contract
-from offshelf.engine.contract import (
-    POOLINGS,
-    Engine,
-    EngineOptions,
-    Tap,
-    check_pooling,
-    choose,
-    open_engine,
-    pad,
-)
-from offshelf.engine.openvino_engine.graph_cache import convert, import_openvino, load_graph
+from offshelf.engine import select
+from offshelf.engine.contract import POOLINGS, Engine, EngineOptions, Tap, check_pooling, pad
+from offshelf.engine.openvino_engine.convert import convert
+from offshelf.engine.openvino_engine.core import import_openvino
+from offshelf.engine.openvino_engine.graph_cache import load_graph
 from offshelf.engine.openvino_engine.streams import HINT, candidates, compile_plan, possible_plan
+from offshelf.engine.select import choose, open_engine
 from offshelf.engine.torch_engine.tapped_network import TappedNetwork, pool
 from offshelf.errors import EngineError, LayerError
 from offshelf.interrupt import TerminatedError, ended_by_signals, interrupted_afterwards
@@ -548,12 +542,12 @@ def test_the_choice(
     expected: tuple[str, str],
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(contract, "_accelerator", lambda: accelerator)
+    monkeypatch.setattr(select, "_accelerator", lambda: accelerator)
     assert choose(EngineOptions(engine=engine, device=device)) == expected
 
 
 def test_without_openvino_torch_is_the_choice(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(contract.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(select.importlib.util, "find_spec", lambda _: None)
     assert choose(EngineOptions(device="cpu")) == ("torch", "cpu")
 
 
@@ -602,7 +596,8 @@ RUN = """
 import json, sys
 import numpy as np
 from offshelf.backbones.backbone import open_backbone
-from offshelf.engine.contract import EngineOptions, Tap, open_engine
+from offshelf.engine.contract import EngineOptions, Tap
+from offshelf.engine.select import open_engine
 backbone = open_backbone("efficientnet_lite0")
 tap = Tap(backbone.path_of("penultimate"), "avg")
 engine = open_engine(backbone, [tap], EngineOptions(engine="openvino"))
@@ -628,7 +623,7 @@ def run_in_a_new_process(code: str, cache: Path) -> Any:
 THREADS = """
 import json
 from concurrent.futures import ThreadPoolExecutor
-from offshelf.engine.openvino_engine.graph_cache import import_openvino
+from offshelf.engine.openvino_engine.core import import_openvino
 with ThreadPoolExecutor(8) as pool:
     found = list(pool.map(lambda _: import_openvino().get_version(), range(8)))
 print(json.dumps(sorted(set(found))))
@@ -728,7 +723,8 @@ def test_a_network_is_converted_without_hearing_ctrl_c(
 INTERRUPTED = """
 import signal
 from offshelf.backbones.backbone import open_backbone
-from offshelf.engine.contract import EngineOptions, Tap, open_engine
+from offshelf.engine.contract import EngineOptions, Tap
+from offshelf.engine.select import open_engine
 backbone = open_backbone("timm/test_resnet", weights="random")
 taps = [Tap(backbone.path_of("penultimate"), "avg")]
 first = open_engine(backbone, taps, EngineOptions(engine="openvino"))
@@ -758,7 +754,8 @@ import warnings
 warnings.simplefilter("error")
 from offshelf.backbones.construct.architectures import skeleton
 from offshelf.backbones.backbone import open_backbone
-from offshelf.engine.contract import EngineOptions, Tap, open_engine
+from offshelf.engine.contract import EngineOptions, Tap
+from offshelf.engine.select import open_engine
 backbone = open_backbone({name!r}, weights="random")
 skeleton(backbone.spec)
 tap = Tap(backbone.path_of("penultimate"), "avg")

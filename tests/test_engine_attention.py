@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from offshelf.backbones.backbone import open_backbone
-from offshelf.engine import attention
-from offshelf.engine.attention import answers, compile_proven
-from offshelf.engine.contract import EngineOptions, Tap, open_engine
+from offshelf.engine.contract import EngineOptions, Tap
+from offshelf.engine.openvino_engine import attention
+from offshelf.engine.openvino_engine.attention import answers, compile_proven
 from offshelf.engine.openvino_engine.graph_cache import load_graph
 from offshelf.engine.openvino_engine.streams import HINT, Plan, compile_plan
+from offshelf.engine.select import open_engine
 
 SETTINGS = {"PERFORMANCE_HINT": "THROUGHPUT", HINT: "f32"}
 TWO, ONE = Plan(2, 2, 2), Plan(2, 1, 2)

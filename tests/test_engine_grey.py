@@ -13,7 +13,8 @@ from torch import nn
 from offshelf.backbones.backbone import open_backbone
 from offshelf.backbones.preprocess import prepare
 from offshelf.backbones.spec import InputSpec
-from offshelf.engine.contract import EngineOptions, Tap, open_engine
+from offshelf.engine.contract import EngineOptions, Tap
+from offshelf.engine.select import open_engine
 from offshelf.engine.torch_engine.grey_convolution import (
     SummedConvolution,
     first_convolution,

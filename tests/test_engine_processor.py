@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from offshelf.engine import circumstances, processor
+from offshelf.engine import processor
 from offshelf.engine.openvino_engine.winograd import kernel
 from offshelf.engine.processor import computes_bfloat16, may_use
 
@@ -68,7 +68,7 @@ def test_compiled_convolutions_keep_to_the_limit(monkeypatch: pytest.MonkeyPatch
     features = dict.fromkeys(("avx512f", "avx512vnni", "avx512bf16", "avx2", "fma"), True)
     monkeypatch.setattr("llvmlite.binding.get_host_cpu_features", lambda: features)
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
-    monkeypatch.delenv(kernel.SWITCH, raising=False)
+    monkeypatch.delenv(processor.WINOGRAD_SWITCH, raising=False)
     found = kernel.registers.__wrapped__()
     assert (found.width, found.dot) == (16, True)
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE")
@@ -82,8 +82,8 @@ def test_compiled_convolutions_keep_to_the_limit(monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_empty_variable_forbids_nothing(monkeypatch: pytest.MonkeyPatch):
-    before = circumstances.processor()
+    before = processor.processor_kind()
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "")
-    assert circumstances.processor() == before
+    assert processor.processor_kind() == before
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
-    assert "ONEDNN_MAX_CPU_ISA=AVX2" in circumstances.processor().split()
+    assert "ONEDNN_MAX_CPU_ISA=AVX2" in processor.processor_kind().split()

@@ -24,7 +24,8 @@ from offshelf.backbones.backbone import Backbone, open_backbone
 from offshelf.backbones.preprocess import prepare
 from offshelf.data.decoding.decode import Limits, decode
 from offshelf.engine.calibration import Calibration
-from offshelf.engine.contract import EngineOptions, Tap, open_engine
+from offshelf.engine.contract import EngineOptions, Tap
+from offshelf.engine.select import open_engine
 from offshelf.errors import EngineError, LayerError, StoreError
 from offshelf.features import loop
 from offshelf.features.extraction import Extraction, extract

@@ -11,7 +11,8 @@ from PIL import Image
 
 from offshelf.backbones.backbone import open_backbone
 from offshelf.backbones.preprocess import prepare
-from offshelf.engine.contract import EngineOptions, Tap, open_engine
+from offshelf.engine.contract import EngineOptions, Tap
+from offshelf.engine.select import open_engine
 from offshelf.errors import DataError, LayerError, OffshelfError
 from offshelf.jobs.setup.settings import FeatureSettings
 from offshelf.jobs.visualise.activation_maps import (

@@ -15,7 +15,8 @@ from PIL import Image
 from offshelf.backbones.backbone import open_backbone
 from offshelf.backbones.preprocess import prepare
 from offshelf.data.decoding.decode import as_rgb
-from offshelf.engine.contract import EngineOptions, Tap, open_engine
+from offshelf.engine.contract import EngineOptions, Tap
+from offshelf.engine.select import open_engine
 from offshelf.errors import DataError, LayerError
 from offshelf.jobs.visualise.activation_maps import Choice
 from offshelf.jobs.visualise.strongest_places import _Best, top_images

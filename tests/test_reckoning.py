@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 
 from offshelf.data.tables.image_table import read_table
-from offshelf.engine import speed_records
 from offshelf.engine.contract import EngineOptions
+from offshelf.engine.openvino_engine import speed_records
 from offshelf.engine.openvino_engine.graph_cache import graph_folder
-from offshelf.engine.openvino_engine.streams import default_plan
-from offshelf.engine.speed_records import (
+from offshelf.engine.openvino_engine.speed_records import (
     Rates,
     expected_gain,
     known_rates,
     measured_rates,
     remember,
 )
+from offshelf.engine.openvino_engine.streams import default_plan
 from offshelf.errors import EngineError
 from offshelf.features.extraction import extract
 from offshelf.features.feature_kind import feature_kinds

@@ -13,7 +13,7 @@ import pytest
 from offshelf.engine import processor
 from offshelf.engine.circumstances import circumstances
 from offshelf.engine.contract import EngineOptions
-from offshelf.engine.openvino_engine.graph_cache import import_openvino
+from offshelf.engine.openvino_engine.core import import_openvino
 from offshelf.engine.openvino_engine.int8_weights import LARGEST_PAIR, eased, rounded, shares
 from offshelf.jobs.fit.job import fit
 from offshelf.jobs.setup.settings import RunSettings

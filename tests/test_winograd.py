@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from made_convolutions import images, made, run
-from offshelf.engine.openvino_engine.graph_cache import import_openvino, the_core
+from offshelf.engine.openvino_engine.core import import_openvino, the_core
 from offshelf.engine.openvino_engine.winograd import kernel, rewrite
 from offshelf.engine.openvino_engine.winograd.chain import Chain
 from offshelf.engine.openvino_engine.winograd.convolution import Convolution, fits
@@ -143,7 +143,7 @@ def test_an_unmeasured_processor_convolves_directly(
 
 
 def test_the_switch_turns_it_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(kernel.SWITCH, "0")
+    monkeypatch.setenv(processor.WINOGRAD_SWITCH, "0")
     assert kernel.registers.__wrapped__() is None
 
 

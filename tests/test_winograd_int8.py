@@ -14,12 +14,13 @@ from torch import nn
 
 import made_convolutions
 from made_convolutions import run
-from offshelf.backbones.backbone import open_backbone
+from offshelf.backbones.backbone import Backbone, open_backbone
 from offshelf.data.tables.image_table import read_table
 from offshelf.engine.calibration import Calibration
-from offshelf.engine.contract import EngineOptions, Tap, open_engine
+from offshelf.engine.contract import EngineOptions, Tap
 from offshelf.engine.openvino_engine import int8, int8_winograd
-from offshelf.engine.openvino_engine.graph_cache import graph_bytes, import_openvino, the_core
+from offshelf.engine.openvino_engine.core import graph_bytes, import_openvino, the_core
+from offshelf.engine.openvino_engine.graph_cache import load_exact
 from offshelf.engine.openvino_engine.winograd import kernel, match, range_marks, rewrite
 from offshelf.engine.openvino_engine.winograd.convolution import Convolution
 from offshelf.engine.openvino_engine.winograd.int8_ranges import (
@@ -30,6 +31,7 @@ from offshelf.engine.openvino_engine.winograd.int8_ranges import (
 )
 from offshelf.engine.openvino_engine.winograd.numpy_fallback import PlainConvolution
 from offshelf.engine.openvino_engine.winograd.panel_layout import Kind, Registers
+from offshelf.engine.select import open_engine
 from offshelf.errors import EngineError
 from offshelf.jobs.setup.precision import calibration
 from offshelf.jobs.setup.settings import RunSettings
@@ -258,10 +260,14 @@ def test_vgg_is_ranged(vgg) -> None:
     assert 0.98 < cosine(found, expected) < 0.99999
 
 
+def quantised(backbone: Backbone, taps: tuple[Tap, ...], run: EngineOptions) -> object:
+    return int8.quantised(backbone, run, lambda: load_exact(backbone, taps, run))
+
+
 @needs_bytes
 def test_its_graph_says_so_and_is_the_same_each_time(vgg) -> None:
     backbone, taps, _ = vgg
-    one, two = (int8.quantised(backbone, taps, options(threads=n)) for n in (1, 2))
+    one, two = (quantised(backbone, taps, options(threads=n)) for n in (1, 2))
     texts = [[r.to_text() for r in range_marks.marked(graph).values()] for graph in (one, two)]
     assert texts[0] == texts[1]
     assert len(texts[0]) == 3
@@ -273,7 +279,7 @@ def test_the_graph_gives_the_same_on_another_processor(
     vgg, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backbone, taps, _ = vgg
-    network = graph_bytes(int8.quantised(backbone, taps, options()))
+    network = graph_bytes(quantised(backbone, taps, options()))
     found = []
     for registers in (kernel.registers(), None):
         monkeypatch.setattr(kernel, "registers", lambda known=registers: known)
@@ -332,7 +338,7 @@ def test_no_image_to_calibrate_on_is_said(vgg) -> None:
     run = EngineOptions("openvino", precision="int8", calibration=nothing)
     text = "precision int8: none of the images to calibrate on can be used"
     with pytest.raises(EngineError, match=text):
-        int8.quantised(backbone, taps, run)
+        quantised(backbone, taps, run)
 
 
 def small_graph() -> object:

@@ -21,8 +21,9 @@ from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.preprocess import prepare
 from offshelf.backbones.weights_file import locate as weights_files
 from offshelf.engine.circumstances import made_on
-from offshelf.engine.contract import Engine, EngineOptions, choose, open_engine
+from offshelf.engine.contract import Engine, EngineOptions
 from offshelf.engine.processor import computes_bfloat16
+from offshelf.engine.select import choose, open_engine
 from offshelf.errors import ModelFileError, WeightsError
 from offshelf.features.extraction import Extraction, extract
 from offshelf.features.reader import ReadOptions

@@ -9,24 +9,13 @@ in its key: what a run gives never depends on who filled the cache.
 from __future__ import annotations
 
 import functools
-import os
-import platform
 from collections.abc import Iterable
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
-from offshelf.engine.contract import EngineOptions, Tap, choose
-from offshelf.engine.openvino_engine.winograd.kernel import SWITCH
-from offshelf.engine.processor import SWITCHES as LIMITS
-from offshelf.engine.processor import adds_bytes_exactly
-
-# Instructions that engines choose their code by.
-INSTRUCTIONS = frozenset(
-    {"avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni"}
-    | {"amx_tile", "amx_int8", "amx_bf16", "asimd", "asimddp", "bf16", "i8mm", "sve"}
-)
-SWITCHES = (SWITCH, *LIMITS, "ATEN_CPU_CAPABILITY")
+from offshelf.engine.contract import EngineOptions, Tap
+from offshelf.engine.processor import adds_bytes_exactly, processor_kind
+from offshelf.engine.select import choose
 
 
 def circumstances(options: EngineOptions, taps: Iterable[Tap] = ()) -> dict[str, Any]:
@@ -47,7 +36,7 @@ def circumstances(options: EngineOptions, taps: Iterable[Tap] = ()) -> dict[str,
     word = device.partition(":")[0]
     found = {"engine": engine, "engine_version": installed(engine), "device": word}
     if word == "cpu":
-        found["processor"] = processor()
+        found["processor"] = processor_kind()
     if options.precision == "int8" and not adds_bytes_exactly():
         found["weights"] = "7 bits"
     compiled = {(tap.path, tap.pooling) for tap in taps} if engine == "openvino" else set()
@@ -62,7 +51,7 @@ def made_on(options: EngineOptions) -> str:
     Raises:
         EngineError: the engine or device is not available.
 
-    >>> made_on(EngineOptions(engine="torch", device="cpu")) == f"torch cpu {processor()}"
+    >>> made_on(EngineOptions(engine="torch", device="cpu")) == f"torch cpu {processor_kind()}"
     True
     """
     found = circumstances(options)
@@ -80,19 +69,3 @@ def installed(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return ""
-
-
-def processor() -> str:
-    """Return the kind of this processor in words, and what the environment forbids it.
-
-    >>> processor() == processor()
-    True
-    """
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        text = ""
-    lines = (line for line in text.splitlines() if line.startswith(("flags", "Features")))
-    known = INSTRUCTIONS.intersection(next(lines, "").split())
-    forbidden = [f"{name}={os.environ[name]}" for name in SWITCHES if os.environ.get(name)]
-    return " ".join([platform.machine(), *sorted(known), *forbidden])

@@ -1,4 +1,4 @@
-"""The contract of engines, and which one runs on this machine.
+"""The contract that every engine keeps: taps, options, and the interface of an engine.
 
 An engine is opened for a backbone and a fixed set of taps. It takes uint8 batches,
 N x S x S x 3, of any N, and always returns ``{tap: float32 array, N x ...}``. Batches are
@@ -7,18 +7,14 @@ padded to a fixed size inside, so an image alone gives the same bits as in compa
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.backbones.backbone import Backbone
 from offshelf.engine.calibration import Calibration
 from offshelf.errors import EngineError, LayerError, did_you_mean
 
@@ -78,6 +74,10 @@ class EngineOptions:
             if value is not None and value < 1:
                 raise EngineError(f"{name} must be 1 or more, not {value}")
 
+    def in_fp32(self) -> EngineOptions:
+        """Return the same options for precision fp32."""
+        return replace(self, precision="fp32", calibration=None)
+
     @property
     def precision_key(self) -> str:
         """What of the precision decides the numbers: for int8 the calibration, too.
@@ -88,7 +88,7 @@ class EngineOptions:
         >>> EngineOptions().precision_key
         'fp32'
         """
-        _check_precision(self.precision)
+        check_precision(self.precision)
         if self.precision != "int8":
             return self.precision
         if self.calibration is None:
@@ -114,64 +114,6 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Release memory and threads."""
-
-
-def choose(options: EngineOptions) -> tuple[str, str]:
-    """Return the engine and device that *options* mean on this machine.
-
-    A CUDA or Apple device is used where there is one; otherwise OpenVINO on the CPU.
-    Only OpenVINO computes in int8, so that precision chooses it.
-
-    Raises:
-        EngineError: the engine, device or precision does not exist here.
-
-    >>> choose(EngineOptions(engine="torch", device="cpu"))
-    ('torch', 'cpu')
-    """
-    engine, device = options.engine, options.device
-    if engine not in ENGINES:
-        hint = did_you_mean(engine, ENGINES)
-        raise EngineError(f"no engine {engine!r}: {', '.join(ENGINES)}.{hint}")
-    _check_precision(options.precision)
-    if engine == "auto" and options.precision == "int8":
-        engine = "openvino"
-    if engine == "openvino" and device not in {"auto", "cpu"}:
-        raise EngineError(f"engine openvino runs on the cpu, not on {device!r}: use --engine torch")
-    if device == "auto":
-        device = "cpu" if engine == "openvino" else _accelerator()
-    if engine == "auto":
-        has_openvino = importlib.util.find_spec("openvino") is not None
-        engine = "openvino" if device == "cpu" and has_openvino else "torch"
-    return engine, device
-
-
-def open_engine(
-    backbone: Backbone, taps: Iterable[Tap], options: EngineOptions | None = None
-) -> Engine:
-    """Open the engine that *options* choose, for these taps of *backbone*.
-
-    Raises:
-        EngineError: the engine, device or precision is not available.
-        LayerError: a tap is not a layer, or the weights do not reach it.
-
-    >>> from offshelf.backbones.backbone import open_backbone
-    >>> tap = Tap("global_pool", "avg")
-    >>> engine = open_engine(open_backbone("efficientnet_lite0"), [tap])
-    >>> engine.run(np.zeros((1, 224, 224, 3), np.uint8))[tap].shape
-    (1, 1280)
-    """
-    options = options or EngineOptions()
-    wanted = tuple(dict.fromkeys(taps))
-    if not wanted:
-        raise LayerError("no layer was asked for")
-    name, device = choose(options)
-    if name == "openvino":
-        from offshelf.engine.openvino_engine.cpu_engine import OpenvinoEngine
-
-        return OpenvinoEngine(backbone, wanted, options)
-    from offshelf.engine.torch_engine.reference import TorchEngine
-
-    return TorchEngine(backbone, wanted, options, device)
 
 
 def check_pooling(pooling: str) -> Pooling:
@@ -202,19 +144,14 @@ def pad(batch: NDArray[np.uint8], rows: int) -> NDArray[np.uint8]:
     return padded
 
 
-def _check_precision(precision: str) -> None:
+def check_precision(precision: str) -> None:
+    """Do nothing where *precision* is one of :data:`PRECISIONS`.
+
+    Raises:
+        EngineError: it is none of them.
+
+    >>> check_precision("fp32")
+    """
     if precision not in PRECISIONS:
         hint = did_you_mean(precision, PRECISIONS)
         raise EngineError(f"no precision {precision!r}: {', '.join(PRECISIONS)}.{hint}")
-
-
-def _accelerator() -> str:
-    # Asking torch costs seconds; most machines without a card can be told from outside.
-    nvidia = os.name == "nt" or Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists()
-    if not nvidia and sys.platform != "darwin":
-        return "cpu"
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"

@@ -11,8 +11,15 @@ import os
 import platform
 from pathlib import Path
 
+# Set to 0, this variable keeps to direct convolutions.
+WINOGRAD_SWITCH = "OFFSHELF_WINOGRAD"
 # oneDNN reads the second name, too.
 SWITCHES = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+# Instructions that engines choose their code by.
+INSTRUCTIONS = frozenset(
+    {"avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni"}
+    | {"amx_tile", "amx_int8", "amx_bf16", "asimd", "asimddp", "bf16", "i8mm", "sve"}
+)
 # In the order in which each holds all before it.
 _LEVELS = (
     "SSE41",
@@ -43,6 +50,8 @@ _FIRST = {
 _DOTS = (("avx512_vnni", "avx512vnni"), ("avx_vnni", "avxvnni"), ("amx_int8", "amx-int8"))
 _X86 = frozenset({"x86_64", "amd64", "i386", "i686", "x86"})
 _CPUINFO = Path("/proc/cpuinfo")
+# Variables that decide which code runs.
+_DECIDING = (WINOGRAD_SWITCH, *SWITCHES, "ATEN_CPU_CAPABILITY")
 
 
 def may_use(feature: str) -> bool:
@@ -94,3 +103,19 @@ def cpu_flags() -> frozenset[str]:
         return frozenset(_CPUINFO.read_text(encoding="utf-8", errors="replace").split())
     except OSError:
         return frozenset()
+
+
+def processor_kind() -> str:
+    """Return the kind of this processor in words, and what the environment forbids it.
+
+    >>> processor_kind() == processor_kind()
+    True
+    """
+    try:
+        text = _CPUINFO.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    lines = (line for line in text.splitlines() if line.startswith(("flags", "Features")))
+    known = INSTRUCTIONS.intersection(next(lines, "").split())
+    forbidden = [f"{name}={os.environ[name]}" for name in _DECIDING if os.environ.get(name)]
+    return " ".join([platform.machine(), *sorted(known), *forbidden])

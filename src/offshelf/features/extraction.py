@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from offshelf import home
 from offshelf.backbones.backbone import Backbone
 from offshelf.data.digests import Digests
-from offshelf.engine.contract import EngineOptions, choose
+from offshelf.engine.contract import EngineOptions
+from offshelf.engine.select import choose
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.features.loop import Job, Row
 from offshelf.features.profile import Profile, Stopwatch

@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
-from offshelf.engine.attention import compile_proven
 from offshelf.engine.contract import EngineOptions, Tap, Ticket, pad
-from offshelf.engine.openvino_engine.graph_cache import check_not_forked, graph_folder, load_graph
+from offshelf.engine.openvino_engine.attention import compile_proven
+from offshelf.engine.openvino_engine.core import check_not_forked
+from offshelf.engine.openvino_engine.graph_cache import graph_folder, load_graph
 from offshelf.engine.openvino_engine.streams import HINT, Plan, chosen_plan
 from offshelf.engine.processor import computes_bfloat16
 from offshelf.errors import EngineError

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import importlib.util
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
-from offshelf.engine.contract import EngineOptions, Tap
-from offshelf.engine.openvino_engine.graph_cache import ROWS, graph_from_bytes, load_graph
+from offshelf.engine.contract import EngineOptions
+from offshelf.engine.openvino_engine.core import ROWS, graph_from_bytes, without_telemetry
 from offshelf.engine.openvino_engine.int8_weights import eased
 from offshelf.engine.openvino_engine.int8_winograd import ranged, way
-from offshelf.engine.openvino_engine.telemetry import without_telemetry
 from offshelf.engine.openvino_engine.winograd.range_marks import marked
 from offshelf.engine.processor import adds_bytes_exactly
 from offshelf.errors import EngineError
@@ -25,7 +23,7 @@ from offshelf.errors import EngineError
 TRANSFORMERS = ("vit", "swin", "deit", "dinov", "beit", "eva")
 
 
-def quantised(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions) -> Any:
+def quantised(backbone: Backbone, options: EngineOptions, exact: Callable[[], Any]) -> Any:
     """Return the int8 graph of a tapped network.
 
     Weights and activations are quantised with ranges measured on the calibration images.
@@ -33,6 +31,11 @@ def quantised(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions)
     NNCF's quantisation with its fast bias correction. Weights have 8 bits where sums of their
     products are exact, and 7 on processors that would cut them off; a network from a model file
     is brought to weights that this processor adds exactly.
+
+    Args:
+        backbone: the network.
+        options: the calibration and the processor threads.
+        exact: returns the graph in fp32; asked only where it is needed.
 
     Raises:
         EngineError: the calibration has neither images nor a finished network, or NNCF
@@ -46,7 +49,7 @@ def quantised(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions)
     chained = way(backbone.spec.architecture) == "winograd"
     if not chained:
         _check_nncf()
-    model = _exact(backbone, taps, options)
+    model = exact()
     model = _smaller(model) if chained else model
     pixels = calibration.pixels()
     if not len(pixels):
@@ -56,25 +59,23 @@ def quantised(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions)
     return _by_nncf(backbone, model, pixels)
 
 
-def rough(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions) -> Any:
+def rough(backbone: Backbone, model: Any, threads: int | None) -> Any:
     """Return an int8 graph that is as fast as a calibrated one, and has ranges of noise.
+
+    Args:
+        backbone: the network.
+        model: its graph in fp32.
+        threads: processor threads, None for all.
 
     Raises:
         EngineError: NNCF is not installed.
     """
     size = backbone.input.size
     noise = np.random.default_rng(0).integers(0, 256, (ROWS, size, size, 3)).astype(np.uint8)
-    model = _exact(backbone, taps, options)
     if way(backbone.spec.architecture) == "winograd":
-        return ranged(_smaller(model), noise, options.threads)
+        return ranged(_smaller(model), noise, threads)
     _check_nncf()
     return _by_nncf(backbone, model, noise, rough=True)
-
-
-def _exact(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions) -> Any:
-    return load_graph(
-        backbone, taps, dataclasses.replace(options, precision="fp32", calibration=None)
-    )
 
 
 def _by_nncf(backbone: Backbone, model: Any, pixels: NDArray[np.uint8], rough: bool = False) -> Any:

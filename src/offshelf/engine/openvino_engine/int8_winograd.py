@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.engine.openvino_engine.graph_cache import import_openvino, with_rows
+from offshelf.engine.openvino_engine.core import import_openvino, with_rows
 from offshelf.engine.openvino_engine.streams import HINT, Plan, compile_plan
 from offshelf.engine.openvino_engine.winograd.int8_ranges import fitted
 from offshelf.engine.openvino_engine.winograd.kernel import multiplies_bytes

@@ -24,8 +24,7 @@ from typing import Any
 import numpy as np
 
 from offshelf import files, sealed_json
-from offshelf.engine.circumstances import processor
-from offshelf.engine.openvino_engine.graph_cache import (
+from offshelf.engine.openvino_engine.core import (
     OLD_ROWS,
     ROWS,
     VERSION,
@@ -36,6 +35,7 @@ from offshelf.engine.openvino_engine.graph_cache import (
 from offshelf.engine.openvino_engine.winograd.kernel import multiplies_halves
 from offshelf.engine.openvino_engine.winograd.match import macs
 from offshelf.engine.openvino_engine.winograd.rewrite import rewritten, suits
+from offshelf.engine.processor import processor_kind
 from offshelf.locks import alone
 
 ATTENTION = frozenset({"ScaledDotProductAttention", "Softmax"})
@@ -236,7 +236,7 @@ def speed(compiled: Any, plan: Plan) -> float:
 def processor_key(settings: Settings, threads: int) -> str:
     """Return a word for this kind of processor, its threads and the settings."""
     name = str(the_core().get_property("CPU", "FULL_DEVICE_NAME"))
-    key = [VERSION, name, processor(), os.cpu_count(), threads, settings]
+    key = [VERSION, name, processor_kind(), os.cpu_count(), threads, settings]
     return files.sha256_json(key)[:16]
 
 

@@ -15,7 +15,8 @@ from offshelf.backbones.backbone import open_backbone
 from offshelf.backbones.catalogue.names import names
 from offshelf.backbones.construct.torchvision_shim import import_torchvision
 from offshelf.cache import bound, contents
-from offshelf.engine.contract import EngineOptions, choose
+from offshelf.engine.contract import EngineOptions
+from offshelf.engine.select import choose
 from offshelf.errors import OffshelfError
 from offshelf.jobs.catalogue.listing import backbone_rows
 from offshelf.version import library_versions
@@ -105,7 +106,7 @@ def _torchvision() -> str:
 
 
 def _openvino() -> str:
-    from offshelf.engine.openvino_engine.graph_cache import import_openvino, the_core
+    from offshelf.engine.openvino_engine.core import import_openvino, the_core
 
     name = the_core().get_property("CPU", "FULL_DEVICE_NAME")
     return f"{import_openvino().get_version()}; {str(name).strip()}"
@@ -113,10 +114,11 @@ def _openvino() -> str:
 
 def _convolutions() -> str:
     from offshelf.engine.openvino_engine.winograd import kernel
+    from offshelf.engine.processor import WINOGRAD_SWITCH
 
     found = kernel.registers()
     if found is None:
-        return f"direct ({kernel.SWITCH}=0, no AVX2, or no llvmlite)"
+        return f"direct ({WINOGRAD_SWITCH}=0, no AVX2, or no llvmlite)"
     halves = ", bf16 in pairs" if kernel.multiplies_halves() else ""
     fours = "; F(2 x 2, 3 x 3), int8 in fours" if kernel.multiplies_bytes() else ""
     return f"Winograd F(4 x 4, 3 x 3), {found.width} floats at a time{halves}{fours}"

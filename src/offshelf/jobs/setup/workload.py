@@ -20,7 +20,7 @@ from offshelf.engine.calibration import MAX_IMAGES
 from offshelf.engine.contract import EngineOptions, Tap
 from offshelf.engine.openvino_engine.graph_cache import graph_folder, load_graph
 from offshelf.engine.openvino_engine.int8_winograd import IMAGES, way
-from offshelf.engine.speed_records import (
+from offshelf.engine.openvino_engine.speed_records import (
     Rates,
     expected_gain,
     known_rates,

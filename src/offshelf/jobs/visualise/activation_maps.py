@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
-from offshelf.engine.contract import Engine, EngineOptions, Tap, open_engine
+from offshelf.engine.contract import Engine, EngineOptions, Tap
+from offshelf.engine.select import open_engine
 from offshelf.errors import LayerError, did_you_mean
 from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
 from offshelf.jobs.setup.training import backbone_for, describe

@@ -9,12 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 from offshelf.engine.openvino_engine.winograd.panel_layout import NUMBERS, POINTERS, Kind, Registers
-from offshelf.engine.processor import may_use
+from offshelf.engine.processor import WINOGRAD_SWITCH, may_use
 from offshelf.machine_code import assembled, is_possible
 
 Function = Callable[..., None]
-# Set to 0, this variable keeps to direct convolutions.
-SWITCH = "OFFSHELF_WINOGRAD"
 NAME = "convolve"
 _USED = (
     *("avx512f", "avx512vnni", "avx512bf16", "avx2", "fma", "avxvnni"),
@@ -30,7 +28,7 @@ def registers() -> Registers | None:
     >>> found is None or found.panel == 2 * found.width
     True
     """
-    if os.environ.get(SWITCH) == "0" or not is_possible():
+    if os.environ.get(WINOGRAD_SWITCH) == "0" or not is_possible():
         return None
     features = _features()
     if features.get("avx512f"):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.engine.openvino_engine.graph_cache import import_openvino
+from offshelf.engine.openvino_engine.core import import_openvino
 from offshelf.engine.openvino_engine.winograd.int8_ranges import Ranges, from_text
 from offshelf.engine.openvino_engine.winograd.match import is_plain, weights_of
 

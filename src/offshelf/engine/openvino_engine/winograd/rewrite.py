@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from offshelf.engine.openvino_engine.graph_cache import import_openvino
+from offshelf.engine.openvino_engine.core import import_openvino
 from offshelf.engine.openvino_engine.winograd.chain import Chain
 from offshelf.engine.openvino_engine.winograd.convolution import Convolution
 from offshelf.engine.openvino_engine.winograd.match import Found, can_replace, find, in_runs, macs

@@ -17,9 +17,9 @@ from typing import Any
 from offshelf import files, sealed_json
 from offshelf.backbones.backbone import Backbone
 from offshelf.cache.usage import Usage
-from offshelf.engine.circumstances import processor
 from offshelf.engine.contract import EngineOptions, Tap
-from offshelf.engine.openvino_engine.graph_cache import graph_folder, import_openvino, load_graph
+from offshelf.engine.openvino_engine.core import import_openvino
+from offshelf.engine.openvino_engine.graph_cache import graph_folder, load_exact
 from offshelf.engine.openvino_engine.int8 import TRANSFORMERS, rough
 from offshelf.engine.openvino_engine.int8_winograd import CHAINED, way
 from offshelf.engine.openvino_engine.streams import (
@@ -30,7 +30,7 @@ from offshelf.engine.openvino_engine.streams import (
     possible_plan,
     speed,
 )
-from offshelf.engine.processor import adds_bytes_exactly
+from offshelf.engine.processor import adds_bytes_exactly, processor_kind
 
 # With less of the processors nothing can be told.
 LEAST_SHARE = 0.05
@@ -116,12 +116,14 @@ def measured_rates(
     Raises:
         EngineError: NNCF is not installed, and int8 is asked for.
     """
-    exact = load_graph(backbone, taps, _exact(options))
+    exact = load_exact(backbone, taps, options)
     found = {}
     for precision in precisions:
         model = exact
         if precision == "int8":
-            model = calibrated or rough(backbone, taps, options)
+            model = calibrated or rough(
+                backbone, load_exact(backbone, taps, options), options.threads
+            )
         settings = {"PERFORMANCE_HINT": "THROUGHPUT", HINT: _HINTS[precision]}
         plan = possible_plan(model, default_plan(_threads(options)), settings)
         # One after the other: together they would take their memory together.
@@ -149,8 +151,8 @@ def remember(
     return Rates(**document)
 
 
-def _exact(options: EngineOptions) -> EngineOptions:
-    return dataclasses.replace(options, precision="fp32", calibration=None)
+def _rough(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions) -> Any:
+    return rough(backbone, load_exact(backbone, taps, options), options.threads)
 
 
 def _threads(options: EngineOptions) -> int:
@@ -159,5 +161,5 @@ def _threads(options: EngineOptions) -> int:
 
 def _path(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions) -> Path:
     openvino = import_openvino().get_version()
-    key = files.sha256_json([openvino, processor(), os.cpu_count(), _threads(options)])[:16]
-    return graph_folder(backbone, taps, _exact(options)) / f"rates-{key}.json"
+    key = files.sha256_json([openvino, processor_kind(), os.cpu_count(), _threads(options)])[:16]
+    return graph_folder(backbone, taps, options.in_fp32()) / f"rates-{key}.json"
