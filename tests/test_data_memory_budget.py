@@ -21,8 +21,14 @@ from offshelf.data.decoding import memory_budget
 from offshelf.data.decoding.decode import as_rgb, decode, decode_with_facts
 from offshelf.data.decoding.facts import Facts, check_facts
 from offshelf.data.decoding.file_bytes import Limits
-from offshelf.data.decoding.memory_budget import MemoryBudget, default_memory, in_words, memory_here
-from offshelf.data.decoding.memory_estimate import SPARE, decode_bytes
+from offshelf.data.decoding.memory_budget import (
+    SPARE,
+    MemoryBudget,
+    decode_bytes,
+    default_memory,
+    in_words,
+    memory_here,
+)
 from offshelf.data.decoding.metadata import opened
 from offshelf.errors import DataError, ImageError
 from offshelf.features.network_input import network_input

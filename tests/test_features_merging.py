@@ -21,7 +21,7 @@ from offshelf import file_stamps
 from offshelf.data.decoding.facts import Facts
 from offshelf.errors import StoreError
 from offshelf.features.store import feature_store as stores
-from offshelf.features.store import merging, part_files, row_groups
+from offshelf.features.store import merging, part_files, part_format
 from offshelf.features.store import row_index as indexes
 from offshelf.features.store.feature_store import FeatureStore
 from offshelf.progress import Silent, heard_by
@@ -123,8 +123,8 @@ def test_features_are_checked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(part_files, "ROW_GROUP_BYTES", 4 * 4 * D)
     filled(tmp_path, [list(range(10)), list(range(10, 14))])
     checked: list[int] = []
-    own = row_groups.checksum
-    monkeypatch.setattr(row_groups, "checksum", lambda m: checked.append(len(m)) or own(m))
+    own = part_format.checksum
+    monkeypatch.setattr(part_format, "checksum", lambda m: checked.append(len(m)) or own(m))
     wanted = [digest(number) for number in (13, 2, 9, 3)]
     for _ in range(3):
         store = FeatureStore(tmp_path, IDENTITY)
@@ -139,13 +139,13 @@ def test_reading_takes_from_the_file_what_is_asked_for(
     store = filled(tmp_path, [list(range(100))])
     assert digest(1) in store
     taken: list[int] = []
-    own = row_groups.Features._as_it_lies
+    own = part_format.Features._as_it_lies
 
-    def as_it_lies(self: row_groups.Features, group: int, start: int, end: int) -> Any:
+    def as_it_lies(self: part_format.Features, group: int, start: int, end: int) -> Any:
         taken.append(end - start)
         return own(self, group, start, end)
 
-    monkeypatch.setattr(row_groups.Features, "_as_it_lies", as_it_lies)
+    monkeypatch.setattr(part_format.Features, "_as_it_lies", as_it_lies)
     assert np.array_equal(store.read([digest(n) for n in (12, 10, 11)]), rows([12, 10, 11]))
     assert taken == [3]
 

@@ -16,7 +16,7 @@ from offshelf.cli.main import main
 from offshelf.data.decoding.facts import Facts
 from offshelf.engine.openvino_engine import graph_cache
 from offshelf.errors import OffshelfError
-from offshelf.features.store import doubled_rows, part_files
+from offshelf.features.store import merging, part_files
 from offshelf.features.store.feature_store import FeatureStore
 from offshelf.features.store.part_files import Rows
 from offshelf.jobs.doctor.cleaning import clean
@@ -182,7 +182,7 @@ def test_doubled_rows_go_and_every_row_stays_what_it_was(tmp_path: Path, tempora
     again = FeatureStore(tmp_path / "features", IDENTITY)
     assert again.read(wanted).tobytes() == before.tobytes()
     assert [again.facts(one) for one in wanted] == facts
-    assert doubled_rows.doubled(folder) == []
+    assert merging.doubled(folder) == []
     assert sum(len(part.hashes) for part in again._index.parts.values()) == 4
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offshelf.data.tables.class_names import composed
+from offshelf.data.folders.class_names import composed
 from offshelf.text import json_text, spelled
 
 CODE_PAGES = {
@@ -60,7 +60,7 @@ def test_a_class_that_was_typed_where_the_locale_is_c_is_the_class() -> None:
 LOCATED = """
 import os, sys
 from pathlib import Path
-from offshelf.data.tables.pathnames import located
+from offshelf.data.tables.path_lists import located
 place, how = located(Path(sys.argv[1]), os.fsencode(sys.argv[2]).decode("utf-8"))
 print(place.is_file(), repr(how), sys.getfilesystemencoding())
 """

@@ -20,13 +20,13 @@ from offshelf.backbones.backbone import Backbone, open_backbone
 from offshelf.data.tables.labels import sorted_classes
 from offshelf.engine.contract import EngineOptions
 from offshelf.errors import DataError
+from offshelf.features.extraction import extract_images
 from offshelf.features.feature_kind import (
     DEFAULT_LAYER,
     DEFAULT_POOLING,
     FeatureKind,
     feature_kinds,
 )
-from offshelf.features.from_memory import extract_images
 from offshelf.heads.fit_head import decision
 from offshelf.heads.probabilities.fit_probabilities import (
     ProbabilitySettings,

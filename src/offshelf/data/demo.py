@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from offshelf.data.tables.class_names import TEST, TRAIN
+from offshelf.data.folders.class_names import TEST, TRAIN
 from offshelf.errors import DataError
 from offshelf.files import temporary_folder, write_bytes
 from offshelf.text import shown

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from offshelf.backbones.backbone import Backbone
 from offshelf.data.digests import Digests
 from offshelf.engine.contract import EngineOptions
 from offshelf.engine.select import choose
+from offshelf.errors import DataError
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.features.loop import Job, Row
 from offshelf.features.profile import Profile, Stopwatch
@@ -155,3 +157,39 @@ def _note_changed(paths: Sequence[str], progress: Progress) -> None:
             f"{shown(paths[0])}{more}: other bytes than before, with the same size and times; "
             "something changes files and sets their times back"
         )
+
+
+def extract_images(
+    images: Sequence[Any],
+    backbone: Backbone,
+    kind: FeatureKind,
+    options: EngineOptions | None = None,
+) -> NDArray[np.float32]:
+    """Return the features of images in memory or on disk, float32, N x D.
+
+    A file's rows are those of ``offshelf extract``. An image in memory is addressed by
+    its pixels, so the second call finds it in the store, too.
+
+    Args:
+        images: N paths, PIL images or uint8 arrays.
+        backbone: network, weights and preprocessing.
+        kind: layer and pooling.
+        options: the engine and its settings.
+
+    Raises:
+        DataError: an image cannot be used; the message names the first.
+    """
+    if not len(images):
+        raise DataError("no images: an empty list has no features")
+    sources = [
+        str(image) if isinstance(image, str | Path) else Picture(f"image {number}", image)
+        for number, image in enumerate(images)
+    ]
+    extraction = extract(sources, backbone, [kind], options)
+    if extraction.failures:
+        first = extraction.failures[0]
+        raise DataError(
+            f"{first.path}: {first.status}, {first.reason} "
+            f"({len(extraction.failures)} of {len(images)} images cannot be used)"
+        )
+    return extraction.matrix(kind, range(len(images)))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.checks import share, whole
-from offshelf.data.tables.class_names import TEST, TRAIN
+from offshelf.data.folders.class_names import TEST, TRAIN
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import DataError
 from offshelf.evaluate.learning_curve.lookahead import (

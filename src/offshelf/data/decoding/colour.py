@@ -20,8 +20,15 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageChops
 
-from offshelf.data.decoding.deep_grey import RGB, deep_grey, laid_on, tags_of, three_channels
-from offshelf.data.decoding.deep_png import HALVES, deep_png
+from offshelf.data.decoding.deep_samples import (
+    HALVES,
+    RGB,
+    deep_grey,
+    deep_png,
+    laid_on,
+    tags_of,
+    three_channels,
+)
 from offshelf.data.decoding.levels import Levels, Values, found_levels
 from offshelf.data.decoding.strips import STRIP_PIXELS, Pixels, drawn, orientation, strips
 

@@ -16,7 +16,7 @@ from itertools import islice
 import numpy as np
 
 from offshelf.data.decoding import tiff_directory as tiff
-from offshelf.data.decoding.deep_grey import RGB, three_channels
+from offshelf.data.decoding.deep_samples import RGB, three_channels
 from offshelf.data.decoding.levels import Levels, Values, found_levels, no_data
 from offshelf.data.decoding.strips import Pixels, canvas
 from offshelf.data.decoding.tiff_directory import Directory

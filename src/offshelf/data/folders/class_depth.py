@@ -8,15 +8,19 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from offshelf.data.folders.folder_tree import Tree
-from offshelf.data.folders.folder_words import NAMED, images_among, is_batch, is_heap, split_mark
-from offshelf.data.folders.split_folders import OUTER
-from offshelf.data.tables.class_names import (
+from offshelf.data.folders.class_names import (
+    NAMED,
     TEST,
     TRAIN,
     VAL,
+    images_among,
+    is_batch,
+    is_heap,
     same_class_key,
+    split_mark,
 )
+from offshelf.data.folders.image_files import Tree
+from offshelf.data.folders.split_folders import OUTER
 from offshelf.errors import DataError
 from offshelf.text import (
     counted,

@@ -1,19 +1,43 @@
-"""Folders of images: train/ and test/ with class folders, or class folders alone."""
+"""Labelled images in folders: train/ and test/ with class folders, or class folders alone."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from offshelf.data.folders.class_depth import ClassFolder
 from offshelf.data.folders.folder_layout import Question, layout_of
-from offshelf.data.folders.folder_tree import Tree
-from offshelf.data.folders.image_files import LeftOut, images_under, listed_once, subfolders
+from offshelf.data.folders.image_files import LeftOut, Tree, images_under, listed_once, subfolders
 from offshelf.data.folders.split_folders import no_classes
-from offshelf.data.tables.reading import Reading, Row
 from offshelf.errors import DataError
 from offshelf.text import listed, shown
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image of a job.
+
+    Attributes:
+        path: as the operating system opens it.
+        name: the path inside DATA with ``/`` between its parts; rows are ordered by it.
+        label: class name, "" when there is none.
+        split: ``train``, ``test``, or "" when DATA does not say.
+    """
+
+    path: str
+    name: str
+    label: str = ""
+    split: str = ""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The rows of one DATA and what a person should know about them."""
+
+    rows: tuple[Row, ...]
+    warnings: tuple[str, ...] = ()
 
 
 @listed_once()

@@ -10,16 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from offshelf.data.folders.class_depth import INNER, Depth, class_folders, splits_inside
-from offshelf.data.folders.folder_tree import Tree
-from offshelf.data.folders.folder_words import NAMED, is_batch, split_mark
+from offshelf.data.folders.class_names import (
+    NAMED,
+    TRAIN,
+    is_batch,
+    same_class_key,
+    split_mark,
+)
 from offshelf.data.folders.given_splits import (
     loose_note,
     portions,
     split_names_note,
     unlabelled_note,
 )
+from offshelf.data.folders.image_files import Tree
 from offshelf.data.folders.split_folders import OUTER, Partition, partition_of
-from offshelf.data.tables.class_names import TRAIN, same_class_key
 from offshelf.errors import DataError, did_you_mean
 from offshelf.text import listed, shown
 

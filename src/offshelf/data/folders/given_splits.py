@@ -6,16 +6,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from offshelf.data.folders.class_depth import ClassFolder, Depth, class_folders
-from offshelf.data.folders.folder_tree import Tree
-from offshelf.data.folders.folder_words import called_like_a_split, is_batch
-from offshelf.data.folders.image_files import LeftOut, images_under
-from offshelf.data.folders.split_folders import Partition, no_classes, undoubled
-from offshelf.data.tables.class_names import (
+from offshelf.data.folders.class_names import (
     TEST,
     TRAIN,
     VAL,
+    called_like_a_split,
+    is_batch,
     same_class_key,
 )
+from offshelf.data.folders.image_files import LeftOut, Tree, images_under
+from offshelf.data.folders.split_folders import Partition, no_classes, undoubled
 from offshelf.errors import DataError
 from offshelf.text import (
     counted,

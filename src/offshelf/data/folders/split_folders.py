@@ -6,15 +6,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from offshelf.data.folders.folder_tree import Tree
-from offshelf.data.folders.folder_words import NAMED, PLAIN, UNLABELLED, Mark, is_heap, split_mark
-from offshelf.data.tables.class_names import (
+from offshelf.data.folders.class_names import (
     HELD_OUT,
+    NAMED,
+    PLAIN,
     TEST,
     TRAIN,
+    UNLABELLED,
     VAL,
+    Mark,
+    is_heap,
     same_class_key,
+    split_mark,
 )
+from offshelf.data.folders.image_files import Tree
 from offshelf.errors import DataError
 from offshelf.text import listed, shown
 

@@ -7,14 +7,14 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-from offshelf.data.folders.folder_tree import Tree
-from offshelf.data.tables.class_names import (
+from offshelf.data.folders.class_folders import Reading, Row
+from offshelf.data.folders.class_names import (
     TEST,
     TRAIN,
     composed,
     same_class_key,
 )
-from offshelf.data.tables.reading import Reading, Row
+from offshelf.data.folders.image_files import Tree
 from offshelf.errors import DataError, did_you_mean
 from offshelf.text import (
     counted,

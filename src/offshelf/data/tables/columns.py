@@ -1,15 +1,16 @@
-"""The cells of a CSV or Parquet file: three columns as text, with the numbers of the rows."""
+"""The columns of a CSV or Parquet file: path, label and split as text, with row numbers."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from offshelf.data.folders.class_names import TRAIN, split_mark, split_word
+from offshelf.data.folders.image_files import PARQUET_SUFFIXES
 from offshelf.data.tables.delimited import csv_rows, csv_text
-from offshelf.data.tables.split_column import split_column
 from offshelf.errors import DataError, did_you_mean
 from offshelf.text import (
     counted,
@@ -17,9 +18,54 @@ from offshelf.text import (
     shown,
 )
 
-CSV_SUFFIXES = frozenset({".csv", ".tsv"})
-PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})
-TABLE_SUFFIXES = CSV_SUFFIXES | PARQUET_SUFFIXES
+_TRUTHS = frozenset({"0", "1", "true", "false", "yes", "no", "t", "f", "y", "n"})
+
+
+def split_column(file: Path, columns: Mapping[str, Sequence[str]], notes: list[str]) -> str:
+    """Return which of the columns that nobody knows holds the splits, "" for none.
+
+    It is the one whose every cell is a word for a split, ``train`` and another among them.
+
+    Args:
+        file: is named in the error.
+        columns: name -> cells.
+        notes: gets a line about what was taken for what, or looks like a split and is not.
+
+    Raises:
+        DataError: several columns are like that.
+
+    >>> split_column(Path("a.csv"), {"subset": ["train", "test"], "size": ["1", "2"]}, [])
+    'subset'
+    """
+    found = [name for name, cells in columns.items() if _are_splits(cells)]
+    if len(found) > 1:
+        raise DataError(
+            f"{shown(file)}: its columns {listed(found)} all hold splits; call the right one split"
+        )
+    if found:
+        notes.append(f"the splits are those of its column {listed(found)}")
+        return found[0]
+    alike = [name for name, cells in columns.items() if split_mark(name) and _are_truths(cells)]
+    if alike:
+        notes.append(
+            f"its column {listed(alike[:1])} is not used; for given splits, write train and test "
+            "into a column split"
+        )
+    return ""
+
+
+def _are_splits(cells: Sequence[str]) -> bool:
+    words = set(cells)
+    if len(words) > 16:  # many words are no splits, and not worth a look
+        return False
+    roles = {split_word(word) for word in words}
+    return "" not in roles and TRAIN in roles and len(roles) > 1
+
+
+def _are_truths(cells: Sequence[str]) -> bool:
+    return {cell.strip().lower() for cell in cells} <= _TRUTHS
+
+
 COLUMNS = ("path", "label", "split")
 
 

@@ -6,12 +6,14 @@ which a caption can pass; to raise it would change what other code of the proces
 
 from __future__ import annotations
 
+import csv
+import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from offshelf.errors import DataError
-from offshelf.text import shown
+from offshelf.text import counted, shown, spelled
 
 MARKS = ",;\t|"
 _LINE = re.compile(r'([^"\r\n]*)(?:\r\n|\n|\r|\Z)')
@@ -101,3 +103,52 @@ def _rows(file: Path, text: str, place: int, mark: str) -> Iterator[tuple[int, l
 def _fault(text: str, place: int) -> str:
     closed = re.compile(r'"[^"]*(?:""[^"]*)*"').match(text, place)
     return "text follows a closing quote" if closed else "a quote is not closed"
+
+
+def read_csv(file: Path) -> tuple[list[str], list[Sequence[str]]]:
+    """Return the header of *file* and its rows; each row has one cell per column.
+
+    The text is UTF-8; commas, semicolons, tabs or bars separate its cells; blank lines are
+    left out. Names with bytes that are not UTF-8 survive as Python's surrogates.
+
+    Raises:
+        DataError: the file cannot be read, is empty, or a row is not valid.
+    """
+    try:
+        found = list(csv_rows(file, csv_text(file, strict=False)))
+    except OSError as error:
+        raise DataError(f"{shown(file)}: cannot be read: {error.strerror}") from error
+    if not found:
+        raise DataError(f"{shown(file)}: the file is empty")
+    (_, header), *rows = found
+    for number, row in rows:
+        if len(row) != len(header):
+            raise DataError(
+                f"{shown(file)}: row {number} has {counted(len(row), 'cell')}, the header has "
+                f"{len(header)}"
+            )
+    return header, [row for _, row in rows]
+
+
+def read_text(file: Path) -> str:
+    """Return the text of a UTF-8 file.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise DataError(f"{shown(file)}: cannot be read: {error.strerror}") from error
+    return content.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
+
+
+def csv_bytes(rows: Sequence[Sequence[str]]) -> bytes:
+    r"""Return rows as the bytes of a CSV file.
+
+    >>> csv_bytes([["path", "fold_1"], ["a, b.png", "train"]])
+    b'path,fold_1\n"a, b.png",train\n'
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return spelled(text.getvalue()).encode()

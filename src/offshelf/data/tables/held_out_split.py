@@ -7,7 +7,7 @@ import math
 import numbers
 from collections.abc import Sequence
 
-from offshelf.data.tables.class_names import TEST, TRAIN
+from offshelf.data.folders.class_names import TEST, TRAIN
 from offshelf.errors import DataError
 from offshelf.text import spelled
 

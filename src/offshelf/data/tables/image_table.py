@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.data.folders.folder_layout import Question
-from offshelf.data.tables.class_names import (
+from offshelf.data.folders.class_folders import Reading
+from offshelf.data.folders.class_names import (
     TEST,
     TRAIN,
     same_class_key,
 )
+from offshelf.data.folders.folder_layout import Question
 from offshelf.data.tables.classes import (
     check_given_split,
     check_seeded_split,
@@ -27,7 +28,6 @@ from offshelf.data.tables.classes import (
     merge_classes,
 )
 from offshelf.data.tables.held_out_split import check_split_settings, stratified_split
-from offshelf.data.tables.reading import Reading
 from offshelf.data.tables.sources import (
     existing,
     none_found,

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from offshelf.data.folders.folder_tree import Tree
-from offshelf.data.folders.image_files import SUFFIXES
-from offshelf.data.tables.class_names import (
+from offshelf.data.folders.class_folders import Reading, Row
+from offshelf.data.folders.class_names import (
     HELD_OUT,
     TEST,
     TRAIN,
@@ -15,9 +14,9 @@ from offshelf.data.tables.class_names import (
     composed,
     split_word,
 )
+from offshelf.data.folders.image_files import SUFFIXES, Tree
 from offshelf.data.tables.columns import Cells, read_cells
-from offshelf.data.tables.pathnames import check_no_address, located
-from offshelf.data.tables.reading import Reading, Row
+from offshelf.data.tables.path_lists import check_no_address, located
 from offshelf.errors import DataError, did_you_mean
 from offshelf.text import (
     counted,
@@ -36,7 +35,7 @@ def read_tabular(file: Path, *, labelled: bool = True) -> Reading:
     business of the row ledger; if none exists, the paths are wrong.
 
     Args:
-        file: a file whose name ends in one of ``columns.TABLE_SUFFIXES``.
+        file: a file whose name ends in one of ``TABLE_SUFFIXES``.
         labelled: whether the column ``label`` is needed; ``label`` and ``split`` are
             ignored when it is not.
 

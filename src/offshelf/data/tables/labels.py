@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.data.tables.class_names import composed
+from offshelf.data.folders.class_names import composed
 from offshelf.errors import DataError
 from offshelf.text import listed
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.data.tables.class_names import TEST, TRAIN
+from offshelf.data.folders.class_names import TEST, TRAIN
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.text import listed, shown
 

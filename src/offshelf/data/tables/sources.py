@@ -6,13 +6,11 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from offshelf.data.folders.class_folders import read_folder
+from offshelf.data.folders.class_folders import Reading, Row, read_folder
 from offshelf.data.folders.folder_layout import Question
-from offshelf.data.folders.image_files import LeftOut, images_under, is_image_name
-from offshelf.data.tables.columns import TABLE_SUFFIXES
+from offshelf.data.folders.image_files import TABLE_SUFFIXES, LeftOut, images_under, is_image_name
 from offshelf.data.tables.labelled_files import read_tabular
 from offshelf.data.tables.path_lists import STANDARD_INPUT, expanded, is_list, is_pattern, read_list
-from offshelf.data.tables.reading import Reading, Row
 from offshelf.errors import DataError, did_you_mean
 from offshelf.text import listed, shown
 

@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from offshelf.data.tables.delimited import read_csv
 from offshelf.data.tables.image_table import ImageTable
-from offshelf.data.tables.pathnames import located
+from offshelf.data.tables.path_lists import located
 from offshelf.errors import DataError, did_you_mean
 from offshelf.evaluate.splits.image_names import image_names
-from offshelf.evaluate.splits.strict_csv import read_csv
 from offshelf.text import (
     counted,
     listed,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.checks import whole
-from offshelf.data.tables.class_names import TEST, TRAIN
+from offshelf.data.folders.class_names import TEST, TRAIN
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import DataError
 from offshelf.evaluate.splits.grouped import (

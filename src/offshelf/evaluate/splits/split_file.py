@@ -18,13 +18,17 @@ import numpy as np
 
 from offshelf import files
 from offshelf.checks import same_length
-from offshelf.data.tables.class_names import TEST, TRAIN
+from offshelf.data.folders.class_names import TEST, TRAIN
+from offshelf.data.tables.delimited import (
+    csv_bytes,
+    read_csv,
+    read_text,
+)
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import DataError
 from offshelf.evaluate.splits.image_names import image_names
 from offshelf.evaluate.splits.matching import Listed, match_rows
 from offshelf.evaluate.splits.protocol import Fold
-from offshelf.evaluate.splits.strict_csv import csv_bytes, read_csv, read_text
 from offshelf.text import (
     counted,
     listed,

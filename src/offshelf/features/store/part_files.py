@@ -38,9 +38,10 @@ from offshelf.features.store.part_format import (
     GonePartError,
     Part,
     Rows,
+    checksum,
+    features_of,
     opened,
 )
-from offshelf.features.store.row_groups import checksum, features_of
 
 __all__ = [
     "DamagedPartError",

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.data.tables.class_names import TRAIN
+from offshelf.data.folders.class_names import TRAIN
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.jobs.audit.near_duplicates import Links
 from offshelf.report.findings import Finding, ImageRef, Severity

@@ -24,7 +24,7 @@ from offshelf.engine.openvino_engine.graph_cache import is_current
 from offshelf.errors import OffshelfError
 from offshelf.features.sharing import FOLDER as CLAIMS
 from offshelf.features.store import manifest
-from offshelf.features.store.doubled_rows import doubled, remove_doubled
+from offshelf.features.store.merging import doubled, remove_doubled
 from offshelf.locks import is_held, remove_if_free
 from offshelf.report.tables.cells import format_cell
 

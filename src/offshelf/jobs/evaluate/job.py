@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
-from offshelf.data.tables.class_names import TRAIN, same_class_key
+from offshelf.data.folders.class_names import TRAIN, same_class_key
 from offshelf.data.tables.image_table import ImageTable, read_labelled
 from offshelf.data.tables.sources import existing
 from offshelf.errors import DataError, did_you_mean

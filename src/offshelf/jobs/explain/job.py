@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
-from offshelf.data.tables.class_names import composed
+from offshelf.data.folders.class_names import composed
 from offshelf.engine.torch_engine.gradients import Probe
 from offshelf.errors import OffshelfError, did_you_mean
 from offshelf.heads.fit_head import decision

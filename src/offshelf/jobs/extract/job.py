@@ -10,8 +10,8 @@ from typing import Any
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.data.folders.folder_layout import has_splits
-from offshelf.data.folders.image_files import LeftOut, listed_once, subfolders
-from offshelf.data.tables.columns import TABLE_SUFFIXES, read_cells
+from offshelf.data.folders.image_files import TABLE_SUFFIXES, LeftOut, listed_once, subfolders
+from offshelf.data.tables.columns import read_cells
 from offshelf.data.tables.image_table import ImageTable, list_images, read_labelled, read_table
 from offshelf.data.tables.sources import existing, is_several
 from offshelf.features.extraction import Extraction, extract
