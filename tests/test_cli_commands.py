@@ -17,9 +17,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from offshelf.cli import console
 from offshelf.cli.commands.predict import _cells
 from offshelf.cli.main import main
+from offshelf.cli.terminal import console
 from offshelf.engine import processor
 from offshelf.engine.openvino_engine.winograd import kernel
 from offshelf.engine.openvino_engine.winograd.panel_layout import Registers

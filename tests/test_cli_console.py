@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from offshelf.cli import console
 from offshelf.cli.main import main
+from offshelf.cli.terminal import console
 from offshelf.data.demo import write_demo
 from offshelf.progress import Silent
 from offshelf.text import duration

@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from offshelf import __version__
-from offshelf.cli.main import COMMANDS, build_parser, main, one_line
+from offshelf.cli.main import COMMANDS, NAMES, build_parser, main, one_line
 from offshelf.cli.options.shared_options import run_settings
 
-NAMES = [module.__name__.rpartition(".")[2] for module in COMMANDS]
 ACTIONS = [["weights", "list"], ["weights", "add"], ["weights", "fetch"]]
 HEAVY = "numpy PIL torch torchvision timm openvino sklearn scipy pandas pyarrow matplotlib rich"
 

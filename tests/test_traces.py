@@ -22,7 +22,7 @@ import pytest
 
 import offshelf
 from offshelf.backbones.backbone import open_backbone
-from offshelf.cli.main import COMMANDS, main
+from offshelf.cli.main import NAMES, main
 from offshelf.engine.contract import EngineOptions, Tap
 from offshelf.engine.torch_engine.training_mode import TrainingMode
 from offshelf.estimator import HeadChoice
@@ -89,7 +89,7 @@ def commands(given: Inputs) -> None:
         "demo": [["--help"]],
         "doctor": [[]],
     }
-    assert lines.keys() == {module.__name__.rpartition(".")[2] for module in COMMANDS}
+    assert lines.keys() == set(NAMES)
     for command, ways in lines.items():
         for words in ways:
             with contextlib.suppress(SystemExit):

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from offshelf.cli import console
+from offshelf.cli.terminal import console
 
 if TYPE_CHECKING:
     from offshelf.evaluate.metrics import Evaluation

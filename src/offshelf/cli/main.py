@@ -8,55 +8,39 @@ from __future__ import annotations
 
 import argparse
 import gc
+import importlib
 import signal
 import sys
 from collections.abc import Sequence
 
-from offshelf.cli import standard_streams
-from offshelf.cli.commands import (
-    audit,
-    backbones,
-    classify,
-    compare,
-    curve,
-    demo,
-    doctor,
-    evaluate,
-    explain,
-    extract,
-    filters,
-    fit,
-    inspect,
-    layers,
-    maps,
-    predict,
-    weights,
-)
-from offshelf.cli.parser import WRONG_INPUT, Parser
+from offshelf.cli.terminal import standard_streams
+from offshelf.cli.terminal.parser import WRONG_INPUT, Parser
 from offshelf.errors import OffshelfError
 from offshelf.interrupt import TerminatedError, ended_by_signals
 from offshelf.text import shown
 from offshelf.version import __version__
 
-COMMANDS = (
-    fit,
-    predict,
-    evaluate,
-    compare,
-    curve,
-    extract,
-    audit,
-    backbones,
-    layers,
-    inspect,
-    classify,
-    maps,
-    filters,
-    explain,
-    weights,
-    demo,
-    doctor,
+# A command is a module of its name among the commands, and its place here.
+NAMES = (
+    "fit",
+    "predict",
+    "evaluate",
+    "compare",
+    "curve",
+    "extract",
+    "audit",
+    "backbones",
+    "layers",
+    "inspect",
+    "classify",
+    "maps",
+    "filters",
+    "explain",
+    "weights",
+    "demo",
+    "doctor",
 )
+COMMANDS = tuple(importlib.import_module(f"offshelf.cli.commands.{name}") for name in NAMES)
 WORDS = {129: "the terminal has gone", 130: "interrupted", 143: "terminated"}
 GO_ON = "what was done is kept; run the same command to go on"
 # Libraries make hundreds of thousands of objects that stay; looking through them again and again,
@@ -74,8 +58,7 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"offshelf {__version__}")
     parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    for module in COMMANDS:
-        name = module.__name__.rpartition(".")[2]
+    for name, module in zip(NAMES, COMMANDS, strict=True):
         command: Parser = commands.add_parser(name, help=module.SUMMARY)
         command.description = f"{module.SUMMARY[:1].upper()}{module.SUMMARY[1:]}."
         command.set_defaults(run=module.run, parser=command)

@@ -6,8 +6,9 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from offshelf.cli import console, figures
+from offshelf.cli import figures
 from offshelf.cli.options import shared_options
+from offshelf.cli.terminal import console
 
 if TYPE_CHECKING:
     from offshelf.jobs.audit.job import AuditResult

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
-from offshelf.cli import console
 from offshelf.cli.options import shared_options
+from offshelf.cli.terminal import console
 
 SUMMARY = "list the networks, and which weights are on this machine"
 

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from offshelf.cli import console, figures
+from offshelf.cli import figures
 from offshelf.cli.options import head_options, shared_options
 from offshelf.cli.options.picture_options import check_picture, say_written
+from offshelf.cli.terminal import console
 
 if TYPE_CHECKING:
     from offshelf.jobs.curve import CurveResult

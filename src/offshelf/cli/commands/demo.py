@@ -6,10 +6,10 @@ import argparse
 import shlex
 from typing import TYPE_CHECKING
 
-from offshelf.cli import console
 from offshelf.cli.commands import fit as fit_command
 from offshelf.cli.commands import predict as predict_command
 from offshelf.cli.options import shared_options
+from offshelf.cli.terminal import console
 
 if TYPE_CHECKING:
     from offshelf.jobs.demo import DemoResult

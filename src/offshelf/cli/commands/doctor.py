@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from offshelf.cli import console
 from offshelf.cli.options import shared_options
+from offshelf.cli.terminal import console
 from offshelf.errors import OffshelfError
 
 SUMMARY = "check the installation, and say what is wrong with it"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from offshelf.cli import console, figures
+from offshelf.cli import figures
 from offshelf.cli.options import shared_options
 from offshelf.cli.options.picture_options import check_picture, say_written
+from offshelf.cli.terminal import console
 
 if TYPE_CHECKING:
     from offshelf.jobs.evaluate.job import EvaluateResult

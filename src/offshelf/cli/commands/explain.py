@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from offshelf.cli import console
 from offshelf.cli.options import picture_options, shared_options
+from offshelf.cli.terminal import console
 
 SUMMARY = "draw where a model's decision on an image comes from"
 EPILOG = (

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from offshelf.cli import console, figures
+from offshelf.cli import figures
 from offshelf.cli.options import shared_options
+from offshelf.cli.terminal import console
 
 if TYPE_CHECKING:
     from offshelf.jobs.extract.job import ExtractResult

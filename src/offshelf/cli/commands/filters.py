@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
-from offshelf.cli import console
 from offshelf.cli.options import picture_options, shared_options
+from offshelf.cli.terminal import console
 
 SUMMARY = "draw the filters of a network's first convolution"
 

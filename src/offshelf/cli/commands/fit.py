@@ -6,8 +6,9 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from offshelf.cli import console, figures
+from offshelf.cli import figures
 from offshelf.cli.options import head_options, probability_options, shared_options
+from offshelf.cli.terminal import console
 
 if TYPE_CHECKING:
     from offshelf.heads.head import FittedHead

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from offshelf.cli import console
 from offshelf.cli.options import shared_options
+from offshelf.cli.terminal import console
 
 if TYPE_CHECKING:
     from offshelf.jobs.extract.forecast import Forecast

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from offshelf.cli import console
 from offshelf.cli.options import shared_options
+from offshelf.cli.terminal import console
 
 SUMMARY = "list the layers that features can be taken from"
 

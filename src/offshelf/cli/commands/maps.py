@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from offshelf.cli import console
 from offshelf.cli.options import picture_options, shared_options
+from offshelf.cli.terminal import console
 from offshelf.errors import DataError
 
 if TYPE_CHECKING:

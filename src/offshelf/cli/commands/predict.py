@@ -8,8 +8,9 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from offshelf.cli import console, figures
+from offshelf.cli import figures
 from offshelf.cli.options import shared_options
+from offshelf.cli.terminal import console
 from offshelf.errors import OffshelfError
 from offshelf.text import spelled
 

@@ -7,8 +7,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from offshelf.cli import console
 from offshelf.cli.options import shared_options
+from offshelf.cli.terminal import console
 
 SUMMARY = "list, add or fetch weights files"
 

@@ -1,0 +1,1 @@
+"""The terminal: the parser, progress and results, and the standard streams."""
