@@ -21,7 +21,7 @@ from offshelf.engine.contract import EngineOptions, Tap
 from offshelf.engine.openvino_engine import int8, int8_winograd
 from offshelf.engine.openvino_engine.core import graph_bytes, import_openvino, the_core
 from offshelf.engine.openvino_engine.graph_cache import load_exact
-from offshelf.engine.openvino_engine.winograd import kernel, match, range_marks, rewrite
+from offshelf.engine.openvino_engine.winograd import kernel, match, rewrite
 from offshelf.engine.openvino_engine.winograd.convolution import Convolution
 from offshelf.engine.openvino_engine.winograd.int8_ranges import (
     Ranges,
@@ -268,7 +268,7 @@ def quantised(backbone: Backbone, taps: tuple[Tap, ...], run: EngineOptions) -> 
 def test_its_graph_says_so_and_is_the_same_each_time(vgg) -> None:
     backbone, taps, _ = vgg
     one, two = (quantised(backbone, taps, options(threads=n)) for n in (1, 2))
-    texts = [[r.to_text() for r in range_marks.marked(graph).values()] for graph in (one, two)]
+    texts = [[r.to_text() for r in rewrite.marked(graph).values()] for graph in (one, two)]
     assert texts[0] == texts[1]
     assert len(texts[0]) == 3
     assert rewrite.suits(one)
@@ -374,13 +374,13 @@ def test_marks_that_do_not_fit_are_refused() -> None:
     ):
         model.set_rt_info(json.dumps(document), place)  # type: ignore[attr-defined]
         with pytest.raises(ValueError, match=text):
-            range_marks.marked(model)
+            rewrite.marked(model)
     model.set_rt_info(json.dumps({parameter: good}), place)  # type: ignore[attr-defined]
     with pytest.raises(ValueError, match="is no convolution that has ranges"):
-        range_marks.marked(model)
+        rewrite.marked(model)
     model.set_rt_info("no json", place)  # type: ignore[attr-defined]
     with pytest.raises(ValueError, match="Expecting value"):
-        range_marks.marked(model)
+        rewrite.marked(model)
     with pytest.raises(EngineError, match="the int8 network in the model file cannot be read"):
         int8._from_file(*graph_bytes(model))
 
@@ -408,18 +408,18 @@ def test_nodes_of_one_name_are_refused() -> None:
     """Else the ranges of one would be used for the other, whatever its size."""
     model = small_graph()
     name = convolution_of(model)
-    range_marks.mark(model, {name: fitted(images(50, 4, 4, 32))})
+    rewrite.mark(model, {name: fitted(images(50, 4, 4, 32))})
     model.get_parameters()[0].set_friendly_name(name)  # type: ignore[attr-defined]
     with pytest.raises(ValueError, match="do not name its convolutions"):
-        range_marks.marked(model)
+        rewrite.marked(model)
 
 
 def test_weights_too_small_for_float16_keep_their_size() -> None:
     weights = made(32, 32).weights
-    assert range_marks._halved(weights).dtype == np.float16
+    assert rewrite._halved(weights).dtype == np.float16
     for scale in (1e-6, 1e6):
         weights[5] *= np.float32(scale)
-        assert range_marks._halved(weights) is weights
+        assert rewrite._halved(weights) is weights
         weights[5] /= np.float32(scale)
 
 
@@ -427,7 +427,7 @@ def test_marks_keep_the_weights_in_half_the_size() -> None:
     model = small_graph()
     name = convolution_of(model)
     before = len(graph_bytes(model)[1])
-    range_marks.mark(model, {name: fitted(images(50, 4, 4, 32))})
+    rewrite.mark(model, {name: fitted(images(50, 4, 4, 32))})
     assert len(graph_bytes(model)[1]) < 0.6 * before
-    assert list(range_marks.marked(model)) == [name]
-    assert range_marks.marked(small_graph()) == {}
+    assert list(rewrite.marked(model)) == [name]
+    assert rewrite.marked(small_graph()) == {}

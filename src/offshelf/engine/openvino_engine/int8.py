@@ -16,7 +16,7 @@ from offshelf.engine.contract import EngineOptions
 from offshelf.engine.openvino_engine.core import ROWS, graph_from_bytes, without_telemetry
 from offshelf.engine.openvino_engine.int8_weights import eased
 from offshelf.engine.openvino_engine.int8_winograd import ranged, way
-from offshelf.engine.openvino_engine.winograd.range_marks import marked
+from offshelf.engine.openvino_engine.winograd.rewrite import marked
 from offshelf.engine.processor import adds_bytes_exactly
 from offshelf.errors import EngineError
 

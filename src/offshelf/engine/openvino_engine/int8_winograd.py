@@ -19,7 +19,7 @@ from offshelf.engine.openvino_engine.winograd.int8_ranges import fitted
 from offshelf.engine.openvino_engine.winograd.kernel import multiplies_bytes
 from offshelf.engine.openvino_engine.winograd.match import find
 from offshelf.engine.openvino_engine.winograd.panel_layout import TWO
-from offshelf.engine.openvino_engine.winograd.range_marks import mark
+from offshelf.engine.openvino_engine.winograd.rewrite import mark
 
 # Of other networks too much is left to fp32: NNCF quantises all of it.
 CHAINED = "vgg"

@@ -9,8 +9,16 @@ from typing import Any
 
 from llvmlite import ir
 
-from offshelf.engine.openvino_engine.winograd.arithmetic import Half, Whole
-from offshelf.engine.openvino_engine.winograd.byte_arithmetic import Byte, Counted
+from offshelf.engine.openvino_engine.winograd.arithmetic import (
+    FLOAT,
+    INDEX,
+    Byte,
+    Counted,
+    Emitter,
+    Half,
+    Tile,
+    Whole,
+)
 from offshelf.engine.openvino_engine.winograd.panel_layout import (
     NUMBERS,
     POINTERS,
@@ -18,7 +26,6 @@ from offshelf.engine.openvino_engine.winograd.panel_layout import (
     Kind,
     Registers,
 )
-from offshelf.engine.openvino_engine.winograd.vector_instructions import FLOAT, INDEX, Emitter, Tile
 
 
 def convolution(module: Any, name: str, kind: Kind, registers: Registers) -> None:

@@ -1,4 +1,4 @@
-"""A convolution and what follows it, and whether this processor can compute it."""
+"""A convolution and what follows it, computed by compiled code in memory that is used again."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ from numpy.typing import NDArray
 from offshelf.engine.openvino_engine.winograd import kernel
 from offshelf.engine.openvino_engine.winograd.int8_ranges import Ranges
 from offshelf.engine.openvino_engine.winograd.panel_layout import Kind
+from offshelf.engine.openvino_engine.winograd.transformed_weights import (
+    aligned,
+    aligned_empty,
+    packed,
+    packed_bytes,
+)
 
 Floats = NDArray[np.float32]
 
@@ -50,3 +56,64 @@ def fits(channels: int, depth: int) -> bool:
     """Return whether this processor can convolve *depth* into *channels* channels."""
     found = kernel.registers()
     return found is not None and not (channels % found.panel or depth % found.width)
+
+
+# Transformed weights above this do not stay in the cache: then many tiles share a pass.
+CACHED = 12_000_000
+MANY_TILES, FEW_TILES, BYTE_TILES = 196, 14, 56
+
+
+class Room:
+    """Memory by name, as large as was ever needed."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, Floats] = {}
+
+    def take(self, name: str, shape: tuple[int, ...]) -> Floats:
+        """Return the memory of that name; what it held is lost."""
+        size = int(np.prod(shape))
+        if name not in self._parts or self._parts[name].size < size:
+            self._parts[name] = aligned_empty(size)
+        return self._parts[name][:size].reshape(shape)
+
+
+class CompiledConvolution:
+    """Runs a convolution as machine code.
+
+    Args:
+        convolution: whose channels this processor's registers fit.
+        half: the products are of bfloat16, unless the convolution is of int8.
+    """
+
+    def __init__(self, convolution: Convolution, half: bool) -> None:
+        weights, ranges, kind = convolution.weights, convolution.ranges, convolution.kind(half)
+        self._channels, self._depth = weights.shape[:2]
+        self._points, self._floor = kind.filter.points, convolution.floor
+        self._packed = packed_bytes(weights, ranges) if ranges else packed(weights, kind)
+        self._bias = aligned(convolution.bias)
+        self._function = kernel.function(kind)
+        self.few_weights = self._packed.numbers.nbytes <= CACHED
+        self._block = FEW_TILES if self.few_weights else MANY_TILES
+        if ranges is not None:
+            self._block = BYTE_TILES
+
+    def run(self, frame: Floats, result: Floats, tiles: tuple[int, int], room: Room) -> None:
+        """Write the convolution of *frame* to *result*; both have a border of one pixel.
+
+        Args:
+            frame: float32, N x height x width x C.
+            result: float32, N x height x width x K.
+            tiles: rows and columns of tiles.
+            room: memory to work in.
+        """
+        given = self._packed
+        transformed = room.take("transformed", (self._points, self._block, self._depth))
+        multiplied = room.take("multiplied", (self._points, self._block, self._channels))
+        arrays = (frame, given.numbers, self._bias, result, transformed, multiplied)
+        for_bytes = (given.scales, given.offsets, given.units, given.starts)
+        self._function(
+            *(None if array is None else array.ctypes.data for array in (*arrays, *for_bytes)),
+            self._floor,
+            *(len(frame), *tiles, self._depth, self._channels),
+            *(*frame.shape[1:3], *result.shape[1:3], self._block),
+        )

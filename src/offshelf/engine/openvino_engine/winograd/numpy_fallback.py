@@ -13,9 +13,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from offshelf.engine.openvino_engine.winograd.convolution import Convolution
+from offshelf.engine.openvino_engine.winograd.convolution import Convolution, Room
 from offshelf.engine.openvino_engine.winograd.int8_ranges import rounded_weights
-from offshelf.engine.openvino_engine.winograd.kernel_memory import Room
 from offshelf.engine.openvino_engine.winograd.panel_layout import TWO, Matrix
 
 Floats = NDArray[np.float32]
