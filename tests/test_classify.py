@@ -21,7 +21,7 @@ from offshelf.engine.torch_engine.training_mode import TrainingMode
 from offshelf.errors import DataError, EngineError, LayerError
 from offshelf.jobs.classify.answers import Answer, ranking, softmax, spread
 from offshelf.jobs.classify.job import ClassifyResult, classify, without_normalisation
-from offshelf.jobs.classify.training_mode_answers import company, training_views
+from offshelf.jobs.classify.training_mode_answers import random_crops, training_views
 from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
 from offshelf.report.tables.table_formats import render
 
@@ -211,12 +211,12 @@ def test_a_network_that_cannot_be_trained_on_one_image_is_told():
     )
 
 
-def test_the_company_of_an_image_is_crops_of_the_given_ones():
+def test_an_image_is_batched_with_crops_of_the_given_ones():
     images = [np.full((16, 16, 3), value, np.uint8) for value in (10, 200)]
-    crops = company(images, 20, seed=1)
+    crops = random_crops(images, 20, seed=1)
     assert {int(crop.mean()) for crop in crops} == {10, 200}
     assert {crop.shape for crop in crops} == {(16, 16, 3)}
-    assert all((a == b).all() for a, b in zip(crops, company(images, 20, seed=1), strict=True))
+    assert all((a == b).all() for a, b in zip(crops, random_crops(images, 20, seed=1), strict=True))
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

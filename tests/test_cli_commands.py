@@ -508,8 +508,8 @@ def test_doctor_says_how_convolutions_multiply(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kernel, "registers", lambda: Registers(8, (6, 4, 2), dot=True))
-    monkeypatch.setattr(kernel, "multiplies_halves", lambda: True)
-    monkeypatch.setattr(kernel, "multiplies_bytes", lambda: True)
+    monkeypatch.setattr(kernel, "has_fast_bf16", lambda: True)
+    monkeypatch.setattr(kernel, "has_fast_int8", lambda: True)
     checks = {row["name"]: row for row in Run(capsys, "doctor", "--json").document["checks"]}
     expected = "Winograd F(4 x 4, 3 x 3), 8 floats at a time, bf16 in pairs"
     expected += "; F(2 x 2, 3 x 3), int8 in fours"

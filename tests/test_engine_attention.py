@@ -12,7 +12,7 @@ import pytest
 from offshelf.backbones.backbone import open_backbone
 from offshelf.engine.contract import EngineOptions, Tap
 from offshelf.engine.openvino_engine import attention
-from offshelf.engine.openvino_engine.attention import answers, compile_proven
+from offshelf.engine.openvino_engine.attention import answers, compile_verified
 from offshelf.engine.openvino_engine.graph_cache import load_graph
 from offshelf.engine.openvino_engine.streams import HINT, Plan, compile_plan
 from offshelf.engine.select import open_engine
@@ -33,21 +33,21 @@ def kept(folder: Path) -> list[Path]:
 
 
 def test_streams_that_agree_are_used_and_the_proof_is_kept(graph: Any, tmp_path: Path) -> None:
-    assert compile_proven(graph, tmp_path, TWO, SETTINGS)[0] == TWO
+    assert compile_verified(graph, tmp_path, TWO, SETTINGS)[0] == TWO
     (path,) = kept(tmp_path)
     assert len(json.loads(path.read_text())["answers"]) == 2
     written = path.stat().st_mtime_ns
-    assert compile_proven(graph, tmp_path, TWO, SETTINGS)[0] == TWO
+    assert compile_verified(graph, tmp_path, TWO, SETTINGS)[0] == TWO
     assert path.stat().st_mtime_ns == written
 
 
 def test_one_stream_needs_no_proof(graph: Any, tmp_path: Path) -> None:
-    assert compile_proven(graph, tmp_path, ONE, SETTINGS)[0] == ONE
+    assert compile_verified(graph, tmp_path, ONE, SETTINGS)[0] == ONE
     assert kept(tmp_path) == []
 
 
 def test_a_network_that_is_not_kept_is_proven_without_a_file(graph: Any, tmp_path: Path) -> None:
-    assert compile_proven(graph, tmp_path / "none", TWO, SETTINGS)[0] == TWO
+    assert compile_verified(graph, tmp_path / "none", TWO, SETTINGS)[0] == TWO
     assert not (tmp_path / "none").exists()
 
 
@@ -89,27 +89,27 @@ def test_streams_that_differ_by_a_bit_are_not_used(
 
     monkeypatch.setattr(attention, "compile_plan", wrong)
     for _ in range(2):
-        plan, compiled = compile_proven(graph, tmp_path, TWO, SETTINGS)
+        plan, compiled = compile_verified(graph, tmp_path, TWO, SETTINGS)
         assert plan == ONE
         assert not isinstance(compiled, Wrong)
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"answers": []}', '{"answers": [1]}'])
 def test_a_damaged_proof_is_made_again(graph: Any, tmp_path: Path, content: str) -> None:
-    compile_proven(graph, tmp_path, TWO, SETTINGS)
+    compile_verified(graph, tmp_path, TWO, SETTINGS)
     (path,) = kept(tmp_path)
     whole = path.read_text()
     path.write_text(content)
-    assert compile_proven(graph, tmp_path, TWO, SETTINGS)[0] == TWO
+    assert compile_verified(graph, tmp_path, TWO, SETTINGS)[0] == TWO
     assert path.read_text() == whole
 
 
 def test_answers_to_another_network_are_no_proof(graph: Any, tmp_path: Path) -> None:
     from offshelf import sealed_json
 
-    compile_proven(graph, tmp_path, TWO, SETTINGS)
+    compile_verified(graph, tmp_path, TWO, SETTINGS)
     sealed_json.write(kept(tmp_path)[0], {"answers": ["0 no", "1 such"]})
-    assert compile_proven(graph, tmp_path, TWO, SETTINGS)[0] == ONE
+    assert compile_verified(graph, tmp_path, TWO, SETTINGS)[0] == ONE
 
 
 def test_every_stream_gives_the_bits_of_one_in_many_networks(graph: Any) -> None:

@@ -17,8 +17,8 @@ import torch
 from offshelf import prediction as predict_module
 from offshelf.data.tables.image_table import read_table
 from offshelf.engine.calibration import Calibration
-from offshelf.engine.circumstances import made_on
 from offshelf.engine.contract import EngineOptions
+from offshelf.engine.numeric_environment import made_on
 from offshelf.engine.openvino_engine import cpu_engine
 from offshelf.engine.openvino_engine.int8 import quantised
 from offshelf.engine.processor import computes_bfloat16

@@ -118,7 +118,7 @@ def test_what_int8_can_be_before_it_was_measured(
     exact: bool,
     gain: tuple[float, float],
 ) -> None:
-    monkeypatch.setattr(speed_records, "way", lambda _: made)
+    monkeypatch.setattr(speed_records, "int8_method", lambda _: made)
     monkeypatch.setattr(speed_records, "adds_bytes_exactly", lambda: exact)
     assert expected_gain(architecture) == gain
 
@@ -137,7 +137,7 @@ def test_rates_are_measured_once_and_kept(lite, monkeypatch: pytest.MonkeyPatch)
     taps = (kinds[0].tap,)
     assert known_rates(backbone, taps, options) == Rates()
     speeds = iter([11.0, 26.0])
-    monkeypatch.setattr(speed_records, "unhindered", lambda *_: next(speeds))
+    monkeypatch.setattr(speed_records, "unloaded_speed", lambda *_: next(speeds))
     found = measured_rates(backbone, taps, options, precisions=("fp32", "int8"))
     assert found == Rates(fp32=11.0, int8=26.0) == known_rates(backbone, taps, options)
     remember(backbone, taps, options, {"calibration": 7.0})
@@ -166,7 +166,7 @@ def test_other_work_on_the_machine_changes_no_rate(
     monkeypatch.setattr(speed_records, "speed", lambda *_: 40.0)
     monkeypatch.setattr(speed_records.time, "perf_counter", lambda: next(wall))
     monkeypatch.setattr(speed_records.time, "process_time", lambda: next(used))
-    assert speed_records.unhindered(None, default_plan(2)) == pytest.approx(rate)
+    assert speed_records.unloaded_speed(None, default_plan(2)) == pytest.approx(rate)
 
 
 def test_rates_that_no_measurement_gives_are_set_aside(lite) -> None:

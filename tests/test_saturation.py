@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from offshelf.engine import processor
-from offshelf.engine.circumstances import circumstances
 from offshelf.engine.contract import EngineOptions
+from offshelf.engine.numeric_environment import numeric_environment
 from offshelf.engine.openvino_engine.core import import_openvino
 from offshelf.engine.openvino_engine.int8_weights import LARGEST_PAIR, eased, rounded, shares
 from offshelf.jobs.fit.job import fit
@@ -151,7 +151,9 @@ def test_an_arm_processor_adds_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_store_keeps_weights_of_7_bits_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     found = {}
     for exact in (True, False):
-        monkeypatch.setattr("offshelf.engine.circumstances.adds_bytes_exactly", lambda e=exact: e)
-        found[exact] = circumstances(EngineOptions(precision="int8"))
-        assert "weights" not in circumstances(EngineOptions())
+        monkeypatch.setattr(
+            "offshelf.engine.numeric_environment.adds_bytes_exactly", lambda e=exact: e
+        )
+        found[exact] = numeric_environment(EngineOptions(precision="int8"))
+        assert "weights" not in numeric_environment(EngineOptions())
     assert found[False] == found[True] | {"weights": "7 bits"}

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
     kernel.registers() is None, reason="direct convolutions only: no AVX2, or switched off"
 )
 needs_halves = pytest.mark.skipif(
-    not kernel.multiplies_halves(), reason="no AVX512_BF16, or AMX, which is faster"
+    not kernel.has_fast_bf16(), reason="no AVX512_BF16, or AMX, which is faster"
 )
 NARROW = Registers(8, (6, 4, 2))
 

@@ -243,7 +243,7 @@ def vgg(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, tuple[Tap, ..
 
 
 needs_bytes = pytest.mark.skipif(
-    not kernel.multiplies_bytes(), reason="no VNNI, or AMX, which is faster"
+    not kernel.has_fast_int8(), reason="no VNNI, or AMX, which is faster"
 )
 
 
@@ -268,7 +268,7 @@ def quantised(backbone: Backbone, taps: tuple[Tap, ...], run: EngineOptions) -> 
 def test_its_graph_says_so_and_is_the_same_each_time(vgg) -> None:
     backbone, taps, _ = vgg
     one, two = (quantised(backbone, taps, options(threads=n)) for n in (1, 2))
-    texts = [[r.to_text() for r in rewrite.marked(graph).values()] for graph in (one, two)]
+    texts = [[r.to_text() for r in rewrite.read_ranges(graph).values()] for graph in (one, two)]
     assert texts[0] == texts[1]
     assert len(texts[0]) == 3
     assert rewrite.suits(one)
@@ -295,27 +295,27 @@ def test_ranges_are_not_for_processors_without_the_instruction(
 ) -> None:
     for registers in (None, Registers(*NARROW)):
         monkeypatch.setattr(kernel, "registers", lambda known=registers: known)
-        assert not kernel.multiplies_bytes.__wrapped__()
+        assert not kernel.has_fast_int8.__wrapped__()
     monkeypatch.setattr(kernel, "registers", lambda: Registers(*NARROW, dot=True))
     for matrix_unit in (True, False):
         features = {"avx2": True, "amx-int8": matrix_unit}
         monkeypatch.setattr("llvmlite.binding.get_host_cpu_features", lambda f=features: f)
-        assert kernel.multiplies_bytes.__wrapped__() is not matrix_unit
+        assert kernel.has_fast_int8.__wrapped__() is not matrix_unit
 
 
 def test_network_and_processor_decide_how_int8_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     names = ["vgg16", "vgg11_bn", "vgg19.tv_in1k", "resnet18", "efficientnet_lite0"]
-    monkeypatch.setattr(int8_winograd, "multiplies_bytes", lambda: True)
-    assert [int8_winograd.way(name) for name in names] == ["winograd"] * 3 + ["nncf"] * 2
-    monkeypatch.setattr(int8_winograd, "multiplies_bytes", lambda: False)
-    assert {int8_winograd.way(name) for name in names} == {"nncf"}
+    monkeypatch.setattr(int8_winograd, "has_fast_int8", lambda: True)
+    assert [int8_winograd.int8_method(name) for name in names] == ["winograd"] * 3 + ["nncf"] * 2
+    monkeypatch.setattr(int8_winograd, "has_fast_int8", lambda: False)
+    assert {int8_winograd.int8_method(name) for name in names} == {"nncf"}
 
 
 def test_the_way_is_part_of_the_key(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     backbone, table = open_backbone("vgg11", weights="random"), read_table(scenes)
     digests = set()
     for able_to in (True, False, True):
-        monkeypatch.setattr(int8_winograd, "multiplies_bytes", lambda known=able_to: known)
+        monkeypatch.setattr(int8_winograd, "has_fast_int8", lambda known=able_to: known)
         digests.add(calibration(table, backbone, RunSettings()).digest)
     assert len(digests) == 2
 
@@ -374,13 +374,13 @@ def test_marks_that_do_not_fit_are_refused() -> None:
     ):
         model.set_rt_info(json.dumps(document), place)  # type: ignore[attr-defined]
         with pytest.raises(ValueError, match=text):
-            rewrite.marked(model)
+            rewrite.read_ranges(model)
     model.set_rt_info(json.dumps({parameter: good}), place)  # type: ignore[attr-defined]
     with pytest.raises(ValueError, match="is no convolution that has ranges"):
-        rewrite.marked(model)
+        rewrite.read_ranges(model)
     model.set_rt_info("no json", place)  # type: ignore[attr-defined]
     with pytest.raises(ValueError, match="Expecting value"):
-        rewrite.marked(model)
+        rewrite.read_ranges(model)
     with pytest.raises(EngineError, match="the int8 network in the model file cannot be read"):
         int8._from_file(*graph_bytes(model))
 
@@ -408,10 +408,10 @@ def test_nodes_of_one_name_are_refused() -> None:
     """Else the ranges of one would be used for the other, whatever its size."""
     model = small_graph()
     name = convolution_of(model)
-    rewrite.mark(model, {name: fitted(images(50, 4, 4, 32))})
+    rewrite.write_ranges(model, {name: fitted(images(50, 4, 4, 32))})
     model.get_parameters()[0].set_friendly_name(name)  # type: ignore[attr-defined]
     with pytest.raises(ValueError, match="do not name its convolutions"):
-        rewrite.marked(model)
+        rewrite.read_ranges(model)
 
 
 def test_weights_too_small_for_float16_keep_their_size() -> None:
@@ -427,7 +427,7 @@ def test_marks_keep_the_weights_in_half_the_size() -> None:
     model = small_graph()
     name = convolution_of(model)
     before = len(graph_bytes(model)[1])
-    rewrite.mark(model, {name: fitted(images(50, 4, 4, 32))})
+    rewrite.write_ranges(model, {name: fitted(images(50, 4, 4, 32))})
     assert len(graph_bytes(model)[1]) < 0.6 * before
-    assert list(rewrite.marked(model)) == [name]
-    assert rewrite.marked(small_graph()) == {}
+    assert list(rewrite.read_ranges(model)) == [name]
+    assert rewrite.read_ranges(small_graph()) == {}

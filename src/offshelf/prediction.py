@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.preprocess import prepare
 from offshelf.backbones.weights_file import locate as weights_files
-from offshelf.engine.circumstances import made_on
 from offshelf.engine.contract import Engine, EngineOptions
+from offshelf.engine.numeric_environment import made_on
 from offshelf.engine.processor import computes_bfloat16
 from offshelf.engine.select import choose, open_engine
 from offshelf.errors import ModelFileError, WeightsError

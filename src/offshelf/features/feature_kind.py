@@ -9,8 +9,8 @@ from typing import Any
 from offshelf.backbones.backbone import Backbone
 from offshelf.data.decoding.colour import RGB
 from offshelf.data.decoding.file_bytes import DECODING, DEFAULT_LIMITS
-from offshelf.engine.circumstances import circumstances, installed
 from offshelf.engine.contract import EngineOptions, Pooling, Tap, check_pooling
+from offshelf.engine.numeric_environment import installed, numeric_environment
 from offshelf.errors import LayerError
 
 DEFAULT_LAYER = "penultimate"
@@ -67,7 +67,7 @@ class FeatureKind:
         """
         return {
             **backbone.identity(),
-            **circumstances(options, [self.tap, *(kind.tap for kind in beside)]),
+            **numeric_environment(options, [self.tap, *(kind.tap for kind in beside)]),
             "layer": self.path,
             "pooling": self.pooling,
             "precision": options.precision_key,

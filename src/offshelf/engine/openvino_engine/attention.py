@@ -26,7 +26,7 @@ from offshelf.engine.openvino_engine.streams import Plan, compile_plan, has_atte
 ROUNDS = 2
 
 
-def compile_proven(
+def compile_verified(
     model: Any, folder: Path, plan: Plan, settings: Mapping[str, Any]
 ) -> tuple[Plan, Any]:
     """Return *model* compiled under *plan*, or in one stream where several compute otherwise.

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.engine.contract import EngineOptions, Tap, Ticket, pad
-from offshelf.engine.openvino_engine.attention import compile_proven
+from offshelf.engine.openvino_engine.attention import compile_verified
 from offshelf.engine.openvino_engine.core import check_not_forked
 from offshelf.engine.openvino_engine.graph_cache import graph_folder, load_graph
 from offshelf.engine.openvino_engine.streams import HINT, Plan, chosen_plan
@@ -46,7 +46,7 @@ class OpenvinoEngine:
         folder = graph_folder(backbone, taps, options)
         plan = _plan(model, folder, settings, options)
         self._compiled: Any
-        self.plan, self._compiled = compile_proven(model, folder, plan, settings)
+        self.plan, self._compiled = compile_verified(model, folder, plan, settings)
         self.batch_size = self.plan.rows
         self._requests = [
             self._compiled.create_infer_request() for _ in range(self.plan.streams + 1)

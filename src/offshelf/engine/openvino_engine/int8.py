@@ -15,8 +15,8 @@ from offshelf.backbones.backbone import Backbone
 from offshelf.engine.contract import EngineOptions
 from offshelf.engine.openvino_engine.core import ROWS, graph_from_bytes, without_telemetry
 from offshelf.engine.openvino_engine.int8_weights import eased
-from offshelf.engine.openvino_engine.int8_winograd import ranged, way
-from offshelf.engine.openvino_engine.winograd.rewrite import marked
+from offshelf.engine.openvino_engine.int8_winograd import int8_method, with_ranges
+from offshelf.engine.openvino_engine.winograd.rewrite import read_ranges
 from offshelf.engine.processor import adds_bytes_exactly
 from offshelf.errors import EngineError
 
@@ -46,7 +46,7 @@ def quantised(backbone: Backbone, options: EngineOptions, exact: Callable[[], An
         return _from_file(*calibration.network)
     if calibration is None or calibration.pixels is None:
         raise EngineError("precision int8 needs a sample of images to calibrate on")
-    chained = way(backbone.spec.architecture) == "winograd"
+    chained = int8_method(backbone.spec.architecture) == "winograd"
     if not chained:
         _check_nncf()
     model = exact()
@@ -55,7 +55,7 @@ def quantised(backbone: Backbone, options: EngineOptions, exact: Callable[[], An
     if not len(pixels):
         raise EngineError("precision int8: none of the images to calibrate on can be used")
     if chained:
-        return ranged(model, pixels, options.threads)
+        return with_ranges(model, pixels, options.threads)
     return _by_nncf(backbone, model, pixels)
 
 
@@ -72,8 +72,8 @@ def rough(backbone: Backbone, model: Any, threads: int | None) -> Any:
     """
     size = backbone.input.size
     noise = np.random.default_rng(0).integers(0, 256, (ROWS, size, size, 3)).astype(np.uint8)
-    if way(backbone.spec.architecture) == "winograd":
-        return ranged(_smaller(model), noise, threads)
+    if int8_method(backbone.spec.architecture) == "winograd":
+        return with_ranges(_smaller(model), noise, threads)
     _check_nncf()
     return _by_nncf(backbone, model, noise, rough=True)
 
@@ -124,7 +124,7 @@ def _check_nncf() -> None:
 def _from_file(xml: bytes, weights: bytes) -> Any:
     try:
         model = graph_from_bytes(xml, weights)
-        ours = marked(model)
+        ours = read_ranges(model)
     except (RuntimeError, ValueError) as error:
         raise EngineError("the int8 network in the model file cannot be read") from error
     return model if ours or adds_bytes_exactly() else eased(model)

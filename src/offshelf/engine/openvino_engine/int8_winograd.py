@@ -16,34 +16,34 @@ from numpy.typing import NDArray
 from offshelf.engine.openvino_engine.core import import_openvino, with_rows
 from offshelf.engine.openvino_engine.streams import HINT, Plan, compile_plan
 from offshelf.engine.openvino_engine.winograd.int8_ranges import fitted
-from offshelf.engine.openvino_engine.winograd.kernel import multiplies_bytes
+from offshelf.engine.openvino_engine.winograd.kernel import has_fast_int8
 from offshelf.engine.openvino_engine.winograd.match import find
 from offshelf.engine.openvino_engine.winograd.panel_layout import TWO
-from offshelf.engine.openvino_engine.winograd.rewrite import mark
+from offshelf.engine.openvino_engine.winograd.rewrite import write_ranges
 
 # Of other networks too much is left to fp32: NNCF quantises all of it.
 CHAINED = "vgg"
 # A request holds the inputs of all convolutions, 36 MB for VGG16.
-MOST_REQUESTS = 8
+MAX_REQUESTS = 8
 # Images that the ranges are measured on, and tiles of each: more did not bring them nearer.
 IMAGES = 50
 TILES = 16
 Floats = NDArray[np.float32]
 
 
-def way(architecture: str) -> str:
+def int8_method(architecture: str) -> str:
     """Return how int8 is made of a network here: ``winograd`` or ``nncf``.
 
     Architecture and processor decide, not the layers that are asked for, so that all layers
     of a network are of one kind.
 
-    >>> way("efficientnet_lite0")
+    >>> int8_method("efficientnet_lite0")
     'nncf'
     """
-    return "winograd" if architecture.startswith(CHAINED) and multiplies_bytes() else "nncf"
+    return "winograd" if architecture.startswith(CHAINED) and has_fast_int8() else "nncf"
 
 
-def ranged(model: Any, pixels: NDArray[np.uint8], threads: int | None = None) -> Any:
+def with_ranges(model: Any, pixels: NDArray[np.uint8], threads: int | None = None) -> Any:
     """Return a copy of *model* with the ranges of its 3 x 3 convolutions.
 
     Args:
@@ -52,10 +52,10 @@ def ranged(model: Any, pixels: NDArray[np.uint8], threads: int | None = None) ->
         threads: processor threads, None for all.
     """
     chosen = np.linspace(0, len(pixels) - 1, min(IMAGES, len(pixels))).astype(int)
-    requests = min(threads or os.cpu_count() or 1, MOST_REQUESTS)
+    requests = min(threads or os.cpu_count() or 1, MAX_REQUESTS)
     patches = _patches(model, pixels[chosen], requests)
     copy = model.clone()
-    mark(copy, {name: fitted(np.concatenate(found)) for name, found in patches.items()})
+    write_ranges(copy, {name: fitted(np.concatenate(found)) for name, found in patches.items()})
     return copy
 
 

@@ -21,7 +21,7 @@ from offshelf.engine.contract import EngineOptions, Tap
 from offshelf.engine.openvino_engine.core import import_openvino
 from offshelf.engine.openvino_engine.graph_cache import graph_folder, load_exact
 from offshelf.engine.openvino_engine.int8 import TRANSFORMERS, rough
-from offshelf.engine.openvino_engine.int8_winograd import CHAINED, way
+from offshelf.engine.openvino_engine.int8_winograd import CHAINED, int8_method
 from offshelf.engine.openvino_engine.streams import (
     HINT,
     Plan,
@@ -33,7 +33,7 @@ from offshelf.engine.openvino_engine.streams import (
 from offshelf.engine.processor import adds_bytes_exactly, processor_kind
 
 # With less of the processors nothing can be told.
-LEAST_SHARE = 0.05
+MIN_SHARE = 0.05
 _HINTS = {"fp32": "f32", "int8": "f32", "bf16": "bf16"}
 _NAMES = frozenset({*_HINTS, "calibration"})
 
@@ -71,7 +71,7 @@ def expected_gain(architecture: str) -> tuple[float, float]:
     >>> 0 < least <= most
     True
     """
-    if way(architecture) == "winograd":
+    if int8_method(architecture) == "winograd":
         return 1.5, 2.3
     if adds_bytes_exactly():
         slow = any(word in architecture for word in TRANSFORMERS)
@@ -127,16 +127,16 @@ def measured_rates(
         settings = {"PERFORMANCE_HINT": "THROUGHPUT", HINT: _HINTS[precision]}
         plan = possible_plan(model, default_plan(_threads(options)), settings)
         # One after the other: together they would take their memory together.
-        found[precision] = unhindered(compile_plan(model, plan, settings), plan)
+        found[precision] = unloaded_speed(compile_plan(model, plan, settings), plan)
     return remember(backbone, taps, options, found)
 
 
-def unhindered(compiled: Any, plan: Plan) -> float:
+def unloaded_speed(compiled: Any, plan: Plan) -> float:
     """Return images per second as if nothing else ran: by the time that the threads got."""
     began, used = time.perf_counter(), time.process_time()
     found = speed(compiled, plan)
     got = (time.process_time() - used) / (plan.threads * (time.perf_counter() - began))
-    return found / min(1.0, max(got, LEAST_SHARE))
+    return found / min(1.0, max(got, MIN_SHARE))
 
 
 def remember(

@@ -32,7 +32,7 @@ from offshelf.engine.openvino_engine.core import (
     the_core,
     with_rows,
 )
-from offshelf.engine.openvino_engine.winograd.kernel import multiplies_halves
+from offshelf.engine.openvino_engine.winograd.kernel import has_fast_bf16
 from offshelf.engine.openvino_engine.winograd.match import macs
 from offshelf.engine.openvino_engine.winograd.rewrite import rewritten, suits
 from offshelf.engine.processor import processor_kind
@@ -207,7 +207,7 @@ def compile_plan(model: Any, plan: Plan, settings: Settings) -> Any:
 
 def _in_chains(model: Any, settings: Settings) -> bool:
     """Return whether the convolutions run in chains: in the precision asked, and faster."""
-    able = settings.get(HINT) == "f32" or (settings.get(HINT) == "bf16" and multiplies_halves())
+    able = settings.get(HINT) == "f32" or (settings.get(HINT) == "bf16" and has_fast_bf16())
     return able and suits(model)
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Restless:
+class ModeDependentLayers:
     """The layers of a network that behave otherwise in training mode.
 
     Attributes:
@@ -53,13 +53,13 @@ class TrainingMode:
         self._kept = {name: value.clone() for name, value in self._network.named_buffers()}
 
     @property
-    def restless(self) -> Restless:
+    def mode_dependent(self) -> ModeDependentLayers:
         """Which layers make the difference."""
         from torch import nn
 
         parts = list(self._network.modules())
         shares = [getattr(part, "p", getattr(part, "drop_prob", 0)) for part in parts]
-        return Restless(
+        return ModeDependentLayers(
             sum(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in parts),
             sum(isinstance(share, float) and share > 0 for share in shares),
         )

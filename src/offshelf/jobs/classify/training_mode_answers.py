@@ -41,7 +41,7 @@ def training_views(
         pixels: by row, what the network sees of an image, uint8, S x S x 3.
         backbone: the network.
         tap: where the output is taken.
-        seed: of dropout and of the company in a batch.
+        seed: of dropout and of the random crops in a batch.
 
     Returns:
         By row: ``alone 1`` to ``3``, ``in a batch 1`` to ``3`` and ``evaluation after``,
@@ -60,7 +60,7 @@ def training_views(
             notes += [note] if note not in notes else []
         network.reset()
         batches = [
-            np.stack([image, *company(list(pixels.values()), BATCH - 1, seed + number)])
+            np.stack([image, *random_crops(list(pixels.values()), BATCH - 1, seed + number)])
             for number in range(PASSES)
         ]
         together = _passes("in a batch", network, batches, seed)
@@ -68,10 +68,12 @@ def training_views(
     return views, tuple(notes)
 
 
-def company(pixels: Sequence[NDArray[np.uint8]], count: int, seed: int) -> list[NDArray[np.uint8]]:
+def random_crops(
+    pixels: Sequence[NDArray[np.uint8]], count: int, seed: int
+) -> list[NDArray[np.uint8]]:
     """Return random crops of the given images, as training would put them into a batch.
 
-    >>> [one.shape for one in company([np.zeros((8, 8, 3), np.uint8)], 2, 0)]
+    >>> [one.shape for one in random_crops([np.zeros((8, 8, 3), np.uint8)], 2, 0)]
     [(8, 8, 3), (8, 8, 3)]
     """
     draw, crops = np.random.default_rng(seed), []
@@ -96,7 +98,7 @@ def _passes(
 
 
 def _explained(network: TrainingMode) -> str:
-    parts = network.restless
+    parts = network.mode_dependent
     return (
         f"training mode: {parts.normalisations} batch normalisations use the statistics of the "
         f"batch, {parts.dropouts} dropouts drop at random; 'in a batch' is the image among "

@@ -119,8 +119,8 @@ def _convolutions() -> str:
     found = kernel.registers()
     if found is None:
         return f"direct ({WINOGRAD_SWITCH}=0, no AVX2, or no llvmlite)"
-    halves = ", bf16 in pairs" if kernel.multiplies_halves() else ""
-    fours = "; F(2 x 2, 3 x 3), int8 in fours" if kernel.multiplies_bytes() else ""
+    halves = ", bf16 in pairs" if kernel.has_fast_bf16() else ""
+    fours = "; F(2 x 2, 3 x 3), int8 in fours" if kernel.has_fast_int8() else ""
     return f"Winograd F(4 x 4, 3 x 3), {found.width} floats at a time{halves}{fours}"
 
 

@@ -22,9 +22,9 @@ from offshelf.data.decoding.decode import Limits, read_bytes
 from offshelf.data.decoding.file_bytes import DECODING
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.engine.calibration import MAX_IMAGES, Calibration
-from offshelf.engine.circumstances import installed
 from offshelf.engine.contract import EngineOptions
-from offshelf.engine.openvino_engine.int8_winograd import way
+from offshelf.engine.numeric_environment import installed
+from offshelf.engine.openvino_engine.int8_winograd import int8_method
 from offshelf.engine.processor import adds_bytes_exactly, computes_bfloat16
 from offshelf.engine.select import choose
 from offshelf.errors import EngineError, ImageError
@@ -161,7 +161,7 @@ def calibration(
     """
     rows = _sample(table, run.seed, MAX_IMAGES)
     paths = [table.paths[row] for row in rows]
-    made = way(backbone.spec.architecture)
+    made = int8_method(backbone.spec.architecture)
     # All that decides which of them are usable, and their pixels.
     limits, tool = run.reading.limits, installed("nncf") if made == "nncf" else ""
     bits = 8 if adds_bytes_exactly() else 7

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from offshelf.backbones.backbone import Backbone, open_backbone
 from offshelf.data.decoding.decode import Limits
 from offshelf.data.tables.image_table import ImageTable, read_table
-from offshelf.engine.circumstances import made_on
 from offshelf.engine.contract import EngineOptions
+from offshelf.engine.numeric_environment import made_on
 from offshelf.errors import DataError, ImageError
 from offshelf.evaluate.metrics import Evaluation
 from offshelf.evaluate.probabilities.probability_metrics import Trust

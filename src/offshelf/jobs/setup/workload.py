@@ -19,7 +19,7 @@ from offshelf.data.tables.image_table import ImageTable
 from offshelf.engine.calibration import MAX_IMAGES
 from offshelf.engine.contract import EngineOptions, Tap
 from offshelf.engine.openvino_engine.graph_cache import graph_folder, load_graph
-from offshelf.engine.openvino_engine.int8_winograd import IMAGES, way
+from offshelf.engine.openvino_engine.int8_winograd import IMAGES, int8_method
 from offshelf.engine.openvino_engine.speed_records import (
     Rates,
     expected_gain,
@@ -171,7 +171,7 @@ def _calibration_seconds(
     if rates.calibration is not None:
         return rates.calibration
     rate = rates.fp32 or 1.0
-    if way(backbone.spec.architecture) == "winograd":
+    if int8_method(backbone.spec.architecture) == "winograd":
         return CALIBRATING + MAX_IMAGES * decoding + IMAGES / rate
     return CALIBRATING + MAX_IMAGES * (decoding + PASSES / rate)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from offshelf.engine.openvino_engine.winograd.panel_layout import MOST_BYTE
+from offshelf.engine.openvino_engine.winograd.panel_layout import MAX_BYTE
 from offshelf.machine_code import Instructions
 
 INDEX = ir.IntType(64)
@@ -95,7 +95,7 @@ class Emitter(Instructions):
         return self.builder.bitcast(pointer, self.vector.as_pointer())
 
 
-class BFloat(ir.types._BaseFloatType):  # type: ignore[misc]
+class BFloatType(ir.types._BaseFloatType):  # type: ignore[misc]
     """LLVM's bfloat, which llvmlite has no name for."""
 
     null = "0.0"
@@ -109,10 +109,10 @@ class BFloat(ir.types._BaseFloatType):  # type: ignore[misc]
         return repr(value)
 
 
-BFloat._create_instance()
+BFloatType._create_instance()
 
 
-class Whole:
+class Float32:
     """float32, one fused multiply-add after the other."""
 
     # Numbers of the depth that one instruction takes from each row and column.
@@ -151,10 +151,10 @@ class Whole:
         return self._emit.load(place)
 
 
-class Half(Whole):
+class BFloat16(Float32):
     """bfloat16 in pairs: products of both are added to a float32 (AVX512_BF16)."""
 
-    element = BFloat()
+    element = BFloatType()
     step = 2
 
     def __init__(self, emit: Emitter) -> None:
@@ -197,7 +197,7 @@ ROUNDING = 1.5 * 2**23
 _BYTE, _WORD = ir.IntType(8), ir.IntType(32)
 
 
-class Counted(Whole):
+class Int8AsFloat32(Float32):
     """Whole numbers kept as float32, for processors without an instruction for bytes."""
 
     def __init__(self, emit: Emitter, p: dict[str, Any], n: dict[str, Any]) -> None:
@@ -222,7 +222,7 @@ class Counted(Whole):
         shift = emit.builder.fadd(self._offset(point), emit.constant(ROUNDING))
         rounded = emit.fma(vector, scale, shift)
         return emit.smaller(
-            emit.larger(rounded, emit.constant(ROUNDING)), emit.constant(ROUNDING + MOST_BYTE)
+            emit.larger(rounded, emit.constant(ROUNDING)), emit.constant(ROUNDING + MAX_BYTE)
         )
 
     def _offset(self, point: int) -> Any:
@@ -235,7 +235,7 @@ class Counted(Whole):
         return self._emit.builder.fmul(sums, unit)
 
 
-class Byte(Counted):
+class Int8(Int8AsFloat32):
     """Fours of bytes: their products are added to a whole number of 32 bits (VNNI)."""
 
     step = 4

@@ -12,12 +12,12 @@ from llvmlite import ir
 from offshelf.engine.openvino_engine.winograd.arithmetic import (
     FLOAT,
     INDEX,
-    Byte,
-    Counted,
+    BFloat16,
     Emitter,
-    Half,
+    Float32,
+    Int8,
+    Int8AsFloat32,
     Tile,
-    Whole,
 )
 from offshelf.engine.openvino_engine.winograd.panel_layout import (
     NUMBERS,
@@ -54,11 +54,11 @@ class _Writer:
             self.p[name] = self.numbers.pointer(self.p[name])
         self.floor = emit.everywhere(named["floor"])
 
-    def _numbers(self, kind: Kind) -> Whole:
+    def _numbers(self, kind: Kind) -> Float32:
         if kind.numbers == "byte":
-            chosen = Byte if self.registers.dot else Counted
+            chosen = Int8 if self.registers.dot else Int8AsFloat32
             return chosen(self.emit, self.p, self.n)
-        return Half(self.emit) if kind.numbers == "half" else Whole(self.emit)
+        return BFloat16(self.emit) if kind.numbers == "half" else Float32(self.emit)
 
     def write(self) -> None:
         emit, n = self.emit, self.n

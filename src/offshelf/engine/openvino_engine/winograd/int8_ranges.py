@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.engine.openvino_engine.winograd.panel_layout import MOST_BYTE, MOST_WEIGHT, TWO
+from offshelf.engine.openvino_engine.winograd.panel_layout import MAX_BYTE, MAX_WEIGHT, TWO
 
 Floats = NDArray[np.float32]
 POINTS = TWO.points
@@ -28,7 +28,7 @@ SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
 # Points that only add: after a ReLU nothing there is negative.
 _SUMS = (np.kron(TWO.into, TWO.into) >= 0).all(1)
 # No channel's unit is smaller than this share of the largest.
-LEAST_UNIT = 0.01
+MIN_UNIT = 0.01
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,7 +54,7 @@ class Ranges:
         offsets = self.offsets[:, None, None]
         # In float64 the product is exact, as in the fused multiply-add of the compiled code.
         product = np.rint(points.astype(np.float64) * self.scales()[:, None])
-        return (np.clip(product + offsets, 0, MOST_BYTE) - offsets).astype(np.float32)
+        return (np.clip(product + offsets, 0, MAX_BYTE) - offsets).astype(np.float32)
 
     def to_text(self) -> dict[str, str]:
         """Return the numbers as text, exactly."""
@@ -98,7 +98,7 @@ def fitted(patches: Floats) -> Ranges:
     points = into_points(patches)
     spread = np.sqrt(np.square(points).mean(1)) + np.finfo(np.float32).tiny
     share = (spread / spread.max(1, keepdims=True)).mean(0)
-    channels = np.sqrt(np.maximum(share / share.max(), LEAST_UNIT**2))
+    channels = np.sqrt(np.maximum(share / share.max(), MIN_UNIT**2))
     offsets = np.where(_SUMS & (points.min((1, 2)) >= 0), 0, ZERO)
     pairs = zip(points, offsets, strict=True)
     steps = np.array([_best_step(v / channels, channels, offset) for v, offset in pairs])
@@ -126,7 +126,7 @@ def rounded_weights(weights: Floats, ranges: Ranges) -> tuple[NDArray[np.int8], 
     channels, depth = weights.shape[:2]
     nine = weights.transpose(2, 3, 1, 0).astype(np.float64) * ranges.channels[:, None]
     points = (np.kron(matrix, matrix) @ nine.reshape(9, -1)).reshape(POINTS, depth, channels)
-    unit = np.maximum(points.max(1), -points.min(1)) / MOST_WEIGHT
+    unit = np.maximum(points.max(1), -points.min(1)) / MAX_WEIGHT
     unit[unit == 0] = 1
     points /= unit[:, None]
     units = (unit * ranges.steps[:, None]).astype(np.float32)
@@ -135,7 +135,7 @@ def rounded_weights(weights: Floats, ranges: Ranges) -> tuple[NDArray[np.int8], 
 
 def _best_step(values: NDArray[Any], channels: NDArray[Any], offset: int) -> float:
     """Return the step that rounds the values of a point, in units, with the least error."""
-    least, most = -offset, MOST_BYTE - offset
+    least, most = -offset, MAX_BYTE - offset
     whole = float(np.abs(values).max()) / most
     if not whole:
         return 0.0

@@ -39,7 +39,7 @@ def registers() -> Registers | None:
 
 
 @functools.cache
-def multiplies_halves() -> bool:
+def has_fast_bf16() -> bool:
     """Return whether products of bfloat16 are made by this processor, and fastest so.
 
     With matrix units (AMX) a direct convolution in bfloat16 is faster.
@@ -51,7 +51,7 @@ def multiplies_halves() -> bool:
 
 
 @functools.cache
-def multiplies_bytes() -> bool:
+def has_fast_int8() -> bool:
     """Return whether products of 8 bits are made by this processor, and fastest so.
 
     With matrix units (AMX) a direct convolution in int8 is faster.

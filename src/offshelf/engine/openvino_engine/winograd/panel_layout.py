@@ -8,7 +8,7 @@ from typing import Literal
 Matrix = tuple[tuple[float, ...], ...]
 VECTORS = 2
 # Of an input in 8 bits, and of a weight: -128 is left out, so that its range is even.
-MOST_BYTE, MOST_WEIGHT = 255, 127
+MAX_BYTE, MAX_WEIGHT = 255, 127
 # Its arguments: pointers to float32, a float, then whole numbers. The last four pointers are
 # for int8 alone.
 POINTERS = (

@@ -32,12 +32,12 @@ from offshelf.engine.openvino_engine.winograd.match import (
 _PLACE = ["offshelf", "ranges"]
 
 
-def is_marked(model: Any) -> bool:
+def has_ranges(model: Any) -> bool:
     """Return whether *model* has int8 convolutions of ours."""
     return bool(model.has_rt_info(_PLACE))
 
 
-def mark(model: Any, ranges: Mapping[str, Ranges]) -> None:
+def write_ranges(model: Any, ranges: Mapping[str, Ranges]) -> None:
     """Write the ranges of convolutions, by name, into *model*."""
     opset13 = import_openvino().opset13
     for op in model.get_ops():
@@ -49,13 +49,13 @@ def mark(model: Any, ranges: Mapping[str, Ranges]) -> None:
     model.set_rt_info(json.dumps(document), _PLACE)
 
 
-def marked(model: Any) -> dict[str, Ranges]:
+def read_ranges(model: Any) -> dict[str, Ranges]:
     """Return the ranges that *model* carries, by the convolution's name.
 
     Raises:
         ValueError: they do not fit its convolutions.
     """
-    if not is_marked(model):
+    if not has_ranges(model):
         return {}
     try:
         document = json.loads(model.get_rt_info(_PLACE).astype(str))
@@ -94,7 +94,7 @@ def suits(model: Any) -> bool:
     The graph and the processor alone decide, so that every run takes the same way. A graph
     that was calibrated for such convolutions has them on any processor.
     """
-    if is_marked(model):
+    if has_ranges(model):
         return True
     ops = model.get_ops()
     replaced = sum(macs(op) for op in ops if can_replace(op))
@@ -112,8 +112,8 @@ def rewritten(model: Any, half: bool = False) -> Any:
         ValueError: the graph's ranges for int8 do not fit it.
     """
     copy = model.clone()
-    ranges = marked(copy)
-    for run in in_runs(find(copy, ranges if is_marked(copy) else None)):
+    ranges = read_ranges(copy)
+    for run in in_runs(find(copy, ranges if has_ranges(copy) else None)):
         steps = [found.convolution(ranges.get(found.node.get_friendly_name())) for found in run]
         _replace(run, steps, half)
     copy.validate_nodes_and_infer_types()

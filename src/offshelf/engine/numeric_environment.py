@@ -18,7 +18,7 @@ from offshelf.engine.processor import adds_bytes_exactly, processor_kind
 from offshelf.engine.select import choose
 
 
-def circumstances(options: EngineOptions, taps: Iterable[Tap] = ()) -> dict[str, Any]:
+def numeric_environment(options: EngineOptions, taps: Iterable[Tap] = ()) -> dict[str, Any]:
     """Return engine, its version, device and, of a CPU, its kind, as JSON values.
 
     Args:
@@ -28,7 +28,7 @@ def circumstances(options: EngineOptions, taps: Iterable[Tap] = ()) -> dict[str,
     Raises:
         EngineError: the engine or device is not available.
 
-    >>> found = circumstances(EngineOptions(engine="torch", device="cpu"))
+    >>> found = numeric_environment(EngineOptions(engine="torch", device="cpu"))
     >>> found["engine"], found["device"]
     ('torch', 'cpu')
     """
@@ -54,7 +54,7 @@ def made_on(options: EngineOptions) -> str:
     >>> made_on(EngineOptions(engine="torch", device="cpu")) == f"torch cpu {processor_kind()}"
     True
     """
-    found = circumstances(options)
+    found = numeric_environment(options)
     return " ".join(found[name] for name in ("engine", "device", "processor") if name in found)
 
 
