@@ -17,6 +17,7 @@ from offshelf.engine.openvino_engine.winograd.chain import Chain
 from offshelf.engine.openvino_engine.winograd.convolution import Convolution, fits
 from offshelf.engine.openvino_engine.winograd.panel_layout import Kind, Registers
 from offshelf.engine.openvino_engine.winograd.transformed_weights import packed
+from offshelf.engine.processor import WINOGRAD_SWITCH
 
 pytestmark = pytest.mark.skipif(
     kernel.registers() is None, reason="direct convolutions only: no AVX2, or switched off"
@@ -143,7 +144,7 @@ def test_an_unmeasured_processor_convolves_directly(
 
 
 def test_the_switch_turns_it_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(processor.WINOGRAD_SWITCH, "0")
+    monkeypatch.setenv(WINOGRAD_SWITCH, "0")
     assert kernel.registers.__wrapped__() is None
 
 

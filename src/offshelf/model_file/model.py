@@ -271,10 +271,7 @@ def _backbone(document: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Bac
     if precision not in PRECISIONS:
         raise ValueError("no such precision")
     calibrated = _calibrated(document["calibration"], tensors) if precision == "int8" else None
-    taken, made_on = (
-        input_from_json(document["input"]),
-        document.get("made_on", ""),
-    )
+    taken, made_on = input_from_json(document["input"]), document.get("made_on", "")
     if not isinstance(made_on, str):
         raise ValueError("'made_on' is no text")
     return BackboneRecord(spec, taken, trained, precision, calibrated, made_on)
