@@ -12,7 +12,7 @@ from rich.console import Console
 
 from offshelf.cli.main import main
 from offshelf.cli.terminal import console
-from offshelf.data.demo import write_demo
+from offshelf.data.demo_images import write_demo
 from offshelf.progress import Silent
 from offshelf.text import duration
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from offshelf.data import demo
+from offshelf.data import demo_images
 from offshelf.data.decoding.decode import as_rgb
-from offshelf.data.demo import write_demo
+from offshelf.data.demo_images import write_demo
 from offshelf.data.tables.image_table import list_images, read_table
 from offshelf.errors import DataError
 
@@ -60,7 +60,7 @@ def test_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         (folder / "half").mkdir()
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(demo, "_write_digits", fail)
+    monkeypatch.setattr(demo_images, "_write_digits", fail)
     with pytest.raises(DataError) as caught:
         write_demo(tmp_path)
     assert str(caught.value) == (f"{tmp_path}: the demo cannot be written: No space left on device")
@@ -72,7 +72,7 @@ def test_another_run_was_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         (folder / "mine").mkdir()
         (tmp_path / "digits" / "theirs").mkdir(parents=True)
 
-    monkeypatch.setattr(demo, "_write_digits", overtaken)
+    monkeypatch.setattr(demo_images, "_write_digits", overtaken)
     assert [path.name for path in write_demo(tmp_path).iterdir()] == ["theirs"]
 
 

@@ -6,6 +6,7 @@ Each checker takes a folder, so that it is also run on small made-up sources tha
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,26 +16,46 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "offshelf"
 
-# A part may import parts of earlier rungs and itself; neighbours do not know each other.
-RUNGS = (
-    {"errors", "text", "version"},
-    {"forks", "locks"},
-    {"checks", "files", "home", "interrupt", "machine_code", "progress", "file_stamps"},
-    {"sealed_json", "cache", "resample"},
-    {"data", "backbones"},
-    {"engine"},
-    {"features"},
-    {"heads"},
-    {"finetune"},
-    {"estimator"},
-    {"model_file"},
-    {"prediction"},
-    {"evaluate"},
-    {"report"},
-    {"jobs"},
-    {"cli", "serve"},
-)
-RUNG_OF = {part: number for number, rung in enumerate(RUNGS) for part in rung}
+# What breaks a rule today, as its checker says it. The list only gets shorter: whoever mends one
+# takes it out.
+KNOWN: dict[str, set[str]] = {
+    "breaks_order": {
+        "heads/numerics/centred.py: heads/numerics imports heads/svm",
+        "heads/numerics/regularised.py: heads/numerics imports heads/svm",
+        "jobs/setup/time_left.py: jobs/setup imports jobs/extract",
+    },
+    "circles": {
+        "heads/check.py, heads/class_balance.py, heads/fit_head.py, heads/head.py, heads/kinds, heads/numerics, heads/preparation, heads/probabilities, heads/registry.py, heads/svm import one another",  # noqa: E501
+        "heads/class_balance.py, heads/head.py, heads/numerics/row_scaling.py, heads/probabilities/cross_fit.py import one another",  # noqa: E501
+        "jobs/extract, jobs/setup import one another",
+    },
+    "too_many_parameters": {
+        "evaluate/bootstrap.py: bootstrap_interval takes 7 parameters, at most 6",
+        "features/extraction.py: extract takes 7 parameters, at most 6",
+        "heads/fit_head.py: fit_head takes 9 parameters, at most 6",
+        "heads/fit_head.py: fit_prepared takes 7 parameters, at most 6",
+        "heads/path.py: fit_path takes 7 parameters, at most 6",
+        "jobs/audit/search.py: Search takes 7 parameters, at most 6",
+        "jobs/curve.py: _accuracies takes 7 parameters, at most 6",
+        "jobs/extract/forecast.py: forecast takes 7 parameters, at most 6",
+        "jobs/fit/job.py: _fit takes 7 parameters, at most 6",
+        "jobs/setup/precision.py: compared takes 7 parameters, at most 6",
+        "jobs/setup/training.py: make_model takes 8 parameters, at most 6",
+        "prediction.py: predict_paths takes 7 parameters, at most 6",
+        "report/pictures/activation_tiles.py: _put_tiles takes 7 parameters, at most 6",
+        "report/pictures/canvas.py: write takes 7 parameters, at most 6",
+    },
+}
+# Public interfaces, whose parameters people name: (module, function or class) -> parameters.
+PUBLIC = {
+    ("backbones/backbone.py", "open_backbone"): 8,
+    ("estimator.py", "FeatureExtractor"): 8,
+    ("estimator.py", "TransferClassifier"): 8,
+    ("jobs/explain/job.py", "explain"): 7,
+    ("jobs/extract/job.py", "extract_features"): 7,
+    ("jobs/fit/job.py", "fit"): 7,
+    ("jobs/visualise/strongest_places.py", "top_images"): 7,
+}
 HEAVY = {"torch", "torchvision", "timm", "openvino", "matplotlib", "sklearn", "pandas", "pyarrow"}
 # The engines are chosen by name and then imported; the estimators inherit from scikit-learn.
 MAY_LOAD = {
@@ -44,7 +65,7 @@ MAY_LOAD = {
     "engine/torch_engine/grey_convolution.py": {"torch"},
     "estimator.py": {"sklearn"},
 }
-MODULE_LINES, FUNCTION_LINES, PARAMETERS, CONSTRUCTOR_PARAMETERS = 350, 50, 9, 8
+MODULE_LINES, FUNCTION_LINES, PARAMETERS = 350, 50, 6
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc"}
 PICKLES = {"joblib", "pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal"}
 
@@ -53,15 +74,41 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 def modules(root: Path) -> Iterator[tuple[str, ast.Module]]:
     for path in sorted(root.rglob("*.py")):
-        yield path.relative_to(root).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
+        yield path.relative_to(root).as_posix(), parsed(path)
+
+
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def functions(tree: ast.AST) -> Iterator[Function]:
     return (node for node in ast.walk(tree) if isinstance(node, Function))
 
 
+Rungs = tuple[frozenset[str], ...]
+
+
 def part_of(name: str) -> str:
     return name.split("/", maxsplit=1)[0].removesuffix(".py")
+
+
+def house(text: str) -> dict[str, Rungs]:
+    """The list in CONTRIBUTING: ``offshelf`` or a part -> its rungs, the lowest first."""
+    block = text[text.index("    offshelf:") :].split("\n\n", maxsplit=1)[0]
+    lines = re.sub(r"\n {8,}", " ", block).splitlines()
+    found = dict(line.strip().split(":") for line in lines)
+    return {
+        name: tuple(frozenset(map(str.strip, rung.split(","))) for rung in rungs.split("<"))
+        for name, rungs in found.items()
+    }
+
+
+HOUSE = house((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+
+
+def rung_of(rungs: Rungs, name: str) -> int | None:
+    return next((number for number, rung in enumerate(rungs) if name in rung), None)
 
 
 def imported(name: str, node: ast.AST) -> Iterator[str]:
@@ -79,26 +126,106 @@ def imported(name: str, node: ast.AST) -> Iterator[str]:
             yield str(node.args[0].value)
 
 
-def breaks_order(root: Path) -> list[str]:
-    """Imports that go up, or across to a neighbour, wherever they stand in a module."""
-    found = []
+def own_imports(root: Path) -> dict[str, set[str]]:
+    """Module file -> the module files of the house that it imports, wherever it does."""
+    files = {path.relative_to(root).as_posix() for path in root.rglob("*.py")}
+    found: dict[str, set[str]] = {}
     for name, tree in modules(root):
         # The package's own face names everything lazily.
         if name in {"__init__.py", "__main__.py"}:
             continue
-        here = part_of(name)
-        if here not in RUNG_OF:
-            found.append(f"{name}: {here} has no rung in RUNGS")
-            continue
-        for node in ast.walk(tree):
-            for target in imported(name, node):
-                top, _, rest = target.partition(".")
-                there = rest.split(".")[0]
-                if top != "offshelf" or there == here:
-                    continue
-                if RUNG_OF.get(there, len(RUNGS)) >= RUNG_OF[here]:
-                    found.append(f"{name}:{node.lineno}: {here} imports {there or 'offshelf'}")
+        targets = (target for node in ast.walk(tree) for target in imported(name, node))
+        found[name] = {file for target in targets for file in _file_of(target, files)} - {name}
     return found
+
+
+def _file_of(target: str, files: set[str]) -> list[str]:
+    """The file of a dotted name, which may be of something in a module; the names of none too."""
+    top, *parts = target.split(".")
+    if top != "offshelf":
+        return []
+    for end in range(len(parts), 0, -1):
+        stem = "/".join(parts[:end])
+        if (file := f"{stem}.py") in files or (file := f"{stem}/__init__.py") in files:
+            return [file]
+    return [f"{parts[0] if parts else 'offshelf'}.py"]
+
+
+def breaks_order(root: Path) -> list[str]:
+    """Imports of a part or of a room in it that go up, or across to a neighbour."""
+    found = []
+    for name, targets in own_imports(root).items():
+        here = places(name)
+        found += [f"{name}: {place} is not in the list of CONTRIBUTING" for place in unlisted(here)]
+        for target in sorted(targets):
+            there = places(target)
+            both = next((pair for pair in zip(here, there, strict=False) if len(set(pair)) > 1), ())
+            if both and not below(*both):
+                found.append(f"{name}: {both[0]} imports {both[1]}")
+    return found
+
+
+def places(name: str) -> list[str]:
+    """The part and the room in it that a module file belongs to, as far as there are such."""
+    *folders, _ = name.split("/")
+    return [part_of(name), *(["/".join(folders[:2])] if len(folders) > 1 else [])]
+
+
+def unlisted(here: list[str]) -> list[str]:
+    return [place for place in here if rung_of(*_list_of(place)) is None]
+
+
+def below(here: str, there: str) -> bool:
+    mine, theirs = rung_of(*_list_of(here)), rung_of(*_list_of(there))
+    return mine is not None and theirs is not None and theirs < mine
+
+
+def _list_of(place: str) -> tuple[Rungs, str]:
+    part, _, room = place.partition("/")
+    return (HOUSE.get(part, ()), room) if room else (HOUSE["offshelf"], part)
+
+
+def circles(root: Path) -> list[str]:
+    """Files that import one another round a circle, and so rooms and modules of a part."""
+    files = own_imports(root)
+    rooms: dict[str, set[str]] = {}
+    for name, targets in files.items():
+        there = rooms.setdefault(_room(name), set())
+        there |= {_room(target) for target in targets} - {_room(name)}
+    return sorted({*_circles(files), *_circles(rooms)})
+
+
+def _room(name: str) -> str:
+    return "/".join(name.split("/")[:2]) if name.count("/") > 1 else name
+
+
+def _circles(graph: dict[str, set[str]]) -> list[str]:
+    reached = {name: _reached(graph, name) for name in graph}
+    together = (
+        sorted(other for other in there if name in reached.get(other, ()))
+        for name, there in reached.items()
+        if name in there
+    )
+    return [f"{', '.join(circle)} import one another" for circle in together]
+
+
+def _reached(graph: dict[str, set[str]], name: str) -> set[str]:
+    found, waiting = set[str](), [name]
+    while waiting:
+        new = graph.get(waiting.pop(), set()) - found
+        found |= new
+        waiting += new
+    return found
+
+
+def named_twice(root: Path) -> list[str]:
+    """File names that stand in several folders; a command and its job share theirs."""
+    by_name: dict[str, list[str]] = {}
+    for path in sorted(root.rglob("*.py")):
+        name = path.relative_to(root).as_posix()
+        if path.name not in {"__init__.py", "job.py"} and not name.startswith("cli/commands/"):
+            by_name.setdefault(path.name, []).append(name)
+    return [f"{', '.join(names)}: one name" for names in by_name.values() if len(names) > 1]
 
 
 def run_at_import(tree: ast.Module) -> Iterator[ast.AST]:
@@ -127,23 +254,43 @@ def loads_heavy(root: Path) -> list[str]:
 
 
 def too_big(root: Path) -> list[str]:
-    """Modules, functions and parameter lists over the limits."""
+    """Modules and functions over the limits."""
     found = []
     for path in sorted(root.rglob("*.py")):
         name, text = path.relative_to(root).as_posix(), path.read_text(encoding="utf-8")
         if (lines := len(text.splitlines())) > MODULE_LINES:
             found.append(f"{name}: {lines} lines, at most {MODULE_LINES}")
-        for node in functions(ast.parse(text)):
+        for node in functions(parsed(path)):
             where = f"{name}:{node.lineno}: {node.name}"
             lines = (node.end_lineno or node.lineno) - node.lineno + 1
             if lines > FUNCTION_LINES:
                 found.append(f"{where} has {lines} lines, at most {FUNCTION_LINES}")
-            taken = len(node.args.posonlyargs + node.args.args + node.args.kwonlyargs)
-            built = node.name == "__init__"
-            taken, limit = (taken - 1, CONSTRUCTOR_PARAMETERS) if built else (taken, PARAMETERS)
-            if taken > limit:
-                found.append(f"{where} takes {taken} parameters, at most {limit}")
     return found
+
+
+def signatures(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    """Name of each function, or of a class for its constructor, and how many parameters."""
+    built = {
+        node: holder.name
+        for holder in ast.walk(tree)
+        if isinstance(holder, ast.ClassDef)
+        for node in holder.body
+        if isinstance(node, Function) and node.name == "__init__"
+    }
+    for node in functions(tree):
+        taken = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        names = [one.arg for one in taken if one.arg not in {"self", "cls"}]
+        yield built.get(node, node.name), len(names)
+
+
+def too_many_parameters(root: Path) -> list[str]:
+    """Functions and constructors with more parameters than the limit, ``self`` not counted."""
+    return [
+        f"{name}: {called} takes {count} parameters, at most {limit}"
+        for name, tree in modules(root)
+        for called, count in signatures(tree)
+        if count > (limit := PUBLIC.get((name, called), PARAMETERS))
+    ]
 
 
 def vague_names(root: Path) -> list[str]:
@@ -249,9 +396,12 @@ def names_a_machine(root: Path) -> list[str]:
 Checker = Callable[[Path], list[str]]
 CHECKERS: tuple[Checker, ...] = (
     breaks_order,
+    circles,
     loads_heavy,
     too_big,
+    too_many_parameters,
     vague_names,
+    named_twice,
     left_out,
     unsafe,
     undocumented,
@@ -260,20 +410,37 @@ CHECKERS: tuple[Checker, ...] = (
 
 @pytest.mark.parametrize("checker", CHECKERS, ids=lambda checker: checker.__name__)
 def test_the_source_keeps_the_rule(checker: Checker) -> None:
-    assert checker(SOURCE) == []
+    found, known = set(checker(SOURCE)), KNOWN.get(checker.__name__, set())
+    assert found - known == set()
+    assert known - found == set(), "mended: take these out of KNOWN"
+
+
+def test_the_list_of_parts_names_what_there_is() -> None:
+    parts = {part_of(name) for name, _ in modules(SOURCE)} - {"__init__", "__main__"}
+    assert frozenset().union(*HOUSE["offshelf"]) == parts
+    for part in sorted(parts):
+        rooms = {path.parent.name for path in SOURCE.glob(f"{part}/*/__init__.py")}
+        assert frozenset().union(*HOUSE.get(part, ())) == rooms, part
+    for rungs in HOUSE.values():
+        assert sum(map(len, rungs)) == len(frozenset().union(*rungs)), "named twice"
+
+
+def test_public_interfaces_take_as_many_parameters_as_their_list_says() -> None:
+    taken = {(name, *one) for name, tree in modules(SOURCE) for one in signatures(tree)}
+    assert {(name, called, count) for (name, called), count in PUBLIC.items()} <= taken
 
 
 def test_project_text_names_no_machine() -> None:
     assert names_a_machine(ROOT) == []
 
 
-ARGUMENTS = ", ".join(f"a{number}" for number in range(10))
+ARGUMENTS = ", ".join(f"a{number}" for number in range(7))
 BROKEN: list[tuple[Checker, str, str, str]] = [
     (breaks_order, "errors.py", "import offshelf.home", "errors imports home"),
     (breaks_order, "files.py", "from offshelf import home", "files imports home"),
     (breaks_order, "data/a.py", "from offshelf.backbones.spec import X", "data imports backbones"),
     (breaks_order, "data/a.py", "from .. import cli", "data imports cli"),
-    (breaks_order, "data/deep/a.py", "from ...engine import base", "data imports engine"),
+    (breaks_order, "data/tables/a.py", "from ...engine import base", "data imports engine"),
     (
         breaks_order,
         "heads/a.py",
@@ -281,19 +448,31 @@ BROKEN: list[tuple[Checker, str, str, str]] = [
         "heads imports model_file",
     ),
     (breaks_order, "jobs/a.py", "if TYPE_CHECKING:\n    import offshelf.cli", "jobs imports cli"),
-    (breaks_order, "cli/a.py", "import_module('offshelf.serve')", "cli imports serve"),
+    (breaks_order, "jobs/a.py", "import_module('offshelf.cli')", "jobs imports cli"),
     (breaks_order, "cli/a.py", "from offshelf import fit", "cli imports fit"),
     (breaks_order, "cli/a.py", "import offshelf", "cli imports offshelf"),
     (breaks_order, "cli/a.py", "from offshelf import __version__", "cli imports __version__"),
-    (breaks_order, "spare/a.py", "", "spare has no rung"),
+    (breaks_order, "spare/a.py", "", "spare is not in the list"),
+    (breaks_order, "data/spare/a.py", "", "data/spare is not in the list"),
     (loads_heavy, "heads/a.py", "import sklearn.svm", "loads sklearn"),
     (loads_heavy, "heads/a.py", "try:\n    from torch import nn\nexcept X: pass", "loads torch"),
     (loads_heavy, "heads/a.py", "class A:\n    import pandas", "loads pandas"),
     (loads_heavy, "engine/torch_engine/reference.py", "import openvino", "loads openvino"),
     (too_big, "a.py", "x = 1\n" * 351, "a.py: 351 lines, at most 350"),
     (too_big, "a.py", "def f():\n" + "    x = 1\n" * 50, "f has 51 lines, at most 50"),
-    (too_big, "a.py", f"def f({ARGUMENTS}): ...", "f takes 10 parameters, at most 9"),
-    (too_big, "a.py", f"def __init__({ARGUMENTS}): ...", "__init__ takes 9 parameters, at most 8"),
+    (too_many_parameters, "a.py", f"def f({ARGUMENTS}): ...", "f takes 7 parameters, at most 6"),
+    (
+        too_many_parameters,
+        "a.py",
+        f"class A:\n    def __init__(self, {ARGUMENTS}): ...",
+        "A takes 7 parameters, at most 6",
+    ),
+    (
+        too_many_parameters,
+        "estimator.py",
+        f"def f():\n    def FeatureExtractor({ARGUMENTS}, x, y): ...",
+        "FeatureExtractor takes 9 parameters, at most 8",
+    ),
     (vague_names, "data/utils.py", "", "data/utils.py"),
     (vague_names, "Common/a.py", "", "Common"),
     (left_out, "data/a.py", "", "data: no __init__.py"),
@@ -313,6 +492,8 @@ BROKEN: list[tuple[Checker, str, str, str]] = [
 ]
 KEPT: list[tuple[Checker, str, str]] = [
     (breaks_order, "data/a.py", "from . import table\nfrom offshelf.files import write_json"),
+    (breaks_order, "data/tables/a.py", "from offshelf.data.folders.image_files import SUFFIXES"),
+    (circles, "data/a.py", "from offshelf.data import a"),
     (breaks_order, "prediction.py", "from offshelf.version import __version__\nimport torch.nn"),
     (loads_heavy, "heads/a.py", "def f():\n    import sklearn"),
     (loads_heavy, "heads/a.py", "if TYPE_CHECKING:\n    import torch"),
@@ -327,7 +508,7 @@ KEPT: list[tuple[Checker, str, str]] = [
 
 def _write(root: Path, name: str, text: str) -> None:
     path = root / name
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
 
 
@@ -339,6 +520,60 @@ def test_a_broken_rule_is_found(
     found = checker(tmp_path / "source")
     assert len(found) == 1
     assert expected in found[0]
+
+
+# Files of one source, and what they break together.
+TOGETHER: list[tuple[Checker, dict[str, str], str]] = [
+    (
+        breaks_order,
+        {"data/folders/a.py": "import offshelf.data.tables.b", "data/tables/b.py": ""},
+        "data/folders/a.py: data/folders imports data/tables",
+    ),
+    (
+        breaks_order,
+        {"data/folders/a.py": "import offshelf.data.decoding.b", "data/decoding/b.py": ""},
+        "data/folders/a.py: data/folders imports data/decoding",
+    ),
+    (
+        circles,
+        {
+            "a.py": "if TYPE_CHECKING:\n    import offshelf.b",
+            "b.py": "def f():\n    from . import a",
+        },
+        "a.py, b.py import one another",
+    ),
+    (
+        circles,
+        {"a.py": "import offshelf.b", "b.py": "import offshelf.c", "c.py": "import offshelf.a"},
+        "a.py, b.py, c.py import one another",
+    ),
+    (
+        circles,
+        {
+            "heads/kinds/a.py": "import offshelf.heads.b",
+            "heads/b.py": "from .kinds import c",
+            "heads/kinds/c.py": "",
+        },
+        "heads/b.py, heads/kinds import one another",
+    ),
+    (
+        named_twice,
+        {
+            **dict.fromkeys(("a/rows.py", "b/rows.py"), ""),
+            **dict.fromkeys(("cli/commands/fit.py", "jobs/fit.py", "a/__init__.py"), ""),
+        },
+        "a/rows.py, b/rows.py: one name",
+    ),
+]
+
+
+@pytest.mark.parametrize(("checker", "texts", "expected"), TOGETHER)
+def test_what_files_break_together_is_found(
+    tmp_path: Path, checker: Checker, texts: dict[str, str], expected: str
+) -> None:
+    for name, text in texts.items():
+        _write(tmp_path / "source", name, text)
+    assert checker(tmp_path / "source") == [expected]
 
 
 @pytest.mark.parametrize(("checker", "name", "text"), KEPT)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from offshelf.data.demo import write_demo
+from offshelf.data.demo_images import write_demo
 from offshelf.jobs.fit.job import FitResult, fit
 from offshelf.jobs.predict import PredictResult, predict
 from offshelf.jobs.setup.settings import RunSettings
