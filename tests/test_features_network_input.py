@@ -24,9 +24,10 @@ from offshelf.features.profile import Stopwatch
 from offshelf.features.reader import ReadOptions, digest_one
 from offshelf.jobs.classify import job as classify_job
 from offshelf.jobs.explain.job import explain
+from offshelf.jobs.fit import model_assembly
 from offshelf.jobs.fit.job import fit
 from offshelf.jobs.predict import predict
-from offshelf.jobs.setup import precision, training
+from offshelf.jobs.setup import precision
 from offshelf.jobs.setup.settings import FeatureSettings
 from offshelf.jobs.visualise.activation_maps import Choice, activation_maps
 from offshelf.jobs.visualise.picture_files import see
@@ -95,7 +96,7 @@ def by_calibration(photo: str, backbone: Backbone) -> Pixels:
 
 
 def by_the_samples_of_a_model(photo: str, backbone: Backbone) -> Pixels | None:
-    return training._pixels(photo, backbone, LIMITS)
+    return model_assembly._pixels(photo, backbone, LIMITS)
 
 
 CALLERS = (
@@ -128,7 +129,7 @@ def test_nothing_else_prepares_images() -> None:
         and node.module == "offshelf.backbones.preprocess"
         and "prepare" in {name.name for name in node.names}
     }
-    # predict.py gets images that are decoded already.
+    # prediction.py gets images that are decoded already.
     assert users == {"features/network_input.py", "prediction.py"}
 
 

@@ -18,11 +18,11 @@ from offshelf.features.extraction import extract
 from offshelf.features.feature_kind import feature_kinds
 from offshelf.jobs.extract import forecast as forecasting
 from offshelf.jobs.extract import timed_sample
-from offshelf.jobs.extract.forecast import disk_bytes, forecast, held, speed
-from offshelf.jobs.extract.timed_sample import Sample, SampleRequest, peak_memory, take_sample
-from offshelf.jobs.setup import time_left
+from offshelf.jobs.extract.forecast import forecast, speed
+from offshelf.jobs.extract.timed_sample import Sample, SampleRequest, take_sample
+from offshelf.jobs.setup import run_costs
+from offshelf.jobs.setup.run_costs import EtaProgress, disk_bytes, held, peak_memory
 from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
-from offshelf.jobs.setup.time_left import Announcing
 from offshelf.progress import Silent
 from offshelf.report.tables.table_formats import render
 
@@ -213,10 +213,10 @@ class Clock:
 )
 def test_a_long_extraction_is_announced_once(total, step, told, monkeypatch, tmp_path):
     clock, inner = Clock(), Silent()
-    monkeypatch.setattr(time_left, "time", clock)
+    monkeypatch.setattr(run_costs, "time", clock)
     backbone = open_backbone("efficientnet_lite0")
     options = EngineOptions(cache_dir=tmp_path)
-    progress = Announcing(inner, backbone, feature_kinds(backbone), options)
+    progress = EtaProgress(inner, backbone, feature_kinds(backbone), options)
     progress.start("images", total)
     for _ in range(min(total or 40, 200) // 4):
         clock.now += step
@@ -228,9 +228,9 @@ def test_a_long_extraction_is_announced_once(total, step, told, monkeypatch, tmp
 
 def test_the_announcement_looks_again_after_images_that_were_known(monkeypatch, tmp_path):
     clock, inner = Clock(), Silent()
-    monkeypatch.setattr(time_left, "time", clock)
+    monkeypatch.setattr(run_costs, "time", clock)
     backbone = open_backbone("efficientnet_lite0")
-    progress = Announcing(inner, backbone, feature_kinds(backbone), EngineOptions())
+    progress = EtaProgress(inner, backbone, feature_kinds(backbone), EngineOptions())
     progress.start("images", 5000)
     for _ in range(3000):
         clock.now += 0.001
@@ -244,17 +244,32 @@ def test_the_announcement_looks_again_after_images_that_were_known(monkeypatch, 
 
 
 def test_the_announcement_knows_disk_and_memory(images, cache, tmp_path, monkeypatch):
-    monkeypatch.setattr(time_left, "LONG", 0.0)
-    monkeypatch.setattr(time_left, "SECONDS", 0.0)
+    monkeypatch.setattr(run_costs, "LONG", 0.0)
+    monkeypatch.setattr(run_costs, "SECONDS", 0.0)
     backbone = open_backbone("efficientnet_lite0")
     kinds = feature_kinds(backbone)
     (tmp_path / "compiled").symlink_to(cache / "compiled")
     options = EngineOptions(cache_dir=tmp_path, batch_size=1)
     inner = Silent()
-    extract(images, backbone, kinds, options, None, Announcing(inner, backbone, kinds, options))
+    extract(images, backbone, kinds, options, None, EtaProgress(inner, backbone, kinds, options))
     (line,) = inner.notes
     assert "159.0 kB on disk" in line
     assert "of memory at most" in line
+
+
+@pytest.mark.parametrize("command", ["fit", "curve", "audit", "extract", "predict", "evaluate"])
+def test_every_long_command_says_how_long(command, scenes, cache, tmp_path, monkeypatch, capsys):
+    model = tmp_path / "a.offshelf"
+    if command in ("predict", "evaluate"):
+        assert main(["fit", str(scenes), "--out", str(model), "--quiet"]) == 0
+    monkeypatch.setattr(run_costs, "LONG", 0.0)
+    monkeypatch.setattr(run_costs, "SECONDS", 0.0)
+    (tmp_path / "compiled").symlink_to(cache / "compiled")
+    asked = [str(model), str(scenes)] if model.exists() else [str(scenes)]
+    assert main([command, *asked, "--cache-dir", str(tmp_path), "--batch-size", "1"]) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if "more for" in line]
+    assert len(lines) == 1
+    assert "images/s)" in lines[0]
 
 
 @pytest.mark.real

@@ -203,7 +203,7 @@ def test_a_file_that_is_not_ours_is_never_replaced(
     tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "offshelf.jobs.extract.job.extract", lambda *_: pytest.fail("work was done")
+        "offshelf.jobs.setup.labelled_features.extract", lambda *_: pytest.fail("work was done")
     )
     table = tmp_path / "data.parquet"
     pd.DataFrame({"path": ["photos/0.png"]}).to_parquet(table)

@@ -165,7 +165,9 @@ def test_wrong_settings_are_refused_before_the_network_runs(
     kind: type[OffshelfError],
     text: str,
 ) -> None:
-    monkeypatch.setattr("offshelf.jobs.fit.job.extract", lambda *_: pytest.fail("the network ran"))
+    monkeypatch.setattr(
+        "offshelf.jobs.setup.labelled_features.extract", lambda *_: pytest.fail("the network ran")
+    )
     (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8\xff")
     with pytest.raises(kind) as caught:
         fit(scenes, **settings(tmp_path))  # type: ignore[arg-type]

@@ -10,8 +10,8 @@ import pytest
 
 from offshelf.cli.main import main
 from offshelf.evaluate.metrics import evaluate
+from offshelf.jobs.fit.evaluation import Leaks
 from offshelf.jobs.fit.job import fit
-from offshelf.jobs.fit.test_leaks import Leaks
 
 
 def leaky(root: Path, scenes: Path, copies: list[tuple[str, str]]) -> Path:

@@ -28,10 +28,10 @@ from offshelf.features.feature_kind import feature_kinds
 from offshelf.jobs.fit.job import fit
 from offshelf.jobs.predict import predict
 from offshelf.jobs.setup import precision
+from offshelf.jobs.setup.opening import backbone_for
 from offshelf.jobs.setup.precision import PrecisionTrial, calibration
 from offshelf.jobs.setup.precision_savings import Work
-from offshelf.jobs.setup.settings import RunSettings
-from offshelf.jobs.setup.training import FeatureSettings, backbone_for
+from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
 from offshelf.model_file.model import load_model, save_model
 from offshelf.prediction import engine_of, open_model
 from offshelf.progress import Silent
@@ -181,7 +181,7 @@ def test_auto_compares_the_half_precision_of_a_card(
     notes, run = Silent(), RunSettings(engine=EngineOptions(precision="auto", images=30))
     backbone = backbone_for(FeatureSettings(), run, notes)
     kind = feature_kinds(backbone, ["penultimate"], ["avg"])[0]
-    options = precision.settled(read_table(scenes), backbone, [kind], run, notes)
+    options = precision.resolve_precision(read_table(scenes), backbone, [kind], run, notes)
     assert (seen, options.precision, options.images) == (["fp32", half], half, 30)
     assert options.calibration is None
     assert notes.notes[-1].startswith(f"precision auto takes {half}: on 18 training images ")

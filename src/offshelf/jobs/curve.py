@@ -29,21 +29,15 @@ from offshelf.evaluate.learning_curve.lookahead import (
 )
 from offshelf.evaluate.learning_curve.measured_curve import LearningCurve, fit_curve
 from offshelf.evaluate.splits.protocol import Fold, subsets
-from offshelf.features.extraction import Extraction, extract
+from offshelf.features.extraction import Extraction
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.heads.fit_head import decision
-from offshelf.jobs.fit.test_leaks import contradictions
-from offshelf.jobs.setup.precision import settled
+from offshelf.heads.trainer import Recipe
+from offshelf.jobs.fit.training import check_settings, recipe_of, train_on
+from offshelf.jobs.setup.labelled_features import LabelledFeatures, labelled_features
+from offshelf.jobs.setup.opening import describe, note_all
+from offshelf.jobs.setup.run_costs import Clock
 from offshelf.jobs.setup.settings import FeatureSettings, HeadSettings, RunSettings
-from offshelf.jobs.setup.stage_times import Clock
-from offshelf.jobs.setup.training import (
-    check_settings,
-    describe,
-    images_and_network,
-    note_all,
-    train_on,
-    usable_rows,
-)
 from offshelf.progress import Progress, Silent
 
 
@@ -63,7 +57,7 @@ class CurveSettings:
     target: float | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class CurveResult:
     """A learning curve.
 
@@ -160,66 +154,57 @@ def learning_curve(
     features, run = features or FeatureSettings(), run or RunSettings()
     check_settings(head, run)
     _check(settings)
-    return _measured(data, settings, features, head, run, progress or Silent())
-
-
-def _measured(
-    data: str | Path,
-    settings: CurveSettings,
-    features: FeatureSettings,
-    head: HeadSettings,
-    run: RunSettings,
-    progress: Progress,
-) -> CurveResult:
-    clock = Clock()
-    with clock.stage("read"):
-        table, backbone, kind = images_and_network(data, features, run, progress)
-        if settings.sizes is not None:
-            # Refused before the network runs; images that cannot be used may still lack.
-            subsets(table, Fold(table.rows(TRAIN), table.rows(TEST)), settings.sizes)
-    with clock.stage("calibrate"):
-        engine = settled(table, backbone, [kind], run, progress)
-    extraction = extract(table.paths, backbone, [kind], engine, run.reading, progress)
-    clock.add(extraction.seconds)
-    note_all(progress, contradictions(table, extraction))
-    fold = Fold(usable_rows(table, extraction, TRAIN), usable_rows(table, extraction, TEST))
-    sizes = settings.sizes or halved_sizes(_smallest(table, fold.train))
-    sizes = sorted(set(sizes))
-    draws = subsets(table, fold, sizes, times=settings.repeats, seed=run.seed)
+    progress, clock = progress or Silent(), Clock()
+    # Refused before the network runs; images that cannot be used may still lack.
+    labelled = labelled_features(
+        data, features, run, progress, clock, lambda table: _check_sizes(table, settings.sizes)
+    )
+    note_all(progress, labelled.contradictions)
+    fold = Fold(labelled.train.rows, labelled.test.rows)
+    sizes = sorted(set(settings.sizes or halved_sizes(_smallest(labelled.table, fold.train))))
+    draws = subsets(labelled.table, fold, sizes, times=settings.repeats, seed=run.seed)
     with clock.stage("heads"):
-        accuracies = _accuracies(table, extraction, kind, draws, head, run.seed, progress)
+        accuracies = _accuracies(labelled, draws, recipe_of(head, run.seed), progress)
     with clock.stage("curve"):
         curve = fit_curve(sizes, accuracies, seed=run.seed)
         target = next_accuracy(curve) if settings.target is None else settings.target
         needed = None if target is None else images_needed(curve, target)
-    differ = tuple(len({one.train.tobytes() for one in same}) for same in draws)
-    n = len(fold.test)
-    found = (curve, accuracies, differ, needed, n, table, backbone, extraction, kind, head)
-    return CurveResult(*found, clock.total())
+    return CurveResult(
+        curve=curve,
+        accuracies=accuracies,
+        draws=tuple(len({one.train.tobytes() for one in same}) for same in draws),
+        needed=needed,
+        n_test=len(fold.test),
+        table=labelled.table,
+        backbone=labelled.backbone,
+        extraction=labelled.extraction,
+        kind=labelled.kind,
+        head=head,
+        seconds=clock.total(),
+    )
+
+
+def _check_sizes(table: ImageTable, sizes: Sequence[int] | None) -> None:
+    if sizes is not None:
+        subsets(table, Fold(table.rows(TRAIN), table.rows(TEST)), sizes)
 
 
 def _accuracies(
-    table: ImageTable,
-    extraction: Extraction,
-    kind: FeatureKind,
+    labelled: LabelledFeatures,
     draws: tuple[tuple[Fold, ...], ...],
-    head: HeadSettings,
-    seed: int,
+    recipe: Recipe,
     progress: Progress,
 ) -> NDArray[np.float64]:
     """Train on every draw; the same images are not trained on twice."""
-    targets = table.targets()
-    every = np.unique(np.concatenate([one.train for same in draws for one in same]))
-    test = draws[0][0].test
-    features, tested = extraction.matrix(kind, every), extraction.matrix(kind, test)
+    train, test, classes = labelled.train, labelled.test, labelled.table.classes
     known: dict[bytes, float] = {}
     progress.start("heads", sum(map(len, draws)))
     for one in (one for same in draws for one in same):
         if one.train.tobytes() not in known:
-            rows = features[np.searchsorted(every, one.train)]
-            fitted = train_on(rows, targets[one.train], table.classes, head, seed)
-            labels = decision(fitted, tested).argmax(axis=1)
-            known[one.train.tobytes()] = float((labels == targets[test]).mean())
+            drawn = np.searchsorted(train.rows, one.train)
+            fitted = train_on(recipe, train.matrix[drawn], train.targets[drawn], classes)
+            labels = decision(fitted, test.matrix).argmax(axis=1)
+            known[one.train.tobytes()] = float((labels == test.targets).mean())
         progress.advance()
     progress.finish()
     return np.array([[known[one.train.tobytes()] for one in same] for same in draws])

@@ -13,14 +13,15 @@ from typing import Any
 from offshelf import files, home
 from offshelf.backbones.backbone import Backbone
 from offshelf.data.tables.image_table import list_images
+from offshelf.jobs.setup.opening import describe, note_all
+from offshelf.jobs.setup.run_costs import EtaProgress
 from offshelf.jobs.setup.settings import RunSettings
-from offshelf.jobs.setup.training import describe, note_all
 from offshelf.model_file.model import Model
-from offshelf.prediction import Prediction, open_model, predict_paths
+from offshelf.prediction import Prediction, engine_of, open_model, predict_paths
 from offshelf.progress import Progress, Silent
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class PredictResult:
     """One prediction per image.
 
@@ -98,19 +99,20 @@ def predict(
     note_all(progress, table.warnings)
     model, backbone = open_model(model_path, weights=weights, options=run.engine, progress=progress)
     opened = time.perf_counter()
+    eta = EtaProgress(progress, backbone, [model.kind], engine_of(model, run.engine))
     with _store(run, progress) as folder:
         predictions, extraction = predict_paths(
-            model, backbone, table.paths, run.engine, run.reading, progress, folder
+            model, backbone, table.paths, run.engine, run.reading, eta, folder
         )
     seconds = {"open": opened - began, "predict": time.perf_counter() - opened}
     return PredictResult(
-        tuple(predictions),
-        model,
-        Path(model_path),
-        backbone,
-        extraction.engine,
-        table.warnings,
-        seconds,
+        predictions=tuple(predictions),
+        model=model,
+        path=Path(model_path),
+        backbone=backbone,
+        engine=extraction.engine,
+        warnings=table.warnings,
+        seconds=seconds,
     )
 
 

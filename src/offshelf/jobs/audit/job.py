@@ -13,21 +13,21 @@ from pathlib import Path
 from typing import Any
 
 from offshelf.backbones.backbone import Backbone
-from offshelf.data.tables.image_table import ImageTable, read_table
-from offshelf.features.extraction import Extraction, extract
-from offshelf.features.feature_kind import FeatureKind, feature_kinds
+from offshelf.data.tables.image_table import ImageTable
+from offshelf.features.extraction import Extraction
+from offshelf.features.feature_kind import FeatureKind
 from offshelf.jobs.audit.duplicates import GroupCounts, PairCounts, count_groups, count_pairs
-from offshelf.jobs.audit.search import Found, Search
+from offshelf.jobs.audit.search import Found, search
 from offshelf.jobs.audit.thresholds import Bounds
-from offshelf.jobs.setup.precision import settled
+from offshelf.jobs.setup.labelled_features import labelled_features
+from offshelf.jobs.setup.opening import describe
+from offshelf.jobs.setup.run_costs import Clock
 from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
-from offshelf.jobs.setup.stage_times import Clock
-from offshelf.jobs.setup.training import backbone_for, describe
 from offshelf.progress import Progress, Silent
 from offshelf.report.findings import Finding, by_kind
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class AuditResult:
     """What an audit found.
 
@@ -134,18 +134,16 @@ def audit(
     offshelf.errors.DataError: no/such/folder: no such file or folder.
     """
     features, run = features or FeatureSettings(), run or RunSettings()
-    bounds, progress = bounds or Bounds(), progress or Silent()
-    clock = Clock()
-    with clock.stage("read"):
-        table = read_table(data, test_size=run.test_size, seed=run.seed, classes=run.classes)
-        for warning in table.warnings:
-            progress.note(warning)
-        backbone = backbone_for(features, run, progress)
-        kind = feature_kinds(backbone, [features.layer], [features.pooling])[0]
-    with clock.stage("calibrate"):
-        engine = settled(table, backbone, [kind], run, progress)
-    extraction = extract(table.paths, backbone, [kind], engine, run.reading, progress)
-    clock.add(extraction.seconds)
-    search = Search(table, extraction, kind, bounds, run, progress, clock)
-    found = search.run()
-    return AuditResult(str(data), table, extraction, backbone, kind, bounds, found, clock.total())
+    bounds, progress, clock = bounds or Bounds(), progress or Silent(), Clock()
+    labelled = labelled_features(data, features, run, progress, clock)
+    found = search(labelled, bounds, run, progress, clock)
+    return AuditResult(
+        data=str(data),
+        table=labelled.table,
+        extraction=labelled.extraction,
+        backbone=labelled.backbone,
+        kind=labelled.kind,
+        bounds=bounds,
+        found=found,
+        seconds=clock.total(),
+    )

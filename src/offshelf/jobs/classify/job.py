@@ -26,8 +26,8 @@ from offshelf.features.network_input import network_input
 from offshelf.features.store import feature_store as stores
 from offshelf.jobs.classify.answers import NORMAL, PLAIN, Answer
 from offshelf.jobs.classify.training_mode_answers import require_few, training_views
+from offshelf.jobs.setup.opening import backbone_for, describe
 from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
-from offshelf.jobs.setup.training import backbone_for, describe
 from offshelf.progress import Progress, Silent
 
 LAYER = "logits"

@@ -30,9 +30,9 @@ from offshelf.jobs.compare.protocol_folds import described, folds_of, keep_split
 from offshelf.jobs.compare.source_features import Extracted, Networks, extract_all, usable
 from offshelf.jobs.compare.speed import speeds_of
 from offshelf.jobs.compare.verdicts import assemble
+from offshelf.jobs.setup.opening import note_all
+from offshelf.jobs.setup.run_costs import Clock
 from offshelf.jobs.setup.settings import RunSettings
-from offshelf.jobs.setup.stage_times import Clock
-from offshelf.jobs.setup.training import note_all
 from offshelf.progress import Progress, Silent, heard_by
 
 

@@ -15,16 +15,16 @@ from offshelf.backbones.backbone import Backbone, open_backbone
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.engine.contract import EngineOptions
 from offshelf.errors import BackboneError, DataError
-from offshelf.features.extraction import Extraction, extract
+from offshelf.features.extraction import Extraction
 from offshelf.features.feature_kind import FeatureKind, feature_kinds
 from offshelf.jobs.classify.job import without_normalisation
 from offshelf.jobs.compare.feature_sets import Part, Source, View
 from offshelf.jobs.compare.grid import ALL, DEEPEST
-from offshelf.jobs.fit.test_leaks import contradictions
-from offshelf.jobs.setup.precision import AUTO, settled
+from offshelf.jobs.setup.labelled_features import contradictions, run_network
+from offshelf.jobs.setup.opening import note_all
+from offshelf.jobs.setup.precision import AUTO
+from offshelf.jobs.setup.run_costs import Clock
 from offshelf.jobs.setup.settings import RunSettings
-from offshelf.jobs.setup.time_left import Announcing
-from offshelf.jobs.setup.training import note_all
 from offshelf.prediction import note_untrained
 from offshelf.progress import Progress
 
@@ -154,11 +154,10 @@ def _extract(
     kinds = {part: feature_kinds(backbone, [part.layer], [part.pooling])[0] for part in parts}
     engine = dataclasses.replace(run.engine, precision=source.precision)
     unique = tuple(dict.fromkeys(kinds.values()))
-    options = settled(table, backbone, unique, dataclasses.replace(run, engine=engine), progress)
-    announcing = Announcing(progress, backbone, unique, options)
     if len(unique) > 1:
         progress.note(f"{source.backbone}: {len(unique)} kinds of features in one pass")
-    extraction = extract(table.paths, backbone, unique, options, run.reading, announcing)
+    run = dataclasses.replace(run, engine=engine)
+    extraction, options = run_network(table, backbone, unique, run, progress, Clock())
     return Extracted(backbone, extraction, kinds, options)
 
 

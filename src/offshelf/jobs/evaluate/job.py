@@ -18,12 +18,12 @@ from offshelf.errors import DataError, did_you_mean
 from offshelf.evaluate.metrics import Evaluation, evaluate
 from offshelf.evaluate.probabilities.probability_metrics import Trust
 from offshelf.features.extraction import Extraction
-from offshelf.jobs.fit.certainty import trust_of
+from offshelf.jobs.fit.evaluation import trust_of
+from offshelf.jobs.setup.opening import describe, note_all
+from offshelf.jobs.setup.run_costs import Clock, EtaProgress
 from offshelf.jobs.setup.settings import RunSettings
-from offshelf.jobs.setup.stage_times import Clock
-from offshelf.jobs.setup.training import describe, note_all
 from offshelf.model_file.model import Model, short_digest
-from offshelf.prediction import Prediction, open_model, predict_paths
+from offshelf.prediction import Prediction, engine_of, open_model, predict_paths
 from offshelf.progress import Progress, Silent
 from offshelf.text import (
     counted,
@@ -36,7 +36,7 @@ SPLITS = ("test", "train", "all")
 _LEDGER = ("status", "reason")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class EvaluateResult:
     """A model's figures on a set of images.
 
@@ -130,23 +130,26 @@ def evaluate_model(
     table = read_labelled(data, classes=run.classes, known=model.classes)
     rows = _rows(table, data, split, progress)
     labels = _labels([table.labels[row] for row in rows], model, data)
+    eta = EtaProgress(progress, backbone, [model.kind], engine_of(model, run.engine))
     with clock.stage("predict"):
         paths = [table.paths[row] for row in rows]
-        found, extraction = predict_paths(model, backbone, paths, run.engine, run.reading, progress)
+        found, extraction = predict_paths(model, backbone, paths, run.engine, run.reading, eta)
     chosen, notes = _chosen(table, extraction, model, split, data)
     note_all(progress, notes)
     predictions, truth = tuple(found[i] for i in chosen), tuple(labels[i] for i in chosen)
+    evaluation, measured = _figures(predictions, truth, model, data)
     return EvaluateResult(
-        *_figures(predictions, truth, model, data),
-        predictions,
-        truth,
-        model,
-        Path(model_path),
-        backbone,
-        extraction.engine,
-        split,
-        (*table.warnings, *notes),
-        clock.total(),
+        evaluation=evaluation,
+        trust=measured,
+        predictions=predictions,
+        labels=truth,
+        model=model,
+        path=Path(model_path),
+        backbone=backbone,
+        engine=extraction.engine,
+        split=split,
+        warnings=(*table.warnings, *notes),
+        seconds=clock.total(),
     )
 
 

@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 
 from offshelf.errors import DataError, EngineError
-from offshelf.features.store.feature_store import FLUSH_BYTES
 from offshelf.jobs.extract.timed_sample import (
-    WARM_BATCHES,
     Sample,
     SampleRequest,
     sample_apart,
     take_sample,
 )
+from offshelf.jobs.setup.run_costs import WARM_BATCHES, disk_bytes, held
 from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
 from offshelf.progress import Progress, Silent
 from offshelf.report.tables.result_rows import Column, Table
@@ -29,12 +28,6 @@ from offshelf.report.tables.table_formats import format_cell
 
 MOST_SAMPLED = 2000
 PARTS = 5
-# Beside the features of a row: hash and facts of its image, Parquet's own marks.
-ROW_BYTES = 32 + 42 + 6
-# What a part says of itself.
-PART_BYTES = 3000
-# Path, status and hash of an image in the ledger, and its place in the store.
-LEDGER_BYTES = 500
 UNCALIBRATED = ("fp32", "bf16", "fp16")
 
 
@@ -241,25 +234,3 @@ def _costs(
         disk_bytes(dimensions, images),
         sampled,
     )
-
-
-def disk_bytes(dimensions: Sequence[int], images: int) -> int:
-    """Return bytes that the stores of *images* images take on disk.
-
-    >>> disk_bytes([1280], 4485)
-    23325000
-    """
-    return sum(images * (4 * dimension + ROW_BYTES) + PART_BYTES for dimension in dimensions)
-
-
-def held(dimensions: Sequence[int], images: int) -> int:
-    """Return bytes of memory that stores and ledger hold at most after *images* images.
-
-    Every store buffers rows up to its bound; one at a time copies them into a matrix and
-    writes that.
-
-    >>> held([25088], 10**4) == 2 * 32 * 2**20 + 500 * 10**4
-    True
-    """
-    buffers = [min(4 * dimension * images, FLUSH_BYTES) for dimension in dimensions]
-    return sum(buffers) + max(buffers) + LEDGER_BYTES * images

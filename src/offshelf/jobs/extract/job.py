@@ -14,18 +14,18 @@ from offshelf.data.folders.image_files import TABLE_SUFFIXES, LeftOut, listed_on
 from offshelf.data.tables.columns import read_cells
 from offshelf.data.tables.image_table import ImageTable, list_images, read_labelled, read_table
 from offshelf.data.tables.sources import existing, is_several
-from offshelf.features.extraction import Extraction, extract
+from offshelf.features.extraction import Extraction
 from offshelf.features.feature_kind import FeatureKind, feature_kinds
 from offshelf.jobs.extract.parquet import check_target, write_features
-from offshelf.jobs.setup.precision import settled
+from offshelf.jobs.setup.labelled_features import run_network
+from offshelf.jobs.setup.opening import backbone_for, describe, note_all
+from offshelf.jobs.setup.run_costs import Clock
 from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
-from offshelf.jobs.setup.time_left import Announcing
-from offshelf.jobs.setup.training import backbone_for, describe
 from offshelf.progress import Progress, Silent
 from offshelf.text import shown
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ExtractResult:
     """Features of a set of images.
 
@@ -105,16 +105,15 @@ def extract_features(
         check_target(target, Path(data))
     with listed_once():
         table = _table(data, run)
-    for warning in table.warnings:
-        progress.note(warning)
+    note_all(progress, table.warnings)
     backbone = backbone_for(features, run, progress)
     kinds = feature_kinds(backbone, layers or [features.layer], poolings or [features.pooling])
-    engine = settled(table, backbone, kinds, run, progress)
-    announcing = Announcing(progress, backbone, kinds, engine)
-    extraction = extract(table.paths, backbone, kinds, engine, run.reading, announcing)
+    extraction, _ = run_network(table, backbone, kinds, run, progress, Clock())
     if target is not None:
         write_features(target, table, extraction, kinds)
-    return ExtractResult(table, extraction, backbone, kinds, target)
+    return ExtractResult(
+        table=table, extraction=extraction, backbone=backbone, kinds=kinds, out=target
+    )
 
 
 def _table(data: str | Path, run: RunSettings) -> ImageTable:

@@ -29,13 +29,12 @@ from offshelf.features.extraction import extract
 from offshelf.features.feature_kind import feature_kinds
 from offshelf.features.reader import ReadOptions
 from offshelf.features.store import manifest
+from offshelf.jobs.setup.opening import backbone_for
+from offshelf.jobs.setup.run_costs import SECONDS, WARM_BATCHES, peak_memory
 from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
-from offshelf.jobs.setup.training import backbone_for
 from offshelf.progress import Silent
 
-WARM_BATCHES = 3
 BATCHES = 6
-SECONDS = 2.5
 # A slow network is judged by the batches it finished in about this time.
 PATIENCE = 60.0
 
@@ -130,26 +129,6 @@ def sample_apart(request: SampleRequest) -> Sample:
     """
     sample = _spawn(request)
     return _spawn(request) if sample.converted else sample
-
-
-def peak_memory() -> int | None:
-    """Return the largest resident memory of this process so far, in bytes.
-
-    >>> (peak_memory() or 10**7) > 10**6
-    True
-    """
-    status = Path("/proc/self/status")
-    if status.is_file():
-        # getrusage would count the parent's memory at the time of the fork.
-        for line in status.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    if sys.platform == "win32":
-        return None
-    import resource
-
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 class _EnoughError(Exception):

@@ -9,35 +9,23 @@ from typing import Any
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.data.tables.image_table import ImageTable
-from offshelf.evaluate.metrics import Evaluation, evaluate
+from offshelf.evaluate.metrics import Evaluation
 from offshelf.evaluate.probabilities.probability_metrics import Trust
-from offshelf.features.extraction import Extraction, extract
-from offshelf.features.feature_kind import FeatureKind
-from offshelf.heads.fit_head import decision
-from offshelf.heads.head import FittedHead
+from offshelf.features.extraction import Extraction
 from offshelf.heads.probabilities.fit_probabilities import ProbabilitySettings, check_probability
-from offshelf.heads.probabilities.probability_model import Certainty
-from offshelf.jobs.fit.certainty import calibrated, trusted
-from offshelf.jobs.fit.test_leaks import Leaks, contradictions, find_leaks
-from offshelf.jobs.setup.precision import settled
+from offshelf.heads.trainer import Trainer
+from offshelf.jobs.fit.evaluation import Leaks, find_leaks, score
+from offshelf.jobs.fit.model_assembly import make_model
+from offshelf.jobs.fit.training import calibrated, check_settings, recipe_of
+from offshelf.jobs.setup.labelled_features import contradictions, labelled_features
+from offshelf.jobs.setup.opening import describe, note_all
+from offshelf.jobs.setup.run_costs import Clock
 from offshelf.jobs.setup.settings import FeatureSettings, HeadSettings, RunSettings
-from offshelf.jobs.setup.stage_times import Clock
-from offshelf.jobs.setup.time_left import Announcing
-from offshelf.jobs.setup.training import (
-    Scored,
-    check_settings,
-    describe,
-    images_and_network,
-    make_model,
-    note_all,
-    train_head,
-    usable_rows,
-)
 from offshelf.model_file.model import Model, save_model
 from offshelf.progress import Progress, Silent
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class FitResult:
     """A trained and evaluated classifier.
 
@@ -134,54 +122,33 @@ def fit(
     probability = probability or ProbabilitySettings()
     check_settings(head, run, out)
     check_probability(probability)
-    features, progress = features or FeatureSettings(), progress or Silent()
-    return _fit(data, out, features, head, probability, run, progress)
-
-
-def _fit(
-    data: str | Path,
-    out: str | Path | None,
-    features: FeatureSettings,
-    head: HeadSettings,
-    probability: ProbabilitySettings,
-    run: RunSettings,
-    progress: Progress,
-) -> FitResult:
-    clock = Clock()
-    with clock.stage("read"):
-        table, backbone, kind = images_and_network(data, features, run, progress)
-    with clock.stage("calibrate"):
-        run = dataclasses.replace(run, engine=settled(table, backbone, [kind], run, progress))
-    announcing = Announcing(progress, backbone, [kind], run.engine)
-    extraction = extract(table.paths, backbone, [kind], run.engine, run.reading, announcing)
-    clock.add(extraction.seconds)
-    note_all(progress, contradictions(table, extraction))
+    progress, clock = progress or Silent(), Clock()
+    labelled = labelled_features(data, features or FeatureSettings(), run, progress, clock)
+    note_all(progress, labelled.contradictions)
     with clock.stage("fit"):
-        trainer = train_head(table, extraction, kind, head, run.seed)
+        train = labelled.train
+        classes = labelled.table.classes
+        trainer = Trainer(recipe_of(head, run.seed), train.matrix, train.targets, classes)
         fitted = trainer.head
     with clock.stage("probabilities"):
-        sure = calibrated(trainer, probability, run.seed, progress)
-    # With it go the features of the training images, and their inner products.
-    del trainer
+        certainty = calibrated(trainer, probability, run.seed, progress)
+    # With these go the features of the training images, and their inner products.
+    del trainer, train
+    labelled = dataclasses.replace(labelled)
     with clock.stage("evaluate"):
-        scored = _score(table, extraction, kind, fitted, sure)
-        leaks = find_leaks(table, extraction, scored)
+        scored = score(labelled, fitted, certainty)
+        leaks = find_leaks(labelled, scored)
     with clock.stage("save"):
-        model = make_model(table, extraction, backbone, kind, fitted, scored, run, sure)
+        model = make_model(labelled, fitted, certainty, scored, run)
         path = save_model(model, out) if out is not None else None
-    found = (model, scored.evaluation, path, backbone, extraction, table, clock.total(), leaks)
-    return FitResult(*found, trust=scored.trust)
-
-
-def _score(
-    table: ImageTable,
-    extraction: Extraction,
-    kind: FeatureKind,
-    head: FittedHead,
-    certainty: Certainty,
-) -> Scored:
-    rows = usable_rows(table, extraction, "test")
-    features, targets = extraction.matrix(kind, rows), table.targets()[rows]
-    scores = decision(head, features)
-    figures = evaluate(targets, scores.argmax(axis=1), table.classes)
-    return Scored(rows, scores, figures, trusted(certainty, scores, features, targets))
+    return FitResult(
+        model=model,
+        evaluation=scored.evaluation,
+        path=path,
+        backbone=labelled.backbone,
+        extraction=labelled.extraction,
+        table=labelled.table,
+        seconds=clock.total(),
+        leaks=leaks,
+        trust=scored.trust,
+    )

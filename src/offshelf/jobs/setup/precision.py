@@ -86,7 +86,7 @@ class PrecisionTrial:
         )
 
 
-def settled(
+def resolve_precision(
     table: ImageTable,
     backbone: Backbone,
     kinds: Sequence[FeatureKind],

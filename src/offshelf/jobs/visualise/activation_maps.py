@@ -16,8 +16,8 @@ from offshelf.backbones.backbone import Backbone
 from offshelf.engine.contract import Engine, EngineOptions, Tap
 from offshelf.engine.select import open_engine
 from offshelf.errors import LayerError, did_you_mean
+from offshelf.jobs.setup.opening import backbone_for, describe
 from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
-from offshelf.jobs.setup.training import backbone_for, describe
 from offshelf.jobs.visualise import channel_choice as choosing
 from offshelf.jobs.visualise.feature_maps import maps_of, person_name, spatial_layer
 from offshelf.jobs.visualise.picture_files import Seen, picture_path, see, write_picture

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.construct.architectures import load_module
+from offshelf.jobs.setup.opening import backbone_for, describe
 from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
-from offshelf.jobs.setup.training import backbone_for, describe
 from offshelf.jobs.visualise import channel_choice as choosing
 from offshelf.jobs.visualise.activation_maps import Choice
 from offshelf.jobs.visualise.picture_files import picture_path, safe, write_picture

@@ -25,8 +25,8 @@ from offshelf.engine.select import open_engine
 from offshelf.errors import DataError, LayerError
 from offshelf.features.profile import Stopwatch
 from offshelf.features.reader import Digested, read_ahead
+from offshelf.jobs.setup.opening import backbone_for
 from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
-from offshelf.jobs.setup.training import backbone_for
 from offshelf.jobs.visualise import channel_choice as choosing
 from offshelf.jobs.visualise.activation_maps import Choice, described
 from offshelf.jobs.visualise.feature_maps import Grid, maps_of, person_name, spatial_layer

@@ -15,7 +15,7 @@ from offshelf.backbones.backbone import Backbone
 from offshelf.errors import DataError, LayerError, did_you_mean
 from offshelf.features.network_input import network_input
 from offshelf.features.reader import ReadOptions
-from offshelf.jobs.setup.training import describe
+from offshelf.jobs.setup.opening import describe
 from offshelf.jobs.visualise.picture_files import picture_path, write_picture
 from offshelf.report.pictures.activation_tiles import Caption, crop_picture
 from offshelf.report.pictures.canvas import form_of

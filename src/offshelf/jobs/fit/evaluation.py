@@ -1,0 +1,139 @@
+"""Evaluation of a head on the test split: figures, probabilities, and leaks into it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offshelf.data.tables.leaks import leaked_test_rows
+from offshelf.evaluate.metrics import Evaluation, evaluate
+from offshelf.evaluate.probabilities.probability_metrics import Trust, trust
+from offshelf.heads.fit_head import decision
+from offshelf.heads.head import FittedHead
+from offshelf.heads.probabilities.probability_model import Certainty
+from offshelf.jobs.setup.labelled_features import LabelledFeatures, usable_digests
+from offshelf.prediction import Prediction
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """The test images and the scores that a head gave them.
+
+    Attributes:
+        rows: N rows of the image table, int64.
+        scores: float32, N x K.
+        evaluation: the figures.
+        trust: how far probabilities and the threshold for unknown images hold.
+    """
+
+    rows: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    evaluation: Evaluation
+    trust: Trust
+
+
+@dataclass(frozen=True, eq=False)
+class Leaks:
+    """Test images whose bytes also stand in the training split.
+
+    Attributes:
+        rows: rows of the image table, int64; only images that were trained on or tested.
+        without: figures on the other test images; None where there is no leak, or no
+            other test image.
+    """
+
+    rows: NDArray[np.int64]
+    without: Evaluation | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return ``n_test_in_train``, and the accuracy without those images if there are any.
+
+        >>> Leaks(np.array([], np.int64), None).to_json()
+        {'n_test_in_train': 0}
+        """
+        document: dict[str, Any] = {"n_test_in_train": len(self.rows)}
+        if len(self.rows):
+            without = self.without
+            document["accuracy_without_leaks"] = without.accuracy if without else None
+        return document
+
+    def sentence(self) -> str:
+        """Return the same on one line, or "" where there is no leak."""
+        if not len(self.rows):
+            return ""
+        n, without = len(self.rows), self.without
+        stand = "image also stands" if n == 1 else "images also stand"
+        rest = f"accuracy without: {without.accuracy:.2%}" if without else "no others are left"
+        return f"{n:,} test {stand} in the training split; {rest}"
+
+
+def score(labelled: LabelledFeatures, head: FittedHead, certainty: Certainty) -> Scored:
+    """Score the test split and measure its figures.
+
+    Raises:
+        DataError: there is no test image that can be used.
+    """
+    test = labelled.test
+    scores = decision(head, test.matrix)
+    figures = evaluate(test.targets, scores.argmax(axis=1), labelled.table.classes)
+    return Scored(test.rows, scores, figures, trusted(certainty, scores, test.matrix, test.targets))
+
+
+def find_leaks(labelled: LabelledFeatures, scored: Scored) -> Leaks:
+    """Return the leaks among the scored test rows, told by content, whatever their label."""
+    table = labelled.table
+    leaked = leaked_test_rows(table, usable_digests(labelled.extraction))
+    rest = np.flatnonzero(~np.isin(scored.rows, leaked))
+    leaked = np.intersect1d(leaked, scored.rows)
+    if not len(leaked) or not len(rest):
+        return Leaks(leaked, None)
+    targets, predicted = table.targets()[scored.rows[rest]], scored.scores[rest].argmax(axis=1)
+    return Leaks(leaked, evaluate(targets, predicted.astype(np.int64), table.classes))
+
+
+def trusted(
+    certainty: Certainty,
+    scores: NDArray[np.float32],
+    features: NDArray[np.float32],
+    targets: NDArray[np.int64],
+) -> Trust:
+    """Measure probabilities and rejections on test images.
+
+    Args:
+        certainty: of the model.
+        scores: N x K.
+        features: N x D.
+        targets: N true class indices.
+    """
+    probabilities = certainty.probabilities(scores)
+    unknown = certainty.unknown(probabilities, features)
+    return trust(probabilities, unknown, scores.argmax(axis=1).astype(np.int64), targets)
+
+
+def trust_of(
+    predictions: Sequence[Prediction],
+    certainty: Certainty,
+    classes: Sequence[str],
+    labels: NDArray[np.int64],
+    targets: NDArray[np.int64],
+) -> Trust:
+    """Measure the same on predictions, all of them with a label.
+
+    Args:
+        predictions: N.
+        certainty: of the model that made them.
+        classes: of the model.
+        labels: N predicted class indices.
+        targets: N true class indices.
+    """
+    probabilities, unknown = None, None
+    if certainty.calibration is not None:
+        rows = [[row.probabilities[name] for name in classes] for row in predictions]
+        probabilities = np.array(rows, np.float64)
+    if certainty.threshold is not None:
+        unknown = np.array([row.unknown for row in predictions], bool)
+    return trust(probabilities, unknown, labels, targets)

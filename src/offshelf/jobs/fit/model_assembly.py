@@ -1,0 +1,112 @@
+"""Assembly of a model file's contents from a training run."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offshelf.backbones.backbone import Backbone
+from offshelf.data.decoding.decode import Limits
+from offshelf.engine.numeric_environment import made_on
+from offshelf.errors import ImageError
+from offshelf.features.network_input import network_input
+from offshelf.heads.head import FittedHead
+from offshelf.heads.probabilities.probability_model import Certainty
+from offshelf.jobs.fit.evaluation import Scored
+from offshelf.jobs.setup.labelled_features import LabelledFeatures, usable_rows
+from offshelf.jobs.setup.settings import RunSettings
+from offshelf.model_file.model import BackboneRecord, Model, Sample, record, short_digest
+from offshelf.text import spelled
+from offshelf.version import library_versions
+
+
+def make_model(
+    labelled: LabelledFeatures,
+    head: FittedHead,
+    certainty: Certainty,
+    scored: Scored,
+    run: RunSettings,
+) -> Model:
+    """Put together what a model file holds.
+
+    Args:
+        labelled: the images, the network and its features.
+        head: trained on the training split.
+        certainty: probabilities of its scores, and the threshold for unknown images.
+        scored: the test split; some of its images become the model's self-test.
+        run: seed, share of test images, number of self-test images, limits.
+    """
+    figures = scored.evaluation.to_json() | scored.trust.to_json()
+    del figures["confusion"], figures["reliability"]
+    return Model(
+        backbone=_record(labelled),
+        kind=labelled.kind,
+        head=head,
+        metrics=figures,
+        data=_fingerprint(labelled, run),
+        versions=library_versions(),
+        seen=_training_digests(labelled),
+        samples=_samples(labelled, scored, run),
+        certainty=certainty,
+    )
+
+
+def _record(labelled: LabelledFeatures) -> BackboneRecord:
+    backbone, options = labelled.backbone, labelled.options
+    if options.precision == "fp32":
+        return record(backbone)
+    calibrated = None
+    if options.precision == "int8":
+        from offshelf.engine.openvino_engine.graph_cache import finished
+
+        calibrated = finished(backbone, (labelled.kind.tap,), options)
+    made = record(backbone, options.precision, calibrated)
+    return dataclasses.replace(made, made_on=made_on(options))
+
+
+def _fingerprint(labelled: LabelledFeatures, run: RunSettings) -> dict[str, Any]:
+    table, extraction = labelled.table, labelled.extraction
+    digest = hashlib.sha256()
+    for row, label, split in zip(extraction.rows, table.labels, table.splits, strict=True):
+        text = spelled(f"\0{label}\0{split}\0").encode()
+        digest.update(row.digest + text)
+    return {
+        "images_sha256": digest.hexdigest(),
+        "n_images": len(table),
+        "n_failed": len(extraction.failures),
+        "seed": run.seed,
+        "test_size": run.test_size,
+    }
+
+
+def _training_digests(labelled: LabelledFeatures) -> NDArray[np.uint64]:
+    rows = usable_rows(labelled.table, labelled.extraction, "train")
+    digests = [short_digest(labelled.extraction.rows[row].digest) for row in rows]
+    return np.unique(np.array(digests, np.uint64))
+
+
+def _samples(labelled: LabelledFeatures, scored: Scored, run: RunSettings) -> tuple[Sample, ...]:
+    """Take test images spread evenly over the test split."""
+    last, count = len(scored.rows) - 1, min(run.samples, len(scored.rows))
+    positions = np.unique(np.linspace(0, last, count).astype(np.int64))
+    samples = []
+    for position in positions.tolist():
+        row = int(scored.rows[position])
+        path = labelled.extraction.rows[row].path
+        pixels = _pixels(path, labelled.backbone, run.reading.limits)
+        if pixels is not None:
+            label = labelled.table.labels[row]
+            samples.append(Sample(pixels, scored.scores[position], label))
+    return tuple(samples)
+
+
+def _pixels(path: str, backbone: Backbone, limits: Limits) -> NDArray[np.uint8] | None:
+    try:
+        return network_input(path, backbone.input, limits).pixels
+    except ImageError:
+        # The file changed after it was read; the model is whole without this sample.
+        return None

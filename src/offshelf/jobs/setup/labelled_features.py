@@ -1,0 +1,193 @@
+"""Labelled features: the images of a job, the network, and what it made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offshelf.backbones.backbone import Backbone
+from offshelf.data.folders.class_names import TEST, TRAIN
+from offshelf.data.tables.image_table import ImageTable, read_table
+from offshelf.data.tables.leaks import contradiction
+from offshelf.engine.contract import EngineOptions
+from offshelf.errors import DataError
+from offshelf.features.extraction import Extraction, extract
+from offshelf.features.feature_kind import FeatureKind, feature_kinds
+from offshelf.jobs.setup.opening import backbone_for, note_all
+from offshelf.jobs.setup.precision import resolve_precision
+from offshelf.jobs.setup.run_costs import Clock, EtaProgress
+from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
+from offshelf.progress import Progress
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SplitFeatures:
+    """The images of one split that can be used.
+
+    Attributes:
+        rows: N rows of the image table, int64, ascending.
+        matrix: their features, float32, N x D.
+        targets: their class indices, int64, N.
+    """
+
+    rows: NDArray[np.int64]
+    matrix: NDArray[np.float32]
+    targets: NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LabelledFeatures:
+    """Labelled images with one kind of features.
+
+    Attributes:
+        table: the images.
+        backbone: network and weights in use.
+        kind: layer and pooling.
+        extraction: the ledger of the images, with the store of their features.
+        options: the engine as it ran, with its precision and calibration.
+    """
+
+    table: ImageTable
+    backbone: Backbone
+    kind: FeatureKind
+    extraction: Extraction
+    options: EngineOptions
+
+    @cached_property
+    def train(self) -> SplitFeatures:
+        """The training split, read from the store once.
+
+        Raises:
+            DataError: it has no images, or none that can be used.
+        """
+        return self._split(TRAIN)
+
+    @cached_property
+    def test(self) -> SplitFeatures:
+        """The test split, read from the store once.
+
+        Raises:
+            DataError: it has no images, or none that can be used.
+        """
+        return self._split(TEST)
+
+    @property
+    def contradictions(self) -> tuple[str, ...]:
+        """A line about images that stand under several labels; empty where there are none."""
+        return contradictions(self.table, self.extraction)
+
+    def _split(self, split: str) -> SplitFeatures:
+        rows = usable_rows(self.table, self.extraction, split)
+        matrix = self.extraction.matrix(self.kind, rows)
+        return SplitFeatures(rows=rows, matrix=matrix, targets=self.table.targets()[rows])
+
+
+def labelled_features(
+    data: str | Path,
+    features: FeatureSettings,
+    run: RunSettings,
+    progress: Progress,
+    clock: Clock,
+    check: Callable[[ImageTable], object] | None = None,
+) -> LabelledFeatures:
+    """Read labelled images, open the network and extract one kind of features.
+
+    Args:
+        data: a folder with ``train/`` and ``test/``, a folder of class folders, or a CSV
+            or Parquet table with ``path``, ``label`` and perhaps ``split``.
+        features: backbone, layer, pooling.
+        run: engine, seed, split, limits.
+        progress: receives notes, how many images are done, and the time left.
+        clock: receives the stages ``read``, ``calibrate``, ``start`` and ``extract``.
+        check: called with the images before the network runs; raises what is wrong.
+
+    Raises:
+        DataError: the data cannot be read as labelled images.
+        OffshelfError: the network cannot be opened or run as the settings say.
+
+    >>> from offshelf.progress import Silent
+    >>> labelled_features("no/such", FeatureSettings(), RunSettings(), Silent(), Clock())
+    Traceback (most recent call last):
+    ...
+    offshelf.errors.DataError: no/such: no such file or folder.
+    """
+    with clock.stage("read"):
+        table = read_table(data, test_size=run.test_size, seed=run.seed, classes=run.classes)
+        note_all(progress, table.warnings)
+        backbone = backbone_for(features, run, progress)
+        kind = feature_kinds(backbone, [features.layer], [features.pooling])[0]
+        if check is not None:
+            check(table)
+    extraction, options = run_network(table, backbone, [kind], run, progress, clock)
+    return LabelledFeatures(
+        table=table, backbone=backbone, kind=kind, extraction=extraction, options=options
+    )
+
+
+def run_network(
+    table: ImageTable,
+    backbone: Backbone,
+    kinds: Sequence[FeatureKind],
+    run: RunSettings,
+    progress: Progress,
+    clock: Clock,
+) -> tuple[Extraction, EngineOptions]:
+    """Resolve the precision and extract *kinds* in one pass, with the time-left line.
+
+    Args:
+        table: the images; labels are needed for the precision ``auto`` only.
+        backbone: the network.
+        kinds: the features wanted.
+        run: engine, seed, limits.
+        progress: receives notes, how many images are done, and the time left.
+        clock: receives the stages ``calibrate``, ``start`` and ``extract``.
+
+    Returns:
+        The extraction, and the engine as it ran, with its precision and calibration.
+
+    Raises:
+        EngineError: the engine, device or precision cannot be had.
+        LayerError: the weights do not reach a layer.
+        StoreError: the store cannot be written.
+    """
+    with clock.stage("calibrate"):
+        options = resolve_precision(table, backbone, kinds, run, progress)
+    eta = EtaProgress(progress, backbone, kinds, options)
+    extraction = extract(table.paths, backbone, kinds, options, run.reading, eta)
+    clock.add(extraction.seconds)
+    return extraction, options
+
+
+def contradictions(table: ImageTable, extraction: Extraction) -> tuple[str, ...]:
+    """Return a line about images that stand under several labels; none where there are none."""
+    line = contradiction(table, usable_digests(extraction))
+    return (line,) if line else ()
+
+
+def usable_digests(extraction: Extraction) -> list[bytes]:
+    """Return the sha256 of each image's bytes; empty for one that has no features."""
+    return [row.digest if row.status == "ok" else b"" for row in extraction.rows]
+
+
+def usable_rows(table: ImageTable, extraction: Extraction, split: str) -> NDArray[np.int64]:
+    """Return the rows of *split* that have features.
+
+    Raises:
+        DataError: there is none.
+    """
+    wanted = table.rows(split)
+    rows = np.intersect1d(wanted, extraction.ok)
+    if len(rows):
+        return rows
+    if not len(wanted):
+        raise DataError(f"the data has no {split} images")
+    first = extraction.rows[int(wanted[0])]
+    raise DataError(
+        f"none of the {len(wanted)} {split} images can be used; "
+        f"the first: {first.path}: {first.status}, {first.reason}"
+    )

@@ -1,0 +1,62 @@
+"""Opening the network of a job, and what results say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from offshelf.backbones.backbone import Backbone, open_backbone
+from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
+from offshelf.prediction import note_untrained
+from offshelf.progress import Progress
+
+
+def backbone_for(settings: FeatureSettings, run: RunSettings, progress: Progress) -> Backbone:
+    """Open the backbone that the settings name; note it when its weights are random.
+
+    Args:
+        settings: backbone, weights, and what deviates from the weights' own preprocessing.
+        run: the cache folder.
+        progress: receives notes, and how far a download is.
+
+    Raises:
+        BackboneError: no backbone has that name.
+        WeightsError: the weights are not on this machine and cannot be fetched.
+
+    >>> from offshelf.progress import Silent
+    >>> settings = FeatureSettings("resnet18", weights="random")
+    >>> progress = Silent()
+    >>> backbone_for(settings, RunSettings(), progress).trained, progress.notes
+    (False, ['resnet18: random weights; every result is of an UNTRAINED network'])
+    """
+    backbone = open_backbone(
+        settings.backbone,
+        weights=settings.weights,
+        resize=settings.resize,
+        grey=settings.grey,
+        decode=settings.decode,
+        cache_dir=run.engine.cache_dir,
+        download=settings.download,
+        progress=progress,
+    )
+    note_untrained(backbone, progress)
+    return backbone
+
+
+def note_all(progress: Progress, lines: Iterable[str]) -> None:
+    """Pass every line to *progress*."""
+    for line in lines:
+        progress.note(line)
+
+
+def describe(backbone: Backbone) -> dict[str, Any]:
+    """Return what a result says of the network it came from, as JSON values."""
+    return {
+        "backbone": backbone.spec.name,
+        "weights": backbone.file.spec.tag,
+        "weights_sha256": backbone.file.sha256,
+        "trained_weights": backbone.trained,
+        "resize": backbone.input.resize,
+        "grey": backbone.input.channels,
+        "decode": backbone.input.decode,
+    }
