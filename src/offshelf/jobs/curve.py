@@ -160,13 +160,24 @@ def learning_curve(
         data, features, run, progress, clock, lambda table: _check_sizes(table, settings.sizes)
     )
     note_all(progress, labelled.contradictions)
+    return _measured(labelled, settings, head, run.seed, progress, clock)
+
+
+def _measured(
+    labelled: LabelledFeatures,
+    settings: CurveSettings,
+    head: HeadSettings,
+    seed: int,
+    progress: Progress,
+    clock: Clock,
+) -> CurveResult:
     fold = Fold(labelled.train.rows, labelled.test.rows)
     sizes = sorted(set(settings.sizes or halved_sizes(_smallest(labelled.table, fold.train))))
-    draws = subsets(labelled.table, fold, sizes, times=settings.repeats, seed=run.seed)
+    draws = subsets(labelled.table, fold, sizes, times=settings.repeats, seed=seed)
     with clock.stage("heads"):
-        accuracies = _accuracies(labelled, draws, recipe_of(head, run.seed), progress)
+        accuracies = _accuracies(labelled, draws, recipe_of(head, seed), progress)
     with clock.stage("curve"):
-        curve = fit_curve(sizes, accuracies, seed=run.seed)
+        curve = fit_curve(sizes, accuracies, seed=seed)
         target = next_accuracy(curve) if settings.target is None else settings.target
         needed = None if target is None else images_needed(curve, target)
     return CurveResult(

@@ -13,6 +13,7 @@ from typing import Any
 from offshelf import files, home
 from offshelf.backbones.backbone import Backbone
 from offshelf.data.tables.image_table import list_images
+from offshelf.features.extraction import Extraction
 from offshelf.jobs.setup.opening import describe, note_all
 from offshelf.jobs.setup.run_costs import EtaProgress
 from offshelf.jobs.setup.settings import RunSettings
@@ -99,10 +100,9 @@ def predict(
     note_all(progress, table.warnings)
     model, backbone = open_model(model_path, weights=weights, options=run.engine, progress=progress)
     opened = time.perf_counter()
-    eta = EtaProgress(progress, backbone, [model.kind], engine_of(model, run.engine))
     with _store(run, progress) as folder:
-        predictions, extraction = predict_paths(
-            model, backbone, table.paths, run.engine, run.reading, eta, folder
+        predictions, extraction = predictions_of(
+            model, backbone, table.paths, run, progress, folder
         )
     seconds = {"open": opened - began, "predict": time.perf_counter() - opened}
     return PredictResult(
@@ -114,6 +114,19 @@ def predict(
         warnings=table.warnings,
         seconds=seconds,
     )
+
+
+def predictions_of(
+    model: Model,
+    backbone: Backbone,
+    paths: Sequence[str],
+    run: RunSettings,
+    progress: Progress,
+    folder: Path | None = None,
+) -> tuple[list[Prediction], Extraction]:
+    """Label image files with an open model, with the time-left line; see `predict_paths`."""
+    eta = EtaProgress(progress, backbone, [model.kind], engine_of(model, run.engine))
+    return predict_paths(model, backbone, paths, run.engine, run.reading, eta, folder)
 
 
 @contextmanager

@@ -19,11 +19,12 @@ from offshelf.evaluate.metrics import Evaluation, evaluate
 from offshelf.evaluate.probabilities.probability_metrics import Trust
 from offshelf.features.extraction import Extraction
 from offshelf.jobs.fit.evaluation import trust_of
+from offshelf.jobs.predict import predictions_of
 from offshelf.jobs.setup.opening import describe, note_all
-from offshelf.jobs.setup.run_costs import Clock, EtaProgress
+from offshelf.jobs.setup.run_costs import Clock
 from offshelf.jobs.setup.settings import RunSettings
 from offshelf.model_file.model import Model, short_digest
-from offshelf.prediction import Prediction, engine_of, open_model, predict_paths
+from offshelf.prediction import Prediction, open_model
 from offshelf.progress import Progress, Silent
 from offshelf.text import (
     counted,
@@ -128,21 +129,19 @@ def evaluate_model(
         opened = open_model(model_path, weights=weights, options=run.engine, progress=progress)
     model, backbone = opened
     table = read_labelled(data, classes=run.classes, known=model.classes)
-    rows = _rows(table, data, split, progress)
-    labels = _labels([table.labels[row] for row in rows], model, data)
-    eta = EtaProgress(progress, backbone, [model.kind], engine_of(model, run.engine))
+    note_all(progress, table.warnings)
+    paths, labels = _images(table, model, data, split)
     with clock.stage("predict"):
-        paths = [table.paths[row] for row in rows]
-        found, extraction = predict_paths(model, backbone, paths, run.engine, run.reading, eta)
+        found, extraction = predictions_of(model, backbone, paths, run, progress)
     chosen, notes = _chosen(table, extraction, model, split, data)
     note_all(progress, notes)
-    predictions, truth = tuple(found[i] for i in chosen), tuple(labels[i] for i in chosen)
-    evaluation, measured = _figures(predictions, truth, model, data)
+    found, labels = [found[i] for i in chosen], tuple(labels[i] for i in chosen)
+    figures, measured = _figures(found, labels, model, data)
     return EvaluateResult(
-        evaluation=evaluation,
+        evaluation=figures,
         trust=measured,
-        predictions=predictions,
-        labels=truth,
+        predictions=tuple(found),
+        labels=labels,
         model=model,
         path=Path(model_path),
         backbone=backbone,
@@ -160,13 +159,15 @@ def _check(data: str | Path, split: str) -> None:
     existing(data)
 
 
-def _rows(table: ImageTable, data: str | Path, split: str, progress: Progress) -> list[int]:
-    """Return which of the rows of *table* are of *split*."""
-    note_all(progress, table.warnings)
+def _images(
+    table: ImageTable, model: Model, data: str | Path, split: str
+) -> tuple[list[str], tuple[str, ...]]:
+    """Return the paths of the images of *split*, and the model's names of their labels."""
     rows = list(range(len(table))) if split == "all" else table.rows(split).tolist()
     if not rows:
         raise DataError(f"{shown(data)}: has no {split} images; --split all takes every image")
-    return rows
+    labels = _labels([table.labels[row] for row in rows], model, data)
+    return [table.paths[row] for row in rows], labels
 
 
 def _seen(extraction: Extraction, model: Model) -> NDArray[np.bool_]:
@@ -195,8 +196,8 @@ def _chosen(
 
 
 def _figures(
-    predictions: tuple[Prediction, ...],
-    truth: tuple[str, ...],
+    predictions: Sequence[Prediction],
+    truth: Sequence[str],
     model: Model,
     data: str | Path,
 ) -> tuple[Evaluation, Trust]:

@@ -20,23 +20,6 @@ from offshelf.prediction import Prediction
 
 
 @dataclass(frozen=True, eq=False)
-class Scored:
-    """The test images and the scores that a head gave them.
-
-    Attributes:
-        rows: N rows of the image table, int64.
-        scores: float32, N x K.
-        evaluation: the figures.
-        trust: how far probabilities and the threshold for unknown images hold.
-    """
-
-    rows: NDArray[np.int64]
-    scores: NDArray[np.float32]
-    evaluation: Evaluation
-    trust: Trust
-
-
-@dataclass(frozen=True, eq=False)
 class Leaks:
     """Test images whose bytes also stand in the training split.
 
@@ -71,6 +54,25 @@ class Leaks:
         return f"{n:,} test {stand} in the training split; {rest}"
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scored:
+    """The test images and the scores that a head gave them.
+
+    Attributes:
+        rows: N rows of the image table, int64.
+        scores: float32, N x K.
+        evaluation: the figures.
+        trust: how far probabilities and the threshold for unknown images hold.
+        leaks: test images that also stand in the training split, and figures without them.
+    """
+
+    rows: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    evaluation: Evaluation
+    trust: Trust
+    leaks: Leaks
+
+
 def score(labelled: LabelledFeatures, head: FittedHead, certainty: Certainty) -> Scored:
     """Score the test split and measure its figures.
 
@@ -79,20 +81,25 @@ def score(labelled: LabelledFeatures, head: FittedHead, certainty: Certainty) ->
     """
     test = labelled.test
     scores = decision(head, test.matrix)
-    figures = evaluate(test.targets, scores.argmax(axis=1), labelled.table.classes)
-    return Scored(test.rows, scores, figures, trusted(certainty, scores, test.matrix, test.targets))
+    return Scored(
+        rows=test.rows,
+        scores=scores,
+        evaluation=evaluate(test.targets, scores.argmax(axis=1), labelled.table.classes),
+        trust=trusted(certainty, scores, test.matrix, test.targets),
+        leaks=_find_leaks(labelled, scores),
+    )
 
 
-def find_leaks(labelled: LabelledFeatures, scored: Scored) -> Leaks:
-    """Return the leaks among the scored test rows, told by content, whatever their label."""
-    table = labelled.table
+def _find_leaks(labelled: LabelledFeatures, scores: NDArray[np.float32]) -> Leaks:
+    """Return the leaks among the test images, told by content, whatever their label."""
+    test, table = labelled.test, labelled.table
     leaked = leaked_test_rows(table, usable_digests(labelled.extraction))
-    rest = np.flatnonzero(~np.isin(scored.rows, leaked))
-    leaked = np.intersect1d(leaked, scored.rows)
+    rest = np.flatnonzero(~np.isin(test.rows, leaked))
+    leaked = np.intersect1d(leaked, test.rows)
     if not len(leaked) or not len(rest):
         return Leaks(leaked, None)
-    targets, predicted = table.targets()[scored.rows[rest]], scored.scores[rest].argmax(axis=1)
-    return Leaks(leaked, evaluate(targets, predicted.astype(np.int64), table.classes))
+    predicted = scores[rest].argmax(axis=1).astype(np.int64)
+    return Leaks(leaked, evaluate(test.targets[rest], predicted, table.classes))
 
 
 def trusted(

@@ -12,12 +12,18 @@ from offshelf.data.tables.image_table import ImageTable
 from offshelf.evaluate.metrics import Evaluation
 from offshelf.evaluate.probabilities.probability_metrics import Trust
 from offshelf.features.extraction import Extraction
+from offshelf.heads.head import FittedHead
 from offshelf.heads.probabilities.fit_probabilities import ProbabilitySettings, check_probability
-from offshelf.heads.trainer import Trainer
-from offshelf.jobs.fit.evaluation import Leaks, find_leaks, score
+from offshelf.heads.probabilities.probability_model import Certainty
+from offshelf.heads.trainer import Recipe, Trainer
+from offshelf.jobs.fit.evaluation import Leaks, Scored, score
 from offshelf.jobs.fit.model_assembly import make_model
 from offshelf.jobs.fit.training import calibrated, check_settings, recipe_of
-from offshelf.jobs.setup.labelled_features import contradictions, labelled_features
+from offshelf.jobs.setup.labelled_features import (
+    LabelledFeatures,
+    contradictions,
+    labelled_features,
+)
 from offshelf.jobs.setup.opening import describe, note_all
 from offshelf.jobs.setup.run_costs import Clock
 from offshelf.jobs.setup.settings import FeatureSettings, HeadSettings, RunSettings
@@ -125,22 +131,38 @@ def fit(
     progress, clock = progress or Silent(), Clock()
     labelled = labelled_features(data, features or FeatureSettings(), run, progress, clock)
     note_all(progress, labelled.contradictions)
-    with clock.stage("fit"):
-        train = labelled.train
-        classes = labelled.table.classes
-        trainer = Trainer(recipe_of(head, run.seed), train.matrix, train.targets, classes)
-        fitted = trainer.head
-    with clock.stage("probabilities"):
-        certainty = calibrated(trainer, probability, run.seed, progress)
-    # With these go the features of the training images, and their inner products.
-    del trainer, train
+    fitted, certainty = _trained(labelled, recipe_of(head, run.seed), probability, progress, clock)
+    # The features of the training images are no longer needed in memory.
     labelled = dataclasses.replace(labelled)
     with clock.stage("evaluate"):
         scored = score(labelled, fitted, certainty)
-        leaks = find_leaks(labelled, scored)
     with clock.stage("save"):
         model = make_model(labelled, fitted, certainty, scored, run)
         path = save_model(model, out) if out is not None else None
+    return _result(labelled, model, path, scored, clock.total())
+
+
+def _trained(
+    labelled: LabelledFeatures,
+    recipe: Recipe,
+    probability: ProbabilitySettings,
+    progress: Progress,
+    clock: Clock,
+) -> tuple[FittedHead, Certainty]:
+    with clock.stage("fit"):
+        train = labelled.train
+        trainer = Trainer(recipe, train.matrix, train.targets, labelled.table.classes)
+    with clock.stage("probabilities"):
+        return trainer.head, calibrated(trainer, probability, recipe.seed, progress)
+
+
+def _result(
+    labelled: LabelledFeatures,
+    model: Model,
+    path: Path | None,
+    scored: Scored,
+    seconds: dict[str, float],
+) -> FitResult:
     return FitResult(
         model=model,
         evaluation=scored.evaluation,
@@ -148,7 +170,7 @@ def fit(
         backbone=labelled.backbone,
         extraction=labelled.extraction,
         table=labelled.table,
-        seconds=clock.total(),
-        leaks=leaks,
+        seconds=seconds,
+        leaks=scored.leaks,
         trust=scored.trust,
     )
