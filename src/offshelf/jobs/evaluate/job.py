@@ -113,24 +113,23 @@ def evaluate_model(
     Args:
         model_path: a ``.offshelf`` file.
         data: labelled images, as for ``fit``.
-        split: ``train``, ``all`` or ``test``; of data without a split of its own, ``test``
-            takes every image that the model was not trained on, told by content.
+        split: ``train``, ``all`` or ``test``; of data without a split, ``test`` takes every
+            image that the model was not trained on, told by content.
         weights: the weights file, when it is in none of the usual places.
         run: engine, limits, cache folder.
-        progress: is told how far the work is.
+        progress: receives notes and how far the work is.
 
     Raises:
         DataError: the data holds a class that the model does not know.
         ModelFileError: the model file is not what it should be.
     """
-    run, progress, clock = run or RunSettings(), progress or Silent(), Clock()
     _check(data, split)
+    run, progress, clock = run or RunSettings(), progress or Silent(), Clock()
     with clock.stage("open"):
-        opened = open_model(model_path, weights=weights, options=run.engine, progress=progress)
-    model, backbone = opened
-    table = read_labelled(data, classes=run.classes, known=model.classes)
-    note_all(progress, table.warnings)
-    paths, labels = _images(table, model, data, split)
+        model, backbone = open_model(
+            model_path, weights=weights, options=run.engine, progress=progress
+        )
+    table, paths, labels = _images(data, split, model, run, progress)
     with clock.stage("predict"):
         found, extraction = predictions_of(model, backbone, paths, run, progress)
     chosen, notes = _chosen(table, extraction, model, split, data)
@@ -160,14 +159,16 @@ def _check(data: str | Path, split: str) -> None:
 
 
 def _images(
-    table: ImageTable, model: Model, data: str | Path, split: str
-) -> tuple[list[str], tuple[str, ...]]:
-    """Return the paths of the images of *split*, and the model's names of their labels."""
+    data: str | Path, split: str, model: Model, run: RunSettings, progress: Progress
+) -> tuple[ImageTable, list[str], tuple[str, ...]]:
+    """Return all images, the paths of those of *split*, and the model's names of their labels."""
+    table = read_labelled(data, classes=run.classes, known=model.classes)
+    note_all(progress, table.warnings)
     rows = list(range(len(table))) if split == "all" else table.rows(split).tolist()
     if not rows:
         raise DataError(f"{shown(data)}: has no {split} images; --split all takes every image")
     labels = _labels([table.labels[row] for row in rows], model, data)
-    return [table.paths[row] for row in rows], labels
+    return table, [table.paths[row] for row in rows], labels
 
 
 def _seen(extraction: Extraction, model: Model) -> NDArray[np.bool_]:
