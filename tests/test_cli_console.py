@@ -14,6 +14,7 @@ from offshelf.cli.main import main
 from offshelf.cli.terminal import console
 from offshelf.data.demo_images import write_demo
 from offshelf.progress import Silent
+from offshelf.report import summary
 from offshelf.text import duration
 
 
@@ -120,7 +121,7 @@ def test_a_terminal_gets_a_bar_that_goes_away(monkeypatch: pytest.MonkeyPatch) -
 def test_facts_are_aligned_and_cannot_steer_the_terminal(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    console.facts([("a", "one"), ("long", "two\nthree\x1b"), ("b", "")])
+    console.say(summary.facts_text([("a", "one"), ("long", "two\nthree\x1b"), ("b", "")]))
     assert capsys.readouterr().out == "a     one\nlong  two\\nthree\\x1b\nb\n"
 
 
@@ -141,13 +142,13 @@ def test_durations(seconds: float, text: str) -> None:
 
 def test_failures_are_listed_up_to_a_limit() -> None:
     rows = [{"path": f"{n}.png\n", "status": "empty", "reason": "no bytes"} for n in range(25)]
-    lines = console.failure_lines(rows)
+    lines = summary.failure_lines(rows)
     assert lines[0] == "left out: 0.png\\n: empty, no bytes"
     assert lines[-1] == "left out: 5 more; in all 25 empty; --json lists them all"
     assert len(lines) == 21
     rows[3]["status"] = "damaged"
     last = "left out: 5 more; in all 24 empty, 1 damaged; --json lists them all"
-    assert console.failure_lines(rows)[-1] == last
+    assert summary.failure_lines(rows)[-1] == last
 
 
 def _few_digits(folder: Path) -> Path:

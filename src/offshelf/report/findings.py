@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from offshelf.report.tables.result_rows import Cell, Column, Table
-from offshelf.report.tables.table_formats import format_cell
+from offshelf.report.tables.table_formats import format_cell, render
 from offshelf.text import spelled
 
 Severity = Literal["error", "warning", "note"]
 IMAGES_PER_LINE = 4
+# Pairs of copies are listed in full; of everything else so many lines say enough.
+LINES_PER_KIND = 20
+LISTED_IN_FULL = ("identical",)
 SEVERITIES: tuple[Severity, ...] = get_args(Severity)
 
 # Every kind of finding, in the order in which people read them.
@@ -121,6 +124,34 @@ def summary_table(findings: Iterable[Finding]) -> Table:
         counts = collections.Counter(finding.severity for finding in found)
         rows.append((TITLES[kind], len(found), *(counts[severity] for severity in SEVERITIES)))
     return Table("", columns, tuple(rows))
+
+
+def findings_text(
+    findings: Iterable[Finding], sentences: Mapping[str, str], names: Mapping[str, str]
+) -> str:
+    r"""Return the table of all kinds, and below it the findings of each kind, one a line.
+
+    Args:
+        findings: what was found.
+        sentences: what each kind means, by kind.
+        names: what to call each path.
+
+    >>> findings = [Finding(kind="dark", severity="note", reason="mean grey 3")]
+    >>> print(findings_text(findings, {"dark": "A mean below 10."}, {}).rpartition("\n\n")[2])
+    Very dark images. A mean below 10.
+      note     mean grey 3
+    """
+    kinds = by_kind(findings)
+    lines = [render(summary_table(one for found in kinds.values() for one in found))]
+    for kind, found in kinds.items():
+        if not found:
+            continue
+        listed = found if kind in LISTED_IN_FULL else found[:LINES_PER_KIND]
+        lines += ["", f"{TITLES[kind]}. {sentences[kind]}"]
+        lines += [f"  {finding_line(finding, names)}" for finding in listed]
+        if len(found) > len(listed):
+            lines.append(f"  {len(found) - len(listed):,} more; --json lists them all")
+    return "\n".join(lines)
 
 
 def finding_line(finding: Finding, names: Mapping[str, str]) -> str:

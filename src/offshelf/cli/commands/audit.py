@@ -6,18 +6,13 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from offshelf.cli import figures
 from offshelf.cli.options import shared_options
 from offshelf.cli.terminal import console
 
 if TYPE_CHECKING:
     from offshelf.jobs.audit.job import AuditResult
-    from offshelf.report.findings import Finding
 
 SUMMARY = "find copies, leaks, doubtful labels and odd pictures"
-# Pairs of copies are listed in full; of everything else so many lines say enough.
-LINES_PER_KIND = 20
-LISTED_IN_FULL = ("identical",)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -91,45 +86,28 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         console.print_json({**result.to_json(), "page": str(page) if page else None})
     else:
-        show(result)
+        console.say(text(result))
         if page:
             console.say(f"page written to {page}")
     return 1 if arguments.strict and result.severities["error"] else 0
 
 
-def show(result: AuditResult) -> None:
-    """Print the result for a person."""
-    from offshelf.report.findings import TITLES, by_kind, short_names, summary_table
-    from offshelf.report.tables.table_formats import render
+def text(result: AuditResult) -> str:
+    """Return the result for a person."""
+    from offshelf.report import summary
+    from offshelf.report.findings import findings_text, short_names
 
-    console.say(render(summary_table(result.findings), "text"))
     folder, names = short_names(result.table.paths)
-    sentences = result.bounds.sentences()
-    for kind, found in by_kind(result.findings).items():
-        if found:
-            console.say(f"\n{TITLES[kind]}. {sentences[kind]}")
-            for line in _lines(kind, found, names):
-                console.say(f"  {line}")
-    console.say()
-    console.facts(_facts(result, folder))
-    if not result.backbone.trained:
-        console.say(figures.UNTRAINED)
+    findings = findings_text(result.findings, result.bounds.sentences(), names)
+    blocks = [findings, "", summary.facts_text(_facts(result, folder))]
+    return "\n".join(blocks + summary.reservations((), result.backbone.trained))
 
 
 def _facts(result: AuditResult, folder: str) -> Iterator[tuple[str, str]]:
     from offshelf.jobs.audit.html_page import facts
+    from offshelf.report.summary import seconds_line
 
     if folder:
         yield "paths", f"below {folder}"
     yield from facts(result)
-    yield "time", f"{console.seconds_line(result.seconds)}, {result.extraction.engine}"
-
-
-def _lines(kind: str, found: tuple[Finding, ...], names: dict[str, str]) -> list[str]:
-    from offshelf.report.findings import finding_line
-
-    listed = found if kind in LISTED_IN_FULL else found[:LINES_PER_KIND]
-    lines = [finding_line(finding, names) for finding in listed]
-    if len(found) > len(listed):
-        lines.append(f"{len(found) - len(listed):,} more; --json lists them all")
-    return lines
+    yield "time", f"{seconds_line(result.seconds)}, {result.extraction.engine}"

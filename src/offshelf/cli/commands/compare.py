@@ -173,21 +173,18 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         console.print_json({**result.to_json(), "written": [str(path) for path in written]})
     else:
-        show(result)
+        console.say(text(result))
         for path in written:
             console.say(f"written: {path}")
     return 0
 
 
-def show(result: Comparison) -> None:
-    """Print the result for a person."""
-    console.say(result.render())
-    console.say()
-    for line in result.findings:
-        console.say(line)
-    for line in console.failure_lines(list(result.failures)):
-        console.say(line)
-    console.say(f"time: {console.seconds_line(result.seconds)}")
+def text(result: Comparison) -> str:
+    """Return the result for a person."""
+    from offshelf.report.summary import failure_lines, seconds_line
+
+    time = f"time: {seconds_line(result.seconds)}"
+    return "\n".join([result.render(), "", *result.findings, *failure_lines(result.failures), time])
 
 
 def _settings(arguments: argparse.Namespace) -> CompareSettings:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from offshelf.cli import figures
 from offshelf.cli.options import head_options, shared_options
 from offshelf.cli.options.picture_options import check_picture, say_written
 from offshelf.cli.terminal import console
@@ -83,26 +82,26 @@ def run(arguments: argparse.Namespace) -> int:
         document = result.to_json() | {"sentences": list(_sentences(result))}
         console.print_json(document | {"picture": str(picture) if picture else None})
     else:
-        show(result)
+        console.say(text(result))
         say_written([picture] if picture else [])
     return 0
 
 
-def show(result: CurveResult) -> None:
-    """Print the result for a person."""
+def text(result: CurveResult) -> str:
+    """Return the result for a person."""
+    from offshelf.report import summary
     from offshelf.report.pictures.learning_chart import curve_table
     from offshelf.report.tables.table_formats import render
 
-    console.say(render(curve_table(result.curve, result.intervals)))
-    console.say()
-    console.facts(_facts(result))
-    for line in console.failure_lines([row.to_json() for row in result.extraction.failures]):
-        console.say(line)
-    if not result.backbone.trained:
-        console.say(figures.UNTRAINED)
+    failures = [row.to_json() for row in result.extraction.failures]
+    table = render(curve_table(result.curve, result.intervals))
+    blocks = [table, "", summary.facts_text(_facts(result))]
+    return "\n".join(blocks + summary.reservations(failures, result.backbone.trained))
 
 
 def _facts(result: CurveResult) -> Iterator[tuple[str, str]]:
+    from offshelf.report.summary import seconds_line
+
     for sentence in _sentences(result):
         yield "more", sentence
     curve = result.curve
@@ -121,7 +120,7 @@ def _facts(result: CurveResult) -> Iterator[tuple[str, str]]:
             "backtest",
             f"the smaller sizes foretell the largest to {100 * curve.backtest:.2f} points",
         )
-    yield "time", f"{console.seconds_line(result.seconds)}, {result.extraction.engine}"
+    yield "time", f"{seconds_line(result.seconds)}, {result.extraction.engine}"
 
 
 def _sentences(result: CurveResult) -> Iterator[str]:

@@ -38,27 +38,19 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         console.print_json(result.to_json())
         return 0
-    show(result)
+    console.say(text(result))
     return 0
 
 
-def show(result: DemoResult) -> None:
-    """Print what was made, and what to try next."""
+def text(result: DemoResult) -> str:
+    """Return what was made, and what to try next."""
+    from offshelf.report.summary import facts_text
+
     figures = result.fitted.to_json()
     trained, tested = figures["n_train"], figures["n_test"]
-    console.say(f"1. Train on {trained:,} handwritten digits, test on {tested:,} others")
-    console.say()
-    fit_command.show(result.fitted)
-    console.say()
-    console.say("2. Label images with the model file: three test digits, two photographs of none")
-    console.say()
-    predict_command.show(result.predicted, top=3)
-    console.say()
-    console.say("3. Try next")
-    console.say()
     model, data = shlex.quote(str(result.fitted.path)), shlex.quote(str(result.data))
     photos = shlex.quote(str(result.data.parent / "photos"))
-    console.facts(
+    following = facts_text(
         [
             (f"offshelf evaluate {model} {data}", "the figures again, from the file"),
             (f"offshelf predict {model} {photos} --json", "for programs"),
@@ -67,3 +59,12 @@ def show(result: DemoResult) -> None:
             ("offshelf backbones", "other networks"),
         ]
     )
+    blocks = (
+        f"1. Train on {trained:,} handwritten digits, test on {tested:,} others",
+        fit_command.text(result.fitted),
+        "2. Label images with the model file: three test digits, two photographs of none",
+        predict_command.text(result.predicted, top=3),
+        "3. Try next",
+        following,
+    )
+    return "\n\n".join(blocks)

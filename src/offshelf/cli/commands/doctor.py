@@ -37,27 +37,30 @@ def run(arguments: argparse.Namespace) -> int:
         if given:
             raise OffshelfError(f"{name} belongs to --clean")
     from offshelf.jobs.doctor.job import diagnose
+    from offshelf.report.summary import facts_text
 
     diagnosis = diagnose(arguments.cache_dir)
     if arguments.json:
         console.print_json(diagnosis.to_json())
         return 0 if diagnosis.ok else 1
-    console.facts(diagnosis.versions.items())
+    console.say(facts_text(diagnosis.versions.items()))
     console.say()
     width = max(len(check.name) for check in diagnosis.checks)
-    console.facts(
+    checks = (
         ("ok" if check.ok else "PROBLEM", f"{check.name:<{width}}  {check.detail}")
         for check in diagnosis.checks
     )
+    console.say(facts_text(checks))
     return 0 if diagnosis.ok else 1
 
 
 def _clean(arguments: argparse.Namespace) -> int:
     from offshelf.jobs.doctor.cleaning import clean
+    from offshelf.report.summary import facts_text
 
     done = clean(arguments.cache_dir, cache_size=arguments.cache_size, dry=arguments.dry_run)
     if arguments.json:
         console.print_json(done.to_json())
     else:
-        console.facts(done.lines())
+        console.say(facts_text(done.lines()))
     return 0

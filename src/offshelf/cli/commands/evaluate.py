@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from offshelf.cli import figures
 from offshelf.cli.options import shared_options
 from offshelf.cli.options.picture_options import check_picture, say_written
 from offshelf.cli.terminal import console
@@ -64,28 +63,22 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         console.print_json({**result.to_json(), "picture": str(picture) if picture else None})
     else:
-        show(result)
+        console.say(text(result))
         say_written([picture] if picture else [])
     return 1 if arguments.strict and result.failures else 0
 
 
-def show(result: EvaluateResult) -> None:
-    """Print the result for a person."""
+def text(result: EvaluateResult) -> str:
+    """Return the result for a person."""
+    from offshelf.report import summary
+
     document = result.to_json()
-    figures.show_classes(result.evaluation)
-    console.facts(
-        [
-            *figures.accuracy(result.evaluation),
-            *figures.trust(result.trust),
-            (
-                "images",
-                f"{document['n_test']:,} ({result.split}), {document['n_failed']:,} left out",
-            ),
-            ("model", f"{result.path}: {document['backbone']} {result.model.kind.column}"),
-            ("time", f"{console.seconds_line(result.seconds)}, {result.engine}"),
-        ]
-    )
-    for line in console.failure_lines(document["failures"]):
-        console.say(line)
-    if not result.backbone.trained:
-        console.say(figures.UNTRAINED)
+    facts = [
+        *summary.accuracy_facts(result.evaluation),
+        *summary.probability_facts(result.trust),
+        ("images", f"{document['n_test']:,} ({result.split}), {document['n_failed']:,} left out"),
+        ("model", f"{result.path}: {document['backbone']} {result.model.kind.column}"),
+        ("time", f"{summary.seconds_line(result.seconds)}, {result.engine}"),
+    ]
+    blocks = [summary.classes_text(result.evaluation), "", summary.facts_text(facts)]
+    return "\n".join(blocks + summary.reservations(document["failures"], result.backbone.trained))

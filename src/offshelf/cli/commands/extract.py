@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from offshelf.cli import figures
 from offshelf.cli.options import shared_options
 from offshelf.cli.terminal import console
 
@@ -58,6 +57,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     from offshelf.jobs.extract.job import extract_features
+    from offshelf.report.summary import profile_line
 
     with console.progress(arguments.quiet) as progress:
         result = extract_features(
@@ -72,18 +72,20 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         console.print_json(result.to_json())
     else:
-        show(result)
+        console.say(text(result))
         if arguments.profile:
-            console.say(console.profile_line(result.extraction.profile))
+            console.say(profile_line(result.extraction.profile))
     ok, failed = len(result.extraction.ok), len(result.extraction.failures)
     return console.exit_code(ok, failed, arguments.strict)
 
 
-def show(result: ExtractResult) -> None:
-    """Print the result for a person."""
+def text(result: ExtractResult) -> str:
+    """Return the result for a person."""
+    from offshelf.report import summary
+
     document = result.to_json()
     rate, computed = document["images_per_second"], document["computed"]
-    console.facts(
+    facts = summary.facts_text(
         [
             ("images", f"{document['n_ok']:,}, {document['n_failed']:,} left out"),
             *(
@@ -100,10 +102,7 @@ def show(result: ExtractResult) -> None:
             ("file", str(document["out"])),
         ]
     )
-    for line in console.failure_lines(document["failures"]):
-        console.say(line)
-    if not result.backbone.trained:
-        console.say(figures.UNTRAINED)
+    return "\n".join([facts, *summary.reservations(document["failures"], result.backbone.trained)])
 
 
 def _computed(document: dict[str, Any]) -> str:

@@ -6,7 +6,6 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from offshelf.cli import figures
 from offshelf.cli.options import head_options, probability_options, shared_options
 from offshelf.cli.terminal import console
 
@@ -50,6 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     from offshelf.jobs.fit.job import fit
+    from offshelf.report.summary import profile_line
 
     with console.progress(arguments.quiet) as progress:
         result = fit(
@@ -64,23 +64,26 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         console.print_json(result.to_json())
     else:
-        show(result)
+        console.say(text(result))
         if arguments.profile:
-            console.say(console.profile_line(result.extraction.profile))
+            console.say(profile_line(result.extraction.profile))
     return 1 if arguments.strict and result.extraction.failures else 0
 
 
-def show(result: FitResult) -> None:
-    """Print the result for a person."""
+def text(result: FitResult) -> str:
+    """Return the result for a person."""
+    from offshelf.report import summary
+
     document = result.to_json()
-    figures.show_classes(result.evaluation)
-    measured = figures.accuracy(result.evaluation)
-    trust = figures.trust(result.trust)
-    console.facts([*measured, *trust, *_leaks(result), *_work(result, document), _model(result)])
-    for line in console.failure_lines(document["failures"]):
-        console.say(line)
-    if not result.backbone.trained:
-        console.say(figures.UNTRAINED)
+    facts = [
+        *summary.accuracy_facts(result.evaluation),
+        *summary.probability_facts(result.trust),
+        *_leaks(result),
+        *_work(result, document),
+        _model(result),
+    ]
+    blocks = [summary.classes_text(result.evaluation), "", summary.facts_text(facts)]
+    return "\n".join(blocks + summary.reservations(document["failures"], result.backbone.trained))
 
 
 def _leaks(result: FitResult) -> Iterator[tuple[str, str]]:
@@ -100,6 +103,8 @@ def _classifier(head: FittedHead) -> Iterator[str]:
 
 
 def _work(result: FitResult, document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    from offshelf.report.summary import seconds_line
+
     yield (
         "images",
         f"{document['n_train']:,} to train, {document['n_test']:,} to test, "
@@ -111,7 +116,7 @@ def _work(result: FitResult, document: dict[str, Any]) -> Iterator[tuple[str, st
         f"{document['dimension']:,} of an image",
     )
     yield "classifier", ", ".join(_classifier(result.model.head))
-    yield "time", f"{console.seconds_line(document['seconds'])}, {document['engine']}"
+    yield "time", f"{seconds_line(document['seconds'])}, {document['engine']}"
 
 
 def _model(result: FitResult) -> tuple[str, str]:

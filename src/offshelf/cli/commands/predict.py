@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from offshelf.cli import figures
 from offshelf.cli.options import shared_options
 from offshelf.cli.terminal import console
 from offshelf.errors import OffshelfError
@@ -68,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     elif arguments.csv:
         write_csv(result)
     else:
-        show(result, arguments.top)
+        console.say(text(result, arguments.top))
     return console.exit_code(result.n_ok, result.n_failed, arguments.strict)
 
 
@@ -101,24 +100,23 @@ def write_csv(result: PredictResult) -> None:
         writer.writerow([*line, *scores, *shares])
 
 
-def show(result: PredictResult, top: int) -> None:
-    """Print the labels for a person."""
+def text(result: PredictResult, top: int) -> str:
+    """Return the labels for a person, with *top* classes of an image."""
+    from offshelf.report import summary
     from offshelf.report.tables.result_rows import Column, Table
     from offshelf.report.tables.table_formats import render
 
     claiming = result.model.head.kind in ONE_AGAINST_REST
     labelled = [row for row in result.predictions if row.label is not None]
+    lines = []
     if labelled:
         sure = (Column("probability", "percent"),) if result.model.certainty.calibration else ()
         columns = (Column("image"), Column("label"), *sure, Column("score"), Column("then"))
         cells = tuple(_cells(row, top, claiming) for row in labelled)
-        console.say(render(Table("", columns, cells)))
-        console.say()
+        lines += [render(Table("", columns, cells)), ""]
     failures = [row.to_json() for row in result.predictions if row.label is None]
-    for line in (*console.failure_lines(failures), *_legend(result, labelled)):
-        console.say(line)
-    if not result.backbone.trained:
-        console.say(figures.UNTRAINED)
+    lines += [*summary.failure_lines(failures), *_legend(result, labelled)]
+    return "\n".join(lines if result.backbone.trained else [*lines, summary.UNTRAINED])
 
 
 def _legend(result: PredictResult, labelled: list[Prediction]) -> Iterator[str]:

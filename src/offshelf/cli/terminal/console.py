@@ -1,19 +1,16 @@
-"""What people see: progress and notes on stderr, results on stdout."""
+"""Progress and notes on stderr, results on stdout."""
 
 from __future__ import annotations
 
 import collections
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from offshelf.progress import Progress, Silent, heard_by
 from offshelf.text import duration, json_text, shown
-
-if TYPE_CHECKING:
-    from offshelf.features.profile import Profile
 
 LINE_SECONDS = 10.0
 SHORT_SECONDS = 2.0
@@ -29,14 +26,6 @@ def print_json(document: Any) -> None:
 def say(text: str = "") -> None:
     """Print lines of the result on stdout; what could steer a terminal is shown as escapes."""
     sys.stdout.write("\n".join(map(shown, text.split("\n"))) + "\n")
-
-
-def facts(pairs: Iterable[tuple[str, str]]) -> None:
-    """Print one line for each pair of a name and what there is to say of it, aligned."""
-    rows = list(pairs)
-    width = max((len(name) for name, _ in rows), default=0)
-    for name, text in rows:
-        say(f"{name:<{width}}  {shown(text)}".rstrip())
 
 
 def exit_code(n_ok: int, n_failed: int, strict: bool) -> int:
@@ -168,41 +157,3 @@ class _Work:
             left = f", {duration((self.total - self.done) / rate)} left"
         size = " MB" if self._bytes else ""
         return f"{self.done / scale:{form}}{of}{size}, {rate / scale:.1f} {unit}/s{left}"
-
-
-def seconds_line(seconds: dict[str, float]) -> str:
-    """Return the time of a job on one line, with the stages that took any.
-
-    >>> seconds_line({"read": 0.01, "extract": 1.5, "fit": 0.5, "total": 2.0})
-    '2.0 s (extract 1.5 s, fit 0.5 s)'
-    """
-    stages = {name: value for name, value in seconds.items() if name != "total" and value >= 0.1}
-    listed = ", ".join(f"{stage} {duration(value)}" for stage, value in stages.items())
-    total = duration(seconds.get("total", sum(seconds.values())))
-    return f"{total} ({listed})" if listed else total
-
-
-def profile_line(profile: Profile) -> str:
-    """Return where an extraction's processor time went, on one line."""
-    shares = ", ".join(f"{stage} {share:.0%}" for stage, share in profile.shares().items())
-    return (
-        f"processor time: {shares}; "
-        f"the network waited for images {profile.starved:.1f} s of {profile.wall:.1f} s"
-    )
-
-
-def failure_lines(failures: list[dict[str, str]], limit: int = 20) -> list[str]:
-    """Return one line per image that was left out, and how many more there are.
-
-    >>> failure_lines([{"path": "a.jpg", "status": "empty", "reason": "no bytes"}])
-    ['left out: a.jpg: empty, no bytes']
-    """
-    lines = [
-        f"left out: {shown(f['path'])}: {f['status']}, {f['reason']}" for f in failures[:limit]
-    ]
-    if len(failures) > limit:
-        counts = collections.Counter(f["status"] for f in failures)
-        each = ", ".join(f"{count} {status}" for status, count in counts.most_common())
-        more = len(failures) - limit
-        lines.append(f"left out: {more} more; in all {each}; --json lists them all")
-    return lines
