@@ -20,7 +20,7 @@ from offshelf.engine.contract import EngineOptions, Tap
 from offshelf.engine.torch_engine.training_mode import TrainingMode
 from offshelf.errors import DataError, EngineError, LayerError
 from offshelf.jobs.classify.answers import Answer, ranking, softmax, spread
-from offshelf.jobs.classify.job import ClassifyResult, classify, without_normalisation
+from offshelf.jobs.classify.job import ClassifyResult, classify
 from offshelf.jobs.classify.training_mode_answers import random_crops, training_views
 from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
 from offshelf.report.tables.table_formats import render
@@ -98,7 +98,7 @@ def test_the_logits_are_those_of_the_torch_network(answers: ClassifyResult, phot
     pixels = prepare(np.asarray(Image.open(photo)), backbone.input).pixels[None]
     for network, view in (
         (backbone, "evaluation"),
-        (without_normalisation(backbone), "not normalised"),
+        (backbone.without_normalisation(), "not normalised"),
     ):
         expected = TrainingMode(network, tap).run(pixels, training=False)[0]
         found = answers.answers[0].logits[view]
@@ -106,7 +106,7 @@ def test_the_logits_are_those_of_the_torch_network(answers: ClassifyResult, phot
 
 
 def test_without_normalisation_pixels_are_between_zero_and_one():
-    spec = without_normalisation(open_backbone("efficientnet_lite0")).input
+    spec = open_backbone("efficientnet_lite0").without_normalisation().input
     assert (spec.mean, spec.std) == ((0, 0, 0), (1, 1, 1))
 
 

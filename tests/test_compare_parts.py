@@ -14,6 +14,7 @@ import pytest
 
 from offshelf import sealed_json
 from offshelf.backbones.backbone import open_backbone
+from offshelf.backbones.layer_choice import chosen_layers, stage_layers
 from offshelf.data.decoding.facts import Facts
 from offshelf.errors import HeadError, LayerError, OffshelfError
 from offshelf.evaluate.splits.protocol import Fold
@@ -32,7 +33,6 @@ from offshelf.jobs.compare.grid import (
 from offshelf.jobs.compare.grid_cell import Cell, read_cell, run_unit, training_matrix
 from offshelf.jobs.compare.plan import Plan, Recipe, Stored
 from offshelf.jobs.compare.processes import run_plan
-from offshelf.jobs.compare.source_features import chosen_layers, stage_layers
 from offshelf.jobs.compare.speed import Speed, macs_up_to
 from offshelf.progress import Silent, heard_by
 

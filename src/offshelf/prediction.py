@@ -110,13 +110,6 @@ def backbone_of(
     return Backbone(spec, file, model.backbone.input)
 
 
-def note_untrained(backbone: Backbone, progress: Progress) -> None:
-    """Say that the weights are random, where they are."""
-    if not backbone.trained:
-        name = backbone.spec.name
-        progress.note(f"{name}: random weights; every result is of an UNTRAINED network")
-
-
 def engine_of(model: Model, options: EngineOptions) -> EngineOptions:
     """Return *options* with the precision that *model* was trained in.
 
@@ -155,7 +148,7 @@ def open_model(
     options, progress = options or EngineOptions(), progress or Silent()
     model = load_model(path)
     backbone = backbone_of(model, weights=weights, cache_dir=options.cache_dir, progress=progress)
-    note_untrained(backbone, progress)
+    backbone.note_untrained(progress)
     if model.samples or model.backbone.calibrated:
         with (
             heard_by(progress),

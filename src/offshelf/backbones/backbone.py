@@ -35,6 +35,17 @@ class Backbone:
         """False for random weights: then no result says anything about images."""
         return self.file.trained
 
+    def note_untrained(self, progress: Progress) -> None:
+        """Say that the weights are random, where they are."""
+        if not self.trained:
+            name = self.spec.name
+            progress.note(f"{name}: random weights; every result is of an UNTRAINED network")
+
+    def without_normalisation(self) -> Backbone:
+        """Return the backbone with pixels scaled to [0, 1] and nothing else."""
+        plain = dataclasses.replace(self.input, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+        return dataclasses.replace(self, input=plain)
+
     def identity(self) -> dict[str, Any]:
         """Return what decides the features: network, weights hash, preprocessing."""
         return {

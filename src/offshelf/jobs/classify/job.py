@@ -111,7 +111,7 @@ def classify(
     backbone = backbone_for(features, run, progress)
     kind = FeatureKind(LAYER, backbone.path_of(LAYER), "flatten")
     require_classifier(backbone, kind, run)
-    ways = {NORMAL: backbone} | ({PLAIN: without_normalisation(backbone)} if no_normalize else {})
+    ways = {NORMAL: backbone} | ({PLAIN: backbone.without_normalisation()} if no_normalize else {})
     views: Views = {}
     for way, network in ways.items():
         extraction = extract(table.paths, network, [kind], run.engine, run.reading, progress)
@@ -160,12 +160,6 @@ def _images(
     if train_mode:
         require_few(len(table))
     return table
-
-
-def without_normalisation(backbone: Backbone) -> Backbone:
-    """Return the backbone with pixels scaled to [0, 1] and nothing else."""
-    plain = dataclasses.replace(backbone.input, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
-    return dataclasses.replace(backbone, input=plain)
 
 
 def _train(

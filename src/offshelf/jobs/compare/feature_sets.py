@@ -7,8 +7,9 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from offshelf.backbones.layer_choice import ALL, DEEPEST
 from offshelf.errors import LayerError, OffshelfError
-from offshelf.jobs.compare.grid import ALL, DEEPEST, NetworkAxes
+from offshelf.jobs.compare.grid import NetworkAxes
 
 MAX_PARTS = 16
 PRODUCT = "*"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from offshelf.backbones.layer_choice import DEEPEST
 from offshelf.engine.contract import check_pooling
 from offshelf.errors import OffshelfError, did_you_mean
 from offshelf.heads.check import check_normalisation, checked_options
@@ -18,7 +19,6 @@ from offshelf.heads.registry import get_fitter
 from offshelf.jobs.compare.plan import Recipe
 from offshelf.jobs.setup.settings import DEFAULT_BACKBONE
 
-ALL, DEEPEST = "all", "deepest"
 Weights = Literal["trained", "random"]
 Scaling = Literal["weights", "none"]
 Protocol = Literal["given", "k-fold", "repeats"]

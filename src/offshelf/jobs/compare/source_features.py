@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone, open_backbone
+from offshelf.backbones.layer_choice import chosen_layers
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.engine.contract import EngineOptions
 from offshelf.errors import BackboneError, DataError
 from offshelf.features.extraction import Extraction
 from offshelf.features.feature_kind import FeatureKind, feature_kinds
-from offshelf.jobs.classify.job import without_normalisation
 from offshelf.jobs.compare.feature_sets import Part, Source, View
-from offshelf.jobs.compare.grid import ALL, DEEPEST
 from offshelf.jobs.setup.labelled_features import contradictions, run_network
 from offshelf.jobs.setup.opening import note_all
 from offshelf.jobs.setup.precision import AUTO
 from offshelf.jobs.setup.run_costs import Clock
 from offshelf.jobs.setup.settings import RunSettings
-from offshelf.prediction import note_untrained
 from offshelf.progress import Progress
-
-if TYPE_CHECKING:
-    from offshelf.backbones.named_layers import Layer
 
 
 class Networks:
@@ -57,7 +50,7 @@ class Networks:
         return self._opened[source]
 
     def layers(self, source: Source, words: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the layers that *words* stand for; see :mod:`.stages`."""
+        """Return the layers that *words* stand for; see :func:`.chosen_layers`."""
         return chosen_layers(self.open(source), words)
 
     def _open(self, source: Source) -> Backbone:
@@ -74,9 +67,9 @@ class Networks:
             progress=self._progress,
         )
         if not source.mirrored:
-            note_untrained(backbone, self._progress)
+            backbone.note_untrained(self._progress)
         if source.scaling == "none":
-            backbone = without_normalisation(backbone)
+            backbone = backbone.without_normalisation()
         if source.mirrored:
             mirrored = dataclasses.replace(backbone.input, mirrored=True)
             backbone = dataclasses.replace(backbone, input=mirrored)
@@ -159,81 +152,3 @@ def _extract(
     run = dataclasses.replace(run, engine=engine)
     extraction, options = run_network(table, backbone, unique, run, progress, Clock())
     return Extracted(backbone, extraction, kinds, options)
-
-
-PENULTIMATE, LOGITS = "penultimate", "logits"
-# What catalogued networks call the end of a stage; relu6 stands between pool5 and penultimate.
-_STAGE = re.compile(r"(stem|(stage|pool|block|fire)\d+|relu6)$")
-
-
-def chosen_layers(backbone: Backbone, words: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the layers that *words* stand for, each once, in the order of the words.
-
-    Raises:
-        LayerError: the backbone has no such layer, or its weights do not reach it.
-
-    >>> from offshelf.backbones.backbone import open_backbone
-    >>> chosen_layers(open_backbone("efficientnet_lite0"), ("stem", "deepest"))
-    ('stem', 'penultimate')
-    """
-    found: list[str] = []
-    for word in words:
-        if word == ALL:
-            found += stage_layers(backbone)
-        elif word == DEEPEST:
-            found.append(deepest_layer(backbone))
-        elif backbone.file.spec.covers or word not in dict(backbone.spec.layers):
-            backbone.require(word)
-            found.append(word)
-        else:
-            found.append(word)
-    by_path: dict[str, str] = {}
-    for name in found:
-        by_path.setdefault(backbone.path_of(name), name)
-    return tuple(by_path.values())
-
-
-def deepest_layer(backbone: Backbone) -> str:
-    """Return ``penultimate``, or the deepest named layer before it that the weights reach.
-
-    >>> from offshelf.backbones.backbone import open_backbone
-    >>> deepest_layer(open_backbone("alexnet", weights="random"))
-    'penultimate'
-    """
-    if not backbone.file.spec.covers and PENULTIMATE in dict(backbone.spec.layers):
-        # Known without building the network, which costs seconds.
-        return PENULTIMATE
-    names = [row.name for row in _reached(backbone)]
-    return PENULTIMATE if PENULTIMATE in names else names[-1]
-
-
-def stage_layers(backbone: Backbone) -> tuple[str, ...]:
-    """Return one layer of each stage, by depth.
-
-    Of a network without named stages it is the last layer at each resolution.
-
-    >>> from offshelf.backbones.backbone import open_backbone
-    >>> stage_layers(open_backbone("resnet18", weights="random"))
-    ('pool1', 'stage1', 'stage2', 'stage3', 'stage4', 'penultimate')
-    """
-    named = [row.name for row in _reached(backbone) if _STAGE.match(row.name)]
-    return (*(named or _by_resolution(backbone)), deepest_layer(backbone))
-
-
-def _reached(backbone: Backbone) -> list[Layer]:
-    from offshelf.backbones.named_layers import named_layers
-
-    covers = set(backbone.file.spec.covers)
-    rows = named_layers(backbone.spec, backbone.input.size)
-    return [r for r in rows if r.name != LOGITS and (not covers or r.needs <= covers)]
-
-
-def _by_resolution(backbone: Backbone) -> list[str]:
-    from offshelf.backbones.named_layers import all_layers
-
-    last: dict[tuple[int, ...], str] = {}
-    for row in all_layers(backbone.spec, backbone.input.size):
-        if len(row.shape) == 3:
-            sides = row.shape[:2] if backbone.spec.channels_last else row.shape[1:]
-            last[sides] = row.name
-    return list(last.values())

@@ -7,7 +7,6 @@ from typing import Any
 
 from offshelf.backbones.backbone import Backbone, open_backbone
 from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
-from offshelf.prediction import note_untrained
 from offshelf.progress import Progress
 
 
@@ -39,7 +38,7 @@ def backbone_for(settings: FeatureSettings, run: RunSettings, progress: Progress
         download=settings.download,
         progress=progress,
     )
-    note_untrained(backbone, progress)
+    backbone.note_untrained(progress)
     return backbone
 
 
