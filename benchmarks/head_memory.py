@@ -58,7 +58,7 @@ def train(head: str, rows: int, dimensions: int) -> float:
     """Train *head* on made-up features and return the seconds that it took."""
     import time
 
-    from offshelf.heads.fit_head import fit_head
+    from offshelf.heads.fitting.fit_head import fit_head
 
     kind, _, c = head.partition(":")
     features, targets = made_up(rows, dimensions)

@@ -86,17 +86,10 @@ class Side:
 
 def ours(part: str, data: Data) -> Side:
     """Return offshelf's side of *part*."""
-    from offshelf.heads.fit_head import decision, fit_head
-    from offshelf.heads.path import fit_path
+    from offshelf.heads.fitting.fit_head import decision, fit_head
 
     given = data.features, data.targets, data.classes
-    if part == "path":
-        return Side(
-            lambda: fit_path(*given, CS, folds=FOLDS),
-            lambda result, rows: decision(result.head, rows),
-            lambda result: result.c,
-        )
-    kind, c = ("svm", 1.0) if part == "fit" else ("ridge", "auto")
+    kind, c = {"fit": ("svm", 1.0), "path": ("svm", "auto"), "ridge": ("ridge", "auto")}[part]
     return Side(
         lambda: fit_head(kind, *given, c=c),
         decision,

@@ -19,7 +19,7 @@ from offshelf.data.decoding.facts import Facts
 from offshelf.errors import HeadError, LayerError, OffshelfError
 from offshelf.evaluate.splits.protocol import Fold
 from offshelf.features.store.feature_store import FeatureStore
-from offshelf.heads.fit_head import fit_head
+from offshelf.heads.fitting.fit_head import fit_head
 from offshelf.heads.preparation.bilinear import product_of
 from offshelf.jobs.compare import processes
 from offshelf.jobs.compare.feature_sets import Part, Source, View, views_of
@@ -248,7 +248,7 @@ def test_a_cell_holds_what_the_head_says(plan: Plan) -> None:
     matrix = store.read(plan.digests)
     for recipe, cell in zip(plan.recipes, cells(plan), strict=True):
         head = fit_head(recipe.head, matrix[:40], plan.targets[:40], plan.classes, c=recipe.c)
-        from offshelf.heads.fit_head import decision
+        from offshelf.heads.fitting.fit_head import decision
 
         assert cell is not None
         assert cell.predictions == tuple(decision(head, matrix[40:]).argmax(axis=1).tolist())

@@ -25,7 +25,7 @@ from offshelf.engine.torch_engine.gradients import Probe
 from offshelf.engine.torch_engine.training_mode import TrainingMode
 from offshelf.errors import EngineError, ImageError, MissingExtraError, OffshelfError
 from offshelf.forks import process_lock
-from offshelf.heads.fit_head import fit_head
+from offshelf.heads.fitting.fit_head import fit_head
 from offshelf.heads.numerics.blas_threads import share_out
 
 pytestmark = [

@@ -12,7 +12,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from made_features import made_features, softmax
 from offshelf.heads.class_balance import class_weights
-from offshelf.heads.fit_head import decision, fit_head
+from offshelf.heads.fitting.fit_head import decision, fit_head
 from offshelf.heads.numerics.row_scaling import scaled_block
 from offshelf.heads.svm import solve
 from offshelf.heads.svm.gram import DenseGram, FactoredGram

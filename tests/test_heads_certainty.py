@@ -11,26 +11,27 @@ from numpy.typing import NDArray
 
 from offshelf.errors import DataError, HeadError
 from offshelf.evaluate.probabilities.calibration_error import reliability
-from offshelf.heads.fit_head import decision, fit_head
+from offshelf.heads.fitting.fit_head import decision, fit_head
+from offshelf.heads.fitting.trainer import Recipe, Trainer, held_out_scores
 from offshelf.heads.head import FittedHead
 from offshelf.heads.probabilities.fit_probabilities import (
     ProbabilitySettings,
     check_probability,
     fit_certainty,
 )
-from offshelf.heads.probabilities.out_of_fold import (
-    held_out_distances,
-    held_out_folds,
-    held_out_scores,
-)
 from offshelf.heads.probabilities.probability_model import Certainty, certainty_from_json
-from offshelf.heads.probabilities.rejection import Threshold, centroids, nearest_distance
+from offshelf.heads.probabilities.rejection import (
+    Threshold,
+    centroids,
+    held_out_distances,
+    nearest_distance,
+)
 from offshelf.heads.probabilities.score_calibration import (
     Sigmoid,
     Temperature,
     calibration_from_json,
 )
-from offshelf.heads.trainer import Recipe, Trainer
+from offshelf.heads.stratified_folds import held_out_folds
 
 CLASSES = ("a", "b", "c")
 

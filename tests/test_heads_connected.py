@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
 from made_features import made_features
-from offshelf.heads.fit_head import decision, fit_head
+from offshelf.heads.fitting.fit_head import decision, fit_head
 from offshelf.heads.kinds import fc
 from offshelf.heads.kinds.fc import _split
 from offshelf.heads.numerics.row_scaling import scaled_block

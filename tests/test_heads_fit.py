@@ -11,11 +11,11 @@ from sklearn.preprocessing import normalize
 from sklearn.svm import LinearSVC
 
 from offshelf.errors import HeadError
-from offshelf.heads.fit_head import decision, fit_head
+from offshelf.heads.fitting.fit_head import decision, fit_head
 from offshelf.heads.head import FittedHead
+from offshelf.heads.kinds.registry import get_fitter, kinds
 from offshelf.heads.numerics.row_scaling import scale_rows, scaled_block
 from offshelf.heads.preparation.prepare import apply, fit_preparation
-from offshelf.heads.registry import get_fitter, kinds
 from offshelf.heads.svm import newton
 
 

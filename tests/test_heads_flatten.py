@@ -7,7 +7,7 @@ import pytest
 
 from made_features import made_features
 from offshelf.errors import HeadError
-from offshelf.heads.fit_head import decision, fit_head
+from offshelf.heads.fitting.fit_head import decision, fit_head
 from offshelf.heads.kinds import fc
 from offshelf.heads.kinds.flat_weights import linear_weights
 from offshelf.heads.numerics.row_scaling import scaled_block

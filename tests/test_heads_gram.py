@@ -7,10 +7,10 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from offshelf.heads.fit_head import fit_head
+from offshelf.heads.fitting.fit_head import fit_head
+from offshelf.heads.numerics.inner_products import inner_products
 from offshelf.heads.numerics.row_scaling import ScaledRows, scale_rows, scaled_block
-from offshelf.heads.path import fit_path
-from offshelf.heads.svm.gram import DenseGram, FactoredGram, inner_products, make_gram
+from offshelf.heads.svm.gram import DenseGram, FactoredGram, make_gram
 
 
 def _rows(n: int, dimension: int, normalisation: str = "l2", scale: float = 1.0) -> ScaledRows:
@@ -143,7 +143,8 @@ def test_a_fit_needs_less_than_another_copy_of_a_wide_matrix(normalisation):
     peak = _peak(lambda: fit_head("svm", features, targets, "abc", normalisation=normalisation))
     # 80 MB of features; float64 would be 160 MB, the inner products are 3 MB.
     assert peak < 0.6 * features.nbytes
-    peak = _peak(lambda: fit_path(features, targets, "abc", [0.1, 1], normalisation=normalisation))
+    options = {"c": "auto", "normalisation": normalisation}
+    peak = _peak(lambda: fit_head("svm", features, targets, "abc", **options))
     assert peak < 0.6 * features.nbytes
     if normalisation == "l2":
         assert np.array_equal(features, before)

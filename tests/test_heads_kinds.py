@@ -9,11 +9,11 @@ import pytest
 
 from made_features import made_features
 from offshelf.errors import HeadError, ModelFileError
-from offshelf.heads.fit_head import decision, fit_head, fit_prepared
+from offshelf.heads.fitting.fit_head import decision, fit_head, fit_prepared
+from offshelf.heads.fitting.serialise import pack_head, unpack_head
 from offshelf.heads.kinds import fc
+from offshelf.heads.kinds.registry import get_fitter, kinds
 from offshelf.heads.preparation.prepare import prepare
-from offshelf.heads.registry import get_fitter, kinds
-from offshelf.heads.serialise import pack_head, unpack_head
 
 
 @pytest.fixture(autouse=True)

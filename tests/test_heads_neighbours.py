@@ -8,7 +8,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from made_features import made_features
 from offshelf.errors import HeadError
-from offshelf.heads.fit_head import decision, fit_head
+from offshelf.heads.fitting.fit_head import decision, fit_head
 from offshelf.heads.kinds.knn import SIZES, _smallest
 from offshelf.heads.numerics.row_scaling import scaled_block
 

@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler, normalize
 
 from made_features import made_features
 from offshelf.errors import HeadError
-from offshelf.heads.fit_head import decision, fit_head
+from offshelf.heads.fitting.fit_head import decision, fit_head
 from offshelf.heads.numerics import eigen
 from offshelf.heads.numerics.centred import Centred
 from offshelf.heads.numerics.row_scaling import scale_rows

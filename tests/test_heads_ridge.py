@@ -12,15 +12,15 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import RidgeClassifier
 
 from offshelf.heads.class_balance import row_weights
-from offshelf.heads.fit_head import decision, fit_head, fit_prepared
+from offshelf.heads.fitting.fit_head import decision, fit_head, fit_prepared
+from offshelf.heads.fitting.serialise import pack_head, unpack_head
 from offshelf.heads.kinds.lda import Scatter
 from offshelf.heads.numerics import regularised
 from offshelf.heads.numerics.centred import Centred
 from offshelf.heads.numerics.regularised import ByColumns, ByRows
 from offshelf.heads.numerics.row_scaling import BLOCK_VALUES, WIDE_VALUES, scale_rows, scaled_block
+from offshelf.heads.options import GRID
 from offshelf.heads.preparation.prepare import prepare
-from offshelf.heads.serialise import pack_head, unpack_head
-from offshelf.heads.svm.cross_validation import GRID
 
 SHAPES = pytest.mark.parametrize(("n", "dimension"), [(70, 12), (40, 60)], ids=["long", "wide"])
 CLASSES = pytest.mark.parametrize("k", [2, 4])

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from offshelf.errors import ModelFileError
-from offshelf.heads.fit_head import decision, fit_head
+from offshelf.heads.fitting.fit_head import decision, fit_head
+from offshelf.heads.fitting.serialise import pack_head, unpack_head
 from offshelf.heads.head import FittedHead
-from offshelf.heads.serialise import pack_head, unpack_head
 
 
 def _head(k: int = 3) -> tuple[FittedHead, np.ndarray]:

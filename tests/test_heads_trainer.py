@@ -11,15 +11,15 @@ from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_limits
 
 from offshelf.errors import HeadError
-from offshelf.heads.fit_head import fit_head
+from offshelf.heads.fitting.fit_head import fit_head
+from offshelf.heads.fitting.trainer import Recipe, Trainer, held_out_scores
 from offshelf.heads.head import FittedHead
+from offshelf.heads.kinds.registry import kinds
 from offshelf.heads.numerics.cholesky import Cholesky
 from offshelf.heads.numerics.row_scaling import SharedRows
 from offshelf.heads.numerics.tridiagonal import Tridiagonal
-from offshelf.heads.probabilities.out_of_fold import held_out_folds, held_out_scores
 from offshelf.heads.probabilities.score_calibration import fit_sigmoid, fit_temperature
-from offshelf.heads.registry import kinds
-from offshelf.heads.trainer import Recipe, Trainer
+from offshelf.heads.stratified_folds import held_out_folds
 
 Sample = tuple[NDArray[np.float32], NDArray[np.int64]]
 QUICK = tuple(kind for kind in kinds() if kind != "fc")

@@ -77,7 +77,7 @@ def test_users_in_several_threads_take_turns():
 FIT = """
 import sys
 import numpy as np
-from offshelf.heads.fit_head import decision, fit_head
+from offshelf.heads.fitting.fit_head import decision, fit_head
 draw = np.random.default_rng(0)
 targets = np.arange(240) % 6
 centres = draw.normal(size=(6, 500))

@@ -27,13 +27,13 @@ from offshelf.features.feature_kind import (
     FeatureKind,
     feature_kinds,
 )
-from offshelf.heads.fit_head import decision
+from offshelf.heads.fitting.fit_head import decision
+from offshelf.heads.fitting.trainer import Recipe, Trainer
 from offshelf.heads.probabilities.fit_probabilities import (
     ProbabilitySettings,
     check_probability,
     fit_certainty,
 )
-from offshelf.heads.trainer import Recipe, Trainer
 
 DEFAULT_BACKBONE = "efficientnet_lite0"
 

@@ -27,7 +27,7 @@ from offshelf.engine.select import choose, open_engine
 from offshelf.errors import ModelFileError, WeightsError
 from offshelf.features.extraction import Extraction, extract
 from offshelf.features.reader import ReadOptions
-from offshelf.heads.fit_head import decision
+from offshelf.heads.fitting.fit_head import decision
 from offshelf.model_file.model import Model, load_model
 from offshelf.progress import Progress, Silent, heard_by
 from offshelf.text import shown, spelled

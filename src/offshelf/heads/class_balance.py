@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.heads.head import ClassWeight
+from offshelf.heads.options import ClassWeight
 
 Array = NDArray[np.float64]
 

@@ -25,9 +25,9 @@ from offshelf.engine.contract import PRECISIONS
 from offshelf.errors import DataError, ModelFileError
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.files import sha256_bytes
+from offshelf.heads.fitting.serialise import pack_head, unpack_head
 from offshelf.heads.head import FittedHead
 from offshelf.heads.probabilities.probability_model import Certainty, certainty_from_json
-from offshelf.heads.serialise import pack_head, unpack_head
 from offshelf.model_file import zip_file
 from offshelf.model_file.specs import (
     RANDOM_SHA256,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.heads.head import Learned, Options
+from offshelf.heads.kinds.fitter import CrossFit, Learned
 from offshelf.heads.kinds.linear import LinearHead, halved, linear_arrays
 from offshelf.heads.numerics.row_scaling import ScaledRows
-from offshelf.heads.probabilities.cross_fit import CrossFit
+from offshelf.heads.options import Options
 
 
 class Centroid(LinearHead):

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from offshelf.backbones.construct.one_thread import one_thread
 from offshelf.backbones.construct.without_dynamo import without_compiler
 from offshelf.heads.class_balance import class_weights
-from offshelf.heads.head import FittedHead, Learned, Options, freeze
+from offshelf.heads.head import FittedHead, freeze
+from offshelf.heads.kinds.fitter import CrossFit, Learned
 from offshelf.heads.kinds.linear import LinearHead, halved, linear_arrays
 from offshelf.heads.numerics.reproducible import exact_product
 from offshelf.heads.numerics.row_scaling import ScaledRows, blocks
-from offshelf.heads.probabilities.cross_fit import CrossFit
+from offshelf.heads.options import Options
 from offshelf.heads.stratified_folds import stratified_folds
 
 if TYPE_CHECKING:

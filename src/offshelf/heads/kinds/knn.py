@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from offshelf.errors import HeadError
 from offshelf.heads.class_balance import class_weights
-from offshelf.heads.head import FittedHead, Learned, Options, freeze
+from offshelf.heads.head import FittedHead, freeze
+from offshelf.heads.kinds.fitter import CrossFit, Learned
 from offshelf.heads.numerics.reproducible import exact_product, row_norms
 from offshelf.heads.numerics.row_scaling import ScaledRows, blocks
-from offshelf.heads.probabilities.cross_fit import CrossFit
+from offshelf.heads.options import Options
 
 # What the number of neighbours is chosen from.
 SIZES = tuple(range(1, 22, 2))

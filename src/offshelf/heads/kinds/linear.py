@@ -7,11 +7,12 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.heads.head import FittedHead, Learned, Options, freeze
+from offshelf.heads.head import FittedHead, freeze
+from offshelf.heads.kinds.fitter import CrossFit, Learned, mirrored
 from offshelf.heads.numerics.reproducible import exact_product
 from offshelf.heads.numerics.row_scaling import ScaledRows
-from offshelf.heads.probabilities.cross_fit import CrossFit, mirrored
-from offshelf.heads.svm.cross_validation import FOLDS, GRID, Search, cross_fit, search
+from offshelf.heads.options import FOLDS, GRID, Options
+from offshelf.heads.svm.cross_validation import Search, cross_fit, search
 from offshelf.heads.svm.solve import EXACT, Training, finish, make_training, solve
 from offshelf.text import counted
 
@@ -20,7 +21,7 @@ class LinearHead:
     """What all linear heads share: ``weight`` K x D and ``bias`` K."""
 
     def decide(self, head: FittedHead, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return ``rows @ weight.T + bias``, exact in the sense of :mod:`.exact`."""
+        """Return ``rows @ weight.T + bias``, exact in the sense of :mod:`.reproducible`."""
         scores = exact_product(rows, head.arrays["weight"].astype(np.float64))
         scores += head.arrays["bias"]
         return scores
@@ -75,8 +76,8 @@ class LinearSvm(LinearHead):
     Minimises, for each class, ``|w|^2 / 2 + C * sum(max(0, 1 - y * (w.x + b))^2)`` as
     scikit-learn's ``LinearSVC`` does (the bias is regularised with the weights). Scores are
     within 1e-4 of the minimum's, see :mod:`.newton`. ``auto`` takes the C in ``GRID`` with
-    the best accuracy in five-fold cross-validation, see :mod:`.path`; of fewer than five rows
-    each is a fold. Balanced classes are those of ``LinearSVC(class_weight="balanced")``.
+    the best accuracy in five-fold cross-validation, see :mod:`.cross_validation`; of fewer than
+    five rows each is a fold. Balanced classes are those of ``LinearSVC(class_weight="balanced")``.
     """
 
     def fit(

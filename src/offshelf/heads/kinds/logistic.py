@@ -9,15 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.heads.class_balance import row_weights
-from offshelf.heads.head import Learned, Options
+from offshelf.heads.kinds.fitter import CrossFit, Learned, mirrored
 from offshelf.heads.kinds.linear import LinearHead, linear_arrays
 from offshelf.heads.numerics.blas_threads import share_out
 from offshelf.heads.numerics.centred import Array
 from offshelf.heads.numerics.eigen import Spectrum, decompose
 from offshelf.heads.numerics.row_scaling import ScaledRows
-from offshelf.heads.probabilities.cross_fit import CrossFit, mirrored
+from offshelf.heads.options import FOLDS, GRID, Options
 from offshelf.heads.stratified_folds import stratified_folds
-from offshelf.heads.svm.cross_validation import FOLDS, GRID
 
 MAX_STEPS = 2000
 # How near scores are in the head, and on the way to C, where only labels matter.

@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.heads.class_balance import row_weights
-from offshelf.heads.head import Learned, Options
+from offshelf.heads.kinds.fitter import CrossFit, Learned
 from offshelf.heads.kinds.linear import LinearHead, linear_arrays
 from offshelf.heads.numerics.centred import Array
 from offshelf.heads.numerics.regularised import Parts, Shifted, Solvable, decompose_shifted
 from offshelf.heads.numerics.row_scaling import ScaledRows
-from offshelf.heads.probabilities.cross_fit import CrossFit
-from offshelf.heads.svm.cross_validation import GRID, labels
+from offshelf.heads.options import GRID, Options
+from offshelf.heads.svm.cross_validation import labels
 
 
 class Ridge(LinearHead):

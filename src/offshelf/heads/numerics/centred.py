@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from offshelf.heads.numerics.inner_products import inner_products
 from offshelf.heads.numerics.positive_systems import Matrix
 from offshelf.heads.numerics.row_scaling import ScaledRows, blocks
-from offshelf.heads.svm.gram import inner_products
 
 Array = NDArray[np.float64]
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from offshelf.heads.numerics.centred import Array, Centred
 from offshelf.heads.numerics.cholesky import Cholesky
+from offshelf.heads.numerics.inner_products import inner_products
 from offshelf.heads.numerics.row_scaling import ScaledRows, SharedRows, blocks
 from offshelf.heads.numerics.tridiagonal import Factor, Tridiagonal
-from offshelf.heads.svm.gram import inner_products
 
 # Parts of rows that are up to so many times their dimensions may well be fewer than these.
 _LARGEST_SHARE = 1.25

@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.heads.head import Normalisation
 from offshelf.heads.numerics.blas_threads import share_out
 from offshelf.heads.numerics.reproducible import row_norms
+from offshelf.heads.options import Normalisation
 
 Made = TypeVar("Made")
 

@@ -13,12 +13,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.heads.check import check_normalisation, checked_c, checked_features, checked_seed
-from offshelf.heads.head import FittedHead, Learned, Normalisation, freeze
+from offshelf.heads.arguments import check_normalisation, checked_c, checked_features, checked_seed
+from offshelf.heads.head import FittedHead, freeze
+from offshelf.heads.kinds.fitter import Learned
 from offshelf.heads.numerics.reproducible import exact_product
 from offshelf.heads.numerics.row_scaling import SharedRows, blocks, scale_rows, scaled_block
+from offshelf.heads.options import GRID, Normalisation
 from offshelf.heads.preparation.reduction import fit_reduction, parse_reduction
-from offshelf.heads.svm.cross_validation import GRID
 
 # A deviation below this share of the mean is rounding of a constant.
 _CONSTANT = 1e-7

@@ -12,10 +12,15 @@ from numpy.typing import NDArray
 
 from offshelf.checks import share
 from offshelf.errors import HeadError, did_you_mean
-from offshelf.heads.probabilities.out_of_fold import ALONE, held_out_distances, held_out_folds
 from offshelf.heads.probabilities.probability_model import MEASURES, Certainty
-from offshelf.heads.probabilities.rejection import Measure, centroids, fit_threshold
+from offshelf.heads.probabilities.rejection import (
+    Measure,
+    centroids,
+    fit_threshold,
+    held_out_distances,
+)
 from offshelf.heads.probabilities.score_calibration import Calibration, fit_sigmoid, fit_temperature
+from offshelf.heads.stratified_folds import ALONE, held_out_folds
 from offshelf.text import listed
 
 CALIBRATIONS = ("temperature", "sigmoid", "none")
@@ -98,7 +103,7 @@ def fit_certainty(
             are to be rejected.
         DataError: too few rows for the false-reject rate.
 
-    >>> from offshelf.heads.trainer import Recipe, Trainer
+    >>> from offshelf.heads.fitting.trainer import Recipe, Trainer
     >>> draw = np.random.default_rng(0)
     >>> targets = np.arange(60) % 2
     >>> features = (draw.normal(size=(60, 3)) + targets[:, None]).astype(np.float32)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from offshelf.checks import class_indices, numbers, same_length, share, whole
 from offshelf.errors import DataError, did_you_mean
 from offshelf.heads.numerics.row_scaling import blocks
+from offshelf.heads.stratified_folds import fold_splits, in_row_order
 
 Measure = Literal["confidence", "centroid_distance", "nearest_distance"]
 Matrix = NDArray[np.float64]
@@ -202,3 +203,28 @@ def _check_measure(measure: str) -> None:
     if measure not in get_args(Measure):
         hint = did_you_mean(str(measure), get_args(Measure))
         raise DataError(f"unknown measure {measure!r}: use {', '.join(get_args(Measure))}.{hint}")
+
+
+def held_out_distances(
+    features: NDArray[Any], targets: NDArray[np.int64], k: int, fold: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the distance of the rows that are held out to the nearest class centroid.
+
+    Args:
+        features: N x D.
+        targets: N class indices.
+        k: number of classes.
+        fold: what :func:`held_out_folds` returned.
+
+    Returns:
+        M cosine distances, 0 to 2; the centroids are those of the rows in other folds.
+
+    >>> features, targets = np.eye(2)[[0, 0, 1, 1]], np.array([0, 0, 1, 1])
+    >>> held_out_distances(features, targets, 2, np.array([0, 1, 0, 1])).tolist()
+    [0.0, 0.0, 0.0, 0.0]
+    """
+    parts: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
+    for held, kept in fold_splits(fold):
+        reference = centroids(features[kept], targets[kept], k)
+        parts.append((held, nearest_distance(features[held], reference)))
+    return in_row_order(parts)

@@ -15,10 +15,6 @@ from offshelf.heads.stratified_folds import stratified_folds
 from offshelf.heads.svm.newton import Mask, Point, Problems, minimise, start
 from offshelf.heads.svm.solve import COARSE, FINE, ROUGH, Training
 
-# What ``auto`` chooses from, and how.
-GRID = tuple(float(c) for c in np.logspace(-2, 2, 7))
-FOLDS = 5
-
 
 @dataclass(frozen=True, eq=False)
 class Search:

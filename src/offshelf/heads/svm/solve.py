@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.heads.class_balance import class_weights
-from offshelf.heads.head import ClassWeight
 from offshelf.heads.numerics.positive_systems import Matrix
 from offshelf.heads.numerics.row_scaling import ScaledRows
+from offshelf.heads.options import ClassWeight
 from offshelf.heads.svm.gram import Gram, make_gram
 from offshelf.heads.svm.newton import Point, Problems, minimise, start
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.data.tables.image_table import ImageTable
-from offshelf.heads.fit_head import decision, fit_head
+from offshelf.heads.fitting.fit_head import decision, fit_head
 from offshelf.heads.head import FittedHead
 from offshelf.jobs.audit.duplicates import image_ref
 from offshelf.jobs.audit.thresholds import Bounds

@@ -12,10 +12,10 @@ from typing import Literal, get_args
 from offshelf.backbones.layer_choice import DEEPEST
 from offshelf.engine.contract import check_pooling
 from offshelf.errors import OffshelfError, did_you_mean
-from offshelf.heads.check import check_normalisation, checked_options
-from offshelf.heads.head import ClassWeight, Normalisation
+from offshelf.heads.arguments import check_normalisation, checked_options
+from offshelf.heads.kinds.registry import get_fitter
+from offshelf.heads.options import ClassWeight, Normalisation
 from offshelf.heads.preparation.reduction import parse_reduction
-from offshelf.heads.registry import get_fitter
 from offshelf.jobs.compare.plan import Recipe
 from offshelf.jobs.setup.settings import DEFAULT_BACKBONE
 

@@ -21,8 +21,9 @@ from offshelf.errors import HeadError
 from offshelf.evaluate.splits.protocol import Fold
 from offshelf.evaluate.transfer.transferability import Transfer, transfer_scores
 from offshelf.features.store.feature_store import FeatureStore
-from offshelf.heads.fit_head import decision, fit_prepared
-from offshelf.heads.head import FittedHead, Normalisation
+from offshelf.heads.fitting.fit_head import decision, fit_prepared
+from offshelf.heads.head import FittedHead
+from offshelf.heads.options import Normalisation
 from offshelf.heads.preparation.bilinear import product_of
 from offshelf.heads.preparation.prepare import Preparation, apply, prepare
 from offshelf.jobs.compare.plan import Plan, Recipe

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from offshelf import files
 from offshelf.evaluate.splits.protocol import Fold
-from offshelf.heads.head import ClassWeight, Normalisation
+from offshelf.heads.options import ClassWeight, Normalisation
 
 VERSION = 2
 

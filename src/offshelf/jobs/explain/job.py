@@ -18,7 +18,7 @@ from offshelf.backbones.backbone import Backbone
 from offshelf.data.folders.class_names import composed
 from offshelf.engine.torch_engine.gradients import Probe
 from offshelf.errors import OffshelfError, did_you_mean
-from offshelf.heads.fit_head import decision
+from offshelf.heads.fitting.fit_head import decision
 from offshelf.heads.kinds.flat_weights import linear_weights
 from offshelf.jobs.explain import attribution
 from offshelf.jobs.explain.attribution import ClassMap

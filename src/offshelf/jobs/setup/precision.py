@@ -31,7 +31,7 @@ from offshelf.errors import EngineError, ImageError
 from offshelf.features.extraction import extract
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.features.network_input import network_input
-from offshelf.heads.fit_head import decision, fit_head
+from offshelf.heads.fitting.fit_head import decision, fit_head
 from offshelf.jobs.setup.precision_savings import FEW, MOST_SAMPLE
 from offshelf.jobs.setup.settings import RunSettings
 from offshelf.jobs.setup.workload import slower_than_fp32, workload

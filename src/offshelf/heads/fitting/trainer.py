@@ -9,16 +9,18 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.heads.check import checked_features, checked_options, checked_targets
+from offshelf.heads.arguments import checked_features, checked_options, checked_targets
 from offshelf.heads.class_balance import class_weights
-from offshelf.heads.fit_head import fit_head, fit_prepared
-from offshelf.heads.head import ClassWeight, FittedHead, Normalisation, Options
+from offshelf.heads.fitting.fit_head import decision, fit_head, fit_prepared
+from offshelf.heads.head import FittedHead
+from offshelf.heads.kinds.fitter import CrossFit
+from offshelf.heads.kinds.registry import get_fitter
+from offshelf.heads.options import GRID, ClassWeight, Normalisation, Options
 from offshelf.heads.preparation.prepare import Prepared, prepare_checked
 from offshelf.heads.preparation.reduction import parse_reduction
-from offshelf.heads.probabilities.cross_fit import CrossFit
-from offshelf.heads.probabilities.out_of_fold import held_out_scores
-from offshelf.heads.registry import get_fitter
-from offshelf.heads.svm.cross_validation import GRID
+from offshelf.heads.stratified_folds import fold_splits, in_row_order
+
+Train = Callable[[NDArray[np.float32], NDArray[np.int64]], FittedHead]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,3 +165,35 @@ class Trainer:
             return trained
 
         return held_out_scores(train, self.features, self.targets, fold)
+
+
+def held_out_scores(
+    train: Train, features: NDArray[Any], targets: NDArray[np.int64], fold: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Return the scores of the rows that are held out, each by a head that never saw it.
+
+    Those heads have fewer rows than one on all, so they are a little less sure.
+
+    Args:
+        train: fits a head of K classes on some of the rows.
+        features: N x D.
+        targets: N class indices.
+        fold: what :func:`held_out_folds` returned.
+
+    Returns:
+        M x K float32, in the order of the M rows with a fold.
+
+    Raises:
+        HeadError: a head cannot be trained on part of the rows.
+
+    >>> features = np.array([[1, 0], [2, 1], [0, 1], [1, 3]], dtype=np.float32)
+    >>> targets, fold = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])
+    >>> train = lambda some, theirs: fit_head("svm", some, theirs, ["cat", "dog"])
+    >>> held_out_scores(train, features, targets, fold).argmax(axis=1)
+    array([0, 0, 1, 1])
+    """
+    parts: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
+    for held, kept in fold_splits(fold):
+        head = train(features[kept], targets[kept])
+        parts.append((held, decision(head, features[held])))
+    return in_row_order(parts)

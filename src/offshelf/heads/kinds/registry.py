@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from offshelf.errors import HeadError, did_you_mean
-from offshelf.heads.head import Fitter
 from offshelf.heads.kinds.centroid import Centroid
 from offshelf.heads.kinds.fc import Connected
+from offshelf.heads.kinds.fitter import Fitter
 from offshelf.heads.kinds.knn import Neighbours
 from offshelf.heads.kinds.lda import Lda
 from offshelf.heads.kinds.linear import LinearSvm

@@ -1,4 +1,4 @@
-"""Scores of rows that are held out, from what a head on all rows already knows.
+"""The interface of a kind of head: learn, score rows that are held out, decide.
 
 A head that is trained on the other folds sees the same rows but for a few: it shares their
 inner products, and the head on all of them is a good place to start. Each kind of head finds
@@ -9,18 +9,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.heads.class_balance import row_weights
-from offshelf.heads.head import Options
+from offshelf.heads.head import FittedHead
 from offshelf.heads.numerics.row_scaling import ScaledRows
+from offshelf.heads.options import Options
 
 Array = NDArray[np.float64]
 Places = NDArray[np.intp]
 # Weights P x D and biases P of a head that is trained on the rows at these places.
 Solve = Callable[[Places], tuple[Array, Array]]
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """What one kind of head learned; the fields are those of :class:`FittedHead`."""
+
+    arrays: Mapping[str, NDArray[np.float32]]
+    parameters: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -70,6 +81,24 @@ class CrossFit:
             own = self.rows.of(held).scores(weight).T + bias
             scores[held] = mirrored(own) if len(weight) == 1 else own
         return scores
+
+
+class Fitter(Protocol):
+    """One kind of head, on plain arrays. Rows come finite, those to score scaled and float64."""
+
+    def fit(
+        self, rows: ScaledRows, targets: NDArray[np.int64], n_classes: int, options: Options
+    ) -> Learned:
+        """Learn from rows N x D; targets N, each of 0 .. n_classes - 1 at least once."""
+
+    def cross_fit(self, task: CrossFit) -> NDArray[np.float64] | None:
+        """Return the scores N x K of rows that are held out; None where only training tells."""
+
+    def decide(self, head: FittedHead, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return scores N x K. A row's scores must not depend on the rows beside it."""
+
+    def problem(self, arrays: Mapping[str, NDArray[np.float32]], n_classes: int) -> str:
+        """Say what is wrong with the names or shapes of *arrays*, or "" when nothing is."""
 
 
 def mirrored(scores: Array) -> Array:

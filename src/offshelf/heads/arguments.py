@@ -1,4 +1,4 @@
-"""What a head refuses before any work: one line each, with numbers a person can look up."""
+"""Validation of the arguments of heads; every message is one line."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.errors import HeadError
-from offshelf.heads.head import MAX_SEED, NORMALISATIONS, ClassWeight, Options
-from offshelf.heads.numerics.row_scaling import blocks
+from offshelf.heads.options import MAX_SEED, NORMALISATIONS, ClassWeight, Options
+
+_ROWS_AT_A_TIME = 64
 
 
 def checked_options(
@@ -164,9 +165,9 @@ def _check_finite(matrix: NDArray[Any]) -> None:
         if np.isfinite(ends).all():
             return
         bad = [np.empty(0, dtype=np.int64)]
-        for part in blocks(*matrix.shape):
-            finite = np.isfinite(matrix[part].astype(np.float32, copy=False)).all(axis=1)
-            bad.append(part.start + np.flatnonzero(~finite))
+        for start in range(0, len(matrix), _ROWS_AT_A_TIME):
+            part = matrix[start : start + _ROWS_AT_A_TIME].astype(np.float32, copy=False)
+            bad.append(start + np.flatnonzero(~np.isfinite(part).all(axis=1)))
     rows = np.concatenate(bad)
     raise HeadError(
         f"features hold NaN or infinity in {len(rows)} of {len(matrix)} rows, "

@@ -13,8 +13,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.heads.check import checked_features, checked_options, checked_targets
-from offshelf.heads.head import ClassWeight, FittedHead, Normalisation
+from offshelf.heads.arguments import checked_features, checked_options, checked_targets
+from offshelf.heads.head import FittedHead
+from offshelf.heads.kinds.registry import get_fitter
+from offshelf.heads.options import ClassWeight, Normalisation
 from offshelf.heads.preparation.prepare import (
     Prepared,
     block_parts,
@@ -22,7 +24,6 @@ from offshelf.heads.preparation.prepare import (
     prepare_checked,
     prepared_block,
 )
-from offshelf.heads.registry import get_fitter
 
 
 def fit_head(
@@ -40,7 +41,7 @@ def fit_head(
     """Train the head *kind* on a feature matrix.
 
     Args:
-        kind: one of :func:`offshelf.heads.registry.kinds`; ``knn:5`` asks for five neighbours,
+        kind: a name in :mod:`.kinds.registry`; ``knn:5`` asks for five neighbours,
             ``fc:256`` for a hidden layer of 256.
         features: N x D, finite, float32 (other real types are taken too); left unchanged.
         targets: N class indices, 0 to K - 1.

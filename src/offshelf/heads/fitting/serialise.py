@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.errors import HeadError, ModelFileError
-from offshelf.heads.head import NORMALISATIONS, FittedHead, Normalisation, freeze
+from offshelf.heads.head import FittedHead, freeze
+from offshelf.heads.kinds.registry import get_fitter
+from offshelf.heads.options import NORMALISATIONS, Normalisation
 from offshelf.heads.preparation.prepare import Preparation, preparation_problem
 from offshelf.heads.preparation.reduction import parse_reduction
-from offshelf.heads.registry import get_fitter
 
 _KEYS = ("kind", "classes", "normalisation", "parameters", "notes")
 _OPTIONAL_KEYS = ("reduction",)

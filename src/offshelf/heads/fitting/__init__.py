@@ -1,0 +1,1 @@
+"""Training a head, asking it, and taking it apart for a file."""

@@ -1,0 +1,31 @@
+"""The options of training, their words and their defaults. Nothing heavy is loaded here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Normalisation = Literal["l2", "none", "standard", "sqrt"]
+NORMALISATIONS: tuple[Normalisation, ...] = get_args(Normalisation)
+ClassWeight = Literal["balanced"]
+MAX_SEED = 2**32 - 1
+# The values of C that ``auto`` chooses from, 0.01 to 100, and the folds that choose.
+GRID = tuple(10 ** (-2 + step * (4 / 6)) for step in range(7))
+FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a person may choose about training.
+
+    Attributes:
+        c: inverse strength of the regularisation, > 0; ``auto`` chooses it by
+            cross-validation.
+        seed: of every random choice, 0 to 2**32 - 1.
+        class_weight: ``balanced`` gives every class the same weight in the loss, None
+            every row.
+    """
+
+    c: float | Literal["auto"] = 1.0
+    seed: int = 0
+    class_weight: ClassWeight | None = None
