@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from offshelf.heads.arguments import checked_features, checked_options, checked_targets
 from offshelf.heads.head import FittedHead
+from offshelf.heads.kinds.fitter import Learned
 from offshelf.heads.kinds.registry import get_fitter
 from offshelf.heads.options import ClassWeight, Normalisation
 from offshelf.heads.preparation.prepare import (
+    Preparation,
     Prepared,
     block_parts,
-    fitted,
     prepare_checked,
     prepared_block,
 )
@@ -110,7 +111,7 @@ def fit_prepared(
     if class_weight is not None:
         weighted = {**learned.parameters, "class_weight": class_weight}
         learned = replace(learned, parameters=weighted)
-    return fitted(kind, classes, learned, prepared.preparation)
+    return _fitted(kind, classes, learned, prepared.preparation)
 
 
 def decision(head: FittedHead, features: NDArray[Any]) -> NDArray[np.float32]:
@@ -146,3 +147,22 @@ def decision(head: FittedHead, features: NDArray[Any]) -> NDArray[np.float32]:
         rows = prepared_block(matrix[part], head.normalisation, head.preparation)
         scores[part] = fitter.decide(head, rows)
     return scores
+
+
+def _fitted(
+    kind: str, classes: tuple[str, ...], learned: Learned, preparation: Preparation
+) -> FittedHead:
+    """Return the head of what was learned from rows that were prepared so."""
+    parameters = dict(learned.parameters)
+    if preparation.variance is not None:
+        parameters["variance_kept"] = preparation.variance
+    return FittedHead(
+        kind,
+        classes,
+        learned.arrays,
+        parameters,
+        preparation.normalisation,
+        learned.notes,
+        preparation.reduction,
+        preparation.arrays,
+    )

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.heads.arguments import check_normalisation, checked_c, checked_features, checked_seed
-from offshelf.heads.head import FittedHead, freeze
-from offshelf.heads.kinds.fitter import Learned
+from offshelf.heads.head import freeze
 from offshelf.heads.numerics.reproducible import exact_product
 from offshelf.heads.numerics.row_scaling import SharedRows, blocks, scale_rows, scaled_block
 from offshelf.heads.options import GRID, Normalisation
@@ -166,25 +165,6 @@ def _applied(preparation: Preparation, matrix: NDArray[Any]) -> NDArray[np.float
     for part in block_parts(matrix.shape, arrays):
         prepared[part] = prepared_block(matrix[part], preparation.normalisation, arrays)
     return prepared
-
-
-def fitted(
-    kind: str, classes: tuple[str, ...], learned: Learned, preparation: Preparation
-) -> FittedHead:
-    """Return the head of what was learned from rows that were prepared so."""
-    parameters = dict(learned.parameters)
-    if preparation.variance is not None:
-        parameters["variance_kept"] = preparation.variance
-    return FittedHead(
-        kind,
-        classes,
-        learned.arrays,
-        parameters,
-        preparation.normalisation,
-        learned.notes,
-        preparation.reduction,
-        preparation.arrays,
-    )
 
 
 def prepared_block(
