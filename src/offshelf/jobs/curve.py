@@ -31,8 +31,8 @@ from offshelf.evaluate.learning_curve.measured_curve import LearningCurve, fit_c
 from offshelf.evaluate.splits.protocol import Fold, subsets
 from offshelf.features.extraction import Extraction
 from offshelf.features.feature_kind import FeatureKind
-from offshelf.heads.fit_head import decision
-from offshelf.heads.trainer import Recipe
+from offshelf.heads.fitting.fit_head import decision
+from offshelf.heads.fitting.trainer import Recipe
 from offshelf.jobs.fit.training import check_settings, recipe_of, train_on
 from offshelf.jobs.setup.labelled_features import LabelledFeatures, labelled_features
 from offshelf.jobs.setup.opening import describe, note_all

@@ -12,10 +12,10 @@ from offshelf.data.tables.image_table import ImageTable
 from offshelf.evaluate.metrics import Evaluation
 from offshelf.evaluate.probabilities.probability_metrics import Trust
 from offshelf.features.extraction import Extraction
+from offshelf.heads.fitting.trainer import Recipe, Trainer
 from offshelf.heads.head import FittedHead
 from offshelf.heads.probabilities.fit_probabilities import ProbabilitySettings, check_probability
 from offshelf.heads.probabilities.probability_model import Certainty
-from offshelf.heads.trainer import Recipe, Trainer
 from offshelf.jobs.fit.evaluation import Leaks, Scored, score
 from offshelf.jobs.fit.model_assembly import make_model
 from offshelf.jobs.fit.training import calibrated, check_settings, recipe_of

@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.errors import DataError
-from offshelf.heads.check import check_normalisation, checked_options
-from offshelf.heads.fit_head import fit_head
-from offshelf.heads.head import ClassWeight, FittedHead, Normalisation
+from offshelf.heads.arguments import check_normalisation, checked_options
+from offshelf.heads.fitting.fit_head import fit_head
+from offshelf.heads.fitting.trainer import Recipe, Trainer
+from offshelf.heads.head import FittedHead
+from offshelf.heads.kinds.registry import get_fitter
+from offshelf.heads.options import FOLDS, ClassWeight, Normalisation
 from offshelf.heads.preparation.reduction import parse_reduction
 from offshelf.heads.probabilities.fit_probabilities import ProbabilitySettings, fit_certainty
-from offshelf.heads.probabilities.out_of_fold import FOLDS
 from offshelf.heads.probabilities.probability_model import Certainty
-from offshelf.heads.registry import get_fitter
-from offshelf.heads.trainer import Recipe, Trainer
 from offshelf.jobs.setup.opening import note_all
 from offshelf.jobs.setup.settings import HeadSettings, RunSettings
 from offshelf.model_file.zip_file import MAX_PICTURES, check_target
