@@ -41,6 +41,8 @@ from offshelf.progress import Silent, heard_by
 
 TINY = "timm/test_resnet"
 BOTH = ["torch", "openvino"]
+# The last has large matrices, for which a request holds more images.
+NETWORKS = ["efficientnet_lite0", "timm/test_vit", "squeezenet1_1", "alexnet"]
 Features = dict[Tap, NDArray[np.float32]]
 
 
@@ -161,7 +163,7 @@ def maxvit() -> Backbone:
 # --- the same bits ------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["efficientnet_lite0", "timm/test_vit", "squeezenet1_1"])
+@pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("which", BOTH)
 def test_an_image_has_the_same_features_alone_and_in_company(name: str, which: str):
     trained = None if name == "efficientnet_lite0" else "random"
@@ -185,7 +187,7 @@ def test_an_image_has_the_same_features_alone_and_in_company(name: str, which: s
             assert np.array_equal(together[tap][row], features[tap][0]), row
 
 
-@pytest.mark.parametrize("name", ["efficientnet_lite0", "timm/test_vit", "squeezenet1_1"])
+@pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("which", BOTH)
 def test_no_request_and_no_number_of_threads_changes_a_bit(name: str, which: str):
     trained = None if name == "efficientnet_lite0" else "random"
@@ -197,7 +199,7 @@ def test_no_request_and_no_number_of_threads_changes_a_bit(name: str, which: str
     for options in [*asked, {"threads": 1}, {"threads": 3, "batch_size": 5}]:
         engine = opened(backbone, taps, which, **options)
         # On some processors other rows end in other bits: nobody may ask for them.
-        assert engine.batch_size == 2
+        assert engine.batch_size == (16 if (name, which) == ("alexnet", "openvino") else 2)
         results.append([engine.run(images), engine.run(images[4:5])])
         engine.close()
     for tap in taps:
@@ -206,19 +208,19 @@ def test_no_request_and_no_number_of_threads_changes_a_bit(name: str, which: str
             assert np.array_equal(features[tap][4:5], alone[tap]), (tap, number)
 
 
-@pytest.mark.parametrize("name", ["efficientnet_lite0", "timm/test_vit", "squeezenet1_1"])
+@pytest.mark.parametrize("name", NETWORKS)
 def test_no_plan_of_openvino_changes_a_bit(name: str):
     trained = None if name == "efficientnet_lite0" else "random"
     backbone = open_backbone(name, weights=trained)
     taps = tuple(taps_of(backbone, ["penultimate", "logits"], ["avg"]))
-    images = pictures(8, backbone.input.size)
+    images = pictures(16, backbone.input.size)
     graph = load_graph(backbone, taps, EngineOptions(engine="openvino"))
     plans = {
         possible_plan(graph, plan, {HINT: "f32"})
         for threads in (1, 2, 3, 4, 8)
         for plan in candidates(threads)
     }
-    assert {plan.rows for plan in plans} == {2}
+    assert {plan.rows for plan in plans} == {16 if name == "alexnet" else 2}
     results = []
     for plan in sorted(plans, key=dataclasses.astuple):
         request = compile_plan(graph, plan, {HINT: "f32"}).create_infer_request()

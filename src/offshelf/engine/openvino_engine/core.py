@@ -17,9 +17,9 @@ from offshelf import files
 from offshelf.errors import EngineError
 from offshelf.forks import leave_in_forked, process_lock
 
-VERSION = 5
-# Of every request; those of int8 networks in model files from before were 4.
-ROWS, OLD_ROWS = 2, 4
+VERSION = 6
+# That a network is converted with, and few that a request holds.
+ROWS = 2
 # Of a graph and its files: the network's XML, and its weights.
 PARTS = ("graph.xml", "graph.bin")
 REPORTER = "openvino_telemetry"

@@ -3,10 +3,8 @@
 The best choice depends on the network, the layers and the processor. A short trial times
 a few plans; the winner is kept beside the graph, keyed by processor.
 
-The rows of a request are no part of the choice. With other rows OpenVINO takes other ways
-through a network, and on some processors (AVX2, from five rows on) these end in other last
-bits. So every request holds the same few rows, whoever asks for how many images: then the
-features of an image are the same in every run, alone and in company.
+The rows of a request are no part of the choice:
+:mod:`offshelf.engine.openvino_engine.request_rows`.
 """
 
 from __future__ import annotations
@@ -25,13 +23,13 @@ import numpy as np
 
 from offshelf import files, sealed_json
 from offshelf.engine.openvino_engine.core import (
-    OLD_ROWS,
     ROWS,
     VERSION,
     import_openvino,
     the_core,
     with_rows,
 )
+from offshelf.engine.openvino_engine.request_rows import request_rows
 from offshelf.engine.openvino_engine.winograd.kernel import has_fast_bf16
 from offshelf.engine.openvino_engine.winograd.match import macs
 from offshelf.engine.openvino_engine.winograd.rewrite import rewritten, suits
@@ -78,18 +76,11 @@ def default_plan(threads: int) -> Plan:
 
 
 def possible_plan(model: Any, plan: Plan, settings: Settings) -> Plan:
-    """Return *plan* as the graph can take it: perhaps with its own rows, or other streams.
-
-    Graphs of most transformers are fixed to the rows they were converted with.
-    """
+    """Return *plan* as the graph takes it: with its rows, and perhaps other streams."""
     if _in_chains(model, settings):
         # A chain of convolutions runs in the thread of its stream.
         plan = dataclasses.replace(plan, streams=plan.threads)
-    try:
-        with_rows(model, plan.rows)
-    except RuntimeError:
-        return dataclasses.replace(plan, rows=int(model.inputs[0].shape[0]))
-    return plan
+    return dataclasses.replace(plan, rows=request_rows(model))
 
 
 def has_attention(model: Any) -> bool:
@@ -123,7 +114,8 @@ def chosen_plan(
     if (images or 0) < WORTH_A_PROOF and has_attention(model):
         return possible_plan(model, Plan(ROWS, 1, threads), settings)
     path = folder / f"plan-{processor_key(settings, threads)}.json"
-    kept = _remembered(path, images, threads)
+    usual = possible_plan(model, default_plan(threads), settings)
+    kept = _remembered(path, images, usual)
     if kept is not None:
         return possible_plan(model, kept, settings)
     plans = (possible_plan(model, plan, settings) for plan in candidates(threads))
@@ -134,7 +126,7 @@ def chosen_plan(
         return trial(model, tried, settings, images)[0]
     with alone(path):
         # Another process may have found it in the meantime.
-        kept = _remembered(path, images, threads)
+        kept = _remembered(path, images, usual)
         if kept is not None:
             return possible_plan(model, kept, settings)
         best, finished = trial(model, tried, settings, images)
@@ -151,9 +143,9 @@ def _pays(model: Any, plans: int, threads: int, images: int) -> bool:
     return TRIAL_SHARE * work >= ROUNDS * plans * TRIAL_SECONDS
 
 
-def _remembered(path: Path, images: int | None, threads: int) -> Plan | None:
+def _remembered(path: Path, images: int | None, usual: Plan) -> Plan | None:
     """Return the plan at *path* if it is good for so many images."""
-    kept = _read(path, threads)
+    kept = _read(path, usual)
     if kept is None or (kept[1] is not None and (images or 0) > STILL_GOOD * kept[1]):
         return None
     return kept[0]
@@ -240,7 +232,7 @@ def processor_key(settings: Settings, threads: int) -> str:
     return files.sha256_json(key)[:16]
 
 
-def _read(path: Path, threads: int) -> tuple[Plan, int | None] | None:
+def _read(path: Path, usual: Plan) -> tuple[Plan, int | None] | None:
     """Return the plan at *path*, and the work that a trial cut short was for.
 
     A plan that no trial can have found is set aside.
@@ -253,7 +245,8 @@ def _read(path: Path, threads: int) -> tuple[Plan, int | None] | None:
     whole = all(type(number) is int and number > 0 for number in numbers)
     if whole and set(document) == {field.name for field in dataclasses.fields(Plan)}:
         plan = Plan(**document)
-        if plan.threads == threads and plan.streams <= threads and plan.rows in {ROWS, OLD_ROWS}:
-            return dataclasses.replace(plan, rows=ROWS), images
+        same = (plan.rows, plan.threads) == (usual.rows, usual.threads)
+        if same and plan.streams <= plan.threads:
+            return plan, images
     sealed_json.set_aside(path)
     return None
