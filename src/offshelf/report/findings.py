@@ -71,7 +71,7 @@ class Finding:
     Raises:
         ValueError: unknown kind or severity.
 
-    >>> Finding("dark", "note", "mean grey 3", (ImageRef("a.png", "cat", "train"),)).kind
+    >>> Finding(kind="dark", severity="note", reason="mean grey 3").kind
     'dark'
     """
 
@@ -99,7 +99,8 @@ class Finding:
 def by_kind(findings: Iterable[Finding]) -> dict[str, tuple[Finding, ...]]:
     """Return the findings of each kind, every kind in the order of :data:`TITLES`.
 
-    >>> [kind for kind, found in by_kind([Finding("dark", "note", "x")]).items() if found]
+    >>> found = by_kind([Finding(kind="dark", severity="note", reason="x")])
+    >>> [kind for kind, rows in found.items() if rows]
     ['dark']
     """
     found: dict[str, list[Finding]] = {kind: [] for kind in TITLES}
@@ -111,7 +112,7 @@ def by_kind(findings: Iterable[Finding]) -> dict[str, tuple[Finding, ...]]:
 def summary_table(findings: Iterable[Finding]) -> Table:
     """Return how many findings of each kind there are, by severity.
 
-    >>> summary_table([Finding("dark", "note", "x")]).rows[8]
+    >>> summary_table([Finding(kind="dark", severity="note", reason="x")]).rows[8]
     ('Very dark images', 1, 0, 0, 1)
     """
     columns = (
@@ -162,9 +163,9 @@ def finding_line(finding: Finding, names: Mapping[str, str]) -> str:
         names: what to call each path.
 
     >>> images = (ImageRef("/d/a.png", "cat", "train"), ImageRef("/d/b.png", "cat", "test"))
-    >>> finding = Finding("identical", "error", "same bytes", images)
+    >>> finding = Finding(kind="identical", severity="error", reason="same", images=images)
     >>> finding_line(finding, {"/d/a.png": "a.png", "/d/b.png": "b.png"})
-    'error    a.png = b.png: same bytes'
+    'error    a.png = b.png: same'
     """
     between = " = " if finding.kind == "identical" else ", "
     paths = [image.path for image in finding.images]

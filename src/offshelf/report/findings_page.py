@@ -87,7 +87,8 @@ def pictured(findings: Sequence[Finding]) -> list[str]:
 def findings_page(page: Page) -> str:
     """Return the page as HTML, pure ASCII.
 
-    >>> text = findings_page(Page("a<b", (), (), {}, {}, ()))
+    >>> page = Page(title="a<b", facts=(), findings=(), sentences={}, thumbnails={}, made=())
+    >>> text = findings_page(page)
     >>> "<title>a&lt;b</title>" in text, "Nothing was found." in text
     (True, True)
     """

@@ -59,7 +59,7 @@ class View:
         flips: whether the scores of a test image and its mirror image are averaged.
         product: whether the parts are multiplied, see :mod:`.product`.
 
-    >>> part = Part(Source("vgg16"), "pool5", "avg")
+    >>> part = Part(Source(backbone="vgg16"), "pool5", "avg")
     >>> View((part, dataclasses.replace(part, layer="pool4"))).layer
     'pool5 + pool4'
     """

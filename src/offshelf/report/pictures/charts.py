@@ -87,8 +87,8 @@ def chart(title: str, x: Axis, y: Axis, series: Sequence[Series], form: str = "p
     Raises:
         OffshelfError: unknown form.
 
-    >>> line = Series("vgg16", (Dot(1, 0.5), Dot(2, 0.75, (0.7, 0.8), "pool2")))
-    >>> chart("Accuracy", Axis("layer"), Axis("accuracy", percent=True), [line])[1:4]
+    >>> line = Series(name="vgg16", dots=(Dot(1, 0.5), Dot(2, 0.75, (0.7, 0.8), "pool2")))
+    >>> chart("Accuracy", Axis(name="layer"), Axis(name="accuracy", percent=True), [line])[1:4]
     b'PNG'
     """
     check_form(form)
