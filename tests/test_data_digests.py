@@ -307,7 +307,7 @@ def test_what_was_read_last_stays(
     images: list[str], tmp_path: Path, read: list[str], monkeypatch: pytest.MonkeyPatch
 ):
     cache = tmp_path / "cache"
-    monkeypatch.setattr(digests, "MOST", 12)
+    monkeypatch.setattr(digests, "MAX_RECORDS", 12)
     more = []
     for number in range(COUNT):
         path = tmp_path / "images" / str(number % 2) / f"more-{number}.bmp"

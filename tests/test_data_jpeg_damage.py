@@ -18,7 +18,7 @@ from offshelf.data.decoding.decode import decode, decode_with_facts
 from offshelf.data.decoding.facts import Facts, check_facts
 from offshelf.data.decoding.file_bytes import Limits
 from offshelf.data.decoding.jpeg_damage import fault, readable_share
-from offshelf.data.decoding.jpeg_segments import MOST_SCANS, Jpeg, outlined, parsed, segments
+from offshelf.data.decoding.jpeg_segments import MAX_SCANS, Jpeg, outlined, parsed, segments
 from offshelf.data.decoding.strips import Pixels
 from offshelf.errors import ImageError
 
@@ -288,9 +288,9 @@ def test_scans_without_an_end_take_no_memory() -> None:
     content = KINDS["grey progressive"][:-2]
     head = bytes([0xFF, 0xDA, 0, 8, 1, 1, 0, 0, 0, 0])
     for read in (parsed, outlined):
-        found = read(content + (MOST_SCANS + 5) * head + END)
+        found = read(content + (MAX_SCANS + 5) * head + END)
         assert found is not None
-        assert len(found.scans) == MOST_SCANS
+        assert len(found.scans) == MAX_SCANS
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -656,7 +656,9 @@ def test_taps_are_no_part_of_the_key_where_the_engine_only_listens(tmp_path: Pat
     for kind in kinds:
         alone = extract(sources, backbone, [kind], options)
         assert alone.computed == 0
-        fresh = extract(sources, backbone, [kind], options, folder=tmp_path / kind.layer)
+        fresh = extract(
+            sources, backbone, [kind], options, ReadOptions(stores=tmp_path / kind.layer)
+        )
         assert fresh.computed == 3
         assert np.array_equal(fresh.matrix(kind, range(3)), whole.matrix(kind, range(3)))
 

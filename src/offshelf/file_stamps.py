@@ -1,4 +1,4 @@
-"""What tells that a file has not been changed since it was read, without reading it again."""
+"""File stamps: whether a file has changed since it was read, without reading it again."""
 
 from __future__ import annotations
 

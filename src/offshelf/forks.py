@@ -1,4 +1,4 @@
-"""Locks of threads that a process forked from this one does not inherit."""
+"""Thread locks that a forked process does not inherit."""
 
 from __future__ import annotations
 

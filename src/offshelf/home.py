@@ -1,4 +1,4 @@
-"""Where offshelf keeps what it may need again: weights, features, compiled networks.
+"""The cache folders: weights, features, compiled networks, results.
 
 One root: ``--cache-dir``, else ``$OFFSHELF_CACHE_DIR``, else the user's cache folder
 (``~/.cache/offshelf`` on Linux).

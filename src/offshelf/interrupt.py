@@ -1,4 +1,4 @@
-"""Being stopped from outside: SIGTERM and SIGHUP end work as Ctrl-C does, and can be held back.
+"""Signal handling: SIGTERM and SIGHUP behave like Ctrl-C, and can be deferred.
 
 A library that calls Python back would lose what a signal raises, or make it another error.
 """

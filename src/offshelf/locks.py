@@ -1,4 +1,4 @@
-"""Locks on files that the system takes back when their owner ends, however it ends.
+"""File locks, which the system releases when their owner ends, however it ends.
 
 They are advisory and belong to an open file, so they also hold between threads. Where a file
 system has none, or nothing can be written, taking one raises ``OSError``; work then goes on

@@ -245,7 +245,6 @@ def predict_paths(
     options: EngineOptions | None = None,
     reading: ReadOptions | None = None,
     progress: Progress | None = None,
-    folder: Path | None = None,
 ) -> tuple[list[Prediction], Extraction]:
     """Label image files through the feature store; one row per path, in order.
 
@@ -254,12 +253,11 @@ def predict_paths(
         backbone: from :func:`open_model`.
         paths: files.
         options: engine and cache folder.
-        reading: threads that read and decode, bounds on bytes and pixels.
+        reading: threads that read and decode, bounds on bytes and pixels, place of the store.
         progress: is told how many images are done.
-        folder: of the feature store, None for that of the cache.
     """
     chosen = engine_of(model, options or EngineOptions())
-    extraction = extract(paths, backbone, [model.kind], chosen, reading, progress, folder)
+    extraction = extract(paths, backbone, [model.kind], chosen, reading, progress)
     answers = _answers(model, extraction)
     predictions = []
     for number, row in enumerate(extraction.rows):

@@ -1,1 +1,1 @@
-"""What is kept on disk: who uses it, how much there may be, and what goes first."""
+"""The cache on disk: its contents, their use, and its size limit."""

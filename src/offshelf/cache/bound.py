@@ -1,4 +1,4 @@
-"""How much the cache may hold: what is over goes, the least recently used first.
+"""The size limit of the cache: the least recently used entries are removed first.
 
 Only what can be computed again goes, and nothing that a living process uses. Weights stay:
 they were downloaded or given, and are small beside features.
@@ -18,7 +18,7 @@ from offshelf.cache.usage import remove_unused
 from offshelf.errors import OffshelfError
 
 ENVIRONMENT_VARIABLE = "OFFSHELF_CACHE_SIZE"
-LEAST, SHARE = 20 * 2**30, 10
+MIN_BYTES, SHARE = 20 * 2**30, 10
 # What goes at a time when the disk is full.
 ROOM = 256 * 2**20
 FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -74,7 +74,7 @@ def limit(root: Path, asked: str | None = None) -> int | None:
     if text:
         return _bytes(text, "--cache-size" if asked else ENVIRONMENT_VARIABLE)
     existing = next((folder for folder in (root, *root.parents) if folder.exists()), None)
-    return max(LEAST, shutil.disk_usage(existing).total // SHARE) if existing else LEAST
+    return max(MIN_BYTES, shutil.disk_usage(existing).total // SHARE) if existing else MIN_BYTES
 
 
 def _bytes(text: str, source: str) -> int | None:

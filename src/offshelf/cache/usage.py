@@ -1,4 +1,4 @@
-"""Who uses a folder of the cache, and when it was used last: one small file in it says both.
+"""Cache usage: one small file in a folder says who uses it, and when it was used last.
 
 Its time is that of the last use, and whoever uses the folder shares a lock on it.
 """

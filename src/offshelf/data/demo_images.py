@@ -1,4 +1,4 @@
-"""Real images that come with scikit-learn, written out as a folder anyone could have."""
+"""The demo data set: real images that come with scikit-learn, written as folders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sha256 of files that have not changed since they were read, without reading them again.
+"""The cache of file hashes: the sha256 of files that have not changed, without reading them again.
 
 Beside the features stands, for each place that images come from, a file of stamps and hashes.
 A file whose stamp (size, times, inode) is the one that stands there has the bytes of then.
@@ -30,7 +30,7 @@ NAME = "digests.bin"
 # Reading fewer files costs less than keeping what they are.
 FEWEST = 8
 # 72 bytes each; those that were read last stay.
-MOST = 2**20
+MAX_RECORDS = 2**20
 PATIENCE_SECONDS = 10.0
 _MAGIC = b"offshelf digests"
 _SEAL = 32
@@ -140,7 +140,7 @@ class Digests:
                 kept = read_records(self._file)
                 if kept is not None:
                     new = np.concatenate([kept[~np.isin(kept["key"], new["key"])], new])
-                write_records(self._file, new[-MOST:])
+                write_records(self._file, new[-MAX_RECORDS:])
         self._new.clear()
 
     def _absolute(self, path: str) -> str:

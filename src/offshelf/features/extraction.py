@@ -89,7 +89,6 @@ def extract(
     options: EngineOptions | None = None,
     reading: ReadOptions | None = None,
     progress: Progress | None = None,
-    folder: Path | None = None,
 ) -> Extraction:
     """Make sure that the store holds the features of every readable image.
 
@@ -98,9 +97,8 @@ def extract(
         backbone: the network, its weights and preprocessing.
         kinds: the features wanted, all taken in one pass.
         options: the engine and its settings.
-        reading: threads that read and decode, bounds on bytes and pixels.
+        reading: threads that read and decode, bounds on bytes and pixels, place of the stores.
         progress: is told how many images are done.
-        folder: where the stores are, None for the folder of features in the cache.
 
     Raises:
         EngineError: the engine or device is not available.
@@ -113,7 +111,7 @@ def extract(
     began = time.perf_counter()
     name, device = choose(options)
     job = Job(backbone, tuple(kinds), options, progress)
-    place = folder or home.features_folder(options.cache_dir)
+    place = reading.stores or home.features_folder(options.cache_dir)
 
     with heard_by(progress):
         job.open_stores(place, reading.limits.background)

@@ -1,4 +1,4 @@
-"""Which features are meant: a layer of a backbone and what pools it."""
+"""A kind of features: a layer of a backbone and its pooling."""
 
 from __future__ import annotations
 

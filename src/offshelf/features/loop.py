@@ -1,4 +1,4 @@
-"""One pass over images: new ones through the engine, every one into the ledger."""
+"""The extraction loop: new images through the engine, all into the ledger."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the network sees of an image. Everything that runs or shows a network asks here."""
+"""The network input of an image, for everything that runs or shows a network."""
 
 from __future__ import annotations
 

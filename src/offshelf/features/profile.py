@@ -1,4 +1,4 @@
-"""Where an extraction's time goes: processor seconds by stage, and who waited for whom."""
+"""The profile of an extraction: processor seconds by stage, and time waiting for images."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,11 +38,13 @@ class ReadOptions:
         workers: threads that read and decode; None for one per processor.
         limits: bounds on bytes and pixels of an image.
         rehash: read every file, also those that have not changed since they were read.
+        stores: folder of the feature stores; None for that of the cache.
     """
 
     workers: int | None = None
     limits: Limits = field(default_factory=Limits)
     rehash: bool = False
+    stores: Path | None = None
 
     @property
     def threads(self) -> int:

@@ -1,4 +1,4 @@
-"""Who computes what: processes that fill the same stores at once leave images to each other.
+"""Work sharing: processes that fill the same stores at once do not compute an image twice.
 
 Each has a file of the images that it has claimed, under a lock for as long as it works; so
 the claims of a process that was killed end with it. An image that another process has

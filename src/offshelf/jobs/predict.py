@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -126,7 +127,8 @@ def predictions_of(
 ) -> tuple[list[Prediction], Extraction]:
     """Label image files with an open model, with the time-left line; see `predict_paths`."""
     eta = EtaProgress(progress, backbone, [model.kind], engine_of(model, run.engine))
-    return predict_paths(model, backbone, paths, run.engine, run.reading, eta, folder)
+    reading = dataclasses.replace(run.reading, stores=folder)
+    return predict_paths(model, backbone, paths, run.engine, reading, eta)
 
 
 @contextmanager

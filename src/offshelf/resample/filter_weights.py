@@ -1,4 +1,4 @@
-"""The whole-number weights of Pillow's resize, for one side of a picture.
+"""The integer filter weights of Pillow's resize, for one side of a picture.
 
 Pillow computes them in double precision and rounds them to 22 bits; each step here is one
 of its steps, in its order, as another order would round some of them otherwise.

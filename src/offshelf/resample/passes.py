@@ -1,4 +1,4 @@
-"""A resize by machine code: the bits of Pillow's, without its copy of the pixels."""
+"""Resizing by machine code: the bits of Pillow's, without its copy of the pixels."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def compiled(processor: str = "") -> Functions:
         down=function("down", resize_code.DOWN),
         lanes=resize_code.LANES,
         pixels=resize_code.PIXELS,
-        least=resize_code.LEAST,
+        least=resize_code.MIN_LINE,
         engine=engine,
     )
 

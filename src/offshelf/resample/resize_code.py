@@ -21,7 +21,7 @@ PIXELS = {1: LANES, 3: LANES // 3}
 # Rows that share a loaded weight, and vectors of a row that do.
 ROWS, BESIDE = 4, 4
 # Bytes that are computed at once down columns.
-LEAST = LANES * BESIDE
+MIN_LINE = LANES * BESIDE
 
 INDEX, BYTE, WORD = ir.IntType(64), ir.IntType(8), ir.IntType(32)
 _BYTES, _SUMS = ir.VectorType(BYTE, LANES), ir.VectorType(WORD, LANES)
@@ -47,7 +47,7 @@ def along_rows(module: Any, name: str, channels: int) -> None:
 def down_columns(module: Any, name: str) -> None:
     """Add the pass down columns: each of *rows* is made of *counts* rows of *line* bytes.
 
-    A row has *taps* weights, of which the first count; *line* is ``LEAST`` bytes or more.
+    A row has *taps* weights, of which the first count; *line* is ``MIN_LINE`` bytes or more.
     """
     _Down(module, name, DOWN).write()
 
@@ -161,14 +161,14 @@ class _Along(_Pass):
 class _Down(_Pass):
     def write(self) -> None:
         builder, n = self.builder, self.given
-        furthest = builder.sub(n["line"], self.number(LEAST))
+        furthest = builder.sub(n["line"], self.number(MIN_LINE))
         with self.loop(n["rows"]) as row:
             first = self.product(builder.load(self.at(n["starts"], row)), n["line"])
             source = self.at(n["source"], first)
             target = self.at(n["target"], self.product(row, n["line"]))
             count = builder.load(self.at(n["counts"], row))
             weights = self.at(n["weights"], self.product(row, n["taps"]))
-            with self.loop(n["line"], LEAST) as step:
+            with self.loop(n["line"], MIN_LINE) as step:
                 # The last begins sooner, and computes some once more.
                 place = self.least(step, furthest)
                 with self.adding(count, [self.half] * BESIDE) as (tap, sums, more):

@@ -1,4 +1,4 @@
-"""How the pixels of a picture lie in memory: upright, or as a turned camera stored them."""
+"""Pixel layout in memory: upright, or as a turned camera stored them."""
 
 from __future__ import annotations
 

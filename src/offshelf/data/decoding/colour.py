@@ -1,4 +1,4 @@
-"""Any mode of Pillow becomes RGB, 8 bits a channel, upright.
+"""Colour conversion: any Pillow mode to upright RGB, 8 bits a channel.
 
 ICC profiles are left out: the numbers of the file are taken as sRGB, as networks are
 trained. Everything is done in strips, straight into the pixels that are returned. Where

@@ -1,4 +1,4 @@
-"""The only way from bytes to RGB. Whatever is wrong with a file ends as an ImageError.
+"""Decoding of one image: the only way from bytes to RGB; any fault of a file is an ImageError.
 
 The status is a word for the row ledger; the reason is short, for a person, and the same
 in every run. Nothing of Pillow's global settings is changed, and the size that a file

@@ -1,4 +1,4 @@
-"""What a decoded image was: all that decides, apart from its pixels, whether it may be used.
+"""Facts of a decoded image, which decide whether it may be used.
 
 A feature store keeps these beside each row, so that an image whose features are there
 already is judged by the limits of this run exactly as if it were decoded again.

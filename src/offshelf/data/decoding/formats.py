@@ -1,4 +1,4 @@
-"""Which files may be opened at all, told by their first bytes and never by their name.
+"""Image formats, recognised by their first bytes and never by a file name.
 
 The list is fixed: formats whose readers run no other program and follow no reference
 (EPS, PDF, SVG and WMF do, or may). Each is read by Pillow's own reader of that name.

@@ -1,4 +1,4 @@
-"""JPEG pixels by libjpeg-turbo directly: the same pixels as Pillow's, sooner.
+"""JPEG decoding with libjpeg-turbo: the same pixels as Pillow's, sooner.
 
 Pillow moves every image through its own storage and out again; for a JPEG that is a
 third of the work. Whatever is unusual or damaged is left to Pillow, which tolerates nearly

@@ -1,4 +1,4 @@
-"""How much of a JPEG file's picture can be read, and whether it is whole.
+"""Damaged JPEG files: how much of the picture can be read, and whether it is whole.
 
 libjpeg goes on after nearly any fault and fills what is lost with grey, and an end mark is
 soon found or put there; so neither says that a picture is whole. The faults that libjpeg
@@ -32,7 +32,7 @@ _BEHIND = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 _FAULTS = ("Corrupt JPEG data", "Premature end", "Inconsistent progression")
 _LONGEST_SIDE = 65_500
 _AT_ONCE = 2_000
-_MOST_TRIES = 20_000
+_MAX_TRIES = 20_000
 
 
 def readable_share(jpeg: Jpeg, checked: bool = False) -> tuple[str, float]:
@@ -125,7 +125,7 @@ def _of_intervals(jpeg: Jpeg) -> float:
 def _good(jpeg: Jpeg, groups: list[list[bytes]]) -> int:
     """Return how many of all pieces are whole, by halving the groups that are not."""
     good = tries = 0
-    while groups and tries < _MOST_TRIES:
+    while groups and tries < _MAX_TRIES:
         group, tries = groups.pop(), tries + 1
         if _is_whole(jpeg, group):
             good += len(group)

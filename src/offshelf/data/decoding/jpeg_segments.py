@@ -1,4 +1,4 @@
-"""The parts of a JPEG file that its pixels come from: header, tables and scans.
+"""JPEG segments: the header, tables and scans that the pixels come from.
 
 Everything else (metadata, thumbnails, comments, filling between the segments) is passed
 over in the way of libjpeg, so that a file that is merely odd is not taken for a damaged one.
@@ -24,7 +24,7 @@ _RESTART = re.compile(rb"\xff([\xd0-\xd7])")
 CLOSED = bytes([0xFF, _END])
 _SCAN_MARK = bytes([0xFF, _SCAN])
 # One for each bit of each coefficient is far less; a small file may claim millions.
-MOST_SCANS = 10_000
+MAX_SCANS = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +155,7 @@ def parsed(content: bytes) -> Jpeg | None:
     """
     frame, at = b"", 2
     tables, ending, scans = list[bytes](), frozenset[int](), list[Scan]()
-    while len(scans) < MOST_SCANS and (found := _MARKER.search(content, at)):
+    while len(scans) < MAX_SCANS and (found := _MARKER.search(content, at)):
         marker, at = found[1][0], found.end()
         if marker in _WITHOUT_LENGTH:
             continue
@@ -180,7 +180,7 @@ def parsed(content: bytes) -> Jpeg | None:
     return _jpeg(frame, scans, ended=False)
 
 
-def outlined(content: bytes, most: int = MOST_SCANS) -> Jpeg | None:
+def outlined(content: bytes, most: int = MAX_SCANS) -> Jpeg | None:
     """Return the heads of the scans of a file without their data: quick, for one without faults.
 
     Args:

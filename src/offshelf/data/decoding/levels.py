@@ -1,4 +1,4 @@
-"""Which of a picture's values are drawn black and white, where the file does not say.
+"""Black and white levels of a picture's values, where the file does not give them.
 
 Every picture is judged alone, so the rule is made for whole sets: values that pass black
 or white by a little, as interpolation makes them, are drawn as their neighbours are.
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 Values = NDArray[np.generic]
 # No interpolation in use passes 0 or 1 by more than a quarter; up to 2 it is a picture with
 # lights brighter than white, since one of 8 bits would be all but black.
-_LEAST_SHARE, _MOST_SHARE = -0.25, 2.0
+_MIN_SHARE, _MAX_SHARE = -0.25, 2.0
 _BEYOND = 1 / 8  # of the spread of the values: an overshoot
 _WHITES = (255.0, 65535.0)
 # Floats as large as this are marks for no data, unless all are.
@@ -107,7 +107,7 @@ def found_levels(blocks: Iterable[Values], missing: tuple[float, ...] = ()) -> L
 
 
 def _black_and_white(low: float, high: float, whole: bool) -> tuple[float, float]:
-    if not whole and low >= _LEAST_SHARE and high <= _MOST_SHARE:
+    if not whole and low >= _MIN_SHARE and high <= _MAX_SHARE:
         return 0.0, 1.0
     beyond = (high - low) * _BEYOND
     for white in _WHITES if whole else _WHITES[:1]:

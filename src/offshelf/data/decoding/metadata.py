@@ -1,4 +1,4 @@
-"""Files without what is no pixel, so that no profile, text or comment spoils a picture.
+"""Removal of metadata, so that no damaged profile, text or comment spoils a picture.
 
 Pillow reads all metadata and gives the whole file up where one is damaged or large. What
 is kept: whatever decides about pixels, and the orientation.
@@ -13,13 +13,13 @@ from collections.abc import Iterator
 
 from PIL import Image
 
-from offshelf.data.decoding.tiff_directory import MOST_VALUES
+from offshelf.data.decoding.tiff_directory import MAX_VALUES
 from offshelf.errors import ImageError
 
 _PNG_SIGNATURE = 8
 _KEY_BYTES = {0: 2, 2: 6}  # of a transparent colour, by the kind of colour; shorter is none
-_MOST_CHUNKS = 2**20
-_MOST_METADATA = 2**20  # bytes, unpacked: as much as Pillow reads
+_MAX_CHUNKS = 2**20
+_MAX_METADATA = 2**20  # bytes, unpacked: as much as Pillow reads
 # Where the orientation may be: keywords of texts, and the chunk of EXIF itself.
 _KEYWORDS = (b"XML:com.adobe.xmp", b"Raw profile type exif", b"exif")
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
@@ -96,7 +96,7 @@ def _holds_pixels(content: bytes) -> bool:
         for kind, start, end in _chunks(content):
             waiting = content[start + 8 : end - 4] if kind == b"IDAT" else b""
             while waiting and not unpacking.eof:
-                unpacking.decompress(waiting, _MOST_METADATA)
+                unpacking.decompress(waiting, _MAX_METADATA)
                 waiting = unpacking.unconsumed_tail
     except zlib.error:
         return False
@@ -158,8 +158,8 @@ def tiff_pixels(content: bytes) -> bytes:
     if version != 42:  # BigTIFF has other fields
         return content
     pixels = [entry for entry in tags if entry[0] in _TIFF_PIXELS or entry[:2] in _TIFF_XMP]
-    if any(entry[2] > MOST_VALUES for entry in pixels if entry[0] in _TIFF_PIXELS):
-        raise ImageError("unreadable", f"more than {MOST_VALUES} values in a tag of a TIFF")
+    if any(entry[2] > MAX_VALUES for entry in pixels if entry[0] in _TIFF_PIXELS):
+        raise ImageError("unreadable", f"more than {MAX_VALUES} values in a tag of a TIFF")
     kept = [struct.pack(f"{order}HHI4s", *entry) for entry in pixels]
     body = content[8:] + b"\0" * (len(content) % 2)
     directory = struct.pack(f"{order}H", len(kept)) + b"".join(kept) + bytes(4)
@@ -174,7 +174,7 @@ _AFTER = {"JPEG": jpeg_pixels, "WEBP": webp_pixels}
 def _chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Yield the kind, start and end of each chunk; of what is no chunk, all that is left."""
     at = _PNG_SIGNATURE
-    for _ in range(_MOST_CHUNKS):
+    for _ in range(_MAX_CHUNKS):
         kind = content[at + 4 : at + 8]
         if len(kind) < 4:
             return
@@ -186,7 +186,7 @@ def _chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
         if kind == b"IEND":
             return
         at = end
-    raise ImageError("unreadable", f"more than {_MOST_CHUNKS} chunks in a PNG")
+    raise ImageError("unreadable", f"more than {_MAX_CHUNKS} chunks in a PNG")
 
 
 def _place(kind: bytes, body: bytes) -> bytes:
@@ -199,7 +199,7 @@ def _place(kind: bytes, body: bytes) -> bytes:
 
 def _is_whole(content: bytes, start: int, end: int) -> bool:
     kind, body = content[start + 4 : start + 8], content[start + 8 : end - 4]
-    if len(body) > _MOST_METADATA or not _sums_up(content, start, end):
+    if len(body) > _MAX_METADATA or not _sums_up(content, start, end):
         return False
     _, _, rest = body.partition(b"\0")
     if kind == b"zTXt":
@@ -220,7 +220,7 @@ def _sums_up(content: bytes, start: int, end: int) -> bool:
 def _unpacks(packed: bytes) -> bool:
     unpacking = zlib.decompressobj()
     try:
-        unpacking.decompress(packed, _MOST_METADATA)
+        unpacking.decompress(packed, _MAX_METADATA)
     except zlib.error:
         return False
     return not unpacking.unconsumed_tail

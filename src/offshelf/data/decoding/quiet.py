@@ -1,4 +1,4 @@
-"""Silence for Pillow's warnings, in the thread that decodes and nowhere else.
+"""Suppression of Pillow's warnings, in the decoding thread only.
 
 The lists of filters belong to the whole process. ``warnings.catch_warnings`` swaps them, and
 can leave them swapped when several threads use it at once. Here one well-formed filter is

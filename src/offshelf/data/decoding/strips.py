@@ -1,4 +1,4 @@
-"""Pixels in strips of rows, upright: what a large picture takes is its pixels and a little more."""
+"""Conversion in strips of rows, upright: a large picture needs little more than its pixels."""
 
 from __future__ import annotations
 

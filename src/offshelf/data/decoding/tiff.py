@@ -1,4 +1,4 @@
-"""TIFF files whose samples Pillow does not read, or not right, become RGB of 8 bits.
+"""TIFF files whose samples Pillow cannot read, or misreads, as RGB of 8 bits.
 
 These are samples of 16, 32 and 64 bits, floats, signed numbers, and bands that no tag
 explains. Where no standard says what bands mean, this is what is decided, and said:
@@ -27,7 +27,7 @@ _KINDS = {1: "u", 2: "i", 3: "f", 4: "u"}  # SampleFormat -> kind of number
 _SIZES = {"u": (8, 16, 32, 64), "i": (8, 16, 32, 64), "f": (16, 32, 64)}
 _GREY, _WHITE_IS_ZERO, _COLOUR = (0, 1), 0, 2
 _PREMULTIPLIED, _ALPHA = 1, 2
-_MOST_BYTES = 2**32
+_MAX_BYTES = 2**32
 _COPIES = 3  # of a packed block: its pieces, the file of them, and its reader's
 _WORKING = 40  # bytes beside each byte that is scaled: floats of 64 bits and masks
 _AT_ONCE = 2**21  # bytes that are scaled at once, at most
@@ -74,8 +74,8 @@ class TiffPicture:
             OSError: strips or tiles are missing or damaged.
         """
         size = self.samples.width * self.samples.height * self.samples.together
-        if size * self.samples.dtype.itemsize > _MOST_BYTES:
-            raise ImageError("too_large", f"more than {_MOST_BYTES} bytes of samples in a TIFF")
+        if size * self.samples.dtype.itemsize > _MAX_BYTES:
+            raise ImageError("too_large", f"more than {_MAX_BYTES} bytes of samples in a TIFF")
         scale = self._scale(content, self.colours)
         scale = scale.inverted() if self.white_is_zero else scale
         opaque = None if self.alpha is None else self._scale(content, (self.alpha,))
@@ -238,7 +238,7 @@ def _in_blocks(samples: Samples) -> Samples:
         return samples
     starts = range(0, samples.height, rows)
     planes = samples.bands if samples.separate else 1
-    if planes * len(starts) > tiff.MOST_VALUES:  # beyond any limit, which is said elsewhere
+    if planes * len(starts) > tiff.MAX_VALUES:  # beyond any limit, which is said elsewhere
         return samples
     offsets = tuple(
         offset + top * samples.tile_row

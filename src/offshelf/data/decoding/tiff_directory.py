@@ -1,4 +1,4 @@
-"""The first directory of a TIFF file: the tags that say how its samples lie, and no others."""
+"""The first directory of a TIFF file: the tags that describe its samples."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _WANTED = frozenset(
     | {PREDICTOR, STRIP_OFFSETS, ROWS_PER_STRIP, STRIP_COUNTS, TILE_WIDTH, TILE_HEIGHT}
     | {TILE_OFFSETS, TILE_COUNTS, EXTRA_SAMPLES, SAMPLE_FORMAT, NO_DATA}
 )
-MOST_VALUES = 2**20  # of a tag: no picture within the limits has so many strips
-_MOST_ENTRIES = 2**16
+MAX_VALUES = 2**20  # of a tag: no picture within the limits has so many strips
+_MAX_ENTRIES = 2**16
 _LETTERS = {1: "B", 2: "B", 3: "H", 4: "I", 16: "Q"}  # type of a tag's values -> of struct
 
 
@@ -56,7 +56,7 @@ def read_directory(content: bytes) -> Directory | None:
         (start,) = struct.unpack_from(f"{order}Q" if large else f"{order}I", content, 4 + 4 * large)
         (entries,) = struct.unpack_from(f"{order}Q" if large else f"{order}H", content, start)
         first, size = (start + 8, 20) if large else (start + 2, 12)
-        if entries > min(len(content) // size, _MOST_ENTRIES):
+        if entries > min(len(content) // size, _MAX_ENTRIES):
             return None
         places = range(first, first + size * entries, size)
         return Directory(order, large, *_tags(content, order, places))
@@ -79,6 +79,6 @@ def _tags(content: bytes, order: str, entries: range) -> tuple[dict[int, tuple[i
         if size > room:
             (where,) = struct.unpack_from(pointer, content, where)
         cut = cut or where + size > len(content)
-        if where + size <= len(content) and count <= MOST_VALUES:
+        if where + size <= len(content) and count <= MAX_VALUES:
             tags[tag] = struct.unpack_from(f"{order}{count}{_LETTERS[kind]}", content, where)
     return tags, cut

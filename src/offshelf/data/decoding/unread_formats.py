@@ -1,4 +1,4 @@
-"""Kinds of a known format that nothing here reads: whole files, which no repair would help."""
+"""Unsupported kinds of known formats: whole files that cannot be read here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""At which depth the class folders lie, where folders lie in folders."""
+"""The depth of class folders, where folders lie in folders."""
 
 from __future__ import annotations
 

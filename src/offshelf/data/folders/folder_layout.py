@@ -1,4 +1,4 @@
-"""How a folder of images is laid out: wrapped, in splits, in batches, in class folders.
+"""The layout of a folder of images: wrapped, in splits, in batches, in class folders.
 
 What is certain is taken and said in one note; what may be two things is an error that
 names the options. A folder of test images is never taken as a class by the way.

@@ -1,4 +1,4 @@
-"""The class folders of given splits: which of them test, and what nobody has sorted."""
+"""The class folders of given splits: which one tests, and what is unlabelled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which folders of one are its splits: certain ones are taken, doubtful ones are asked about."""
+"""Recognition of split folders: certain ones are taken, doubtful ones are an error."""
 
 from __future__ import annotations
 

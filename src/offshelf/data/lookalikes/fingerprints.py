@@ -1,4 +1,4 @@
-"""What one image looks like, in a few numbers taken from its decoded pixels."""
+"""The fingerprint of one image: a few numbers taken from its decoded pixels."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ _LOW = 8
 # A tile of distances that stays in the processor's cache.
 _TILE_ROWS, _TILE_COLUMNS = 64, 4096
 # Frequencies weaker than this share of a grey level are rounding: a flat picture is all 0.
-_LEAST_LEVELS = 0.005
+_MIN_LEVELS = 0.005
 _NONE = np.empty(0, np.int64)
 
 
@@ -58,7 +58,7 @@ def dct_hash(grey: NDArray[np.uint8]) -> int:
     0
     """
     frequencies = _COSINES @ grey.astype(np.float64) @ _COSINES.T
-    bits = frequencies > _LEAST_LEVELS * SIDE * SIDE
+    bits = frequencies > _MIN_LEVELS * SIDE * SIDE
     bits[0, 0] = False
     return _packed(bits)
 

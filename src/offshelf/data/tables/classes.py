@@ -1,4 +1,4 @@
-"""Classes across the two splits: which are one, and which a head could never predict."""
+"""Classes across the two splits: spellings of one class, and classes that cannot be predicted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels that a caller gives beside images: none missing, all of one kind."""
+"""Validation of labels given beside images: none missing, all of one kind."""
 
 from __future__ import annotations
 

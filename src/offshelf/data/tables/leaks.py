@@ -1,4 +1,4 @@
-"""Images whose bytes stand in the data more than once: in both splits, or under two labels.
+"""Identical files in the data: in both splits, or under two labels.
 
 The first measure memory, not skill; the second can be learned as neither.
 """

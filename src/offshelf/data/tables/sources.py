@@ -1,4 +1,4 @@
-"""What a person names as DATA: which reader it is for, and what to say when it is none."""
+"""The DATA argument: which reader a path is for, and the errors for what is no data."""
 
 from __future__ import annotations
 

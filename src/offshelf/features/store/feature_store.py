@@ -1,4 +1,4 @@
-"""Features on disk, addressed by content.
+"""The feature store: features on disk, addressed by content.
 
 A store belongs to one kind of features (its *identity*: weights hash, preprocessing,
 layer, pooling, engine, precision). Its rows are addressed by the sha256 of the image's

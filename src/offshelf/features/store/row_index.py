@@ -1,4 +1,4 @@
-"""Where each row of a store is: which part, and which of its rows."""
+"""The row index of a store: image hash to part and row."""
 
 from __future__ import annotations
 
