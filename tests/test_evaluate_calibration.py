@@ -18,7 +18,6 @@ from sklearn.metrics.pairwise import cosine_distances
 
 from offshelf.errors import DataError
 from offshelf.evaluate.probabilities.calibration_error import (
-    expected_calibration_error,
     log_loss,
     reliability,
     reliability_rows,
@@ -210,15 +209,13 @@ def test_the_calibration_error_is_its_definition(seed, bins, k):
     targets = draw.integers(0, k, 80)
     right = probabilities.argmax(axis=1) == targets
     expected = slow_error(probabilities.max(axis=1), right, bins)
-    found = expected_calibration_error(probabilities, targets, bins=bins)
-    assert found == pytest.approx(expected, abs=1e-12)
     result = reliability(probabilities, targets, bins=bins)
-    assert result.ece == found
+    assert result.ece == pytest.approx(expected, abs=1e-12)
     assert sum(row.n for row in result.rows) == result.n == 80
     assert sum(row.n * row.accuracy for row in result.rows) == pytest.approx(right.sum())
-    assert result.ece_mass == expected_calibration_error(
-        probabilities, targets, bins=bins, binning="mass"
-    )
+    rows = reliability_rows(probabilities.max(axis=1), right, bins=bins, binning="mass")
+    gaps = [row.n * abs(row.confidence - row.accuracy) for row in rows]
+    assert result.ece_mass == pytest.approx(sum(gaps) / 80, abs=1e-12)
 
 
 def test_the_losses_are_those_of_scikit_learn():
@@ -268,7 +265,7 @@ def test_a_threshold_rejects_no_more_than_asked(seed, n, rate):
     values = np.round(np.random.default_rng(seed).random(n), 2)
     low = fit_threshold(values, rate)
     assert low.rejected == low.unknown(values).sum() <= rate * n
-    far = fit_threshold(1 - values, rate, measure="nearest_distance")
+    far = fit_threshold(1 - values, rate, measure="centroid_distance")
     assert far.rejected == low.rejected
     assert np.array_equal(far.unknown(1 - values), low.unknown(values))
     assert low.value in values
@@ -315,25 +312,17 @@ def test_distances_are_those_of_scikit_learn():
     draw = np.random.default_rng(0)
     features = draw.normal(size=(60, 9)).astype(np.float32)
     known = draw.normal(size=(40, 9)).astype(np.float32)
-    expected = np.sort(cosine_distances(features, known), axis=1)
-    for k in (1, 3, 40):
-        found = nearest_distance(features, known, neighbours=k)
-        np.testing.assert_allclose(found, expected[:, k - 1], atol=1e-6)
-    own = cosine_distances(known)
-    np.fill_diagonal(own, np.inf)
-    found = nearest_distance(known, known, same=True)
-    np.testing.assert_allclose(found, own.min(axis=1), atol=1e-6)
+    expected = cosine_distances(features, known).min(axis=1)
+    np.testing.assert_allclose(nearest_distance(features, known), expected, atol=1e-6)
     assert nearest_distance(known, known).max() < 1e-6
 
 
 def test_distances_do_not_depend_on_blocks(monkeypatch):
     draw = np.random.default_rng(0)
-    features = draw.normal(size=(50, 5))
-    expected = nearest_distance(features, features, same=True, neighbours=2)
+    features, known = draw.normal(size=(50, 5)), draw.normal(size=(50, 5))
+    expected = nearest_distance(features, known)
     monkeypatch.setattr("offshelf.heads.probabilities.rejection._BLOCK_VALUES", 350)
-    np.testing.assert_allclose(
-        nearest_distance(features, features, same=True, neighbours=2), expected, rtol=1e-12
-    )
+    np.testing.assert_allclose(nearest_distance(features, known), expected, rtol=1e-12)
 
 
 def test_centroids_are_mean_directions():
@@ -355,7 +344,7 @@ def test_strange_features_are_unknown():
     known = centre[np.arange(300) % 3] + 0.1 * draw.normal(size=(300, 20))
     strange = draw.normal(size=(100, 20))
     distances = nearest_distance(known[:200], known[200:])
-    threshold = fit_threshold(distances, 0.05, measure="nearest_distance")
+    threshold = fit_threshold(distances, 0.05, measure="centroid_distance")
     assert threshold.unknown(nearest_distance(strange, known[200:])).mean() > 0.95
 
 
@@ -411,20 +400,12 @@ REFUSED = {
     ),
     "measure": (
         lambda: fit_threshold(np.ones(99), 0.1, measure="confidense"),
-        "unknown measure 'confidense': use confidence, centroid_distance, nearest_distance. "
+        "unknown measure 'confidense': use confidence, centroid_distance. "
         "Did you mean 'confidence'?",
     ),
     "dimensions": (
         lambda: nearest_distance(np.ones((1, 2)), np.ones((1, 3))),
         "features have 2 dimensions but the reference 3",
-    ),
-    "neighbours": (
-        lambda: nearest_distance(np.ones((2, 2)), np.ones((2, 2)), neighbours=2, same=True),
-        "2 neighbours asked for, but 1 rows to find",
-    ),
-    "not the same": (
-        lambda: nearest_distance(np.ones((2, 2)), np.ones((3, 2)), same=True),
-        "2 rows of features but 3 reference rows: need one each",
     ),
     "centroid": (
         lambda: centroids(np.ones((2, 2)), np.array([0, 3]), 2),

@@ -86,15 +86,6 @@ def test_the_interval_grows_ahead():
     assert curve.backtest is not None
 
 
-def test_images_that_an_accuracy_needs():
-    curve = fit_curve(SIZES, accuracies(0.05, 0.6, 0.7, 0.001))
-    target = curve.at(200).accuracy
-    assert curve.images_for(target) == 200
-    assert curve.at(199).accuracy < target
-    assert curve.images_for(0.01) == 5
-    assert curve.images_for(0.96) is None
-
-
 def test_a_stray_repeat_hardly_moves_the_fit():
     clean = accuracies(0.05, 0.6, 0.7, 0.002)
     stray = clean.copy()
@@ -139,14 +130,14 @@ DOUBTFUL = {
     "straight": (
         SIZES,
         accuracies(0.0, 1.0, 0.02, 0.0005),
-        "the curve is too slow for its exponent to be told",
+        "the curve is too slow to estimate its exponent",
     ),
     "step": (
         SIZES,
         0.9
         - np.array([0.4, 0, 0, 0, 0])[:, None]
         + 0.001 * np.random.default_rng(0).normal(size=(5, 5)),
-        "the curve is too steep for its exponent to be told",
+        "the curve is too steep to estimate its exponent",
     ),
 }
 

@@ -14,7 +14,7 @@ from sklearn.linear_model import Ridge
 from offshelf.errors import DataError
 from offshelf.evaluate.transfer.class_spectrum import products, spectrum
 from offshelf.evaluate.transfer.rank_agreement import agreement
-from offshelf.evaluate.transfer.transferability import h_score, logme, ridge_loo, transfer_scores
+from offshelf.evaluate.transfer.transferability import transfer_scores
 
 SHAPES = {"more images": (60, 7), "more dimensions": (30, 80), "square": (25, 25)}
 
@@ -64,7 +64,7 @@ def evidence_by_search(features: np.ndarray, targets: np.ndarray) -> float:
 @pytest.mark.parametrize("shape", [(40, 6), (24, 50)])
 def test_logme_is_the_maximum_of_the_evidence(shape, strength):
     features, targets = make(*shape, strength=strength)
-    assert logme(features, targets) == pytest.approx(
+    assert transfer_scores(features, targets).logme == pytest.approx(
         evidence_by_search(features, targets), abs=2e-5
     )
 
@@ -86,7 +86,7 @@ def test_logme_is_what_the_fixed_point_of_the_paper_gives():
         evidence = 10 * np.log(alpha) + n * np.log(beta) - n * np.log(2 * np.pi)
         evidence -= beta * residual + alpha * mean @ mean + log_det
         values.append(evidence / 2 / n)
-    assert logme(features, targets) == pytest.approx(np.mean(values), rel=1e-6)
+    assert transfer_scores(features, targets).logme == pytest.approx(np.mean(values), rel=1e-6)
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
@@ -102,7 +102,9 @@ def test_the_h_score_is_a_trace(shape, shrink):
     else:
         inverse = np.linalg.pinv(np.cov(plain.T, bias=True), rcond=1e-10, hermitian=True)
         expected = np.trace(inverse @ between)
-    assert h_score(features, targets, shrink=shrink) == pytest.approx(expected, rel=1e-5)
+    scores = transfer_scores(features, targets)
+    found = scores.h_score_shrunk if shrink else scores.h_score
+    assert found == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_shrinkage_is_that_of_scikit_learn():
@@ -115,15 +117,16 @@ def test_the_shrinkage_is_that_of_scikit_learn():
 def test_the_plain_h_score_says_nothing_of_many_dimensions_the_shrunk_one_does():
     good, targets = make(40, 400, strength=1.0)
     noise, _ = make(40, 400, strength=0.0)
-    plain = [h_score(features, targets, shrink=False) for features in (good, noise)]
-    assert plain == pytest.approx([2.0, 2.0])
-    assert h_score(good, targets) > 2 * h_score(noise, targets)
+    one, other = (transfer_scores(features, targets) for features in (good, noise))
+    assert (one.h_score, other.h_score) == pytest.approx((2.0, 2.0))
+    assert one.h_score_shrunk > 2 * other.h_score_shrunk
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_the_ridge_error_is_that_of_leaving_each_image_out(shape):
     features, targets = make(*shape, strength=0.35)
-    error, strength = ridge_loo(features, targets)
+    scores = transfer_scores(features, targets)
+    error, strength = scores.ridge_error, scores.ridge_strength
     wrong = 0
     for row in range(len(features)):
         kept = np.delete(np.arange(len(features)), row)
@@ -134,13 +137,9 @@ def test_the_ridge_error_is_that_of_leaving_each_image_out(shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
-def test_all_scores_at_once_are_the_single_ones(shape):
+def test_the_scores_know_their_size_and_go_into_json(shape):
     features, targets = make(*shape)
     scores = transfer_scores(features, targets)
-    assert scores.logme == logme(features, targets)
-    assert scores.h_score == h_score(features, targets, shrink=False)
-    assert scores.h_score_shrunk == h_score(features, targets)
-    assert (scores.ridge_error, scores.ridge_strength) == ridge_loo(features, targets)
     assert (scores.n, scores.dimension) == shape
     assert json.loads(json.dumps(scores.to_json(), allow_nan=False))["n"] == shape[0]
 
@@ -191,7 +190,9 @@ def test_odd_features_give_finite_scores():
 
 def test_classes_may_have_any_numbers():
     features, targets = make(30, 8)
-    assert logme(features, targets * 5 + 2) == logme(features, targets)
+    assert (
+        transfer_scores(features, targets * 5 + 2).logme == transfer_scores(features, targets).logme
+    )
 
 
 def test_a_large_dimension_takes_seconds():

@@ -15,7 +15,7 @@ from offshelf.heads.fitting.fit_head import decision, fit_head
 from offshelf.heads.head import FittedHead
 from offshelf.heads.kinds.registry import get_fitter, kinds
 from offshelf.heads.numerics.row_scaling import scale_rows, scaled_block
-from offshelf.heads.preparation.prepare import apply, fit_preparation
+from offshelf.heads.preparation.prepare import apply, prepare
 from offshelf.heads.svm import newton
 
 
@@ -88,7 +88,9 @@ def test_scores_are_right_where_rows_are_long_and_c_is_large(c):
     features = np.maximum(centres[targets] + draw.normal(size=(500, 2000)), 0).astype(np.float32)
     head = fit_head("svm", features, targets, _names(5), c=c, normalisation="standard")
     assert not head.notes
-    rows = apply(fit_preparation(features, "standard"), features).astype(np.float64)
+    rows = apply(prepare(features, normalisation="standard").preparation, features).astype(
+        np.float64
+    )
     model = LinearSVC(C=c, dual=True, tol=1e-8, max_iter=100_000).fit(rows, targets)
     np.testing.assert_allclose(decision(head, features), model.decision_function(rows), atol=1e-4)
 

@@ -16,10 +16,16 @@ from offshelf.heads.numerics import eigen
 from offshelf.heads.numerics.centred import Centred
 from offshelf.heads.numerics.row_scaling import scale_rows
 from offshelf.heads.preparation import reduction as reductions
-from offshelf.heads.preparation.prepare import apply, fit_preparation, prepare
+from offshelf.heads.preparation.prepare import Preparation, apply, prepare
 from offshelf.heads.preparation.reduction import parse_reduction
 
 SHAPES = pytest.mark.parametrize(("n", "dimension"), [(90, 12), (40, 60)], ids=["long", "wide"])
+
+
+def learned(features, normalisation, reduction="none", seed=0) -> Preparation:
+    return prepare(
+        features, normalisation=normalisation, reduction=reduction, seed=seed
+    ).preparation
 
 
 def _features(n: int, dimension: int, seed: int = 0) -> np.ndarray:
@@ -33,10 +39,10 @@ def _features(n: int, dimension: int, seed: int = 0) -> np.ndarray:
 @pytest.mark.parametrize("whiten", [False, True])
 def test_principal_components_are_those_of_scikit_learn(n, dimension, normalisation, whiten):
     features, unseen = _features(n, dimension), _features(20, dimension, seed=1)
-    plain = fit_preparation(features, normalisation)
+    plain = learned(features, normalisation)
     model = PCA(6, whiten=whiten, svd_solver="full").fit(apply(plain, features).astype(float))
     name = "whiten" if whiten else "pca"
-    preparation = fit_preparation(features, normalisation, f"{name}:6")
+    preparation = learned(features, normalisation, f"{name}:6")
     expected = model.transform(apply(plain, unseen).astype(float))
     found = apply(preparation, unseen)
     signs = np.sign((expected * found).sum(axis=0))
@@ -48,9 +54,9 @@ def test_principal_components_are_those_of_scikit_learn(n, dimension, normalisat
 @SHAPES
 def test_the_way_of_many_rows_gives_the_same(monkeypatch, n, dimension):
     features = _features(n, dimension)
-    few = fit_preparation(features, "l2", "pca:6").arrays["projection"]
+    few = learned(features, "l2", "pca:6").arrays["projection"]
     monkeypatch.setattr(eigen, "MANY", 0)
-    many = fit_preparation(features, "l2", "pca:6").arrays["projection"]
+    many = learned(features, "l2", "pca:6").arrays["projection"]
     np.testing.assert_allclose(many, few, rtol=0, atol=1e-6)
 
 
@@ -68,7 +74,7 @@ def test_both_decompositions_see_the_same():
 
 def test_components_have_the_signs_of_scikit_learn():
     features = _features(60, 9)
-    found = fit_preparation(features, "none", "pca:4").arrays["projection"]
+    found = learned(features, "none", "pca:4").arrays["projection"]
     np.testing.assert_allclose(found, PCA(4).fit(features).components_, atol=1e-4)
 
 
@@ -77,19 +83,19 @@ def test_random_products_find_the_same_components(monkeypatch, shape):
     draw = np.random.default_rng(0)
     parts = [draw.normal(size=(size, 30)) for size in shape]
     features = (parts[0] * 0.8 ** np.arange(30)) @ parts[1].T + 0.01 * draw.normal(size=shape) + 3
-    exact = fit_preparation(features, "none", "whiten:8")
+    exact = learned(features, "none", "whiten:8")
     monkeypatch.setattr(reductions, "_RANDOMISED_SIZE", 100)
     monkeypatch.setattr(reductions, "decompose", None)
-    near = fit_preparation(features, "none", "whiten:8")
+    near = learned(features, "none", "whiten:8")
     np.testing.assert_allclose(apply(near, features), apply(exact, features), atol=1e-3)
     assert near.variance == pytest.approx(exact.variance, rel=1e-6)
-    again = fit_preparation(features, "none", "whiten:8")
+    again = learned(features, "none", "whiten:8")
     assert again.arrays["projection"].tobytes() == near.arrays["projection"].tobytes()
 
 
 def test_random_projection_keeps_distances_and_follows_the_seed():
     features = _features(30, 400)
-    first, again, other = (fit_preparation(features, "none", "random:300", s) for s in (1, 1, 2))
+    first, again, other = (learned(features, "none", "random:300", s) for s in (1, 1, 2))
     assert first.arrays["projection"].tobytes() == again.arrays["projection"].tobytes()
     assert first.arrays["projection"].tobytes() != other.arrays["projection"].tobytes()
     assert set(first.arrays) == {"projection"}
@@ -103,7 +109,7 @@ def test_random_projection_keeps_distances_and_follows_the_seed():
 def test_standard_is_the_standard_scaler_and_constants_become_zero(n, dimension):
     features = _features(n, dimension)
     features[:, 3] = 0.1
-    preparation = fit_preparation(features, "standard")
+    preparation = learned(features, "standard")
     unseen = _features(20, dimension, seed=1)
     kept = np.arange(dimension) != 3
     expected = StandardScaler().fit(features[:, kept].astype(float)).transform(unseen[:, kept])
@@ -117,7 +123,7 @@ def test_sqrt_keeps_signs_and_has_length_one():
     features[2] = 0
     roots = np.sign(features) * np.sqrt(np.abs(features))
     np.testing.assert_allclose(
-        apply(fit_preparation(features, "sqrt"), features), normalize(roots), atol=1e-6
+        apply(learned(features, "sqrt"), features), normalize(roots), atol=1e-6
     )
 
 
@@ -143,7 +149,7 @@ def test_a_prepared_row_has_the_same_bits_alone(n, dimension, data):
     size = data.draw(st.integers(1, most))
     features = _features(n, dimension, seed=n)
     try:
-        preparation = fit_preparation(features, normalisation, f"{name}:{size}")
+        preparation = learned(features, normalisation, f"{name}:{size}")
     except HeadError:
         return
     row = data.draw(st.integers(0, n - 1))
@@ -170,10 +176,9 @@ REFUSED = {
 
 @pytest.mark.parametrize(("normalisation", "reduction"), REFUSED)
 def test_what_cannot_be_done_is_one_line(normalisation, reduction):
-    for learn in (fit_preparation, lambda f, n, r: prepare(f, normalisation=n, reduction=r)):
-        with pytest.raises(HeadError) as error:
-            learn(_features(20, 60), normalisation, reduction)
-        assert str(error.value) == REFUSED[normalisation, reduction]
+    with pytest.raises(HeadError) as error:
+        learned(_features(20, 60), normalisation, reduction)
+    assert str(error.value) == REFUSED[normalisation, reduction]
 
 
 @pytest.mark.parametrize("reduction", [3, None, ["pca:3"]])
@@ -190,9 +195,9 @@ def test_rows_that_span_less_than_their_number_are_told(monkeypatch, size):
     monkeypatch.setattr(reductions, "_RANDOMISED_SIZE", size)
     features = _features(200, 3) @ np.random.default_rng(0).normal(size=(3, 150))
     with pytest.raises(HeadError, match=r"the largest is 'pca:3'"):
-        fit_preparation(features, "none", "pca:9")
+        learned(features, "none", "pca:9")
     with pytest.raises(HeadError, match="use 'none'"):
-        fit_preparation(np.ones((200, 150)), "none", "pca:2")
+        learned(np.ones((200, 150)), "none", "pca:2")
 
 
 def test_a_head_on_all_components_scores_as_without_them():

@@ -75,7 +75,7 @@ class LearningCurve:
         confidence: of all intervals.
         doubts: why the curve is not to be extrapolated, one line each; () where it may be.
         backtest: difference between the accuracy measured at the largest size and the
-            one that the smaller sizes foretell; None for fewer than 5 sizes.
+            one extrapolated from the smaller sizes; None for fewer than 5 sizes.
     """
 
     points: tuple[Point, ...]
@@ -130,22 +130,6 @@ class LearningCurve:
         low, high = min(float(low), accuracy) - wider, max(float(high), accuracy) + wider
         return Estimate(n, accuracy, max(low, 0.0), min(high, 1.0), n > last)
 
-    def images_for(self, accuracy: float) -> int | None:
-        """Return the smallest n per class at which the curve reaches *accuracy*, 0 to 1.
-
-        None where it does not within the range that :meth:`at` answers for.
-
-        Raises:
-            DataError: *accuracy* does not lie between 0 and 1.
-        """
-        target, low, high = share("accuracy", accuracy), self.points[0].n, self.furthest
-        if self.at(high).accuracy < target:
-            return None
-        while low < high:
-            middle = (low + high) // 2
-            low, high = (low, middle) if self.at(middle).accuracy >= target else (middle + 1, high)
-        return low
-
     def to_json(self) -> dict[str, Any]:
         """Return the fit as JSON values, with estimates at 1, 2 and 4 times the largest size."""
         ahead = [self.points[-1].n * factor for factor in (1, 2, MAX_FACTOR)]
@@ -194,8 +178,8 @@ def fit_curve(
     >>> sizes = [5, 10, 20, 40, 80]
     >>> wobble = np.array([-0.004, 0.0, 0.004])
     >>> curve = fit_curve(sizes, [0.95 - 0.6 * n**-0.7 + wobble for n in sizes])
-    >>> round(curve.a, 2), round(curve.c, 1), curve.images_for(0.93)
-    (0.05, 0.7, 129)
+    >>> round(curve.a, 2), round(curve.c, 1), round(curve.at(129).accuracy, 2)
+    (0.05, 0.7, 0.93)
     """
     confidence, resamples = share("confidence", confidence), whole("resamples", resamples, 100)
     n, errors = _checked(sizes, accuracies)
@@ -285,7 +269,7 @@ def _doubts(n: NDArray[np.int64], law: Law, resampled: Law | None) -> list[str]:
     for bound, what in zip(EXPONENTS, ("slow", "steep"), strict=True):
         # The fitted exponent alone is half of these, so it decides by itself.
         if np.isclose(exponents, bound, atol=0.02).mean() > _MAX_AT_BOUND / 2:
-            doubts.append(f"the curve is too {what} for its exponent to be told")
+            doubts.append(f"the curve is too {what} to estimate its exponent")
     return doubts
 
 

@@ -99,36 +99,6 @@ def reliability(
     )
 
 
-def expected_calibration_error(
-    probabilities: NDArray[Any],
-    targets: NDArray[np.int64],
-    *,
-    bins: int = 15,
-    binning: Binning = "width",
-) -> float:
-    """Return the mean distance of confidence and accuracy over bins, weighed by images.
-
-    Naeini, Cooper and Hauskrecht, "Obtaining well calibrated probabilities using Bayesian
-    binning", AAAI 2015; of the largest probability, as Guo et al., ICML 2017. Bins of
-    equal mass: Nixon et al., "Measuring calibration in deep learning", CVPR workshops 2019.
-
-    Args:
-        probabilities: N x K, each row with the sum 1.
-        targets: N true class indices.
-        bins: 1 or more.
-        binning: ``width`` or ``mass``.
-
-    Raises:
-        DataError: see :func:`reliability`.
-
-    >>> expected_calibration_error(np.array([[0.75, 0.25]] * 4), np.array([0, 0, 0, 1]))
-    0.0
-    """
-    matrix, targets = _checked(probabilities, targets)
-    right = matrix.argmax(axis=1) == targets
-    return _error(reliability_rows(matrix.max(axis=1), right, bins=bins, binning=binning))
-
-
 def log_loss(probabilities: NDArray[Any], targets: NDArray[np.int64]) -> float:
     """Return the mean negative logarithm of the probability of the true class.
 
@@ -199,6 +169,12 @@ def _row(low: float, high: float, sure: Matrix, right: NDArray[np.bool_]) -> Rel
 
 
 def _error(rows: tuple[ReliabilityRow, ...]) -> float:
+    """Return the mean distance of confidence and accuracy over bins, weighed by images.
+
+    Naeini, Cooper and Hauskrecht, "Obtaining well calibrated probabilities using Bayesian
+    binning", AAAI 2015; of the largest probability, as Guo et al., ICML 2017. Bins of
+    equal mass: Nixon et al., "Measuring calibration in deep learning", CVPR workshops 2019.
+    """
     total = sum(row.n for row in rows)
     return sum(row.n * abs(row.confidence - row.accuracy) for row in rows) / total
 

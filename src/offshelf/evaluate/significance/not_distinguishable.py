@@ -1,8 +1,4 @@
-"""Is a difference real? Which of many results the data cannot tell from the best.
-
-The tests of two results are in :mod:`.paired`, the corrections for many of
-them in :mod:`.correction`; both can be had from here.
-"""
+"""Which of many results the data cannot tell from the best, by the tests of :mod:`.paired`."""
 
 from __future__ import annotations
 
@@ -15,33 +11,7 @@ from numpy.typing import NDArray
 
 from offshelf.checks import numbers, same_length, share
 from offshelf.errors import DataError
-from offshelf.evaluate.bootstrap import Interval, bootstrap_interval
-from offshelf.evaluate.significance.correction import benjamini_hochberg, holm
-from offshelf.evaluate.significance.paired import (
-    CorrectedT,
-    McNemar,
-    binomial_p,
-    corrected_t,
-    mcnemar,
-    mean_interval,
-    outcomes,
-    t_test,
-    variance_factor,
-)
-
-__all__ = [
-    "Comparison",
-    "CorrectedT",
-    "Interval",
-    "McNemar",
-    "benjamini_hochberg",
-    "bootstrap_interval",
-    "corrected_t",
-    "holm",
-    "mcnemar",
-    "mean_interval",
-    "not_distinguishable",
-]
+from offshelf.evaluate.significance.paired import binomial_p, outcomes, t_test, variance_factor
 
 
 @dataclass(frozen=True)
@@ -115,6 +85,30 @@ def not_distinguishable(
     adjusted[others] = holm(p[others])
     same = tuple((adjusted > alpha).tolist())
     return Comparison(best, test, tuple(p.tolist()), tuple(adjusted.tolist()), same, alpha)
+
+
+def holm(p_values: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return p-values adjusted so that any false alarm at all has at most the level's chance.
+
+    Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal
+    of Statistics 6 (1979), 65-70; valid whatever the dependence of the tests.
+
+    Args:
+        p_values: M numbers from 0 to 1, in any order, M >= 0.
+
+    Raises:
+        DataError: one is no share.
+
+    >>> holm([0.01, 0.04, 0.03]).tolist()
+    [0.03, 0.06, 0.06]
+    """
+    p: NDArray[np.float64] = np.asarray(p_values, np.float64)
+    if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
+        raise DataError("p-values must be a list of numbers from 0 to 1")
+    order, m = np.argsort(p, kind="stable"), len(p)
+    adjusted = np.empty(m)
+    adjusted[order] = np.maximum.accumulate(p[order] * np.arange(m, 0, -1))
+    return np.minimum(adjusted, 1.0)
 
 
 def _stacked(results: Sequence[NDArray[Any]]) -> NDArray[Any]:

@@ -52,7 +52,7 @@ class Transfer:
 
 
 def transfer_scores(features: NDArray[Any], targets: NDArray[np.int64]) -> Transfer:
-    """Return all scores of one feature matrix; each is described at its own function.
+    """Return all scores of one feature matrix; each is described at its attribute.
 
     Args:
         features: N x D, finite, float32 (other real types are taken too), unchanged;
@@ -83,87 +83,16 @@ def transfer_scores(features: NDArray[Any], targets: NDArray[np.int64]) -> Trans
     )
 
 
-def logme(features: NDArray[Any], targets: NDArray[np.int64]) -> float:
-    """Return the logarithm of maximum evidence, per image and averaged over classes.
+def _logme(seen: Spectrum) -> float:
+    """Maximise the evidence over the ratio alpha / beta; alpha then has a closed form.
 
     You, Liu, Wang and Long, "LogME: practical assessment of pre-trained models for transfer
     learning", ICML 2021, with the fixed-point iteration over singular values of You et
     al., "Ranking and tuning pre-trained models", JMLR 23 (2022). For each class, a linear
     Gaussian model with prior precision alpha and noise precision beta predicts the
-    indicator 0/1 from the features as they are (no intercept); the evidence is maximised
-    over both. The iteration starts from the best ratio alpha / beta of a grid, since its
-    fixed points need not be the highest one.
-
-    Args:
-        features: N x D, finite.
-        targets: N class indices.
-
-    Raises:
-        DataError: see :func:`transfer_scores`.
-
-    >>> draw = np.random.default_rng(0)
-    >>> targets, noise = np.arange(60) % 3, draw.normal(size=(60, 8))
-    >>> logme(noise + 4 * np.eye(3, 8)[targets], targets) > logme(noise, targets)
-    True
+    indicator 0/1 from the features as they are (no intercept). The iteration starts from the
+    best ratio of a grid, since its fixed points need not be the highest one.
     """
-    return _logme(spectrum(products(features, targets), centred=False))
-
-
-def h_score(features: NDArray[Any], targets: NDArray[np.int64], *, shrink: bool = True) -> float:
-    """Return the H-score: trace of ``cov(f)^-1 cov(E[f | class])``.
-
-    Bao et al., "An information-theoretic approach to transferability in task transfer
-    learning", ICIP 2019. With *shrink*, the covariance is shrunk after Ledoit and Wolf
-    (2004) and the class part by the same factor: Ibrahim, Ponomareva and Mazumder, "Newer
-    is not always better: rethinking transferability metrics", 2021 (ECML PKDD 2022). Without
-    it and with D >= N - 1 the result is K - 1 whatever the features are.
-
-    Args:
-        features: N x D, finite.
-        targets: N class indices.
-        shrink: whether to shrink.
-
-    Raises:
-        DataError: see :func:`transfer_scores`.
-
-    >>> rows = np.array([[0.0], [1.0], [2.0], [3.0]])
-    >>> round(h_score(rows, np.array([0, 0, 1, 1]), shrink=False), 3)
-    0.8
-    """
-    centred = spectrum(products(features, targets), centred=True)
-    return _h_score(centred, _ledoit_wolf(centred) if shrink else 0.0)
-
-
-def ridge_loo(features: NDArray[Any], targets: NDArray[np.int64]) -> tuple[float, float]:
-    """Return the leave-one-out error of ridge classification, and its regularisation.
-
-    Each class indicator is predicted with an intercept that is not penalised; the residual
-    of an image that was left out is ``(y - f) / (1 - h)`` with h its entry on the diagonal
-    of the hat matrix (Allen, Technometrics 16 (1974), 125-127, PRESS; Golub, Heath and
-    Wahba, Technometrics 21 (1979), 215-223). The regularisation of least squared error is
-    taken from 17 values; the error is the share of images whose largest prediction is of
-    another class.
-
-    Args:
-        features: N x D, finite.
-        targets: N class indices.
-
-    Returns:
-        The error, 0 to 1, and the factor of the squared weights.
-
-    Raises:
-        DataError: see :func:`transfer_scores`.
-
-    >>> rows = np.array([[0.0], [0.1], [1.0], [1.1], [0.05], [1.05]])
-    >>> ridge_loo(rows, np.array([0, 0, 1, 1, 1, 1]))[0] > 0
-    True
-    """
-    given = products(features, targets)
-    return _ridge(spectrum(given, centred=True), given)
-
-
-def _logme(seen: Spectrum) -> float:
-    """Maximise the evidence over the ratio alpha / beta; alpha then has a closed form."""
     if not len(seen.values):
         return float(_evidence(seen, 1.0).mean())
     grid = np.stack([_evidence(seen, ratio) for ratio in _RATIOS * seen.values[0]])
@@ -202,6 +131,12 @@ def _step(seen: Spectrum, ratio: Matrix) -> Matrix:
 
 
 def _h_score(centred: Spectrum, shrinkage: float) -> float:
+    """Return the trace of ``cov(f)^-1 cov(E[f | class])``.
+
+    Bao et al., "An information-theoretic approach to transferability in task transfer
+    learning", ICIP 2019; shrunk, the class part by the same factor: Ibrahim, Ponomareva and
+    Mazumder, "Newer is not always better: rethinking transferability metrics", 2021.
+    """
     variances = (1 - shrinkage) * centred.values
     weights = variances / (variances + shrinkage * centred.values.sum() / centred.dimension)
     between = (np.square(centred.along) / centred.energy).sum(axis=1)
@@ -224,6 +159,12 @@ def _ledoit_wolf(centred: Spectrum) -> float:
 
 
 def _ridge(centred: Spectrum, given: Products) -> tuple[float, float]:
+    """Return the leave-one-out error of ridge classification, and the strength of least squares.
+
+    Each class indicator is predicted with an intercept that is not penalised; the residual
+    of an image that was left out is ``(y - f) / (1 - h)`` with h its entry on the diagonal
+    of the hat matrix: Allen, Technometrics 16 (1974), 125-127 (PRESS).
+    """
     n, counts = centred.n, centred.energy
     strengths = _STRENGTHS * max(centred.values.sum() / n, np.finfo(np.float64).tiny)
     squared, wrong = np.zeros(len(strengths)), np.zeros(len(strengths))

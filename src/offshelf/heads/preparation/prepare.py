@@ -117,19 +117,6 @@ def prepare_checked(
     return Prepared(preparation, SharedRows(rows.features, rows.factors, rows.radius, largest_c))
 
 
-def fit_preparation(
-    features: Any, normalisation: Normalisation = "l2", reduction: str = "none", seed: int = 0
-) -> Preparation:
-    """Learn how to prepare rows like *features*, see :func:`prepare`.
-
-    >>> features = np.array([[0.0, 5.0], [4.0, 5.0]])
-    >>> fit_preparation(features, "standard").arrays["scale"]
-    array([0.5, 0. ], dtype=float32)
-    """
-    check_normalisation(normalisation)
-    return _learned(checked_features(features), normalisation, reduction, checked_seed(seed))
-
-
 def _learned(
     matrix: NDArray[Any], normalisation: Normalisation, reduction: str, seed: int
 ) -> Preparation:

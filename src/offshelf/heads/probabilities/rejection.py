@@ -19,7 +19,7 @@ from offshelf.errors import DataError, did_you_mean
 from offshelf.heads.numerics.row_scaling import blocks
 from offshelf.heads.stratified_folds import fold_splits, in_row_order
 
-Measure = Literal["confidence", "centroid_distance", "nearest_distance"]
+Measure = Literal["confidence", "centroid_distance"]
 Matrix = NDArray[np.float64]
 _BLOCK_VALUES = 2**22
 
@@ -29,8 +29,7 @@ class Threshold:
     """When an image is called unknown.
 
     Attributes:
-        measure: ``confidence``: below the value is unknown; ``centroid_distance`` and
-            ``nearest_distance``: above it is.
+        measure: ``confidence``: below the value is unknown; ``centroid_distance``: above it is.
         value: the threshold.
         false_reject: the share of known images that was asked for, as a bound.
         n: held-out images it was set on.
@@ -144,30 +143,20 @@ def centroids(features: NDArray[Any], targets: NDArray[np.int64], k: int) -> NDA
     return _directions("centroids", sums).astype(np.float32)
 
 
-def nearest_distance(
-    features: NDArray[Any],
-    reference: NDArray[Any],
-    *,
-    neighbours: int = 1,
-    same: bool = False,
-) -> Matrix:
-    """Return the cosine distance of each row to its nearest reference rows.
+def nearest_distance(features: NDArray[Any], reference: NDArray[Any]) -> Matrix:
+    """Return the cosine distance of each row to the nearest reference row.
 
-    Sun, Ming, Zhu and Li, "Out-of-distribution detection with deep nearest neighbors", ICML
-    2022: the distance to the k-th nearest training image. With class centroids as the
-    reference it is the distance to the nearest class.
+    With class centroids as the reference it is the distance to the nearest class.
 
     Args:
         features: N x D, finite.
-        reference: M x D: training features, or :func:`centroids`.
-        neighbours: k, 1 to M (M - 1 with *same*).
-        same: the reference is *features* itself; a row is not its own neighbour.
+        reference: M x D, :func:`centroids`.
 
     Returns:
         N float64, 0 (same direction) to 2 (opposite); a row of zeros is at 1 from all.
 
     Raises:
-        DataError: matrices that do not fit, or too few reference rows.
+        DataError: matrices that do not fit.
 
     >>> nearest_distance(np.array([[1.0, 0.0], [0.0, -2.0]]), np.array([[3.0, 0.0], [0.0, 1.0]]))
     array([0., 1.])
@@ -177,19 +166,9 @@ def nearest_distance(
         raise DataError(
             f"features have {rows.shape[1]} dimensions but the reference {known.shape[1]}"
         )
-    if whole("neighbours", neighbours, 1) > len(known) - same:
-        raise DataError(f"{neighbours} neighbours asked for, but {len(known) - same} rows to find")
-    if same:
-        same_length("rows of features", len(rows), "reference rows", len(known))
-    step = max(1, _BLOCK_VALUES // len(known))
     found = np.empty(len(rows))
-    for start in range(0, len(rows), step):
-        closeness = rows[start : start + step] @ known.T
-        if same:
-            places = np.arange(len(closeness))
-            closeness[places, start + places] = -np.inf
-        place = closeness.shape[1] - neighbours
-        found[start : start + step] = np.partition(closeness, place, axis=1)[:, place]
+    for part in blocks(len(rows), len(known), _BLOCK_VALUES):
+        found[part] = (rows[part] @ known.T).max(axis=1)
     return np.clip(1 - found, 0.0, 2.0)
 
 

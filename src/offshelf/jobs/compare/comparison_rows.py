@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.evaluate.metrics import evaluate, wilson
-from offshelf.evaluate.significance.not_distinguishable import mean_interval
+from offshelf.evaluate.significance.paired import mean_interval
 from offshelf.evaluate.splits.protocol import Fold
 from offshelf.evaluate.transfer.transferability import Transfer
 from offshelf.jobs.compare.feature_sets import View
