@@ -19,9 +19,15 @@ from offshelf.cli.main import main
 from offshelf.engine.contract import EngineOptions, Tap
 from offshelf.engine.torch_engine.training_mode import TrainingMode
 from offshelf.errors import DataError, EngineError, LayerError
-from offshelf.jobs.classify.answers import Answer, ranking, softmax, spread
+from offshelf.jobs.classify.answers import (
+    Answer,
+    random_crops,
+    ranking,
+    softmax,
+    spread,
+    training_views,
+)
 from offshelf.jobs.classify.job import ClassifyResult, classify
-from offshelf.jobs.classify.training_mode_answers import random_crops, training_views
 from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
 from offshelf.report.tables.table_formats import render
 

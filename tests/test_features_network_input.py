@@ -31,7 +31,7 @@ from offshelf.jobs.setup import precision
 from offshelf.jobs.setup.settings import FeatureSettings
 from offshelf.jobs.visualise.activation_maps import Choice, activation_maps
 from offshelf.jobs.visualise.picture_files import see
-from offshelf.jobs.visualise.strongest_places import top_images
+from offshelf.jobs.visualise.strongest_images import top_images
 from offshelf.resample import resize as resample
 
 Pixels = NDArray[np.uint8]

@@ -36,7 +36,7 @@ PUBLIC = {
     ("jobs/explain/job.py", "explain"): 7,
     ("jobs/extract/job.py", "extract_features"): 7,
     ("jobs/fit/job.py", "fit"): 7,
-    ("jobs/visualise/strongest_places.py", "top_images"): 7,
+    ("jobs/visualise/strongest_images.py", "top_images"): 7,
 }
 HEAVY = {"torch", "torchvision", "timm", "openvino", "matplotlib", "sklearn", "pandas", "pyarrow"}
 # The engines are chosen by name and then imported; the estimators inherit from scikit-learn.

@@ -21,7 +21,7 @@ from offshelf.errors import ImageError
 from offshelf.features.reader import ReadOptions
 from offshelf.jobs.audit import image_quality
 from offshelf.jobs.audit.image_quality import take_fingerprints
-from offshelf.jobs.audit_kept import KeptFingerprints, packed, unpacked
+from offshelf.jobs.audit.kept_fingerprints import KeptFingerprints, packed, unpacked
 from offshelf.progress import Silent
 
 FLOATS = st.floats(allow_nan=False)

@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 from offshelf.data.lookalikes.fingerprints import Fingerprint
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import DataError
-from offshelf.jobs.audit import near_duplicates
-from offshelf.jobs.audit.class_sizes import class_findings
+from offshelf.jobs.audit import duplicates
 from offshelf.jobs.audit.doubtful_labels import LabelCheck, deal_folds, judge, label_findings
 from offshelf.jobs.audit.duplicates import (
+    Links,
     copies,
     count_pairs,
+    find_links,
     identical_findings,
     near_findings,
     same_bytes,
 )
-from offshelf.jobs.audit.image_quality import picture_findings
-from offshelf.jobs.audit.near_duplicates import Links, find_links
+from offshelf.jobs.audit.image_quality import class_findings, picture_findings
 from offshelf.jobs.audit.thresholds import Bounds
 from offshelf.progress import Silent
 from offshelf.report.findings import TITLES
@@ -78,7 +78,7 @@ def test_links_chain() -> None:
 
 
 def test_a_thousand_copies_need_few_features(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(near_duplicates, "BATCH_VALUES", 2**10)
+    monkeypatch.setattr(duplicates, "BATCH_VALUES", 2**10)
     asked: list[int] = []
 
     def read(at: NDArray[np.int64]) -> NDArray[np.float32]:

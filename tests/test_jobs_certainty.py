@@ -20,8 +20,7 @@ from offshelf.heads.probabilities.fit_probabilities import ProbabilitySettings
 from offshelf.heads.probabilities.probability_model import Certainty
 from offshelf.heads.probabilities.rejection import Threshold
 from offshelf.heads.probabilities.score_calibration import Temperature
-from offshelf.jobs.evaluate.job import evaluate_model
-from offshelf.jobs.evaluate.reliability import write_reliability
+from offshelf.jobs.evaluate import evaluate_model, write_reliability
 from offshelf.jobs.fit.job import FitResult, fit
 from offshelf.jobs.predict import predict
 from offshelf.model_file.model import load_model, save_model

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from offshelf.errors import LayerError, OffshelfError
-from offshelf.jobs.visualise.channel_choice import (
+from offshelf.jobs.visualise.feature_maps import (
     check_channels,
     check_sort,
     chosen,

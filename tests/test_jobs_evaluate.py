@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from offshelf.errors import DataError
-from offshelf.jobs.evaluate.job import EvaluateResult, evaluate_model
+from offshelf.jobs.evaluate import EvaluateResult, evaluate_model
 from offshelf.jobs.fit.job import FitResult, fit
 from offshelf.progress import Silent
 

@@ -16,8 +16,7 @@ from offshelf.errors import DataError, ModelFileError, OffshelfError
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.heads.head import FittedHead
 from offshelf.jobs.catalogue.listing import pooled_dimension
-from offshelf.jobs.explain.job import explain, explain_seen
-from offshelf.jobs.explain.result import Explanation
+from offshelf.jobs.explain.job import Explanation, explain, explain_seen
 from offshelf.jobs.fit.job import fit
 from offshelf.jobs.predict import predict
 from offshelf.jobs.setup.settings import RunSettings

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from offshelf.errors import DataError, HeadError, ModelFileError, OffshelfError
-from offshelf.jobs.evaluate.job import evaluate_model
+from offshelf.jobs.evaluate import evaluate_model
 from offshelf.jobs.fit.job import fit
 from offshelf.jobs.setup.settings import FeatureSettings, HeadSettings, RunSettings
 from offshelf.model_file.model import load_model

@@ -19,7 +19,7 @@ from offshelf.engine.contract import EngineOptions, Tap
 from offshelf.engine.select import open_engine
 from offshelf.errors import DataError, LayerError
 from offshelf.jobs.visualise.activation_maps import Choice
-from offshelf.jobs.visualise.strongest_places import _Best, top_images
+from offshelf.jobs.visualise.strongest_images import _Best, top_images
 from offshelf.jobs.visualise.top_images import TopResult, crop_box
 
 

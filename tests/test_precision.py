@@ -30,8 +30,8 @@ from offshelf.jobs.predict import predict
 from offshelf.jobs.setup import precision
 from offshelf.jobs.setup.opening import backbone_for
 from offshelf.jobs.setup.precision import PrecisionTrial, calibration
-from offshelf.jobs.setup.precision_savings import Work
 from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
+from offshelf.jobs.setup.workload import Work
 from offshelf.model_file.model import load_model, save_model
 from offshelf.prediction import engine_of, open_model
 from offshelf.progress import Silent

@@ -20,7 +20,7 @@ from offshelf.data.decoding.decode import as_rgb
 from offshelf.engine.contract import EngineOptions
 from offshelf.engine.select import open_engine
 from offshelf.errors import DataError, ModelFileError, OffshelfError, WeightsError
-from offshelf.jobs.evaluate.job import evaluate_model
+from offshelf.jobs.evaluate import evaluate_model
 from offshelf.jobs.fit.job import fit
 from offshelf.jobs.predict import predict
 from offshelf.jobs.setup.settings import RunSettings

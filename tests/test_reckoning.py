@@ -26,8 +26,8 @@ from offshelf.features.feature_kind import feature_kinds
 from offshelf.jobs.fit.job import fit
 from offshelf.jobs.setup import precision, workload
 from offshelf.jobs.setup.opening import backbone_for
-from offshelf.jobs.setup.precision_savings import LEAST_SAMPLE, MOST_SAMPLE, Work
 from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
+from offshelf.jobs.setup.workload import LEAST_SAMPLE, MOST_SAMPLE, Work
 from offshelf.progress import Silent
 
 

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from offshelf.jobs.compare.grid import HeadAxes, NetworkAxes, ProtocolSettings
     from offshelf.jobs.compare.job import CompareSettings, compare
     from offshelf.jobs.curve import learning_curve
-    from offshelf.jobs.evaluate.job import evaluate_model
+    from offshelf.jobs.evaluate import evaluate_model
     from offshelf.jobs.explain.job import explain
     from offshelf.jobs.extract.job import extract_features
     from offshelf.jobs.fit.job import fit
     from offshelf.jobs.predict import predict as predict_images
     from offshelf.jobs.visualise.activation_maps import activation_maps
     from offshelf.jobs.visualise.first_filters import first_filters
-    from offshelf.jobs.visualise.strongest_places import top_images
+    from offshelf.jobs.visualise.strongest_images import top_images
     from offshelf.model_file.model import load_model
 
 __all__ = [
@@ -68,7 +68,7 @@ _NAMES = {
     "activation_maps": ("jobs.visualise.activation_maps", "activation_maps"),
     "classify_images": ("jobs.classify.job", "classify"),
     "compare": ("jobs.compare.job", "compare"),
-    "evaluate_model": ("jobs.evaluate.job", "evaluate_model"),
+    "evaluate_model": ("jobs.evaluate", "evaluate_model"),
     "explain": ("jobs.explain.job", "explain"),
     "extract_features": ("jobs.extract.job", "extract_features"),
     "first_filters": ("jobs.visualise.first_filters", "first_filters"),
@@ -78,7 +78,7 @@ _NAMES = {
     "list_backbones": ("backbones.catalogue.names", "names"),
     "load_model": ("model_file.model", "load_model"),
     "predict_images": ("jobs.predict", "predict"),
-    "top_images": ("jobs.visualise.strongest_places", "top_images"),
+    "top_images": ("jobs.visualise.strongest_images", "top_images"),
 }
 
 

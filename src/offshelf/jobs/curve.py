@@ -1,4 +1,4 @@
-"""Accuracy against training images per class.
+"""Learning curve: accuracy against training images per class.
 
 Features are extracted once; heads are trained on smaller and smaller parts of the training
 split and always tested on the same test split.

@@ -1,4 +1,4 @@
-"""Labels for image files and folders."""
+"""Prediction: labels for image files and folders."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from offshelf.cli.options.picture_options import check_picture, say_written
 from offshelf.cli.terminal import console
 
 if TYPE_CHECKING:
-    from offshelf.jobs.evaluate.job import EvaluateResult
+    from offshelf.jobs.evaluate import EvaluateResult
 
 SUMMARY = "measure a model file on labelled images"
 
@@ -43,8 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from offshelf.jobs.evaluate.job import evaluate_model
-    from offshelf.jobs.evaluate.reliability import write_reliability
+    from offshelf.jobs.evaluate import evaluate_model, write_reliability
 
     if arguments.reliability is not None:
         check_picture(arguments.reliability)

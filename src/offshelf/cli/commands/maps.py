@@ -99,7 +99,7 @@ def _maps(arguments: argparse.Namespace, progress: Progress) -> MapsResult:
 
 
 def _top(arguments: argparse.Namespace, maps: MapsResult | None, progress: Progress) -> TopResult:
-    from offshelf.jobs.visualise.strongest_places import top_images
+    from offshelf.jobs.visualise.strongest_images import top_images
 
     top = top_images(
         [arguments.top_images],

@@ -1,4 +1,4 @@
-"""Labels that the other images contradict: margins of a head that never saw the image.
+"""Doubtful labels: margins of a head that was not trained on the image.
 
 Copies of an image stay in one fold, so no copy can vouch for a wrong label.
 """

@@ -1,4 +1,4 @@
-"""The page of an audit: thumbnails of what was found, and one HTML file."""
+"""HTML page of an audit, with thumbnails of the findings."""
 
 from __future__ import annotations
 

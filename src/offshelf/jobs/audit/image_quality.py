@@ -1,4 +1,4 @@
-"""Odd pictures: fingerprints of every distinct file, and the bounds that some of them break."""
+"""Class sizes and image quality: fingerprints of the files, and the bounds that some break."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from offshelf.data.decoding.decode import Limits, read_bytes
 from offshelf.data.decoding.facts import Facts
@@ -19,11 +20,53 @@ from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import ImageError
 from offshelf.features.reader import ReadOptions
 from offshelf.jobs.audit.duplicates import image_ref
+from offshelf.jobs.audit.kept_fingerprints import KeptFingerprints
 from offshelf.jobs.audit.thresholds import Bounds
-from offshelf.jobs.audit_kept import KeptFingerprints
 from offshelf.progress import Progress
 from offshelf.report.findings import Finding
 from offshelf.text import counted
+
+
+def class_findings(table: ImageTable, usable: NDArray[np.int64], bounds: Bounds) -> list[Finding]:
+    """Return a finding for every small class, and one when the sizes are far apart.
+
+    >>> table = ImageTable(("a", "b"), ("x", "y"), ("train", "train"), ("x", "y"), ())
+    >>> class_findings(table, np.array([0]), Bounds(class_size=1))[0].reason
+    "'y': 0 usable training images"
+    """
+    train = np.intersect1d(table.rows("train"), usable)
+    counts = np.bincount(table.targets()[train], minlength=len(table.classes))
+    found = []
+    for name, n in zip(table.classes, counts.tolist(), strict=True):
+        if n < bounds.class_size:
+            reason = f"{name!r}: {counted(n, 'usable training image')}"
+            found.append(
+                Finding(
+                    kind="small_class",
+                    severity="warning",
+                    reason=reason,
+                    figures={"class": name, "n": n},
+                )
+            )
+    return found + _imbalance(table.classes, counts, bounds)
+
+
+def _imbalance(
+    classes: tuple[str, ...], counts: NDArray[np.int64], bounds: Bounds
+) -> list[Finding]:
+    present = np.flatnonzero(counts)
+    if not len(present):
+        return []
+    least = present[counts[present].argmin()]
+    most = int(counts.argmax())
+    ratio = float(counts[most] / counts[least])
+    if ratio < bounds.imbalance:
+        return []
+    small, large = classes[int(least)], classes[most]
+    reason = f"{counts[most]} training images of {large!r}, {counts[least]} of {small!r}"
+    figures = {"ratio": round(ratio, 4), "largest": large, "smallest": small}
+    return [Finding(kind="imbalance", severity="warning", reason=reason, figures=figures)]
+
 
 AHEAD_PER_WORKER = 4
 PLAIN_MODES = ("L", "RGB")

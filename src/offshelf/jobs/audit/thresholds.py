@@ -1,4 +1,4 @@
-"""What counts as trouble in an audit: every bound in one place, and the sentence that states it."""
+"""Thresholds of an audit, and the sentences that state them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parameter table of a backbone: a row for each layer, totals, and who agrees."""
+"""Parameter table of a backbone: a row for each layer, totals, and published figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The catalogue and the layers of a backbone as rows."""
+"""Catalogued backbones, and the layers of one, as rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a network thinks of pictures: the best of ImageNet's 1,000 classes.
+"""ImageNet top-k classification with the network's own head.
 
 Optionally beside what the same network answers without normalisation of the pixels, or
 in training mode: two mistakes that are easily made, and what they cost.
@@ -24,8 +24,7 @@ from offshelf.features.extraction import Extraction, extract
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.features.network_input import network_input
 from offshelf.features.store import feature_store as stores
-from offshelf.jobs.classify.answers import NORMAL, PLAIN, Answer
-from offshelf.jobs.classify.training_mode_answers import require_few, training_views
+from offshelf.jobs.classify.answers import NORMAL, PLAIN, Answer, require_few, training_views
 from offshelf.jobs.setup.opening import backbone_for, describe
 from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
 from offshelf.progress import Progress, Silent

@@ -1,4 +1,4 @@
-"""What nobody needs any more in the cache and in the temporary folder, and its removal.
+"""Removal of leftovers from the cache and the temporary folder.
 
 Safe while other processes run: whatever has a living owner stays.
 """

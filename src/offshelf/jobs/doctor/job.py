@@ -1,4 +1,4 @@
-"""What is installed, what works, what is kept on disk, and what is wrong with it."""
+"""Diagnosis of the installation: versions, engines, devices, cache and weights."""
 
 from __future__ import annotations
 

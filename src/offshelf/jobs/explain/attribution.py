@@ -1,4 +1,4 @@
-"""Which cell of a map a score comes from: exact sums and Grad-CAM, on plain arrays."""
+"""Attribution of a score to the cells of a map: exact sums and Grad-CAM, on plain arrays."""
 
 from __future__ import annotations
 

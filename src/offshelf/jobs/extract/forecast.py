@@ -1,4 +1,4 @@
-"""What an extraction will cost on this machine: seconds, peak memory, disk.
+"""Forecast of an extraction on this machine: seconds, peak memory, disk.
 
 Seconds come from a timed sample of the very same work, memory from the sample's process
 and the known bounds of the store's buffers, disk from the dimensions.

@@ -1,4 +1,4 @@
-"""From images to one Parquet file of features, a row for every image."""
+"""Features of images as one Parquet file, a row for every image."""
 
 from __future__ import annotations
 

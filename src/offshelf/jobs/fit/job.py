@@ -1,4 +1,4 @@
-"""From a folder of labelled images to an evaluated classifier and its model file."""
+"""Training and evaluation of a classifier on labelled images, and its model file."""
 
 from __future__ import annotations
 

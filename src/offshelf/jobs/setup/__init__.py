@@ -1,1 +1,1 @@
-"""What jobs share before they begin: settings, data and network, precision, time left."""
+"""Setup that jobs share: settings, labelled features, precision, cost of a run."""

@@ -1,4 +1,4 @@
-"""Which precision a job runs in: the calibration of int8, and the decision of ``auto``.
+"""Precision of a job: the calibration of int8, and the decision of ``auto``.
 
 int8 is calibrated on a seeded sample of the user's own training images, never on test
 images. ``auto`` takes int8, or bf16 where the processor has it, and on a CUDA or Apple device
@@ -32,9 +32,8 @@ from offshelf.features.extraction import extract
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.features.network_input import network_input
 from offshelf.heads.fitting.fit_head import decision, fit_head
-from offshelf.jobs.setup.precision_savings import FEW, MOST_SAMPLE
 from offshelf.jobs.setup.settings import RunSettings
-from offshelf.jobs.setup.workload import slower_than_fp32, workload
+from offshelf.jobs.setup.workload import FEW, MOST_SAMPLE, slower_than_fp32, workload
 from offshelf.progress import Progress, Silent, heard_by
 from offshelf.text import counted
 

@@ -1,4 +1,4 @@
-"""What a person may choose about a job. Defaults are the recommended choice."""
+"""Settings of a job. The defaults are the recommended choice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What layers compute on one image, channel by channel."""
+"""Activation maps of layers on one image."""
 
 from __future__ import annotations
 
@@ -18,8 +18,15 @@ from offshelf.engine.select import open_engine
 from offshelf.errors import LayerError, did_you_mean
 from offshelf.jobs.setup.opening import backbone_for, describe
 from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
-from offshelf.jobs.visualise import channel_choice as choosing
-from offshelf.jobs.visualise.feature_maps import maps_of, person_name, spatial_layer
+from offshelf.jobs.visualise.feature_maps import (
+    DEFAULT_LIMIT,
+    check_channels,
+    check_sort,
+    chosen,
+    maps_of,
+    person_name,
+    spatial_layer,
+)
 from offshelf.jobs.visualise.picture_files import Seen, picture_path, see, write_picture
 from offshelf.progress import Progress, Silent
 from offshelf.report.pictures.activation_tiles import Caption, Look, map_picture
@@ -41,10 +48,10 @@ class Choice:
 
     channels: tuple[int, ...] | None = None
     sort: str = "index"
-    limit: int = choosing.DEFAULT_LIMIT
+    limit: int = DEFAULT_LIMIT
 
     def __post_init__(self) -> None:
-        choosing.check_sort(self.sort)
+        check_sort(self.sort)
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,7 +216,7 @@ def activation_maps(
         raise LayerError("no layer was asked for")
     for row, grid in places:
         if choice.channels is not None:
-            choosing.check_channels(choice.channels, grid.channels, row.name)
+            check_channels(choice.channels, grid.channels, row.name)
     seen = see(image, backbone.input, run.reading.limits)
     taps = [Tap(row.path) for row, _ in places]
     with contextlib.closing(open_engine(backbone, taps, for_one_image(run.engine))) as engine:
@@ -220,7 +227,7 @@ def activation_maps(
     for tap, (row, grid) in zip(taps, places, strict=True):
         maps = maps_of(outputs[tap][0], grid, last)
         strengths = np.abs(maps).mean(axis=(1, 2), dtype=np.float64)
-        shown = choosing.chosen(strengths, choice.channels, choice.sort, choice.limit)
+        shown = chosen(strengths, choice.channels, choice.sort, choice.limit)
         found.append(LayerMaps(person_name(row, backbone.spec), row.path, maps, shown))
     return MapsResult(seen, backbone, tuple(found), ran)
 

@@ -1,4 +1,4 @@
-"""The filters of a network's first convolution: what it looks for in the raw image."""
+"""Filters of the first convolution, as pictures."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.construct.architectures import load_module
 from offshelf.jobs.setup.opening import backbone_for, describe
 from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
-from offshelf.jobs.visualise import channel_choice as choosing
 from offshelf.jobs.visualise.activation_maps import Choice
+from offshelf.jobs.visualise.feature_maps import check_channels, chosen
 from offshelf.jobs.visualise.picture_files import picture_path, safe, write_picture
 from offshelf.progress import Progress, Silent
 from offshelf.report.pictures.activation_tiles import Caption, Look, filter_picture
@@ -126,7 +126,7 @@ def first_filters(
     path, convolution = first_convolution(network, backbone.spec.name)
     weights: NDArray[np.float32] = convolution.weight.detach().numpy().astype(np.float32)
     if choice.channels is not None:
-        choosing.check_channels(choice.channels, len(weights), path)
+        check_channels(choice.channels, len(weights), path)
     strengths = np.abs(weights).mean(axis=(1, 2, 3), dtype=np.float64)
-    shown = choosing.chosen(strengths, choice.channels, choice.sort, choice.limit)
+    shown = chosen(strengths, choice.channels, choice.sort, choice.limit)
     return FiltersResult(backbone, path, weights, shown)

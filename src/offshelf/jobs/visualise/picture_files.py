@@ -1,4 +1,4 @@
-"""One image as the network sees it, and where pictures of it are written."""
+"""Network input of one image for display, and the files of pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The images that excite channels most, as a result that draws and prints itself."""
+"""Result of a search for the images that activate channels most."""
 
 from __future__ import annotations
 

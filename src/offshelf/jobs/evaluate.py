@@ -1,4 +1,4 @@
-"""What a model file scores on labelled images, with the class lists compared by name."""
+"""Evaluation of a model file on labelled images; class lists are compared by name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from offshelf.backbones.backbone import Backbone
 from offshelf.data.folders.class_names import TRAIN, same_class_key
 from offshelf.data.tables.image_table import ImageTable, read_labelled
 from offshelf.data.tables.sources import existing
-from offshelf.errors import DataError, did_you_mean
+from offshelf.errors import DataError, OffshelfError, did_you_mean
 from offshelf.evaluate.metrics import Evaluation, evaluate
 from offshelf.evaluate.probabilities.probability_metrics import Trust
 from offshelf.features.extraction import Extraction
@@ -23,9 +23,12 @@ from offshelf.jobs.predict import predictions_of
 from offshelf.jobs.setup.opening import describe, note_all
 from offshelf.jobs.setup.run_costs import Clock
 from offshelf.jobs.setup.settings import RunSettings
+from offshelf.jobs.visualise.picture_files import write_picture
 from offshelf.model_file.model import Model, short_digest
 from offshelf.prediction import Prediction, open_model
 from offshelf.progress import Progress, Silent
+from offshelf.report.pictures.canvas import form_of
+from offshelf.report.pictures.reliability_chart import reliability_chart
 from offshelf.text import (
     counted,
     listed,
@@ -240,3 +243,24 @@ def _labels(labels: Sequence[str], model: Model, data: str | Path) -> tuple[str,
             f" know: {listed(strangers)}; its classes are {listed(model.classes)}.{hint}"
         )
     return tuple(found[label][0] for label in labels)
+
+
+def write_reliability(result: EvaluateResult, path: str | Path) -> Path:
+    """Write how well the probabilities of an evaluation hold, and return the picture's path.
+
+    Args:
+        result: what :func:`offshelf.jobs.evaluate.evaluate_model` returned.
+        path: a ``.png`` or ``.svg`` file.
+
+    Raises:
+        OffshelfError: the model has no probabilities, or the file cannot be written.
+    """
+    path = Path(path)
+    form, measured = form_of(path), result.trust.reliability
+    if measured is None:
+        raise OffshelfError(
+            f"{shown(result.path)}: has no probabilities to draw; fit it again with "
+            "--calibrate temperature"
+        )
+    title = f"{shown(result.path.name)}: {result.model.certainty.kind} scaling"
+    return write_picture(path, reliability_chart(measured, title, form=form))

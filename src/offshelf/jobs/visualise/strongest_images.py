@@ -1,4 +1,4 @@
-"""Which places of which images excite a channel most.
+"""Search for the images, and the places in them, that activate channels most.
 
 One pass over the images. Of every channel only the largest activation of each image is
 looked at, and only the best few are remembered as numbers; the images themselves are
@@ -27,9 +27,15 @@ from offshelf.features.profile import Stopwatch
 from offshelf.features.reader import Digested, read_ahead
 from offshelf.jobs.setup.opening import backbone_for
 from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
-from offshelf.jobs.visualise import channel_choice as choosing
 from offshelf.jobs.visualise.activation_maps import Choice, described
-from offshelf.jobs.visualise.feature_maps import Grid, maps_of, person_name, spatial_layer
+from offshelf.jobs.visualise.feature_maps import (
+    Grid,
+    check_channels,
+    chosen,
+    maps_of,
+    person_name,
+    spatial_layer,
+)
 from offshelf.jobs.visualise.top_images import TopImages, TopResult
 from offshelf.progress import Progress, Silent, heard_by
 from offshelf.text import spelled
@@ -79,7 +85,7 @@ def top_images(
         raise LayerError("no layer was asked for")
     for row, grid in places:
         if choice.channels is not None:
-            choosing.check_channels(choice.channels, grid.channels, row.name)
+            check_channels(choice.channels, grid.channels, row.name)
     search = _Search(backbone, places, top)
     search.run(table.paths, run, progress)
     found = tuple(search.result(number, choice) for number in range(len(places)))
@@ -136,7 +142,7 @@ class _Search:
             best.images,
             best.cells,
             tuple(self._paths),
-            choosing.chosen(strengths, choice.channels, choice.sort, choice.limit),
+            chosen(strengths, choice.channels, choice.sort, choice.limit),
         )
 
     def _batches(

@@ -1,4 +1,4 @@
-"""Fingerprints that are kept beside the features, by the sha256 of the image's bytes.
+"""Cache of fingerprints, by the sha256 of the image's bytes.
 
 They lie in a feature store of their own, with all its care: as rows of whole numbers below
 65,536, which 32-bit floats hold exactly.

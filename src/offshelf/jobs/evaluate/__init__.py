@@ -1,1 +1,0 @@
-"""``evaluate``: what a model file scores on labelled images."""
