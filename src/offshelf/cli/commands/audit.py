@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from offshelf.cli.options import shared_options
+from offshelf.cli.options import argument_types, shared_options
 from offshelf.cli.terminal import console
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def _add_bounds(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what counts")
     group.add_argument(
         "--hash-distance",
-        type=shared_options.whole_number(0, 32),
+        type=argument_types.whole_number(0, 32),
         default=10,
         metavar="BITS",
         help="bits of 64 in which the hashes of near-duplicates may differ (%(default)s)",

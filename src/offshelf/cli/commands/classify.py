@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from offshelf.cli.options import shared_options
+from offshelf.cli.options import argument_types, shared_options
 from offshelf.cli.terminal import console
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-k",
         "--top",
-        type=shared_options.whole_number(1, 1000),
+        type=argument_types.whole_number(1, 1000),
         default=5,
         metavar="K",
         help="classes to show for an image (%(default)s)",
@@ -52,9 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "alone and three times in a batch; with torch on the CPU, at most 16 images",
     )
     shared_options.add_seed(parser)
-    parser.add_argument(
-        "--strict", action="store_true", help="exit with 1 when an image could not be used"
-    )
+    shared_options.add_strict(parser)
     shared_options.add_engine(parser)
     shared_options.add_output(parser)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from offshelf.cli.options import head_options, shared_options
+from offshelf.cli.options import argument_types, head_options, shared_options
 from offshelf.cli.options.picture_options import check_picture, say_written
 from offshelf.cli.terminal import console
 
@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     shared_options.add_classes(parser)
     parser.add_argument(
         "--repeats",
-        type=shared_options.whole_number(1, 1000),
+        type=argument_types.whole_number(1, 1000),
         default=5,
         metavar="N",
         help="draws of training images at every size (%(default)s)",

@@ -34,9 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "probability is 90 %%",
     )
     shared_options.add_model_weights(parser)
-    parser.add_argument(
-        "--strict", action="store_true", help="exit with 1 when an image could not be used"
-    )
+    shared_options.add_strict(parser)
     shared_options.add_engine(parser, precision=False)
     shared_options.add_output(parser)
 

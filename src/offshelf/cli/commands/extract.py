@@ -28,28 +28,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="the Parquet file: a row per image, a column per layer and pooling (%(default)s)",
     )
     shared_options.add_backbone(parser)
-    parser.add_argument(
-        "-l",
-        "--layer",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="see 'offshelf layers'; repeat for several in one pass (penultimate)",
-    )
-    parser.add_argument(
-        "--pooling",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="flatten, avg, max or gem; repeat for several (avg)",
-    )
+    shared_options.add_layers(parser, "several in one pass (penultimate)")
+    shared_options.add_poolings(parser)
     shared_options.add_seed(parser)
-    parser.add_argument(
-        "--profile", action="store_true", help="say where the processor time went, by stage"
-    )
-    parser.add_argument(
-        "--strict", action="store_true", help="exit with 1 when an image could not be used"
-    )
+    shared_options.add_profile(parser)
+    shared_options.add_strict(parser)
     shared_options.add_engine(parser)
     shared_options.add_output(parser)
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from offshelf.cli.options import head_options, probability_options, shared_options
+from offshelf.cli.options import argument_types, head_options, probability_options, shared_options
 from offshelf.cli.terminal import console
 
 if TYPE_CHECKING:
@@ -31,17 +31,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     shared_options.add_test_size(parser)
     parser.add_argument(
         "--samples",
-        type=shared_options.whole_number(0, 16),
+        type=argument_types.whole_number(0, 16),
         default=3,
         metavar="N",
         help="test images kept in the model file for its self-test; 0 keeps none (%(default)s)",
     )
-    parser.add_argument(
-        "--strict", action="store_true", help="exit with 1 when an image could not be used"
-    )
-    parser.add_argument(
-        "--profile", action="store_true", help="say where the processor time went, by stage"
-    )
+    shared_options.add_strict(parser)
+    shared_options.add_profile(parser)
     shared_options.add_engine(parser)
     shared_options.add_output(parser)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from offshelf.cli.options import shared_options
+from offshelf.cli.options import argument_types, shared_options
 from offshelf.cli.terminal import console
 
 if TYPE_CHECKING:
@@ -34,13 +34,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--input-size",
-        type=shared_options.whole_number(1, 8192),
+        type=argument_types.whole_number(1, 8192),
         metavar="PIXELS",
         help="side of the square input (default: the network's own)",
     )
     parser.add_argument(
         "--batch-size",
-        type=shared_options.whole_number(1, 4096),
+        type=argument_types.whole_number(1, 4096),
         metavar="N",
         help="images that MACs and activation memory are stated for (1); with --data also the "
         "images in one request (the engine's choice)",
@@ -61,16 +61,8 @@ def _add_forecast(parser: argparse.ArgumentParser) -> None:
         help="a folder of images, or a CSV or Parquet file with a column path: forecast the "
         "seconds, peak memory and disk of extracting their features",
     )
-    group.add_argument(
-        "-l", "--layer", action="append", default=[], metavar="NAME", help="(penultimate)"
-    )
-    group.add_argument(
-        "--pooling",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="flatten, avg, max or gem; repeat layers and poolings for several (avg)",
-    )
+    shared_options.add_layers(group, "several (penultimate)")
+    shared_options.add_poolings(group)
     shared_options.add_weights(group)
     group.add_argument(
         "--engine", default="auto", metavar="NAME", help="auto, openvino or torch (%(default)s)"
@@ -78,7 +70,7 @@ def _add_forecast(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--device", default="auto", metavar="NAME", help="(%(default)s)")
     group.add_argument(
         "--workers",
-        type=shared_options.whole_number(1, 256),
+        type=argument_types.whole_number(1, 256),
         metavar="N",
         help="threads that read and decode images (default: one per processor)",
     )
@@ -117,10 +109,9 @@ def _show(forecast: Forecast, form: str) -> None:
 
 
 def _forecast(arguments: argparse.Namespace) -> Forecast:
-    from offshelf.data.tables.image_table import list_images
     from offshelf.engine.contract import EngineOptions
     from offshelf.features.reader import ReadOptions
-    from offshelf.jobs.extract.forecast import forecast
+    from offshelf.jobs.extract.forecast import forecast_data
     from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
 
     engine = EngineOptions(
@@ -134,11 +125,8 @@ def _forecast(arguments: argparse.Namespace) -> Forecast:
         arguments.backbone, weights=arguments.weights, download=not arguments.no_download
     )
     with console.progress(arguments.quiet) as progress:
-        table = list_images([arguments.data])
-        for warning in table.warnings:
-            progress.note(warning)
-        return forecast(
-            table.paths,
+        return forecast_data(
+            arguments.data,
             features,
             arguments.layer,
             arguments.pooling,

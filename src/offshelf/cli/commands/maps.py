@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from offshelf.cli.options import picture_options, shared_options
+from offshelf.cli.options import argument_types, picture_options, shared_options
 from offshelf.cli.terminal import console
 from offshelf.errors import DataError
 
@@ -21,14 +21,7 @@ CHANNELS, CHANNELS_OF_TOP = 64, 16
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("image", nargs="?", metavar="IMAGE", help="an image file")
-    parser.add_argument(
-        "-l",
-        "--layer",
-        action="append",
-        required=True,
-        metavar="NAME",
-        help="see 'offshelf layers'; repeat for several, a picture each",
-    )
+    shared_options.add_layers(parser, "several, a picture each", required=True)
     picture_options.add_out(parser, "IMAGE-LAYER.png")
     picture_options.add_channels(parser, f"{CHANNELS}; {CHANNELS_OF_TOP} with --top-images")
     picture_options.add_scale(parser)
@@ -41,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--top",
-        type=shared_options.whole_number(1, 16),
+        type=argument_types.whole_number(1, 16),
         default=8,
         metavar="K",
         help="crops for a channel (%(default)s)",

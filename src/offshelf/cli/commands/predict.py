@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from offshelf.cli.options import shared_options
+from offshelf.cli.options import argument_types, shared_options
 from offshelf.cli.terminal import console
 from offshelf.errors import OffshelfError
 from offshelf.text import spelled
@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     shared_options.add_model_weights(parser)
     parser.add_argument(
         "--top",
-        type=shared_options.whole_number(1, 1000),
+        type=argument_types.whole_number(1, 1000),
         default=3,
         metavar="K",
         help="classes to show for an image (%(default)s)",
@@ -41,9 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="print CSV: path, status, reason, label, the score of every class and, of a "
         "calibrated model, its probability",
     )
-    parser.add_argument(
-        "--strict", action="store_true", help="exit with 1 when an image could not be used"
-    )
+    shared_options.add_strict(parser)
     shared_options.add_engine(parser, precision=False)
     shared_options.add_output(parser)
 

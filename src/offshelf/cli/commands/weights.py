@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from offshelf.cli.options import shared_options
 from offshelf.cli.terminal import console
+
+if TYPE_CHECKING:
+    from offshelf.backbones.weights_file.locate import WeightsFile
 
 SUMMARY = "list, add or fetch weights files"
 
@@ -41,69 +43,42 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _list(arguments: argparse.Namespace) -> int:
     from offshelf.jobs.catalogue.listing import backbone_rows
-    from offshelf.report.tables.result_rows import Column, Table
+    from offshelf.jobs.weights import weights_table
     from offshelf.report.tables.table_formats import render
 
     rows = [row for row in backbone_rows(arguments.cache_dir) if row.available]
     if arguments.json:
         console.print_json({"weights": [dataclasses.asdict(row) for row in rows]})
-        return 0
-    columns = (Column("backbone"), Column("weights"), Column("size", "bytes"), Column("file"))
-    cells = tuple((row.name, row.weights, row.bytes, row.path) for row in rows)
-    console.say(render(Table("Weights on this machine", columns, cells), "text"))
+    else:
+        console.say(render(weights_table(rows)))
     return 0
 
 
 def _add(arguments: argparse.Namespace) -> int:
-    from offshelf.backbones.catalogue.names import get_spec
-    from offshelf.backbones.weights_file.locate import add
+    from offshelf.jobs.weights import add_weights
 
-    if arguments.unverified:
-        _check_fit(arguments.file, arguments.backbone)
-    file = add(
+    file = add_weights(
         arguments.file,
-        get_spec(arguments.backbone),
+        arguments.backbone,
         cache_dir=arguments.cache_dir,
         unverified=arguments.unverified,
     )
     return _show(arguments, file)
 
 
-def _check_fit(file: str, backbone: str) -> None:
-    """Refuse a file of another network now, not when it is first used."""
-    from offshelf.backbones.backbone import open_backbone
-    from offshelf.backbones.construct.architectures import load_module
-
-    path = Path(file).expanduser()
-    if path.is_file():
-        # As a whole path it cannot be taken for the name of known weights.
-        opened = open_backbone(backbone, weights=str(path.absolute()), download=False)
-        opened.deepest()
-        load_module(opened.spec, opened.file)
-
-
 def _fetch(arguments: argparse.Namespace) -> int:
-    from offshelf.backbones.catalogue.names import get_spec
-    from offshelf.backbones.weights_file.locate import locate
+    from offshelf.jobs.weights import fetch_weights
 
     with console.progress(arguments.quiet) as progress:
-        file = locate(
-            get_spec(arguments.backbone), cache_dir=arguments.cache_dir, progress=progress
-        )
+        file = fetch_weights(arguments.backbone, cache_dir=arguments.cache_dir, progress=progress)
     return _show(arguments, file)
 
 
-def _show(arguments: argparse.Namespace, file: Any) -> int:
-    document = {
-        "backbone": arguments.backbone,
-        "weights": file.spec.tag,
-        "sha256": file.sha256,
-        "path": str(file.path),
-        "origin": file.origin,
-        "covers": list(file.spec.covers),
-    }
+def _show(arguments: argparse.Namespace, file: WeightsFile) -> int:
+    from offshelf.jobs.weights import weights_json
+
     if arguments.json:
-        console.print_json(document)
+        console.print_json(weights_json(arguments.backbone, file))
         return 0
     part = f" ({' and '.join(file.spec.covers)} only)" if file.spec.covers else ""
     console.say(f"{arguments.backbone}: {file.spec.tag}{part}, sha256 {file.sha256}")

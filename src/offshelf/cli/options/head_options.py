@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from offshelf.cli.options import shared_options
+from offshelf.cli.options import argument_types
 
 if TYPE_CHECKING:
     from offshelf.jobs.setup.settings import HeadSettings
@@ -24,7 +24,7 @@ def add_head(parser: argparse.ArgumentParser) -> None:
     head.add_argument(
         "--C",
         dest="c",
-        type=shared_options.strength,
+        type=argument_types.strength,
         default=1.0,
         metavar="X",
         help="inverse strength of the regularisation, or auto: the best of seven by "

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from offshelf.cli.options import shared_options
+from offshelf.cli.options import argument_types
 from offshelf.cli.terminal import console
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def add_channels(parser: argparse.ArgumentParser, limit: str) -> None:
     )
     parser.add_argument(
         "--limit",
-        type=shared_options.whole_number(1, 1024),
+        type=argument_types.whole_number(1, 1024),
         metavar="N",
         help=f"at most so many where --channels names none ({limit})",
     )

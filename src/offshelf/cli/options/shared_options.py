@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from offshelf.cli.options.argument_types import memory_size, whole_number
 
 if TYPE_CHECKING:
     from offshelf.engine.contract import EngineOptions
@@ -20,55 +21,6 @@ IMAGES_HELP = (
     "images, folders of images, patterns such as 'photos/*.jpg', and lists of paths, one a line: a "
     ".txt file, or - for standard input"
 )
-
-_MOST_MEMORY = 10**15
-
-
-def whole_number(low: int, high: int) -> Callable[[str], int]:
-    """Return a converter for whole numbers from *low* to *high*.
-
-    >>> whole_number(1, 8)("4")
-    4
-    """
-
-    def convert(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from None
-        if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"{value} is not from {low} to {high}")
-        return value
-
-    return convert
-
-
-def memory_size(text: str) -> int:
-    """Return a number of bytes.
-
-    >>> memory_size("1.5G"), memory_size("1 GiB")
-    (1500000000, 1073741824)
-    """
-    from offshelf.cache.bound import size_in_bytes
-
-    size = size_in_bytes(text)
-    if size is None or not 1 <= size <= _MOST_MEMORY:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size such as 800M or 2G")
-    return size
-
-
-def strength(text: str) -> float | str:
-    """Return a value of C, or ``auto``.
-
-    >>> strength("0.1"), strength("auto")
-    (0.1, 'auto')
-    """
-    if text == "auto":
-        return text
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number and not 'auto'") from None
 
 
 def add_backbone(parser: argparse.ArgumentParser) -> None:
@@ -111,11 +63,47 @@ def add_layer(parser: argparse.ArgumentParser) -> None:
         "--layer",
         default="penultimate",
         metavar="NAME",
-        help="see 'offshelf layers' (%(default)s)",
+        help="a layer of 'offshelf layers', or a module path (%(default)s)",
     )
     parser.add_argument(
         "--pooling", default="avg", metavar="NAME", help="flatten, avg, max or gem (%(default)s)"
     )
+
+
+def add_layers(parser: argparse._ActionsContainer, several: str, required: bool = False) -> None:
+    """Add one or more layers; *several* says what more of them do."""
+    parser.add_argument(
+        "-l",
+        "--layer",
+        action="append",
+        default=[],
+        required=required,
+        metavar="NAME",
+        help=f"a layer of 'offshelf layers', or a module path; repeat for {several}",
+    )
+
+
+def add_poolings(parser: argparse._ActionsContainer) -> None:
+    """Add one or more poolings."""
+    parser.add_argument(
+        "--pooling",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="flatten, avg, max or gem; repeat for several (avg)",
+    )
+
+
+def add_strict(parser: argparse.ArgumentParser) -> None:
+    """Add whether an image that cannot be used is a failure."""
+    parser.add_argument(
+        "--strict", action="store_true", help="exit with 1 when an image could not be used"
+    )
+
+
+def add_profile(parser: argparse.ArgumentParser) -> None:
+    """Add whether the processor time of each stage is printed."""
+    parser.add_argument("--profile", action="store_true", help="show the processor time by stage")
 
 
 def add_test_size(parser: argparse._ActionsContainer) -> None:

@@ -9,10 +9,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from offshelf.data.tables.image_table import list_images
 from offshelf.errors import DataError, EngineError
 from offshelf.jobs.extract.timed_sample import (
     Sample,
@@ -122,6 +124,27 @@ class Forecast:
         """Return the forecast as JSON values."""
         rows = [dataclasses.asdict(row) for row in self.rows]
         return {"backbone": self.backbone, "engine": self.engine, "rows": rows}
+
+
+def forecast_data(
+    data: str | Path,
+    features: FeatureSettings | None = None,
+    layers: Sequence[str] = (),
+    poolings: Sequence[str] = (),
+    run: RunSettings | None = None,
+    *,
+    progress: Progress | None = None,
+) -> Forecast:
+    """Forecast the images of a folder or table, as :func:`forecast` does those of paths.
+
+    Raises:
+        OffshelfError: as :func:`forecast`, or *data* cannot be read.
+    """
+    progress = progress or Silent()
+    table = list_images([data])
+    for warning in table.warnings:
+        progress.note(warning)
+    return forecast(table.paths, features, layers, poolings, run, progress=progress)
 
 
 def forecast(
