@@ -24,7 +24,7 @@ from typing import Any
 from PIL import Image
 
 from measure import heading
-from offshelf.backbones.spec import InputSpec
+from offshelf.backbones.specification.spec import InputSpec
 from offshelf.data.decoding.file_bytes import Limits
 from offshelf.features.network_input import network_input
 

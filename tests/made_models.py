@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from offshelf.backbones.catalogue.names import get_spec
-from offshelf.backbones.spec import InputSpec
+from offshelf.backbones.specification.spec import InputSpec
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.heads.head import FittedHead
 from offshelf.model_file.model import BackboneRecord, Model, Sample

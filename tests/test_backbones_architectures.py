@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from offshelf.backbones.catalogue.names import get_spec, names
 from offshelf.backbones.construct.architectures import load_module, skeleton
 from offshelf.backbones.named_layers import named_layers, resolve
-from offshelf.backbones.spec import BackboneSpec
+from offshelf.backbones.specification.spec import BackboneSpec
 from offshelf.backbones.weights_file.locate import WeightsFile, locate
 from offshelf.errors import BackboneError, WeightsError
 

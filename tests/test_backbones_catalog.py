@@ -11,7 +11,7 @@ import pytest
 
 from offshelf.backbones.catalogue.layer_aliases import layers_of
 from offshelf.backbones.catalogue.names import get_spec, names
-from offshelf.backbones.spec import BackboneSpec, InputSpec
+from offshelf.backbones.specification.spec import BackboneSpec, InputSpec
 from offshelf.errors import BackboneError
 
 WANTED = """

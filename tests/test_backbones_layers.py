@@ -16,7 +16,7 @@ from offshelf.backbones.backbone import Backbone, open_backbone
 from offshelf.backbones.catalogue.names import get_spec
 from offshelf.backbones.construct.architectures import load_module
 from offshelf.backbones.named_layers import Layer, all_layers, known_path, named_layers, resolve
-from offshelf.backbones.spec import BackboneSpec
+from offshelf.backbones.specification.spec import BackboneSpec
 from offshelf.backbones.weights_file.locate import locate
 from offshelf.errors import LayerError, WeightsError
 

@@ -13,8 +13,8 @@ from PIL import Image
 
 from offshelf.backbones.backbone import open_backbone
 from offshelf.backbones.construct.torchvision_shim import import_torchvision
-from offshelf.backbones.preprocess import Box, geometry, prepare
-from offshelf.backbones.spec import RESIZES, InputSpec
+from offshelf.backbones.specification.preprocess import Box, geometry, prepare
+from offshelf.backbones.specification.spec import RESIZES, InputSpec
 from offshelf.errors import BackboneError
 
 

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import save_file
 
 from offshelf.backbones.catalogue.names import get_spec
-from offshelf.backbones.spec import BackboneSpec, InputSpec, WeightsSpec
+from offshelf.backbones.specification.spec import BackboneSpec, InputSpec, WeightsSpec
 from offshelf.backbones.weights_file import fetch, places
 from offshelf.backbones.weights_file.locate import WeightsFile, add, available, locate, read_tensors
 from offshelf.backbones.weights_file.tensors import file_format, read_file, tensor_names

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from made_models import SIDE, made_model, members_of, tampered, with_tensors, zipped
 from offshelf.backbones.backbone import Backbone, open_backbone
 from offshelf.backbones.catalogue.names import get_spec, names
-from offshelf.backbones.spec import BackboneSpec, InputSpec, WeightsSpec
+from offshelf.backbones.specification.spec import BackboneSpec, InputSpec, WeightsSpec
 from offshelf.backbones.weights_file.locate import WeightsFile
 from offshelf.engine.calibration import Calibration
 from offshelf.errors import ModelFileError

@@ -97,7 +97,7 @@ def test_the_publishers_crop_is_the_default_and_can_be_changed(answers: Classify
 
 
 def test_the_logits_are_those_of_the_torch_network(answers: ClassifyResult, photo: Path):
-    from offshelf.backbones.preprocess import prepare
+    from offshelf.backbones.specification.preprocess import prepare
 
     backbone = answers.backbone
     tap = Tap(backbone.path_of("logits"), "flatten")

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from offshelf import file_stamps, home, locks
-from offshelf.backbones.spec import InputSpec
+from offshelf.backbones.specification.spec import InputSpec
 from offshelf.cache import bound, contents
 from offshelf.data import digests
 from offshelf.data.decoding import file_bytes as contents_of

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from offshelf.backbones.preprocess import prepare
-from offshelf.backbones.spec import InputSpec
+from offshelf.backbones.specification.preprocess import prepare
+from offshelf.backbones.specification.spec import InputSpec
 from offshelf.data.decoding.decode import decode, decode_compact, decoding
 from offshelf.data.decoding.jpeg import quick_pixels
 from offshelf.errors import ImageError

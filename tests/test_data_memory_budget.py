@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from offshelf.backbones.spec import InputSpec
+from offshelf.backbones.specification.spec import InputSpec
 from offshelf.data.decoding import decode as decoding
 from offshelf.data.decoding import memory_budget
 from offshelf.data.decoding.decode import as_rgb, decode, decode_with_facts

@@ -27,13 +27,13 @@ from offshelf.backbones.backbone import Backbone, open_backbone
 from offshelf.backbones.catalogue.names import get_spec
 from offshelf.backbones.construct.architectures import load_module
 from offshelf.backbones.weights_file.locate import locate
-from offshelf.engine import select
 from offshelf.engine.contract import POOLINGS, Engine, EngineOptions, Tap, check_pooling, pad
 from offshelf.engine.openvino_engine.convert import convert
 from offshelf.engine.openvino_engine.core import import_openvino
 from offshelf.engine.openvino_engine.graph_cache import load_graph
 from offshelf.engine.openvino_engine.streams import HINT, candidates, compile_plan, possible_plan
-from offshelf.engine.select import choose, open_engine
+from offshelf.engine.selection import select
+from offshelf.engine.selection.select import choose, open_engine
 from offshelf.engine.torch_engine.tapped_network import TappedNetwork, pool
 from offshelf.errors import EngineError, LayerError
 from offshelf.interrupt import TerminatedError, ended_by_signals, interrupted_afterwards
@@ -599,7 +599,7 @@ import json, sys
 import numpy as np
 from offshelf.backbones.backbone import open_backbone
 from offshelf.engine.contract import EngineOptions, Tap
-from offshelf.engine.select import open_engine
+from offshelf.engine.selection.select import open_engine
 backbone = open_backbone("efficientnet_lite0")
 tap = Tap(backbone.path_of("penultimate"), "avg")
 engine = open_engine(backbone, [tap], EngineOptions(engine="openvino"))
@@ -726,7 +726,7 @@ INTERRUPTED = """
 import signal
 from offshelf.backbones.backbone import open_backbone
 from offshelf.engine.contract import EngineOptions, Tap
-from offshelf.engine.select import open_engine
+from offshelf.engine.selection.select import open_engine
 backbone = open_backbone("timm/test_resnet", weights="random")
 taps = [Tap(backbone.path_of("penultimate"), "avg")]
 first = open_engine(backbone, taps, EngineOptions(engine="openvino"))
@@ -757,7 +757,7 @@ warnings.simplefilter("error")
 from offshelf.backbones.construct.architectures import skeleton
 from offshelf.backbones.backbone import open_backbone
 from offshelf.engine.contract import EngineOptions, Tap
-from offshelf.engine.select import open_engine
+from offshelf.engine.selection.select import open_engine
 backbone = open_backbone({name!r}, weights="random")
 skeleton(backbone.spec)
 tap = Tap(backbone.path_of("penultimate"), "avg")

@@ -15,7 +15,7 @@ from offshelf.engine.openvino_engine import attention
 from offshelf.engine.openvino_engine.attention import answers, compile_verified
 from offshelf.engine.openvino_engine.graph_cache import load_graph
 from offshelf.engine.openvino_engine.streams import HINT, Plan, compile_plan
-from offshelf.engine.select import open_engine
+from offshelf.engine.selection.select import open_engine
 
 SETTINGS = {"PERFORMANCE_HINT": "THROUGHPUT", HINT: "f32"}
 TWO, ONE = Plan(2, 2, 2), Plan(2, 1, 2)

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from offshelf.backbones.backbone import open_backbone
-from offshelf.backbones.preprocess import prepare
-from offshelf.backbones.spec import InputSpec
+from offshelf.backbones.specification.preprocess import prepare
+from offshelf.backbones.specification.spec import InputSpec
 from offshelf.engine.contract import EngineOptions, Tap
-from offshelf.engine.select import open_engine
+from offshelf.engine.selection.select import open_engine
 from offshelf.engine.torch_engine.grey_convolution import (
     SummedConvolution,
     first_convolution,

@@ -15,8 +15,8 @@ from PIL import Image, ImageOps
 
 import offshelf
 from offshelf.backbones.backbone import Backbone, open_backbone
-from offshelf.backbones.preprocess import prepare
-from offshelf.backbones.spec import InputSpec
+from offshelf.backbones.specification.preprocess import prepare
+from offshelf.backbones.specification.spec import InputSpec
 from offshelf.data.decoding.decode import Limits, as_rgb
 from offshelf.errors import DataError, ImageError
 from offshelf.features.network_input import network_input
@@ -126,7 +126,7 @@ def test_nothing_else_prepares_images() -> None:
         for path in root.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.ImportFrom)
-        and node.module == "offshelf.backbones.preprocess"
+        and node.module == "offshelf.backbones.specification.preprocess"
         and "prepare" in {name.name for name in node.names}
     }
     # prediction.py gets images that are decoded already.

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from offshelf.backbones.preprocess import Prepared, prepare
-from offshelf.backbones.spec import InputSpec
+from offshelf.backbones.specification.preprocess import Prepared, prepare
+from offshelf.backbones.specification.spec import InputSpec
 from offshelf.data.decoding.decode import STATUSES, Limits, decode
 from offshelf.data.decoding.facts import Facts
 from offshelf.errors import DataError

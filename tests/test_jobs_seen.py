@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from offshelf.backbones.preprocess import prepare
-from offshelf.backbones.spec import InputSpec
+from offshelf.backbones.specification.preprocess import prepare
+from offshelf.backbones.specification.spec import InputSpec
 from offshelf.data.decoding.decode import Limits
 from offshelf.errors import DataError, ImageError, OffshelfError
 from offshelf.jobs.visualise.picture_files import picture_path, see, write_picture

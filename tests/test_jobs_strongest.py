@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from offshelf.backbones.backbone import open_backbone
-from offshelf.backbones.preprocess import prepare
+from offshelf.backbones.specification.preprocess import prepare
 from offshelf.data.decoding.decode import as_rgb
 from offshelf.engine.contract import EngineOptions, Tap
-from offshelf.engine.select import open_engine
+from offshelf.engine.selection.select import open_engine
 from offshelf.errors import DataError, LayerError
 from offshelf.jobs.visualise.activation_maps import Choice
 from offshelf.jobs.visualise.strongest_images import _Best, top_images

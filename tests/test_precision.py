@@ -18,10 +18,10 @@ from offshelf import prediction as predict_module
 from offshelf.data.tables.image_table import read_table
 from offshelf.engine.calibration import Calibration
 from offshelf.engine.contract import EngineOptions
-from offshelf.engine.numeric_environment import made_on
 from offshelf.engine.openvino_engine import cpu_engine
 from offshelf.engine.openvino_engine.int8 import quantised
 from offshelf.engine.processor import computes_bfloat16
+from offshelf.engine.selection.numeric_environment import made_on
 from offshelf.engine.torch_engine import reference
 from offshelf.errors import EngineError
 from offshelf.features.feature_kind import feature_kinds

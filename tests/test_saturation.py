@@ -12,9 +12,9 @@ import pytest
 
 from offshelf.engine import processor
 from offshelf.engine.contract import EngineOptions
-from offshelf.engine.numeric_environment import numeric_environment
 from offshelf.engine.openvino_engine.core import import_openvino
 from offshelf.engine.openvino_engine.int8_weights import LARGEST_PAIR, eased, rounded, shares
+from offshelf.engine.selection.numeric_environment import numeric_environment
 from offshelf.jobs.fit.job import fit
 from offshelf.jobs.setup.settings import RunSettings
 from offshelf.model_file.model import load_model
@@ -152,7 +152,7 @@ def test_the_store_keeps_weights_of_7_bits_apart(monkeypatch: pytest.MonkeyPatch
     found = {}
     for exact in (True, False):
         monkeypatch.setattr(
-            "offshelf.engine.numeric_environment.adds_bytes_exactly", lambda e=exact: e
+            "offshelf.engine.selection.numeric_environment.adds_bytes_exactly", lambda e=exact: e
         )
         found[exact] = numeric_environment(EngineOptions(precision="int8"))
         assert "weights" not in numeric_environment(EngineOptions())

@@ -31,7 +31,7 @@ from offshelf.engine.openvino_engine.winograd.int8_ranges import (
 )
 from offshelf.engine.openvino_engine.winograd.numpy_fallback import PlainConvolution
 from offshelf.engine.openvino_engine.winograd.panel_layout import Kind, Registers
-from offshelf.engine.select import open_engine
+from offshelf.engine.selection.select import open_engine
 from offshelf.errors import EngineError
 from offshelf.jobs.setup.precision import calibration
 from offshelf.jobs.setup.settings import RunSettings

@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
-from offshelf.backbones.preprocess import prepare
+from offshelf.backbones.specification.preprocess import prepare
 from offshelf.backbones.weights_file import locate as weights_files
 from offshelf.engine.contract import Engine, EngineOptions
-from offshelf.engine.numeric_environment import made_on
 from offshelf.engine.processor import computes_bfloat16
-from offshelf.engine.select import choose, open_engine
+from offshelf.engine.selection.numeric_environment import made_on
+from offshelf.engine.selection.select import choose, open_engine
 from offshelf.errors import ModelFileError, WeightsError
 from offshelf.features.extraction import Extraction, extract
 from offshelf.features.reader import ReadOptions

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from offshelf.backbones.catalogue.names import get_spec
-from offshelf.backbones.spec import CHANNELS, DECODES, RESIZES, BackboneSpec, InputSpec
+from offshelf.backbones.specification.spec import (
+    CHANNELS,
+    DECODES,
+    RESIZES,
+    BackboneSpec,
+    InputSpec,
+)
 from offshelf.backbones.weights_file import locate as weights_files
 from offshelf.backbones.weights_file.locate import WeightsFile
 from offshelf.errors import BackboneError, LayerError, WeightsError, did_you_mean
@@ -144,7 +150,7 @@ def open_backbone(
         weights: a file, the tag of a known weights file, ``random``, or None to search.
         resize: ``squash``, ``crop`` or ``letterbox`` instead of the weights' own.
         grey: ``replicate``, ``summed`` or ``luma``: see
-            :class:`offshelf.backbones.spec.InputSpec`; None for ``replicate``.
+            :class:`offshelf.backbones.specification.spec.InputSpec`; None for ``replicate``.
         decode: ``full`` or ``reduced``, likewise; None for ``full``.
         cache_dir: the root of offshelf's own folders.
         download: whether weights that are nowhere on this machine may be fetched.

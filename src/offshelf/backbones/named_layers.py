@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from offshelf.backbones.construct.architectures import skeleton
 from offshelf.backbones.construct.without_dynamo import without_compiler
-from offshelf.backbones.spec import BackboneSpec
+from offshelf.backbones.specification.spec import BackboneSpec
 from offshelf.errors import LayerError, did_you_mean
 
 if TYPE_CHECKING:

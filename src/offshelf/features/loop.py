@@ -18,7 +18,7 @@ from offshelf.cache import bound
 from offshelf.data.decoding.colour import RGB
 from offshelf.data.decoding.facts import Facts
 from offshelf.engine.contract import Engine, EngineOptions, Tap
-from offshelf.engine.select import open_engine
+from offshelf.engine.selection.select import open_engine
 from offshelf.errors import StoreError
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.features.profile import Stopwatch

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.backbones.preprocess import prepare
-from offshelf.backbones.spec import InputSpec
+from offshelf.backbones.specification.preprocess import prepare
+from offshelf.backbones.specification.spec import InputSpec
 from offshelf.data.decoding.decode import DEFAULT_LIMITS, Limits, as_rgb, decoding, read_bytes
 from offshelf.data.decoding.facts import Decoded, Facts
 from offshelf.features.profile import Stopwatch

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
-from offshelf.backbones.spec import BackboneSpec, InputSpec
+from offshelf.backbones.specification.spec import BackboneSpec, InputSpec
 from offshelf.engine.calibration import Calibration
 from offshelf.engine.contract import PRECISIONS
 from offshelf.errors import DataError, ModelFileError

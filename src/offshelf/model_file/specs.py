@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from offshelf.backbones.spec import RESIZES, BackboneSpec, InputSpec, WeightsSpec
+from offshelf.backbones.specification.spec import RESIZES, BackboneSpec, InputSpec, WeightsSpec
 from offshelf.engine.contract import POOLINGS
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.model_file.zip_file import MAX_PICTURE_SIDE

@@ -7,7 +7,7 @@ from typing import Any
 
 from offshelf.backbones.catalogue.timm_table import URL
 from offshelf.backbones.construct.torchvision_shim import import_timm, import_torchvision
-from offshelf.backbones.spec import BackboneSpec, InputSpec, WeightsSpec
+from offshelf.backbones.specification.spec import BackboneSpec, InputSpec, WeightsSpec
 from offshelf.errors import BackboneError, did_you_mean
 
 # These two normalise their input once more when built with their published weights. As

@@ -13,7 +13,12 @@ from offshelf.backbones.catalogue import timm_table, torchvision_table
 from offshelf.backbones.catalogue.layer_aliases import layers_of
 from offshelf.backbones.catalogue.libraries import library_spec, published_prefix
 from offshelf.backbones.catalogue.timm_table import Pixels
-from offshelf.backbones.spec import BackboneSpec, InputSpec, Interpolation, WeightsSpec
+from offshelf.backbones.specification.spec import (
+    BackboneSpec,
+    InputSpec,
+    Interpolation,
+    WeightsSpec,
+)
 from offshelf.errors import BackboneError, did_you_mean
 
 DEFAULT = "efficientnet_lite0"

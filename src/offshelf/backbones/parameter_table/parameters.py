@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from offshelf.backbones.construct.architectures import skeleton
 from offshelf.backbones.parameter_table.module_groups import GROUPS, Group
 from offshelf.backbones.parameter_table.module_walk import Draft, drafts_of
-from offshelf.backbones.spec import BackboneSpec
+from offshelf.backbones.specification.spec import BackboneSpec
 from offshelf.errors import BackboneError
 
 

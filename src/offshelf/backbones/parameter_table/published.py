@@ -9,7 +9,7 @@ from pathlib import Path
 
 from offshelf.backbones.construct.architectures import skeleton
 from offshelf.backbones.parameter_table.parameters import LayerRow
-from offshelf.backbones.spec import BackboneSpec, WeightsSpec
+from offshelf.backbones.specification.spec import BackboneSpec, WeightsSpec
 from offshelf.backbones.weights_file import identify, places
 from offshelf.backbones.weights_file.locate import WeightsFile, read_tensors
 from offshelf.errors import WeightsError

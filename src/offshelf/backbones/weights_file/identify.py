@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from offshelf.backbones.spec import BackboneSpec, InputSpec, WeightsSpec
+from offshelf.backbones.specification.spec import BackboneSpec, InputSpec, WeightsSpec
 from offshelf.backbones.weights_file import places, tensors
 from offshelf.errors import WeightsError
 from offshelf.files import sha256_file

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from offshelf import sealed_json
-from offshelf.backbones.spec import BackboneSpec, WeightsSpec
+from offshelf.backbones.specification.spec import BackboneSpec, WeightsSpec
 from offshelf.backbones.weights_file import fetch, identify, places, tensors
 from offshelf.backbones.weights_file.places import Place
 from offshelf.errors import WeightsError, did_you_mean

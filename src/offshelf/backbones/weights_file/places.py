@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from offshelf import sealed_json
-from offshelf.backbones.spec import BackboneSpec, WeightsSpec
+from offshelf.backbones.specification.spec import BackboneSpec, WeightsSpec
 from offshelf.home import weights_folder
 
 EXTRA_FOLDERS = "OFFSHELF_WEIGHTS_PATH"

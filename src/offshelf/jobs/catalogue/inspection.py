@@ -10,7 +10,7 @@ from offshelf.backbones.catalogue.names import get_spec
 from offshelf.backbones.parameter_table.module_groups import SHOWN, sides
 from offshelf.backbones.parameter_table.parameters import LayerRow, Total, layer_rows, totals_of
 from offshelf.backbones.parameter_table.published import Agreement, agreements
-from offshelf.backbones.spec import BackboneSpec
+from offshelf.backbones.specification.spec import BackboneSpec
 from offshelf.report.tables.result_rows import Cell, Column, Table
 from offshelf.report.tables.table_formats import format_cell, render
 

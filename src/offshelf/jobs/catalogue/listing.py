@@ -9,7 +9,7 @@ import numpy as np
 
 from offshelf.backbones.catalogue import names
 from offshelf.backbones.named_layers import Layer, all_layers, named_layers
-from offshelf.backbones.spec import BackboneSpec
+from offshelf.backbones.specification.spec import BackboneSpec
 from offshelf.backbones.weights_file.locate import available
 from offshelf.report.tables.result_rows import Column, Table
 

@@ -16,7 +16,7 @@ from offshelf import files, home, sealed_json
 from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.named_layers import INPUT_SUFFIX
 from offshelf.data.tables.image_table import ImageTable
-from offshelf.engine.numeric_environment import made_on
+from offshelf.engine.selection.numeric_environment import made_on
 from offshelf.errors import OffshelfError
 from offshelf.jobs.compare.feature_sets import Part, Source, View
 from offshelf.jobs.compare.source_features import Extracted

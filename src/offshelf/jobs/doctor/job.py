@@ -16,7 +16,7 @@ from offshelf.backbones.catalogue.names import names
 from offshelf.backbones.construct.torchvision_shim import import_torchvision
 from offshelf.cache import bound, contents
 from offshelf.engine.contract import EngineOptions
-from offshelf.engine.select import choose
+from offshelf.engine.selection.select import choose
 from offshelf.errors import OffshelfError
 from offshelf.jobs.catalogue.listing import backbone_rows
 from offshelf.version import library_versions

@@ -23,7 +23,7 @@ from typing import Any
 from offshelf import files, home
 from offshelf.data.decoding.decode import Limits
 from offshelf.engine.contract import EngineOptions
-from offshelf.engine.select import choose
+from offshelf.engine.selection.select import choose
 from offshelf.errors import DataError, EngineError, OffshelfError
 from offshelf.features.extraction import extract
 from offshelf.features.feature_kind import feature_kinds

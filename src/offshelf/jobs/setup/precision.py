@@ -23,10 +23,10 @@ from offshelf.data.decoding.file_bytes import DECODING
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.engine.calibration import MAX_IMAGES, Calibration
 from offshelf.engine.contract import EngineOptions
-from offshelf.engine.numeric_environment import installed
 from offshelf.engine.openvino_engine.int8_winograd import int8_method
 from offshelf.engine.processor import adds_bytes_exactly, computes_bfloat16
-from offshelf.engine.select import choose
+from offshelf.engine.selection.numeric_environment import installed
+from offshelf.engine.selection.select import choose
 from offshelf.errors import EngineError, ImageError
 from offshelf.features.extraction import extract
 from offshelf.features.feature_kind import FeatureKind

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf import files
-from offshelf.backbones.spec import InputSpec
+from offshelf.backbones.specification.spec import InputSpec
 from offshelf.data.decoding.decode import Limits
 from offshelf.errors import DataError, ImageError, OffshelfError
 from offshelf.features.network_input import network_input

@@ -21,7 +21,7 @@ from offshelf.backbones.named_layers import Layer
 from offshelf.data.decoding.facts import Facts
 from offshelf.data.tables.image_table import list_images
 from offshelf.engine.contract import Engine, EngineOptions, Tap
-from offshelf.engine.select import open_engine
+from offshelf.engine.selection.select import open_engine
 from offshelf.errors import DataError, LayerError
 from offshelf.features.profile import Stopwatch
 from offshelf.features.reader import Digested, read_ahead

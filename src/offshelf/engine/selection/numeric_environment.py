@@ -15,7 +15,7 @@ from typing import Any
 
 from offshelf.engine.contract import EngineOptions, Tap
 from offshelf.engine.processor import adds_bytes_exactly, processor_kind
-from offshelf.engine.select import choose
+from offshelf.engine.selection.select import choose
 
 
 def numeric_environment(options: EngineOptions, taps: Iterable[Tap] = ()) -> dict[str, Any]:

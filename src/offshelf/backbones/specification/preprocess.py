@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from offshelf.backbones.spec import InputSpec
+from offshelf.backbones.specification.spec import InputSpec
 from offshelf.resample import Box, resized
 
 
