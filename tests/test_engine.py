@@ -29,9 +29,9 @@ from offshelf.backbones.construct.architectures import load_module
 from offshelf.backbones.weights_file.locate import locate
 from offshelf.engine.contract import POOLINGS, Engine, EngineOptions, Tap, check_pooling, pad
 from offshelf.engine.openvino_engine.convert import convert
-from offshelf.engine.openvino_engine.core import import_openvino
 from offshelf.engine.openvino_engine.graph_cache import load_graph
 from offshelf.engine.openvino_engine.streams import HINT, candidates, compile_plan, possible_plan
+from offshelf.engine.openvino_runtime import import_openvino
 from offshelf.engine.selection import select
 from offshelf.engine.selection.select import choose, open_engine
 from offshelf.engine.torch_engine.tapped_network import TappedNetwork, pool
@@ -625,7 +625,7 @@ def run_in_a_new_process(code: str, cache: Path) -> Any:
 THREADS = """
 import json
 from concurrent.futures import ThreadPoolExecutor
-from offshelf.engine.openvino_engine.core import import_openvino
+from offshelf.engine.openvino_runtime import import_openvino
 with ThreadPoolExecutor(8) as pool:
     found = list(pool.map(lambda _: import_openvino().get_version(), range(8)))
 print(json.dumps(sorted(set(found))))

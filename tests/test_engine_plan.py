@@ -14,7 +14,6 @@ from offshelf.backbones.backbone import open_backbone
 from offshelf.engine.contract import EngineOptions, Tap
 from offshelf.engine.openvino_engine import request_rows
 from offshelf.engine.openvino_engine import streams as plans
-from offshelf.engine.openvino_engine.core import with_rows
 from offshelf.engine.openvino_engine.graph_cache import load_graph
 from offshelf.engine.openvino_engine.request_rows import request_rows as rows_of
 from offshelf.engine.openvino_engine.streams import (
@@ -24,6 +23,7 @@ from offshelf.engine.openvino_engine.streams import (
     default_plan,
     trial,
 )
+from offshelf.engine.openvino_runtime import with_rows
 from offshelf.progress import Silent, heard_by
 
 # Of an image: 4,000 of them are 50 s at two threads' best, and a trial of two plans takes 1 s.

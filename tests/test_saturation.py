@@ -12,8 +12,8 @@ import pytest
 
 from offshelf.engine import processor
 from offshelf.engine.contract import EngineOptions
-from offshelf.engine.openvino_engine.core import import_openvino
 from offshelf.engine.openvino_engine.int8_weights import LARGEST_PAIR, eased, rounded, shares
+from offshelf.engine.openvino_runtime import import_openvino
 from offshelf.engine.selection.numeric_environment import numeric_environment
 from offshelf.jobs.fit.job import fit
 from offshelf.jobs.setup.settings import RunSettings

@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from made_convolutions import images, made, run
-from offshelf.engine.openvino_engine.core import import_openvino, the_core
 from offshelf.engine.openvino_engine.winograd import kernel, rewrite
 from offshelf.engine.openvino_engine.winograd.chain import Chain
 from offshelf.engine.openvino_engine.winograd.convolution import Convolution, fits
 from offshelf.engine.openvino_engine.winograd.panel_layout import Kind, Registers
 from offshelf.engine.openvino_engine.winograd.transformed_weights import packed
+from offshelf.engine.openvino_runtime import import_openvino, the_core
 from offshelf.engine.processor import WINOGRAD_SWITCH
 
 pytestmark = pytest.mark.skipif(

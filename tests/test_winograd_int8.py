@@ -19,7 +19,6 @@ from offshelf.data.tables.image_table import read_table
 from offshelf.engine.calibration import Calibration
 from offshelf.engine.contract import EngineOptions, Tap
 from offshelf.engine.openvino_engine import int8, int8_winograd
-from offshelf.engine.openvino_engine.core import graph_bytes, import_openvino, the_core
 from offshelf.engine.openvino_engine.graph_cache import load_exact
 from offshelf.engine.openvino_engine.winograd import kernel, match, rewrite
 from offshelf.engine.openvino_engine.winograd.convolution import Convolution
@@ -31,6 +30,7 @@ from offshelf.engine.openvino_engine.winograd.int8_ranges import (
 )
 from offshelf.engine.openvino_engine.winograd.numpy_fallback import PlainConvolution
 from offshelf.engine.openvino_engine.winograd.panel_layout import Kind, Registers
+from offshelf.engine.openvino_runtime import graph_bytes, import_openvino, the_core
 from offshelf.engine.selection.select import open_engine
 from offshelf.errors import EngineError
 from offshelf.jobs.setup.precision import calibration

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from offshelf.backbones.backbone import Backbone
 from offshelf.engine.contract import EngineOptions, Tap, Ticket, pad
 from offshelf.engine.openvino_engine.attention import compile_verified
-from offshelf.engine.openvino_engine.core import check_not_forked
 from offshelf.engine.openvino_engine.graph_cache import graph_folder, load_graph
 from offshelf.engine.openvino_engine.streams import HINT, Plan, chosen_plan
+from offshelf.engine.openvino_runtime import check_not_forked
 from offshelf.engine.processor import computes_bfloat16
 from offshelf.errors import EngineError
 from offshelf.forks import leave_in_forked

@@ -13,14 +13,14 @@ from offshelf.cache.usage import Usage
 from offshelf.engine.calibration import Calibration
 from offshelf.engine.contract import EngineOptions, Tap
 from offshelf.engine.openvino_engine.convert import convert
-from offshelf.engine.openvino_engine.core import (
+from offshelf.engine.openvino_engine.int8 import quantised
+from offshelf.engine.openvino_runtime import (
     PARTS,
     VERSION,
     graph_bytes,
     import_openvino,
     the_core,
 )
-from offshelf.engine.openvino_engine.int8 import quantised
 from offshelf.errors import EngineError
 from offshelf.locks import alone
 

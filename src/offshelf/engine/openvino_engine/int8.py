@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.engine.contract import EngineOptions
-from offshelf.engine.openvino_engine.core import ROWS, graph_from_bytes, without_telemetry
 from offshelf.engine.openvino_engine.int8_weights import eased
 from offshelf.engine.openvino_engine.int8_winograd import int8_method, with_ranges
 from offshelf.engine.openvino_engine.winograd.rewrite import read_ranges
+from offshelf.engine.openvino_runtime import ROWS, graph_from_bytes, without_telemetry
 from offshelf.engine.processor import adds_bytes_exactly
 from offshelf.errors import EngineError
 

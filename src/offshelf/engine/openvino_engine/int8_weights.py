@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.engine.openvino_engine.core import import_openvino
+from offshelf.engine.openvino_runtime import import_openvino
 
 # 255 x 128 = 32640 is below 2^15.
 LARGEST_PAIR = 128

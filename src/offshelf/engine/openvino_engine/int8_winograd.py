@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.engine.openvino_engine.core import import_openvino, with_rows
 from offshelf.engine.openvino_engine.streams import HINT, Plan, compile_plan
 from offshelf.engine.openvino_engine.winograd.int8_ranges import fitted
 from offshelf.engine.openvino_engine.winograd.kernel import has_fast_int8
 from offshelf.engine.openvino_engine.winograd.match import find
 from offshelf.engine.openvino_engine.winograd.panel_layout import TWO
 from offshelf.engine.openvino_engine.winograd.rewrite import write_ranges
+from offshelf.engine.openvino_runtime import import_openvino, with_rows
 
 # Of other networks too much is left to fp32: NNCF quantises all of it.
 CHAINED = "vgg"

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from offshelf.engine.openvino_engine.core import ROWS, with_rows
 from offshelf.engine.openvino_engine.winograd.match import macs
+from offshelf.engine.openvino_runtime import ROWS, with_rows
 
 # With more a request gains next to nothing.
 MAX_ROWS = 16

@@ -18,7 +18,6 @@ from offshelf import files, sealed_json
 from offshelf.backbones.backbone import Backbone
 from offshelf.cache.usage import Usage
 from offshelf.engine.contract import EngineOptions, Tap
-from offshelf.engine.openvino_engine.core import import_openvino
 from offshelf.engine.openvino_engine.graph_cache import graph_folder, load_exact
 from offshelf.engine.openvino_engine.int8 import TRANSFORMERS, rough
 from offshelf.engine.openvino_engine.int8_winograd import CHAINED, int8_method
@@ -30,6 +29,7 @@ from offshelf.engine.openvino_engine.streams import (
     possible_plan,
     speed,
 )
+from offshelf.engine.openvino_runtime import import_openvino
 from offshelf.engine.processor import adds_bytes_exactly, processor_kind
 
 # With less of the processors nothing can be told.

@@ -22,17 +22,17 @@ from typing import Any
 import numpy as np
 
 from offshelf import files, sealed_json
-from offshelf.engine.openvino_engine.core import (
+from offshelf.engine.openvino_engine.request_rows import request_rows
+from offshelf.engine.openvino_engine.winograd.kernel import has_fast_bf16
+from offshelf.engine.openvino_engine.winograd.match import macs
+from offshelf.engine.openvino_engine.winograd.rewrite import rewritten, suits
+from offshelf.engine.openvino_runtime import (
     ROWS,
     VERSION,
     import_openvino,
     the_core,
     with_rows,
 )
-from offshelf.engine.openvino_engine.request_rows import request_rows
-from offshelf.engine.openvino_engine.winograd.kernel import has_fast_bf16
-from offshelf.engine.openvino_engine.winograd.match import macs
-from offshelf.engine.openvino_engine.winograd.rewrite import rewritten, suits
 from offshelf.engine.processor import processor_kind
 from offshelf.locks import alone
 

@@ -106,7 +106,7 @@ def _torchvision() -> str:
 
 
 def _openvino() -> str:
-    from offshelf.engine.openvino_engine.core import import_openvino, the_core
+    from offshelf.engine.openvino_runtime import import_openvino, the_core
 
     name = the_core().get_property("CPU", "FULL_DEVICE_NAME")
     return f"{import_openvino().get_version()}; {str(name).strip()}"

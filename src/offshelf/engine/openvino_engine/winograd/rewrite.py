@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.engine.openvino_engine.core import import_openvino
 from offshelf.engine.openvino_engine.winograd.chain import Chain
 from offshelf.engine.openvino_engine.winograd.convolution import Convolution
 from offshelf.engine.openvino_engine.winograd.int8_ranges import Ranges, from_text
@@ -28,6 +27,7 @@ from offshelf.engine.openvino_engine.winograd.match import (
     macs,
     weights_of,
 )
+from offshelf.engine.openvino_runtime import import_openvino
 
 _PLACE = ["offshelf", "ranges"]
 
