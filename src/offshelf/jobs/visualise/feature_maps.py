@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.named_layers import INPUT_SUFFIX, Layer, all_layers, named_layers, resolve
-from offshelf.backbones.spec import BackboneSpec
+from offshelf.backbones.specification.spec import BackboneSpec
 from offshelf.errors import LayerError, OffshelfError, did_you_mean
 
 MAX_EXTRA_TOKENS = 8
