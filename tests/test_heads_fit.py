@@ -13,7 +13,7 @@ from sklearn.svm import LinearSVC
 from offshelf.errors import HeadError
 from offshelf.heads.fitting.fit_head import decision, fit_head
 from offshelf.heads.head import FittedHead
-from offshelf.heads.kinds.registry import get_fitter, kinds
+from offshelf.heads.kinds.registry import NAMES, get_fitter
 from offshelf.heads.numerics.row_scaling import scale_rows, scaled_block
 from offshelf.heads.preparation.prepare import apply, prepare
 from offshelf.heads.svm import newton
@@ -213,8 +213,10 @@ def test_a_solver_that_does_not_converge_is_a_note(monkeypatch, dimension):
 
 
 def test_the_registry_lists_and_finds_heads():
-    assert kinds()[0] == "svm"
-    assert all(get_fitter(kind) for kind in kinds())
+    assert NAMES[0] == "svm"
+    assert all(get_fitter(kind) for kind in NAMES)
+    assert [name for name in NAMES if not get_fitter(name).uses_c] == ["knn", "centroid"]
+    assert [name for name in NAMES if get_fitter(name).one_vs_rest] == ["svm", "ridge"]
 
 
 GOOD = np.arange(12, dtype=np.float32).reshape(4, 3)

@@ -12,7 +12,7 @@ from offshelf.errors import HeadError, ModelFileError
 from offshelf.heads.fitting.fit_head import decision, fit_head, fit_prepared
 from offshelf.heads.fitting.serialise import pack_head, unpack_head
 from offshelf.heads.kinds import fc
-from offshelf.heads.kinds.registry import get_fitter, kinds
+from offshelf.heads.kinds.registry import NAMES, get_fitter
 from offshelf.heads.preparation.prepare import prepare
 
 
@@ -21,7 +21,7 @@ def _few_epochs(monkeypatch):
     monkeypatch.setattr(fc, "MAX_EPOCHS", 25)
 
 
-KINDS = (*kinds(), "knn:3", "fc:7")
+KINDS = (*NAMES, "knn:3", "fc:7")
 WAYS = [
     ("l2", "none"),
     ("none", "none"),

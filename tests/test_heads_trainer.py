@@ -14,7 +14,7 @@ from offshelf.errors import HeadError
 from offshelf.heads.fitting.fit_head import fit_head
 from offshelf.heads.fitting.trainer import Recipe, Trainer, held_out_scores
 from offshelf.heads.head import FittedHead
-from offshelf.heads.kinds.registry import kinds
+from offshelf.heads.kinds.registry import NAMES
 from offshelf.heads.numerics.cholesky import Cholesky
 from offshelf.heads.numerics.row_scaling import SharedRows
 from offshelf.heads.numerics.tridiagonal import Tridiagonal
@@ -22,7 +22,7 @@ from offshelf.heads.probabilities.score_calibration import fit_sigmoid, fit_temp
 from offshelf.heads.stratified_folds import held_out_folds
 
 Sample = tuple[NDArray[np.float32], NDArray[np.int64]]
-QUICK = tuple(kind for kind in kinds() if kind != "fc")
+QUICK = tuple(kind for kind in NAMES if kind != "fc")
 
 
 def clouds(sizes: list[int], dimension: int, spread: float = 1.2) -> Sample:
@@ -132,7 +132,7 @@ def test_what_rows_teach_the_preparation_is_learned_without_the_fold() -> None:
 
 
 @pytest.mark.parametrize("balanced", [None, "balanced"])
-@pytest.mark.parametrize("kind", kinds())
+@pytest.mark.parametrize("kind", NAMES)
 def test_the_head_is_that_of_fit_head(kind: str, balanced: Any) -> None:
     features, targets = SAMPLES["two classes"]
     recipe = Recipe(kind=kind, c=1.0 if kind == "fc" else "auto", class_weight=balanced)
@@ -144,7 +144,7 @@ def test_the_head_is_that_of_fit_head(kind: str, balanced: Any) -> None:
         np.testing.assert_array_equal(found.arrays[name], array)
 
 
-@pytest.mark.parametrize("kind", kinds())
+@pytest.mark.parametrize("kind", NAMES)
 def test_the_same_bits_again_and_nearly_so_with_one_thread(kind: str) -> None:
     features, targets = SAMPLES["digits"]
     fold = held_out_folds(targets)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from offshelf.cli.options import argument_types, shared_options
 from offshelf.cli.terminal import console
+from offshelf.heads.kinds.registry import names_and_sizes
 
 if TYPE_CHECKING:
     from offshelf.jobs.compare.comparison import Comparison
@@ -100,7 +101,7 @@ def _add_networks(parser: argparse.ArgumentParser) -> None:
 
 def _add_heads(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("heads: lists with commas, every combination is a row")
-    _axis(group, ["--heads"], "svm", "svm, logistic, ridge, lda, knn, knn:5, centroid, fc, fc:256")
+    _axis(group, ["--heads"], "svm", names_and_sizes())
     group.add_argument(
         "--C",
         dest="cs",

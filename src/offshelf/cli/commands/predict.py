@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from offshelf.cli.options import argument_types, shared_options
 from offshelf.cli.terminal import console
 from offshelf.errors import OffshelfError
+from offshelf.heads.kinds.registry import get_fitter
 from offshelf.text import spelled
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from offshelf.jobs.predict import PredictResult
     from offshelf.prediction import Prediction
 
-# Heads that ask of each class alone whether an image is of it: below zero means no.
-ONE_AGAINST_REST = ("svm", "ridge")
 SUMMARY = "label images with a model file"
 
 
@@ -104,7 +103,7 @@ def text(result: PredictResult, top: int) -> str:
     from offshelf.report.tables.result_rows import Column, Table
     from offshelf.report.tables.table_formats import render
 
-    claiming = result.model.head.kind in ONE_AGAINST_REST
+    claiming = get_fitter(result.model.head.kind).one_vs_rest
     labelled = [row for row in result.predictions if row.label is not None]
     lines = []
     if labelled:
@@ -128,7 +127,7 @@ def _legend(result: PredictResult, labelled: list[Prediction]) -> Iterator[str]:
     if certainty.threshold:
         share = 100 * certainty.threshold.false_reject
         yield f"unknown: stranger than all but {share:.3g} % of training images, {_what(certainty)}"
-    claiming = kind in ONE_AGAINST_REST
+    claiming = get_fitter(kind).one_vs_rest
     if claiming and any(max(row.scores.values()) < 0 and not row.unknown for row in labelled):
         yield "(label): no class claims the image, all scores are below zero"
 

@@ -20,6 +20,8 @@ class Centroid(LinearHead):
     no effect.
     """
 
+    uses_c = False
+
     def fit(
         self, rows: ScaledRows, targets: NDArray[np.int64], n_classes: int, options: Options
     ) -> Learned:

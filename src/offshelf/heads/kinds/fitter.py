@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,7 +84,15 @@ class CrossFit:
 
 
 class Fitter(Protocol):
-    """One kind of head, on plain arrays. Rows come finite, those to score scaled and float64."""
+    """One kind of head, on plain arrays. Rows come finite, those to score scaled and float64.
+
+    Attributes:
+        uses_c: whether C changes what is learned.
+        one_vs_rest: whether each class is told from all others alone; a score below 0 is a no.
+    """
+
+    uses_c: ClassVar[bool]
+    one_vs_rest: ClassVar[bool]
 
     def fit(
         self, rows: ScaledRows, targets: NDArray[np.int64], n_classes: int, options: Options

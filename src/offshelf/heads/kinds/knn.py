@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,9 @@ class Neighbours:
     Args:
         size: k, or 0 to choose it.
     """
+
+    uses_c: ClassVar[bool] = False
+    one_vs_rest: ClassVar[bool] = False
 
     def __init__(self, size: int = 0) -> None:
         self.size = size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ from offshelf.text import counted
 
 class LinearHead:
     """What all linear heads share: ``weight`` K x D and ``bias`` K."""
+
+    uses_c: ClassVar[bool] = True
+    one_vs_rest: ClassVar[bool] = False
 
     def decide(self, head: FittedHead, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``rows @ weight.T + bias``, exact in the sense of :mod:`.reproducible`."""
@@ -79,6 +83,8 @@ class LinearSvm(LinearHead):
     the best accuracy in five-fold cross-validation, see :mod:`.cross_validation`; of fewer than
     five rows each is a fold. Balanced classes are those of ``LinearSVC(class_weight="balanced")``.
     """
+
+    one_vs_rest = True
 
     def fit(
         self, rows: ScaledRows, targets: NDArray[np.int64], n_classes: int, options: Options

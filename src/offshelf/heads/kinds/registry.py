@@ -1,43 +1,48 @@
-"""Name -> head. A new kind is one entry here and one class with the methods of ``Fitter``."""
+"""Name -> head. A kind of head is a row here and a class, which is loaded when it is asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple
 
 from offshelf.errors import HeadError, did_you_mean
-from offshelf.heads.kinds.centroid import Centroid
-from offshelf.heads.kinds.fc import Connected
-from offshelf.heads.kinds.fitter import Fitter
-from offshelf.heads.kinds.knn import Neighbours
-from offshelf.heads.kinds.lda import Lda
-from offshelf.heads.kinds.linear import LinearSvm
-from offshelf.heads.kinds.logistic import Logistic
-from offshelf.heads.kinds.ridge import Ridge
 
-_FITTERS: Mapping[str, Callable[[], Fitter]] = {
-    "svm": LinearSvm,
-    "logistic": Logistic,
-    "ridge": Ridge,
-    "lda": Lda,
-    "knn": Neighbours,
-    "centroid": Centroid,
-    "fc": Connected,
+if TYPE_CHECKING:
+    from offshelf.heads.kinds.fitter import Fitter
+
+
+class Row(NamedTuple):
+    """Where a head is, and what a number after its name and a colon means, if it takes one."""
+
+    module: str
+    fitter: str
+    size: str = ""
+
+
+# The default first.
+_HEADS = {
+    "svm": Row("linear", "LinearSvm"),
+    "logistic": Row("logistic", "Logistic"),
+    "ridge": Row("ridge", "Ridge"),
+    "lda": Row("lda", "Lda"),
+    "knn": Row("knn", "Neighbours", size="neighbours"),
+    "centroid": Row("centroid", "Centroid"),
+    "fc": Row("fc", "Connected", size="hidden units"),
 }
-# What a number after the name and a colon means.
-_SIZED: Mapping[str, tuple[Callable[[int], Fitter], str]] = {
-    "knn": (Neighbours, "neighbours"),
-    "fc": (Connected, "hidden units"),
-}
+NAMES = tuple(_HEADS)
 MAX_SIZE = 65_536
 
 
-def kinds() -> tuple[str, ...]:
-    """Return the names of all heads, the default first.
+def names_and_sizes() -> str:
+    """Return the names of all heads for a help text.
 
-    >>> kinds()
-    ('svm', 'logistic', 'ridge', 'lda', 'knn', 'centroid', 'fc')
+    >>> names_and_sizes()
+    'svm, logistic, ridge, lda, knn or knn:NEIGHBOURS, centroid, fc or fc:HIDDEN_UNITS'
     """
-    return tuple(_FITTERS)
+    return ", ".join(
+        f"{name} or {name}:{row.size.upper().replace(' ', '_')}" if row.size else name
+        for name, row in _HEADS.items()
+    )
 
 
 def get_fitter(kind: str) -> Fitter:
@@ -52,17 +57,17 @@ def get_fitter(kind: str) -> Fitter:
     offshelf.errors.HeadError: unknown head 'rigde': ... Did you mean 'ridge'?
     """
     name, colon, size = kind.partition(":") if isinstance(kind, str) else (kind, "", "")
-    if not isinstance(name, str) or name not in _FITTERS:
-        hint = did_you_mean(name, _FITTERS) if isinstance(name, str) else ""
-        raise HeadError(f"unknown head {kind!r}: the heads are {', '.join(_FITTERS)}.{hint}")
-    if not colon:
-        return _FITTERS[name]()
-    if name not in _SIZED:
+    if not isinstance(name, str) or name not in _HEADS:
+        hint = did_you_mean(name, NAMES) if isinstance(name, str) else ""
+        raise HeadError(f"unknown head {kind!r}: the heads are {', '.join(NAMES)}.{hint}")
+    row = _HEADS[name]
+    if colon and not row.size:
         raise HeadError(f"head {kind!r}: {name} takes no number, use {name!r}")
-    make, what = _SIZED[name]
-    if not (size.isascii() and size.isdigit() and 1 <= int(size[:9]) <= MAX_SIZE):
+    if colon and not (size.isascii() and size.isdigit() and 1 <= int(size[:9]) <= MAX_SIZE):
         raise HeadError(
-            f"head {kind!r}: {name} takes a whole number of {what} from 1 to {MAX_SIZE}, "
+            f"head {kind!r}: {name} takes a whole number of {row.size} from 1 to {MAX_SIZE}, "
             f"as in '{name}:5'"
         )
-    return make(int(size))
+    make = getattr(import_module(f"offshelf.heads.kinds.{row.module}"), row.fitter)
+    fitter: Fitter = make(int(size)) if colon else make()
+    return fitter

@@ -27,6 +27,8 @@ class Ridge(LinearHead):
     weight the squares, which leaves the closed form as it is.
     """
 
+    one_vs_rest = True
+
     def fit(
         self, rows: ScaledRows, targets: NDArray[np.int64], n_classes: int, options: Options
     ) -> Learned:

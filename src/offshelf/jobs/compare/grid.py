@@ -130,7 +130,6 @@ def _check_filled(name: str, values: tuple[object, ...]) -> None:
 MOST_HEADS = 5_000
 # Seconds for one head of a few thousand rows of a thousand values, on a usual computer.
 SECONDS_PER_HEAD = 0.4
-WITHOUT_C = ("knn", "centroid")
 
 
 def recipes_of(axes: HeadAxes) -> tuple[Recipe, ...]:
@@ -185,6 +184,4 @@ def check_size(views: Sequence[object], recipes: Sequence[object], folds: int, s
 
 
 def _usual(recipe: Recipe) -> Recipe:
-    if recipe.head.partition(":")[0] not in WITHOUT_C:
-        return recipe
-    return dataclasses.replace(recipe, c=1.0)
+    return recipe if get_fitter(recipe.head).uses_c else dataclasses.replace(recipe, c=1.0)
