@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from offshelf.cli.options import argument_types
+from offshelf.heads.kinds.registry import names_and_sizes
 
 if TYPE_CHECKING:
     from offshelf.jobs.setup.settings import HeadSettings
@@ -18,8 +19,7 @@ def add_head(parser: argparse.ArgumentParser) -> None:
         "--head",
         default="svm",
         metavar="NAME",
-        help="svm, logistic, ridge, lda, knn or knn:NEIGHBOURS, centroid, fc or "
-        "fc:HIDDEN_UNITS (%(default)s)",
+        help=f"{names_and_sizes()} (%(default)s)",
     )
     head.add_argument(
         "--C",
