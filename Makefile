@@ -21,7 +21,7 @@ HIDDEN := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 OPENBLAS_CORETYPE=Has
 HIDDEN_TESTS := $(addprefix tests/test_,engine.py engine_gradients.py engine_plan.py \
 	engine_processor.py winograd.py precision.py heads_exact.py heads_fit.py heads_workers.py)
 
-.PHONY: help install develop demo test test-hidden test-real lint format check bench clean distclean
+.PHONY: help install develop demo quick test test-hidden test-real lint format check bench clean distclean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -36,11 +36,14 @@ develop: $(DEVELOP) ## the same with what tests, checks and benchmarks need
 demo: install ## the whole way on data and weights that come with the installation
 	$(BIN)/offshelf demo
 
+quick: develop ## the tests of a minute and a half, in two processes: none of the slow ones
+	$(BIN)/python -m pytest -q -n 2 -m "not real and not slow" $(PYTEST_ARGS)
+
 test: lint ## ruff, mypy and every test that needs no outside data
 	$(BIN)/python -m pytest -m "not real" $(PYTEST_ARGS)
 
 test-hidden: develop ## engines and heads as on a processor without AVX-512
-	$(HIDDEN) $(BIN)/python -m pytest -m "not real and not slow" $(HIDDEN_TESTS) $(PYTEST_ARGS)
+	$(HIDDEN) $(BIN)/python -m pytest -m "not real and not long" $(HIDDEN_TESTS) $(PYTEST_ARGS)
 
 test-real: develop ## the tests on the real data set and weights (SHARED=folder)
 	OFFSHELF_SHARED="$(abspath $(SHARED))" $(BIN)/python -m pytest -m real $(PYTEST_ARGS)

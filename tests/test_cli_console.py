@@ -107,7 +107,9 @@ def test_a_terminal_gets_a_bar_that_goes_away(monkeypatch: pytest.MonkeyPatch) -
     with console.progress(quiet=False) as progress:
         progress.start("images [bold]", 4)
         progress.advance(2)
-        time.sleep(0.3)  # the bar is drawn ten times a second
+        # Another thread draws the bar.
+        while "2 of 4, " not in screen.getvalue():
+            time.sleep(0.01)
         progress.note("two [red]folders[/red] are one class")
         progress.finish()
     text = screen.getvalue()

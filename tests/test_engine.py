@@ -39,6 +39,7 @@ from offshelf.errors import EngineError, LayerError
 from offshelf.interrupt import TerminatedError, ended_by_signals, interrupted_afterwards
 from offshelf.progress import Silent, heard_by
 
+LONG = (pytest.mark.slow, pytest.mark.long)
 TINY = "timm/test_resnet"
 BOTH = ["torch", "openvino"]
 # The last has large matrices, for which a request holds more images.
@@ -118,6 +119,7 @@ def test_engines_agree_on_trained_networks(name: str, layers: list[str]):
 
 @pytest.mark.real
 @pytest.mark.slow
+@pytest.mark.long
 def test_engines_agree_on_the_convolutions_of_vgg16(shared: Path):
     file = shared / "weights" / "vgg16_features.safetensors"
     backbone = open_backbone("vgg16", weights=str(file))
@@ -135,11 +137,11 @@ def test_engines_agree_on_the_convolutions_of_vgg16(shared: Path):
         (TINY, ["layer1", "penultimate", "logits"]),
         ("timm/test_vit", ["blocks.1", "penultimate", "logits"]),
         ("timm/test_maxvit", ["penultimate"]),
-        pytest.param("convnext_tiny", ["stage2", "penultimate"], marks=pytest.mark.slow),
-        pytest.param("swin_t", ["stage2", "norm", "penultimate"], marks=pytest.mark.slow),
+        pytest.param("convnext_tiny", ["stage2", "penultimate"], marks=LONG),
+        pytest.param("swin_t", ["stage2", "norm", "penultimate"], marks=LONG),
         # The published builder starts this network's last layer at zero.
-        pytest.param("vit_b_16", ["block6", "penultimate"], marks=pytest.mark.slow),
-        pytest.param("regnet_y_400mf", ["stage2", "penultimate"], marks=pytest.mark.slow),
+        pytest.param("vit_b_16", ["block6", "penultimate"], marks=LONG),
+        pytest.param("regnet_y_400mf", ["stage2", "penultimate"], marks=LONG),
     ],
 )
 def test_engines_agree_on_random_weights(name: str, layers: list[str]):
@@ -375,6 +377,7 @@ def test_a_sum_in_place_does_not_overwrite_what_was_taken():
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_functional_relu_in_place_does_not_overwrite_what_was_taken():
     # torchvision's DenseNet ends in functional.relu(features, inplace=True).
     backbone = open_backbone("densenet121", weights="random")

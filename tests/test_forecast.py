@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
 from pathlib import Path
 
 import numpy as np
@@ -281,8 +280,8 @@ def test_the_real_extraction_is_as_forecast(shared: Path, cache: Path, tmp_path:
     (tmp_path / "compiled").symlink_to(cache / "compiled")
     options = dataclasses.replace(run.engine, cache_dir=tmp_path)
     backbone = open_backbone("efficientnet_lite0")
-    began = time.perf_counter()
-    extract(paths, backbone, feature_kinds(backbone), options)
-    seconds = time.perf_counter() - began
-    # Other work on the machine moves both; the benchmark on a quiet one is much closer.
-    assert seconds == pytest.approx(expected.seconds, rel=0.6)
+    extraction = extract(paths, backbone, feature_kinds(backbone), options)
+    # How long it takes depends on other work on the machine: that is the benchmark's to compare.
+    assert extraction.computed == expected.images
+    stored = sum(path.stat().st_size for path in tmp_path.rglob("features/*/part-*"))
+    assert stored == pytest.approx(expected.disk, rel=0.1)

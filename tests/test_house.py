@@ -407,6 +407,15 @@ def test_the_list_of_parts_names_what_there_is() -> None:
         assert sum(map(len, rungs)) == len(frozenset().union(*rungs)), "named twice"
 
 
+def test_the_readme_names_the_same_parts_in_the_same_order() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \d+ \| (.*?) \|", text, re.MULTILINE)
+    parts = [part for row in rows for part in re.findall(r"`(\w+)`", row)]
+    assert sorted(parts) == sorted(frozenset().union(*HOUSE["offshelf"]))
+    rungs = [rung_of(HOUSE["offshelf"], part) for part in parts]
+    assert rungs == sorted(rungs, key=lambda rung: rung or 0)
+
+
 def test_public_interfaces_take_as_many_parameters_as_their_list_says() -> None:
     taken = {(name, *one) for name, tree in modules(SOURCE) for one in signatures(tree)}
     assert {(name, called, count) for (name, called), count in PUBLIC.items()} <= taken

@@ -44,7 +44,7 @@ class Layer:
     needs: frozenset[str]
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=64)
 def all_layers(spec: BackboneSpec, size: int) -> tuple[Layer, ...]:
     """Return every layer of *spec* in the order in which they finish.
 

@@ -76,7 +76,7 @@ class Total:
     values: int
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=64)
 def layer_rows(spec: BackboneSpec, size: int) -> tuple[LayerRow, ...]:
     """Return every layer of *spec* in the order in which they start.
 
