@@ -170,3 +170,22 @@ def test_the_package_can_be_run_as_a_module(tmp_path: Path) -> None:
         check=True,
     )
     assert result.stdout == f"offshelf {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        ("fit", "seed of all random choices (0)"),
+        ("fit", "reject images as unknown, at this false-rejection rate on training images"),
+        ("fit", "a layer of 'offshelf layers', or a module path (penultimate)"),
+        ("extract", "or a module path; repeat for several in one pass (penultimate)"),
+        ("maps", "or a module path; repeat for several, a picture each"),
+        ("curve", "target accuracy, for example 0.95: report how many images per class reach it"),
+        ("compare", "run a very large grid without asking"),
+        ("audit", "minimum cosine of the features that confirms a"),
+    ],
+)
+def test_help_says_what_an_option_does(
+    capsys: pytest.CaptureFixture[str], command: str, text: str
+) -> None:
+    assert text in " ".join(output(capsys, command, "--help")[1].split())

@@ -151,7 +151,7 @@ def test_a_command_that_is_stopped_says_one_line(
         process.send_signal(sent)
         out, err = process.communicate(timeout=60)
     lines = [line for line in err.splitlines() if not line.startswith(("note:", "images:"))]
-    assert lines == [f"{word}: what was done is kept; run the same command to go on"]
+    assert lines == [f"{word}: finished work is kept; run the same command to resume"]
     assert (process.returncode, out) == (code, "")
     assert not (tmp_path / "f.parquet").exists()
     assert list(cache.rglob("part-*.parquet")), "what was computed was not kept"
@@ -169,7 +169,7 @@ def test_a_terminal_that_has_gone_cannot_hide_why_a_command_ended(
 
     monkeypatch.setattr(main, "_run", run)
     assert main.main(["doctor"]) == 129
-    line = "the terminal has gone: what was done is kept; run the same command to go on\n"
+    line = "the terminal has gone: finished work is kept; run the same command to resume\n"
     assert capsys.readouterr().err == line
 
 

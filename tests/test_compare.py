@@ -534,5 +534,5 @@ def test_results_that_vanish_are_said(scenes: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(HeadError) as caught:
         compare(scenes, CompareSettings(heads=HeadAxes(cs=(0.123,))))
     assert str(caught.value) == (
-        "a result vanished while it was needed: run the same command again"
+        "a result file was deleted while the comparison ran: run the same command again"
     )

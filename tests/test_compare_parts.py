@@ -362,7 +362,7 @@ def test_a_working_process_that_is_killed_is_said(
     monkeypatch.setattr(processes.sys, "executable", shutil.which("false"))
     with pytest.raises(OffshelfError) as caught:
         run_plan(many, Silent(), workers=2)
-    assert str(caught.value) == "a working process ended: killed"
+    assert str(caught.value) == "a worker process exited: killed"
 
 
 def test_a_reduction_beyond_the_rank_is_a_row_with_a_reason(plan: Plan) -> None:
@@ -432,4 +432,4 @@ def test_a_process_that_ended_is_reported_also_when_its_folder_is_gone(tmp_path:
         process.wait()
         answer = processes._ask(process, {}, folder / "said.txt")
         process.communicate()
-        assert answer == {"error": f"a working process ended: {last}"}
+        assert answer == {"error": f"a worker process exited: {last}"}

@@ -122,7 +122,7 @@ def test_the_command_line_names_unknown_images(
     out = capsys.readouterr().out
     assert out.count("unknown (nearest: ") == sum(row["unknown"] == "yes" for row in rows)
     assert (
-        "unknown: stranger than all but 30 % of training images, by the distance to the nearest "
+        "unknown: less typical than 70 % of the training images, by the distance to the nearest "
         "class\n"
     ) in out
     assert main(["evaluate", str(rejecting), str(scenes), "--quiet"]) == 0

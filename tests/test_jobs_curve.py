@@ -1,4 +1,4 @@
-"""Learning curves: sizes, what is measured, what is foretold, and what is refused."""
+"""Learning curves: sizes, what is measured, what is extrapolated, and what is refused."""
 
 from __future__ import annotations
 
@@ -155,12 +155,12 @@ def test_both_splits_are_needed(tmp_path: Path, scenes: Path, split: str, messag
     assert str(caught.value).startswith(f"{table}: {message}; add a ")
 
 
-def test_the_table_holds_what_was_measured_and_foretold() -> None:
+def test_the_table_holds_what_was_measured_and_extrapolated() -> None:
     curve = smooth()
     intervals = [mean_interval(1 - np.array([0.1, 0.2, 0.1]))] * 4 + [None]
     rows = curve_table(curve, intervals).rows
     assert [row[0] for row in rows] == [*SIZES, 160, 320]
-    assert [row[-1] for row in rows] == ["measured"] * 5 + ["foretold"] * 2
+    assert [row[-1] for row in rows] == ["measured"] * 5 + ["extrapolated"] * 2
     assert rows[4][2:5] == (None, None, None)
     assert rows[5][3] is not None
 

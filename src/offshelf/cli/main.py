@@ -1,4 +1,4 @@
-"""``offshelf``: picks the command, and turns errors into one line and an exit code.
+"""The program ``offshelf``: runs a command; an error becomes one line and an exit code.
 
 Exit codes: 0 done, 1 the result is a failure, 2 wrong input, 129 the terminal has gone,
 130 interrupted, 143 terminated.
@@ -42,7 +42,7 @@ NAMES = (
 )
 COMMANDS = tuple(importlib.import_module(f"offshelf.cli.commands.{name}") for name in NAMES)
 WORDS = {129: "the terminal has gone", 130: "interrupted", 143: "terminated"}
-GO_ON = "what was done is kept; run the same command to go on"
+RESUME = "finished work is kept; run the same command to resume"
 # Libraries make hundreds of thousands of objects that stay; looking through them again and again,
 # and once more at the end, took the better part of a second of each cold start.
 OBJECTS_BETWEEN_COLLECTIONS = 50_000
@@ -75,7 +75,7 @@ def console() -> int:
         with ended_by_signals():
             return main()
     finally:
-        standard_streams.finish()
+        standard_streams.flush_stdout()
         gc.freeze()
 
 
@@ -100,13 +100,13 @@ def _answered(arguments: Sequence[str] | None) -> int:
             return 0
         if debug:
             raise
-        standard_streams.complain(f"error: {one_line(_reason(error))}")
+        standard_streams.write_stderr(f"error: {one_line(_reason(error))}")
         return WRONG_INPUT
 
 
 def _stopped(stop: KeyboardInterrupt) -> int:
     code = 128 + (stop.number if isinstance(stop, TerminatedError) else signal.SIGINT)
-    standard_streams.complain(f"{WORDS[code]}: {GO_ON}")
+    standard_streams.write_stderr(f"{WORDS[code]}: {RESUME}")
     return code
 
 

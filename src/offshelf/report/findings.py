@@ -1,4 +1,4 @@
-"""What an audit finds, as frozen rows: one kind of trouble, how bad, and the images of it."""
+"""Findings of an audit: kind, severity, reason and images; as a table and as text."""
 
 from __future__ import annotations
 

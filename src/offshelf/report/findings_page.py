@@ -1,4 +1,4 @@
-"""Findings as one HTML page with pictures: it holds all that it shows and loads nothing."""
+"""Findings as one self-contained HTML page with pictures."""
 
 from __future__ import annotations
 

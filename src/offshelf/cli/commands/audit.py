@@ -51,14 +51,14 @@ def _add_bounds(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.9,
         metavar="X",
-        help="least cosine of the features that confirms a near-duplicate (%(default)s)",
+        help="minimum cosine of the features that confirms a near-duplicate (%(default)s)",
     )
     group.add_argument(
         "--margin",
         type=float,
         default=1.0,
         metavar="X",
-        help="least amount by which another class outscores the label of an image (%(default)s)",
+        help="minimum margin by which another class outscores the label of an image (%(default)s)",
     )
 
 

@@ -119,7 +119,7 @@ def _add_heads(parser: argparse.ArgumentParser) -> None:
         help="also LogME, H-score and the leave-one-out error of ridge, and whether they would "
         "have chosen",
     )
-    group.add_argument("--yes", action="store_true", help="a very large grid is meant")
+    group.add_argument("--yes", action="store_true", help="run a very large grid without asking")
 
 
 def _add_protocol(parser: argparse.ArgumentParser) -> None:

@@ -39,8 +39,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--target",
         type=float,
         metavar="SHARE",
-        help="accuracy whose price in images is told, for example 0.95 (default: the next whole "
-        "per cent)",
+        help="target accuracy, for example 0.95: report how many images per class reach it "
+        "(default: the next whole per cent)",
     )
     parser.add_argument("-o", "--out", metavar="FILE", help="draw the curve, .png or .svg")
     shared_options.add_backbone(parser)
@@ -118,7 +118,8 @@ def _facts(result: CurveResult) -> Iterator[tuple[str, str]]:
     if curve.backtest is not None:
         yield (
             "backtest",
-            f"the smaller sizes foretell the largest to {100 * curve.backtest:.2f} points",
+            "extrapolated from the smaller sizes, the largest is off by "
+            f"{100 * curve.backtest:.2f} points",
         )
     yield "time", f"{seconds_line(result.seconds)}, {result.extraction.engine}"
 

@@ -126,7 +126,8 @@ def _legend(result: PredictResult, labelled: list[Prediction]) -> Iterator[str]:
     yield f"score: decision value of the {kind}, no probability"
     if certainty.threshold:
         share = 100 * certainty.threshold.false_reject
-        yield f"unknown: stranger than all but {share:.3g} % of training images, {_what(certainty)}"
+        typical = f"less typical than {100 - share:.3g} % of the training images"
+        yield f"unknown: {typical}, {_what(certainty)}"
     claiming = get_fitter(kind).one_vs_rest
     if claiming and any(max(row.scores.values()) < 0 and not row.unknown for row in labelled):
         yield "(label): no class claims the image, all scores are below zero"

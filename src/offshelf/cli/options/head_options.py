@@ -1,4 +1,4 @@
-"""Options of the classifier, and the settings they become."""
+"""Options of the classifier."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def add_head(parser: argparse.ArgumentParser) -> None:
         "--normalisation",
         default="l2",
         metavar="NAME",
-        help="of the features: l2, none, standard or sqrt (%(default)s)",
+        help="normalisation of the features: l2, none, standard or sqrt (%(default)s)",
     )
     head.add_argument(
         "--reduction",
         default="none",
         metavar="NAME",
-        help="of the features' dimensions: none, pca:N, whiten:N or random:N (%(default)s)",
+        help="reduction of the dimensions: none, pca:N, whiten:N or random:N (%(default)s)",
     )
     head.add_argument(
         "--class-weight",

@@ -19,19 +19,21 @@ if TYPE_CHECKING:
 def add_channels(parser: argparse.ArgumentParser, limit: str) -> None:
     """Add which channels are shown; *limit* says how many without a list."""
     parser.add_argument(
-        "--channels", metavar="LIST", help="these, for example 0,3,10-20 (default: the first)"
+        "--channels",
+        metavar="LIST",
+        help="channels to draw, for example 0,3,10-20 (default: the first)",
     )
     parser.add_argument(
         "--sort",
         default="index",
         metavar="ORDER",
-        help="index, or strength: the strongest first (%(default)s)",
+        help="order of the channels: index, or strength (the strongest first) (%(default)s)",
     )
     parser.add_argument(
         "--limit",
         type=argument_types.whole_number(1, 1024),
         metavar="N",
-        help=f"at most so many where --channels names none ({limit})",
+        help=f"maximum number of channels where --channels names none ({limit})",
     )
 
 

@@ -1,4 +1,4 @@
-"""Options of probabilities and of unknown images, and the settings they become."""
+"""Options of calibration and rejection."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def add_probabilities(parser: argparse.ArgumentParser) -> None:
         "--reject",
         type=float,
         metavar="RATE",
-        help="call images unknown that are stranger than all but this share of the training "
-        "images, for example 0.05 (default: no image is unknown)",
+        help="reject images as unknown, at this false-rejection rate on training images, for "
+        "example 0.05 (default: no image is rejected)",
     )
     group.add_argument(
         "--reject-by",

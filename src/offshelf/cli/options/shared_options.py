@@ -248,7 +248,7 @@ def add_seed(parser: argparse.ArgumentParser) -> None:
         type=whole_number(0, 2**32 - 1),
         default=0,
         metavar="N",
-        help="of every random choice (%(default)s)",
+        help="seed of all random choices (%(default)s)",
     )
 
 

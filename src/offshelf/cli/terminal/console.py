@@ -1,4 +1,4 @@
-"""Progress and notes on stderr, results on stdout."""
+"""The console: progress and notes on stderr, results on stdout."""
 
 from __future__ import annotations
 

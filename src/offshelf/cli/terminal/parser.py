@@ -1,4 +1,4 @@
-"""The parser of the command line: errors in one line with a suggestion, help that fits."""
+"""The argument parser: errors in one line with a suggestion, help as wide as the terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from offshelf.data.folders.image_files import is_image_name
 from offshelf.errors import did_you_mean
 
 WRONG_INPUT = 2
-WIDEST = 100
+MAX_COLUMNS = 100
 
 
 class Help(argparse.HelpFormatter):
@@ -22,7 +22,7 @@ class Help(argparse.HelpFormatter):
 
     def __init__(self, prog: str) -> None:
         columns = shutil.get_terminal_size().columns
-        super().__init__(prog, max_help_position=26, width=min(max(columns, 60), WIDEST) - 2)
+        super().__init__(prog, max_help_position=26, width=min(max(columns, 60), MAX_COLUMNS) - 2)
 
     def _format_action(self, action: argparse.Action) -> str:
         if not isinstance(action, argparse._SubParsersAction):

@@ -42,14 +42,14 @@ def _encoded(stream: object) -> Iterator[None]:
             stream.reconfigure(encoding=encoding, errors=errors)
 
 
-def complain(line: str) -> None:
-    """Write one line to standard error, if anybody can hear it."""
+def write_stderr(line: str) -> None:
+    """Write one line to standard error, if it takes one."""
     with contextlib.suppress(OSError):
         sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
 
 
-def finish() -> None:
+def flush_stdout() -> None:
     """Write what is left, or drop what standard output cannot take: nobody tries again."""
     try:
         sys.stdout.flush()

@@ -1,1 +1,1 @@
-"""Which layer, which backbone, which head, and whether the difference is real."""
+"""The comparison of backbones, layers and heads."""

@@ -1,4 +1,4 @@
-"""The rows of a comparison: figures of each view and recipe, and what they rest on."""
+"""The rows of a comparison: scores, costs and verdict of each view and recipe."""
 
 from __future__ import annotations
 

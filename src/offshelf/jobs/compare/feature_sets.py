@@ -1,4 +1,4 @@
-"""Views: what a head is trained on. A layer of a backbone, or several of them together."""
+"""Feature sets (views): a layer of a backbone, or several side by side or multiplied."""
 
 from __future__ import annotations
 

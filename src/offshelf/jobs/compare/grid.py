@@ -1,4 +1,4 @@
-"""What a comparison varies, as a person states it. Every list is an axis of the grid."""
+"""The grid of a comparison: its axes, its protocol, its recipes and its size."""
 
 from __future__ import annotations
 
@@ -126,8 +126,8 @@ def _check_filled(name: str, values: tuple[object, ...]) -> None:
         raise OffshelfError(f"nothing to compare: {name.replace('_', ' ')} is empty")
 
 
-# Above so many trained heads a person should say that this was meant.
-MOST_HEADS = 5_000
+# A larger grid needs --yes.
+MAX_HEADS = 5_000
 # Seconds for one head of a few thousand rows of a thousand values, on a usual computer.
 SECONDS_PER_HEAD = 0.4
 
@@ -173,7 +173,7 @@ def check_size(views: Sequence[object], recipes: Sequence[object], folds: int, s
     """
     rows = len(views) * len(recipes)
     heads = rows * folds
-    if sure or heads <= MOST_HEADS:
+    if sure or heads <= MAX_HEADS:
         return
     hours = heads * SECONDS_PER_HEAD / 3600
     raise OffshelfError(

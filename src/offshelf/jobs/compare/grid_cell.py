@@ -37,7 +37,7 @@ UNIT, TRANSFER = Recipe(head="unit"), Recipe(head="transfer scores")
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """What one head said of one fold.
+    """Predictions of one head on one fold.
 
     Attributes:
         predictions: class index of each test row.

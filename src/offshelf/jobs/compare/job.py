@@ -1,4 +1,4 @@
-"""Backbones x layers x heads x ...: one pass over the images for each network, then the grid."""
+"""The comparison of backbones, layers and heads: one pass over the images for each network."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class CompareSettings:
         concat: layers or backbones side by side: ``all``, or ``A:layer+B:layer``.
         protocol: how accuracy is measured.
         transfer: whether cheap scores of transferability are computed, too.
-        yes: whether a very large grid is meant.
+        yes: run a very large grid without asking.
         download: whether weights may be fetched.
         processes: that train heads; None for what processors and memory allow.
     """
@@ -79,7 +79,7 @@ def compare(
         data: labelled images, as for ``fit``.
         settings: the grid and the protocol.
         run: engine, limits, cache folder, seed.
-        progress: is told how far the work is.
+        progress: receives the state of the work.
 
     Raises:
         OffshelfError: names, settings or data cannot be used; one line says why, and

@@ -1,4 +1,4 @@
-"""The work of a comparison as data: which heads are trained on which rows of which features.
+"""The plan of a comparison: which heads are trained on which rows of which features.
 
 A plan is a JSON document, so that another process can be given it; a cell of the grid is
 known by a hash of everything that decides its numbers.
@@ -77,7 +77,7 @@ class Plan:
         folds: who trains and who is tested.
         views: the features.
         recipes: what is trained on each view in each fold.
-        seed: of every random choice.
+        seed: of all random choices.
     """
 
     root: Path

@@ -1,4 +1,4 @@
-"""The grid over several processes, each with one thread of linear algebra.
+"""Worker processes that train the heads of a grid, each with one thread of linear algebra.
 
 A process is given units one by one. What it finishes is on disk at once; so a run that
 was stopped anywhere is gone on with, and gives what an unbroken one gives. A unit that another
@@ -41,12 +41,12 @@ def run_plan(plan: Plan, progress: Progress, workers: int | None = None) -> None
 
     Args:
         plan: the work.
-        progress: is told how many heads are trained.
+        progress: receives the number of trained heads.
         workers: processes; None for what processors and memory allow.
 
     Raises:
         StoreError: results or features cannot be kept or read.
-        OffshelfError: a process ended without a reason.
+        OffshelfError: a worker process exited.
     """
     waiting = [unit for unit in plan.units if _missing(plan, unit)]
     heads = sum(_missing(plan, unit) for unit in waiting)
@@ -155,7 +155,7 @@ def _feed(
 def _ask(process: subprocess.Popen[str], asked: tuple[int, ...], said: Path) -> dict[str, Any]:
     given, answers = process.stdin, process.stdout
     if given is None or answers is None:
-        raise RuntimeError("a working process needs its streams")
+        raise RuntimeError("a worker process needs its streams")
     try:
         given.write(json.dumps(asked) + "\n")
         given.flush()
@@ -170,7 +170,7 @@ def _ask(process: subprocess.Popen[str], asked: tuple[int, ...], said: Path) -> 
     # Ctrl-C ends the comparison and its folder before this thread hears of it.
     with contextlib.suppress(FileNotFoundError):
         lines = said.read_text(errors="replace").strip().splitlines()
-    return {"error": f"a working process ended: {lines[-1] if lines else 'killed'}"}
+    return {"error": f"a worker process exited: {lines[-1] if lines else 'killed'}"}
 
 
 def _processes(plan: Plan) -> int:

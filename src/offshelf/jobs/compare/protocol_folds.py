@@ -1,4 +1,4 @@
-"""The protocol of a comparison: its folds, and how they are said in words."""
+"""The folds of a protocol, and its description on one line."""
 
 from __future__ import annotations
 

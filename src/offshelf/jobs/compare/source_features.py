@@ -1,4 +1,4 @@
-"""One pass over the images for each source: all its layers and poolings at once."""
+"""Extraction for a comparison: all layers and poolings of a network in one pass."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Networks:
 
     Args:
         run: engine, cache folder, limits, seed.
-        progress: is told of downloads and of what is worth knowing.
+        progress: receives downloads and notes.
         download: whether weights may be fetched.
     """
 

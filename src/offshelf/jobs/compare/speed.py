@@ -1,4 +1,4 @@
-"""What a view costs: milliseconds of network for an image, and bytes of features.
+"""The speed of networks: milliseconds for an image up to each layer.
 
 One pass gives all layers of a network, so only the deepest is timed. A layer before it
 gets the share that its multiply-accumulates have.
@@ -27,7 +27,7 @@ from offshelf.locks import alone
 
 SAMPLED = 512
 # No image takes longer than a day.
-LONGEST_MS = 86_400_000.0
+MAX_MS = 86_400_000.0
 VERSION = 2
 
 
@@ -88,7 +88,7 @@ def _recorded(place: Path) -> float | None:
     if document is None:
         return None
     ms = document.get("ms")
-    if type(ms) is float and 0 < ms < LONGEST_MS:
+    if type(ms) is float and 0 < ms < MAX_MS:
         return ms
     sealed_json.set_aside(place)
     return None

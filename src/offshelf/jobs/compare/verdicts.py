@@ -78,7 +78,9 @@ def _depths(views: Sequence[View]) -> list[int]:
 def _cell(plan: Plan, view: int, fold: int, recipe: Recipe) -> Cell:
     cell = read_cell(plan, view, fold, recipe)
     if cell is None:
-        raise HeadError("a result vanished while it was needed: run the same command again")
+        raise HeadError(
+            "a result file was deleted while the comparison ran: run the same command again"
+        )
     return cell
 
 

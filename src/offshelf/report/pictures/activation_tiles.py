@@ -1,4 +1,4 @@
-"""Pictures of what a network computes: arrays in, PNG or SVG bytes out. No window, ever."""
+"""Tiles of activation maps and filters: arrays in, PNG or SVG bytes out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A white sheet measured in pixels, on which arrays and text are put; then PNG or SVG bytes.
+"""The canvas: a white sheet in pixels for arrays and text, saved as PNG or SVG bytes.
 
 Drawn with matplotlib's objects, never with its pyplot: no window, no list of figures.
 Nothing depends on the user's matplotlib settings, and equal calls give equal bytes. The

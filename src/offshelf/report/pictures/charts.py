@@ -23,7 +23,7 @@ MARKERS = "osD^vPX"
 DASHES = ("-", "--", "-.", ":")
 INCHES, DPI = (9.0, 5.5), 128
 # More names than this hide the points that they name.
-MOST_LABELS = 24
+MAX_LABELS = 24
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Series:
         dots: the points, from left to right where they are joined.
         line: whether they are joined.
         markers: whether they have markers.
-        dashed: whether the line is dashed, for what is foretold.
+        dashed: whether the line is dashed, for what is extrapolated.
     """
 
     name: str
@@ -97,7 +97,7 @@ def chart(title: str, x: Axis, y: Axis, series: Sequence[Series], form: str = "p
 
         figure = Figure(figsize=INCHES, dpi=DPI, layout="constrained")
         axes = figure.add_subplot()
-        labelled = sum(bool(dot.label) for one in series for dot in one.dots) <= MOST_LABELS
+        labelled = sum(bool(dot.label) for one in series for dot in one.dots) <= MAX_LABELS
         for number, one in enumerate(series):
             _draw(axes, one, number, labelled)
         _finish(axes, title, x, y)

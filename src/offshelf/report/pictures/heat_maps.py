@@ -1,4 +1,4 @@
-"""The picture of an explanation: what speaks for a class, for its rival, and between them.
+"""Heat maps of an explanation: evidence for a class, for its rival, and the difference.
 
 Dark cells speak against, light cells speak for, and the scale is one for all panels, so
 the picture reads in black and white, too. Where there are few cells their numbers stand
@@ -19,7 +19,7 @@ from offshelf.report.pictures import mosaic
 from offshelf.report.pictures.activation_tiles import HEAD, MARGIN, Caption, Look
 from offshelf.report.pictures.canvas import FAINT, INK, Canvas, coloured
 
-PANEL, MOST_NUMBERS, BETWEEN = 392, 10, 16
+PANEL, MAX_NUMBERS, BETWEEN = 392, 10, 16
 _LINES, _LEGEND, _BAR_WIDTH, _BAR = 42, 72, 392, 14
 # Of a cell with the largest number, over the grey picture below it.
 _OPACITY = 0.85
@@ -63,7 +63,7 @@ def explanation_picture(
     look = look or Look()
     cells = len(panels[0].cells)
     side = max(1, round(PANEL / cells)) * cells
-    numbered = cells <= MOST_NUMBERS
+    numbered = cells <= MAX_NUMBERS
     width = (len(panels) + 1) * (side + BETWEEN) - BETWEEN
     height = side + _LINES + (side + BETWEEN if numbered else _LEGEND)
     canvas = Canvas(width + 2 * MARGIN, height + HEAD + MARGIN)

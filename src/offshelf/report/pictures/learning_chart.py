@@ -17,7 +17,7 @@ _STEPS = 60
 
 
 def curve_table(curve: LearningCurve, intervals: Intervals) -> Table:
-    """Return what was measured, and below it what the curve foretells.
+    """Return what was measured, and below it what the curve extrapolates.
 
     Args:
         curve: what :func:`offshelf.evaluate.learning_curve.measured_curve.fit_curve` returned.
@@ -35,10 +35,10 @@ def curve_table(curve: LearningCurve, intervals: Intervals) -> Table:
         (point.n, point.mean, point.sd if ends else None, *(ends or (None, None)), "measured")
         for point, ends in zip(curve.points, intervals, strict=True)
     )
-    foretold = tuple(
-        (e.n, e.accuracy, None, e.low, e.high, "foretold") for e in map(curve.at, _ahead(curve))
+    extrapolated = tuple(
+        (e.n, e.accuracy, None, e.low, e.high, "extrapolated") for e in map(curve.at, _ahead(curve))
     )
-    return Table("Learning curve", columns, measured + foretold)
+    return Table("Learning curve", columns, measured + extrapolated)
 
 
 def curve_sentences(curve: LearningCurve, needed: Needed | None) -> Iterator[str]:
@@ -100,7 +100,7 @@ def curve_chart(
         )
         dashed = _line(curve, last, curve.furthest)
         series.append(Series(name="", dots=dashed, markers=False, dashed=True))
-        series.append(Series(name="foretold, with its 95 % interval", dots=ends, line=False))
+        series.append(Series(name="extrapolated, with its 95 % interval", dots=ends, line=False))
     return chart(
         title,
         Axis(name="training images per class", logarithmic=True),

@@ -1,4 +1,4 @@
-"""Arrays to tiles: sizes, scales and places of many small pictures on one sheet."""
+"""The mosaic: sizes, scales and places of many small pictures on one sheet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One cell of a table as a person reads it: rounded, with its unit, on one printable line."""
+"""Formatting of table cells: rounded, with units, on one printable line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Results as frozen rows: raw numbers with the kind of each column, no formatting."""
+"""Tables of raw values: columns with a kind and a unit, rows without formatting."""
 
 from __future__ import annotations
 

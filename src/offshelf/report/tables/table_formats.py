@@ -1,4 +1,4 @@
-"""Rows -> text | markdown | csv | json | html | latex: rounded for people, raw for programs."""
+"""Tables as text, markdown, csv, json, html or latex: rounded for people, raw for programs."""
 
 from __future__ import annotations
 
