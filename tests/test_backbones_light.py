@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from offshelf.backbones.construct import without_dynamo
+from offshelf.backbones.construct import torch_context
 
 SOURCE = Path(__file__).resolve().parents[1] / "src"
 
@@ -62,7 +62,7 @@ print("sympy" in sys.modules, sum(tensor.is_meta for tensor in network.parameter
 def test_numbers_are_drawn_where_there_is_memory() -> None:
     import torch
 
-    with without_dynamo.without_draws():
+    with torch_context.without_draws():
         torch.manual_seed(0)
         drawn = torch.nn.Linear(3, 2)
         blank = torch.nn.Linear(3, 2, device="meta")
@@ -74,7 +74,7 @@ def test_numbers_are_drawn_where_there_is_memory() -> None:
 def test_a_question_to_the_stand_in_brings_the_compiler() -> None:
     code = """
 import sys
-from offshelf.backbones.construct.without_dynamo import without_compiler
+from offshelf.backbones.construct.torch_context import without_compiler
 with without_compiler():
     import torch._dynamo as early
     before = "torch._dynamo.config" in sys.modules
@@ -99,8 +99,8 @@ print("torch._dynamo" in sys.modules, ask("cpu"), "torch._dynamo" in sys.modules
 def test_a_marked_function_is_left_alone_from_when_the_compiler_is_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    marked = without_dynamo._disable(reason="a test")(lambda x: x + 1)
-    monkeypatch.delitem(sys.modules, without_dynamo.COMPILER, raising=False)
+    marked = torch_context._disable(reason="a test")(lambda x: x + 1)
+    monkeypatch.delitem(sys.modules, torch_context.COMPILER, raising=False)
     assert marked(1) == 2
     told = []
 
@@ -108,6 +108,6 @@ def test_a_marked_function_is_left_alone_from_when_the_compiler_is_there(
         told.append((recursive, options))
         return lambda x: ("left alone", x)
 
-    monkeypatch.setitem(sys.modules, without_dynamo.COMPILER, SimpleNamespace(disable=disable))
+    monkeypatch.setitem(sys.modules, torch_context.COMPILER, SimpleNamespace(disable=disable))
     assert marked(1) == marked(1) == ("left alone", 1)
     assert told == [(True, {"reason": "a test"})]

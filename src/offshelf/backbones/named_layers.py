@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from offshelf.backbones.construct.architectures import skeleton
-from offshelf.backbones.construct.without_dynamo import without_compiler
+from offshelf.backbones.construct.torch_context import without_compiler
 from offshelf.backbones.specification.spec import BackboneSpec
 from offshelf.errors import LayerError, did_you_mean
 

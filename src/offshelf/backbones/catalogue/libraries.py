@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from offshelf.backbones.catalogue.timm_table import URL
+from offshelf.backbones.catalogue.published_weights import TIMM_URL
 from offshelf.backbones.construct.torchvision_shim import import_timm, import_torchvision
 from offshelf.backbones.specification.spec import BackboneSpec, InputSpec, WeightsSpec
 from offshelf.errors import BackboneError, did_you_mean
@@ -86,7 +86,7 @@ def _timm_weights(name: str, architecture: str, config: Any) -> WeightsSpec:
 def _timm_origin(config: Any, architecture: str) -> tuple[str, str]:
     if config.hf_hub_id:
         repository = config.hf_hub_id.rsplit("/", 1)[-1]
-        return URL.format(hub=config.hf_hub_id), f"{repository}.safetensors"
+        return TIMM_URL.format(hub=config.hf_hub_id), f"{repository}.safetensors"
     # Arrays of NumPy (.npz) are in another framework's layout.
     if config.url and not config.url.endswith(".npz"):
         return config.url, config.url.rsplit("/", 1)[-1]

@@ -9,10 +9,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 
-from offshelf.backbones.catalogue import timm_table, torchvision_table
+from offshelf.backbones.catalogue import published_weights
 from offshelf.backbones.catalogue.layer_aliases import layers_of
 from offshelf.backbones.catalogue.libraries import library_spec, published_prefix
-from offshelf.backbones.catalogue.timm_table import Pixels
+from offshelf.backbones.catalogue.published_weights import Pixels
 from offshelf.backbones.specification.spec import (
     BackboneSpec,
     InputSpec,
@@ -95,7 +95,7 @@ def _catalogue() -> dict[str, BackboneSpec]:
 
 
 def _lite() -> Iterator[BackboneSpec]:
-    for name, size, file_name, sha256, size_bytes, parameters, extra in timm_table.LITE:
+    for name, size, file_name, sha256, size_bytes, parameters, extra in published_weights.LITE:
         pixels = InputSpec(
             size=size,
             interpolation="bicubic",
@@ -120,7 +120,7 @@ def _lite() -> Iterator[BackboneSpec]:
 
 def _torchvision() -> Iterator[BackboneSpec]:
     weights: dict[tuple[str, int], list[WeightsSpec]] = {}
-    for line in torchvision_table.TABLE.strip().splitlines():
+    for line in published_weights.TORCHVISION.strip().splitlines():
         name, parameters, *fields = line.split()
         weights.setdefault((name, int(parameters)), []).append(_published(*fields))
     for (name, total), files in weights.items():
@@ -143,7 +143,7 @@ def _published(
     filters: dict[str, Interpolation] = {"bilinear": "bilinear", "bicubic": "bicubic"}
     file_name = f"{stem}.pth"
     convolutions_only = tag == "features"
-    mean, std = _VGG_PIXELS if convolutions_only else timm_table.PIXELS["imagenet"]
+    mean, std = _VGG_PIXELS if convolutions_only else published_weights.PIXELS["imagenet"]
     return WeightsSpec(
         tag=f"imagenet1k_{tag}",
         file_name=file_name,
@@ -156,16 +156,16 @@ def _published(
         ),
         sha256=published_prefix(file_name),
         size=round(float(mebibytes) * 2**20),
-        url=torchvision_table.URL + file_name,
+        url=published_weights.TORCHVISION_URL + file_name,
         licence="CC-BY-4.0" if convolutions_only else "BSD-3-Clause",
         covers=("features",) if convolutions_only else (),
     )
 
 
 def _timm() -> Iterator[BackboneSpec]:
-    for line in timm_table.TABLE.strip().splitlines():
+    for line in published_weights.TIMM.strip().splitlines():
         name, architecture, parameters, size, share, pixels, hub = line.split()
-        mean, std = timm_table.PIXELS[pixels]
+        mean, std = published_weights.PIXELS[pixels]
         repository = architecture if hub == "-" else hub
         weights = WeightsSpec(
             tag=architecture.partition(".")[2],
@@ -177,7 +177,7 @@ def _timm() -> Iterator[BackboneSpec]:
                 mean=mean,
                 std=std,
             ),
-            url=timm_table.URL.format(hub=f"timm/{repository}"),
+            url=published_weights.TIMM_URL.format(hub=f"timm/{repository}"),
             licence="Apache-2.0",
         )
         layers = layers_of("timm", architecture)

@@ -12,9 +12,8 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from offshelf.backbones.construct.one_thread import one_thread
+from offshelf.backbones.construct.torch_context import one_thread, without_compiler, without_draws
 from offshelf.backbones.construct.torchvision_shim import import_timm, import_torchvision
-from offshelf.backbones.construct.without_dynamo import without_compiler, without_draws
 from offshelf.backbones.specification.spec import BackboneSpec
 from offshelf.backbones.weights_file.locate import WeightsFile, read_tensors
 from offshelf.errors import BackboneError, WeightsError

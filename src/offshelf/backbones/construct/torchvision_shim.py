@@ -15,7 +15,7 @@ import warnings
 from types import ModuleType
 from typing import Any
 
-from offshelf.backbones.construct.without_dynamo import without_compiler
+from offshelf.backbones.construct.torch_context import without_compiler
 from offshelf.forks import process_lock
 
 _SCHEMAS = (

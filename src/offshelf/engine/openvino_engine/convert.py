@@ -6,7 +6,7 @@ import warnings
 from typing import Any
 
 from offshelf.backbones.backbone import Backbone
-from offshelf.backbones.construct.one_thread import one_thread
+from offshelf.backbones.construct.torch_context import one_thread
 from offshelf.engine.contract import Tap
 from offshelf.engine.openvino_runtime import ROWS, import_openvino
 from offshelf.interrupt import interrupted_afterwards

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
-from offshelf.backbones.construct.one_thread import one_thread
+from offshelf.backbones.construct.torch_context import one_thread
 from offshelf.engine.contract import EngineOptions, Tap, Ticket, pad
 from offshelf.engine.torch_engine.tapped_network import TappedNetwork
 from offshelf.errors import EngineError

@@ -17,7 +17,7 @@ from torch import nn
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.construct.architectures import load_module
-from offshelf.backbones.construct.one_thread import one_thread
+from offshelf.backbones.construct.torch_context import one_thread
 from offshelf.backbones.named_layers import INPUT_SUFFIX
 from offshelf.engine.contract import Tap
 from offshelf.engine.torch_engine.grey_convolution import sum_over_colour

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
-from offshelf.backbones.construct.one_thread import one_thread
+from offshelf.backbones.construct.torch_context import one_thread
 from offshelf.engine.contract import Tap
 from offshelf.errors import EngineError
 

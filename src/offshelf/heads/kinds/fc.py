@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.backbones.construct.one_thread import one_thread
-from offshelf.backbones.construct.without_dynamo import without_compiler
+from offshelf.backbones.construct.torch_context import one_thread, without_compiler
 from offshelf.heads.class_balance import class_weights
 from offshelf.heads.head import FittedHead, freeze
 from offshelf.heads.kinds.fitter import CrossFit, Learned

@@ -1,12 +1,17 @@
-"""Networks described without torch's compiler, whose import takes more than a second.
+"""Contexts for torch: in one thread, without its compiler, and without drawing random numbers.
 
-Nothing is compiled here, but the compiler is imported by the way: by torchvision, to ask it one
-question when its box operators are called; by timm and torch, to mark functions that are not to
-be compiled, or where compiling is to pause. A stand-in does what is asked when the compiler is
-really there; where it is here already there is no stand-in.
+How torch shares out a convolution decides the order of its sums, so the last bits of features
+would depend on the number of threads, and on the place of an image in its batch. And threads
+that torch once started are missing in a process that is forked afterwards, which would wait for
+them for ever.
 
-Random numbers for tensors without memory are not drawn: torch takes its ways for symbols to
-them, whose import takes a third of a second.
+Nothing is compiled here, but torch's compiler, whose import takes more than a second, is imported
+by the way: by torchvision, to ask it one question when its box operators are called; by timm and
+torch, to mark functions that are not to be compiled, or where compiling is to pause. A stand-in
+does what is asked when the compiler is really there; where it is here already there is none.
+
+Random numbers for tensors without memory are not drawn: torch handles them by symbols, whose
+import takes a third of a second.
 """
 
 from __future__ import annotations
@@ -18,6 +23,31 @@ import sys
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute with the calling thread alone; other threads keep what they have.
+
+    >>> import torch
+    >>> with one_thread():
+    ...     torch.get_num_threads()
+    1
+    """
+    import torch
+
+    # Asked for the first time in a thread, torch sets the number to its own.
+    torch.get_num_threads()
+    with _openmp().limit(limits=1):
+        yield
+
+
+@functools.cache
+def _openmp() -> Any:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="openmp")
+
 
 COMPILER = "torch._dynamo"
 _DRAWS = frozenset({"normal_", "uniform_", "kaiming_uniform_", "kaiming_normal_", "trunc_normal_"})
