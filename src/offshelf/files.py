@@ -1,6 +1,6 @@
 """Atomic file writes (temporary name, sync, rename), what is in their way, and hashes.
 
-What a killed process leaves half written has a name of ours, and a lock that nobody holds:
+A half-written file of a killed process has a reserved name and a lock that is not held:
 the next write to the same target removes it.
 """
 
@@ -22,7 +22,7 @@ from typing import Any
 from offshelf.locks import Lock, is_held, remove_if_free
 from offshelf.text import json_text, shown
 
-# No file of a person's is called so.
+# No file of the user has such a name.
 FILE_NAME = re.compile(r"\.offshelf-[0-9a-f]{16}-[0-9a-f]{32}\.tmp")
 FOLDER_NAME = re.compile(r"\.offshelf-[a-z0-9_]{8}")
 _BEGINNING, _OWNER = ".offshelf-", "owner.lock"
@@ -129,7 +129,7 @@ def _own(lock: Lock) -> None:
 
 
 def remove_leftover(folder: Path) -> bool:
-    """Remove a temporary folder, unless somebody has begun to use it."""
+    """Remove a temporary folder, unless a process has begun to use it."""
     lock = Lock(folder / _OWNER)
     try:
         if not lock.take():
@@ -143,13 +143,13 @@ def remove_leftover(folder: Path) -> bool:
 
 
 def leftover_files(folder: Path, beginning: str = _BEGINNING) -> list[Path]:
-    """Return temporary files in *folder* that nobody writes any more."""
+    """Return temporary files in *folder* that no process is writing."""
     found = (folder / name for name in _names(folder, beginning) if FILE_NAME.fullmatch(name))
     return [path for path in found if not path.is_symlink() and not is_held(path)]
 
 
 def leftover_folders(place: Path) -> list[Path]:
-    """Return temporary folders in *place* that nobody uses any more."""
+    """Return temporary folders in *place* that no process is using."""
     found = (place / name for name in _names(place, _BEGINNING) if FOLDER_NAME.fullmatch(name))
     return [
         path

@@ -17,7 +17,7 @@ ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasatt
 
 
 class TerminatedError(KeyboardInterrupt):
-    """Somebody asked this process to end; whoever keeps work at Ctrl-C keeps it now, too.
+    """The process was asked to end; what is kept at Ctrl-C is kept now, too.
 
     Args:
         number: of the signal.
@@ -37,7 +37,7 @@ def terminated(number: int, _frame: FrameType | None) -> NoReturn:
 def ended_by_signals() -> Iterator[None]:
     """Let SIGTERM and SIGHUP raise :class:`TerminatedError` in the block.
 
-    Only where nobody handles them: what is ignored stays so, as ``nohup`` asks for.
+    Only where they have no handler: what is ignored stays so, as ``nohup`` asks for.
 
     >>> with ended_by_signals():
     ...     signal.getsignal(signal.SIGTERM) is terminated

@@ -2,7 +2,7 @@
 
 They are advisory and belong to an open file, so they also hold between threads. Where a file
 system has none, or nothing can be written, taking one raises ``OSError``; work then goes on
-as if nobody else were there, which costs time and never a result.
+as if it were alone, which costs time and never a result.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-# Without a sign of life for so long an owner counts as stopped, and nobody waits for it.
+# An owner without a sign of life for so long counts as stopped and is not waited for.
 PATIENCE_SECONDS = 60.0
 BEAT_SECONDS = 1.0
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.0005, 0.05
@@ -100,7 +100,7 @@ class Lock:
 
 
 def is_held(path: Path) -> bool:
-    """Return whether somebody alive holds a lock on the file at *path*.
+    """Return whether a living process holds a lock on the file at *path*.
 
     True where that cannot be told: nothing is taken from an owner that may be alive.
 
@@ -122,13 +122,13 @@ def is_held(path: Path) -> bool:
 
 
 def remove_if_free(path: Path) -> bool:
-    """Remove the file at *path* unless somebody alive holds a lock on it."""
+    """Remove the file at *path* unless a living process holds a lock on it."""
     try:
         handle = _open(path)
     except OSError:
         return False
     try:
-        # Under the lock: whoever opens it now sees that it has gone, and makes a new one.
+        # Under the lock: a process that opens it now sees that it has gone, and makes a new one.
         if not try_lock(handle, shared=False) or not _is_at(handle, path):
             return False
         path.unlink()

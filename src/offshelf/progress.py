@@ -28,7 +28,7 @@ class Progress(Protocol):
 
 
 class Silent:
-    """A progress that tells nobody. ``notes`` keeps what was said.
+    """A progress that prints nothing. ``notes`` keeps what was said.
 
     >>> progress = Silent()
     >>> progress.note("two folders are one class")
@@ -61,7 +61,7 @@ _HEARER: ContextVar[Hearer | None] = ContextVar("hearer", default=None)
 def heard_by(progress: Progress) -> Iterator[None]:
     """Let *progress* hear what is told in the block, each line once.
 
-    For what is found deep inside, where nobody was given a progress: a damaged file of
+    For what is found deep inside, where no progress is at hand: a damaged file of
     the cache.
 
     >>> progress = Silent()
@@ -90,7 +90,7 @@ def hear(found: Hearer | None) -> None:
 
 
 def tell(message: str) -> None:
-    """Say one line to whoever hears it, if it was not said before."""
+    """Pass one line to every listener, if it was not passed before."""
     found = _HEARER.get()
     if found is None or message in found[1]:
         return

@@ -1,7 +1,7 @@
 """Small JSON documents in the cache, each sealed by a hash of what it says.
 
 A document that is not what was written is never believed: it is set aside, said once, and
-whoever reads it makes it again.
+the next reader makes it again.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def sealed(path: Path) -> dict[str, Any] | None:
 
 
 def set_aside(path: Path, what: str = "it is made again", why: str = "damaged") -> bool:
-    """Rename a damaged file so that nobody reads it again, and say so.
+    """Rename a damaged file so that it is not read again, and say so.
 
     Args:
         path: the file or folder.
@@ -78,7 +78,7 @@ def set_aside(path: Path, what: str = "it is made again", why: str = "damaged") 
     except FileNotFoundError:
         return False
     except OSError:
-        # A folder that cannot be written: whoever comes next finds the same.
+        # A folder that cannot be written: the next process finds the same.
         pass
     tell(f"{path}: {why}, set aside; {what}")
     return True

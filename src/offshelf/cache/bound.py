@@ -19,7 +19,7 @@ from offshelf.errors import OffshelfError
 
 ENVIRONMENT_VARIABLE = "OFFSHELF_CACHE_SIZE"
 MIN_BYTES, SHARE = 20 * 2**30, 10
-# What goes at a time when the disk is full.
+# Bytes that are removed at a time when the disk is full.
 ROOM = 256 * 2**20
 FULL = {errno.ENOSPC, errno.EDQUOT}
 _SIZE = re.compile(r"(\d+\.?\d*) *(?:([KMGT])(i?))?B?", re.IGNORECASE | re.ASCII)
@@ -27,7 +27,7 @@ _SIZE = re.compile(r"(\d+\.?\d*) *(?:([KMGT])(i?))?B?", re.IGNORECASE | re.ASCII
 
 @dataclass(frozen=True)
 class Removed:
-    """What went.
+    """What was removed.
 
     Attributes:
         entries: the folders.

@@ -1,4 +1,4 @@
-"""What the cache holds, by kind, with sizes and the time of the last use."""
+"""The contents of the cache: folders by kind, with sizes and the time of the last use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from offshelf.cache.usage import NAME, last_used
 FEATURES, NETWORKS, COMPARISONS, WEIGHTS = "features", "networks", "comparisons", "weights"
 DIGESTS = "digests"
 KINDS = (FEATURES, NETWORKS, COMPARISONS, DIGESTS, WEIGHTS)
-# The folder of a cache may hold a person's own: whatever has no such name is never touched.
+# The cache folder may hold other files of the user: what has no such name is never touched.
 _NAMED = re.compile(r"(?:\d+-)?[0-9a-f]{32}(?:\.damaged)?")
 _CELLS = re.compile(r"[0-9a-f]{2}")
 

@@ -1,6 +1,6 @@
 """Cache usage: one small file in a folder says who uses it, and when it was used last.
 
-Its time is that of the last use, and whoever uses the folder shares a lock on it.
+Its time is that of the last use, and every process that uses the folder shares a lock on it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from offshelf import files
 from offshelf.locks import Lock
 
 NAME = "used"
-# Taking a folder away is one rename; nobody needs longer.
+# Removing a folder is one rename and takes no longer than this.
 PATIENCE_SECONDS = 10.0
 
 
@@ -67,13 +67,13 @@ def last_used(folder: Path) -> float:
 
 
 def remove_unused(folder: Path) -> bool:
-    """Remove *folder* at once, unless a living process uses it or nobody can tell."""
+    """Remove *folder* at once, unless a living process uses it or that cannot be told."""
     lock = Lock(folder / NAME)
     try:
         if not lock.take():
             return False
         try:
-            # The name is free at once: whoever comes now makes a new folder.
+            # The name is free at once: the next process makes a new folder.
             with files.temporary_folder(folder.parent) as place:
                 folder.rename(place / folder.name)
         finally:

@@ -203,7 +203,7 @@ class Job:
         self._flush()
         began, told = time.monotonic(), False
         while self._left:
-            # In this order: whoever has ended has stored its rows before.
+            # In this order: a process that has ended has stored its rows before.
             sharing.settle()
             for store in self.stores.values():
                 store.refresh()

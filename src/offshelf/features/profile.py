@@ -35,7 +35,7 @@ class Profile:
 
 
 class Stopwatch:
-    """Adds up processor time from several threads. What nobody claims is the network's."""
+    """Adds up processor time from several threads. Time of no other stage is the network's."""
 
     def __init__(self) -> None:
         self._stages = dict.fromkeys(("read", "decode", "resize", "store"), 0.0)

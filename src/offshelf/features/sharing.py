@@ -2,7 +2,7 @@
 
 Each has a file of the images that it has claimed, under a lock for as long as it works; so
 the claims of a process that was killed end with it. An image that another process has
-claimed is left to it; at the end one waits for those, and computes what nobody does.
+claimed is left to it; at the end one waits for those, and computes what is still missing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from offshelf.locks import Lock, is_held, remove_if_free, wait_for
 FOLDER = "claims"
 # An owner that neither claims nor finishes anything for so long is not waited for.
 STALL_SECONDS = 60.0
-# Asking in turn takes microseconds; whoever has the turn for longer was stopped in it.
+# Asking in turn takes microseconds; a process that has the turn for longer was stopped in it.
 TURN_SECONDS = 2.0
 _CLAIMED, _GIVEN_UP = b"+", b"-"
 _RECORD = 33
@@ -95,7 +95,7 @@ class Sharing:
             self._own.beat()
 
     def settle(self) -> None:
-        """Forget whoever has ended; what they finished is in the stores by now."""
+        """Forget processes that have ended; what they finished is in the stores by now."""
         with self._threads:
             with contextlib.suppress(OSError):
                 self._look()

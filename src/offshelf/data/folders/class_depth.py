@@ -209,7 +209,7 @@ def _images_in_each(folder: Path, tree: Tree) -> str:
 
 
 def _check_names(folder: Path, tops: list[str], tree: Tree) -> None:
-    """Ask about folders that hardly are classes: masks, and copies of what lies beside."""
+    """Refuse folders that are hardly classes: masks, and copies of what lies beside."""
     if images := images_among(tops):
         raise DataError(
             f"{shown(folder)}: {listed(tops)} are no classes by their names; give "

@@ -134,7 +134,7 @@ def split_mark(name: str) -> Mark | None:
 
 
 def called_like_a_split(name: str) -> bool:
-    """Return whether *name* alone would be that of a split, or of images nobody has sorted.
+    """Return whether *name* alone would name a split, or unlabelled images.
 
     >>> called_like_a_split("test"), called_like_a_split("test_tube")
     (True, False)
@@ -144,7 +144,7 @@ def called_like_a_split(name: str) -> bool:
 
 
 def is_batch(name: str) -> bool:
-    """Return whether *name* is that of a part of a delivery, not of what images show.
+    """Return whether *name* names a batch of a delivery, not a class.
 
     >>> is_batch("batch1"), is_batch("Part_A"), is_batch("2024-05-01"), is_batch("class_1")
     (True, True, True, False)

@@ -119,7 +119,7 @@ def _is_wrapper(data: Path, folder: Path, question: Question) -> bool:
 
 
 def _beside_unsorted(folder: Path, partition: Partition, tree: Tree, question: Question) -> str:
-    """Return the only folder beside images that nobody has sorted, if it holds the classes."""
+    """Return the only folder beside unlabelled images, if it holds the classes."""
     if partition.splits or not partition.unlabelled or question.choice:
         return ""
     rest = [name for name in tree.folders(folder) if name not in partition.unlabelled]

@@ -120,7 +120,7 @@ def _joined(first: Depth, second: Depth) -> Depth:
 
 
 def split_names_note(folders: Iterable[ClassFolder]) -> list[str]:
-    """Say which classes are called like a split, or like images that nobody has sorted."""
+    """Return a note on classes that are named like a split or like unlabelled images."""
     called = sorted({one.label for one in folders if called_like_a_split(one.label)})
     return [f"taken as classes although called like splits: {listed(called)}"] if called else []
 
@@ -135,7 +135,7 @@ def loose_note(folder: Path, name: str, tree: Tree) -> tuple[str, ...]:
 
 
 def unlabelled_note(folder: Path, name: str, tree: Tree) -> str:
-    """Return what to say of images that nobody has sorted."""
+    """Return the note on a folder of unlabelled images."""
     place = folder / name
     images = tree.images(place) or images_under(place, LeftOut())
     return (

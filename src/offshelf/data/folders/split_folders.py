@@ -28,14 +28,14 @@ OUTER = "outer"
 
 @dataclass(frozen=True)
 class Partition:
-    """What the folders of one are taken for.
+    """How the folders in a folder are taken: as splits, unlabelled images or neither.
 
     Attributes:
         splits: ``train``, ``test``, ``val`` -> the folder of that name; "" is the folder
             itself, whose class folders lie beside its test folder.
-        unlabelled: folders of images that nobody has sorted.
+        unlabelled: folders of unlabelled images.
         beside: folders that are none of these.
-        telling: whether a person should be told which folder is which split.
+        telling: whether a note should say which folder is which split.
     """
 
     splits: Mapping[str, str] = field(default_factory=dict)

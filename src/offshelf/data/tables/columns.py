@@ -22,7 +22,7 @@ _TRUTHS = frozenset({"0", "1", "true", "false", "yes", "no", "t", "f", "y", "n"}
 
 
 def split_column(file: Path, columns: Mapping[str, Sequence[str]], notes: list[str]) -> str:
-    """Return which of the columns that nobody knows holds the splits, "" for none.
+    """Return which of the unknown columns holds the splits, "" for none.
 
     It is the one whose every cell is a word for a split, ``train`` and another among them.
 

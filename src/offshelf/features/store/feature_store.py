@@ -180,7 +180,7 @@ class FeatureStore:
         self._merge()
 
     def _merge(self) -> None:
-        """Make one part of many small ones, where that is due and nobody else does it."""
+        """Merge many small parts into one, where that is due and no other process does it."""
         with self._lock:
             if not merging.due(self._index.parts.values()):
                 return
@@ -336,7 +336,7 @@ def _changed(folder: Path) -> int:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what a killed process left behind, once nobody can still be writing it."""
+    """Remove what a killed process left behind, once no process can still be writing it."""
     for path in folder.glob(".*.tmp"):
         # Another process may be done with it by now.
         with contextlib.suppress(FileNotFoundError):

@@ -1,8 +1,8 @@
 """Merging: small parts of a store become larger ones, and rows that it holds twice are removed.
 
 What is merged is bounded, so that a row is written a few times at most, however many there
-are. The larger part is there before the small ones go: who ends in between leaves
-rows that stand twice, and who looks for a part that has gone finds the larger one.
+are. The larger part is there before the small ones go: a process that ends in between leaves
+duplicate rows, and a reader that misses a small part finds the larger one.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def merge(
     """
     made = rewrite(folder, identity, f"{_age(chosen[0][0])}-{os.getpid()}", chosen)
     for part, _ in chosen:
-        # Windows keeps what somebody reads; its rows then stand twice.
+        # Windows keeps a file that is being read; its rows then stand twice.
         with contextlib.suppress(PermissionError):
             if part.path != made:
                 part.path.unlink(missing_ok=True)

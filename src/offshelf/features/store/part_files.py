@@ -68,7 +68,7 @@ def write(folder: Path, stem: str, identity: dict[str, Any], rows: Rows) -> Path
     Args:
         folder: of the store; its name is bound to the part.
         stem: what the name of the part begins with.
-        identity: of the store, for whoever finds the part alone.
+        identity: of the store, so that a part alone says where it belongs.
         rows: what it holds.
 
     Raises:
