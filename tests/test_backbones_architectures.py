@@ -47,6 +47,7 @@ def tiny() -> Tensors:
 # --- skeletons ----------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_named_layers_of_every_catalogued_network_run_once():
     for spec in map(get_spec, names()):
         rows = named_layers(spec, spec.weights[0].input.size)
@@ -54,6 +55,7 @@ def test_the_named_layers_of_every_catalogued_network_run_once():
         assert {row.path for row in rows} == set(dict(spec.layers).values()), spec.name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", names())
 def test_every_catalogued_network_has_a_skeleton(name: str):
     spec = get_spec(name)
@@ -115,6 +117,7 @@ def test_random_weights_are_the_same_every_time_and_leave_torchs_seed_alone():
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["timm/test_maxvit", "timm/test_vit_relpos", "timm/test_coatnet"])
 def test_numbers_that_a_network_computes_for_itself_are_there(name: str, tmp_path: Path):
     """Some networks keep tables outside their weights; an empty one would give nonsense."""

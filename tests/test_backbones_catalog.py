@@ -212,6 +212,7 @@ def test_a_family_that_is_not_catalogued_has_no_layer_names():
         layers_of("torchvision", "googlenet")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", names())
 def test_layers_exist_run_in_order_and_end_before_the_classifier(name: str):
     spec = get_spec(name)
@@ -243,6 +244,7 @@ def test_names_of_the_literature_stand_for_the_right_kind_of_layer(name: str):
         assert kind == kinds[re.match("[a-z]+", layer)[0]], layer  # type: ignore[index]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "channels"),
     [

@@ -29,6 +29,7 @@ def said(code: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_a_network_is_described_and_loaded_without_the_compiler() -> None:
     code = """
 import sys
@@ -46,6 +47,7 @@ print(tuple(network(torch.ones(1, 3, 64, 64)).shape), torch._dynamo.__name__)
     assert said(code).splitlines() == ["True False", "(1, 1000) torch._dynamo"]
 
 
+@pytest.mark.slow
 def test_a_catalogued_layer_is_tapped_without_torchs_symbols() -> None:
     code = """
 import sys
@@ -71,6 +73,7 @@ def test_numbers_are_drawn_where_there_is_memory() -> None:
     assert blank.weight.is_meta
 
 
+@pytest.mark.slow
 def test_a_question_to_the_stand_in_brings_the_compiler() -> None:
     code = """
 import sys
@@ -85,6 +88,7 @@ with without_compiler():
     assert said(code).splitlines() == ["False False True", "True"]
 
 
+@pytest.mark.slow
 def test_box_operators_can_still_ask() -> None:
     code = """
 import sys

@@ -369,6 +369,7 @@ JSON_VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=400, deadline=None

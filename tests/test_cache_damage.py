@@ -29,6 +29,7 @@ def attacked(world: Any, count: int) -> Any:
     return flips.attack(world, count, 1, lambda: None, rounds=1)
 
 
+@pytest.mark.slow
 def test_no_damage_changes_a_number_or_comes_back(world: Any) -> None:
     report = attacked(world, 220)
     assert report.bad == {"silent": [], "error": [], "back": [], "notes": []}

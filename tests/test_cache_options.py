@@ -158,6 +158,7 @@ def answer(data: Path, cache: Path, capsys: pytest.CaptureFixture[str], *more: s
 TRIED = [(option, value) for option, values in VALUES.items() for value in values]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("option", "value"), TRIED)
 def test_an_option_gives_the_same_on_a_filled_cache(
     option: str,

@@ -78,6 +78,7 @@ def test_equal_logits_keep_the_order_of_the_classes():
     assert ranking(np.float32([1, 2, 2, 0])).tolist() == [1, 2, 0, 3]
 
 
+@pytest.mark.slow
 def test_an_answer_has_names_numbers_probabilities_and_logits(answers: ClassifyResult):
     (answer,) = answers.answers
     best = answer.best(1000)

@@ -346,6 +346,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("line", "text"), WRONG, ids=[row[0] for row in WRONG])
 def test_wrong_input_is_one_line_and_code_2(
     capsys: pytest.CaptureFixture[str],
@@ -376,6 +377,7 @@ def test_debug_shows_where_an_error_came_from(tmp_path: Path) -> None:
             main(words)
 
 
+@pytest.mark.slow
 def test_predict_needs_no_cache_that_can_be_written(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, model: Path, scenes: Path
 ) -> None:
@@ -399,6 +401,7 @@ def test_an_unexpected_error_of_the_system_is_one_line(
     assert (run.code, run.err) == (2, "error: somewhere: Too many open files\n")
 
 
+@pytest.mark.slow
 def test_an_interruption_keeps_what_was_done(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,

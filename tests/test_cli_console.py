@@ -161,6 +161,7 @@ def _few_digits(folder: Path) -> Path:
     return data
 
 
+@pytest.mark.slow
 def test_the_demo_says_what_to_try_next(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -125,6 +125,7 @@ def test_filters(capsys: pytest.CaptureFixture[str], here: Path) -> None:
     assert run.out.splitlines()[-1] == "picture: f.svg"
 
 
+@pytest.mark.slow
 def test_explain(capsys: pytest.CaptureFixture[str], model: Path, scenes: Path, here: Path) -> None:
     image = next(iter(sorted((scenes / "test" / "checks").iterdir())))
     run = Run(capsys, "explain", model, image, "--smooth", "--colours", "grey")
@@ -141,6 +142,7 @@ def test_explain(capsys: pytest.CaptureFixture[str], model: Path, scenes: Path, 
     assert document["out"] == str(here / "e.svg")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

@@ -52,6 +52,7 @@ def test_a_full_disk_is_one_line(words: list[str]) -> None:
     assert result.returncode == 2
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.parametrize("redirection", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_are_as_good_as_the_null_device(tmp_path: Path, redirection: str) -> None:
@@ -63,6 +64,7 @@ def test_closed_streams_are_as_good_as_the_null_device(tmp_path: Path, redirecti
     assert result.stderr == "" if "2>" in redirection else "no such file" in result.stderr
 
 
+@pytest.mark.slow
 @posix
 def test_a_model_is_whole_when_standard_output_was_closed(tmp_path: Path, scenes: Path) -> None:
     model = str(tmp_path / "m.offshelf")
@@ -88,6 +90,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory, scenes: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @posix
 def test_names_that_are_no_utf8(tmp_path: Path, odd: Path) -> None:
     model = str(tmp_path / "m.offshelf")
@@ -106,6 +109,7 @@ def test_names_that_are_no_utf8(tmp_path: Path, odd: Path) -> None:
     assert "\x1b[31mnoise, \n" in document["classes"]
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.parametrize(
     ("sent", "word", "code"),

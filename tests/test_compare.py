@@ -49,6 +49,7 @@ def figures(result: Comparison) -> list[tuple[object, ...]]:
     ]
 
 
+@pytest.mark.slow
 def test_the_grid_is_complete_and_sorted(result: Comparison) -> None:
     assert len(result.rows) == 12
     accuracies = [row.score.accuracy for row in result.rows if row.score]
@@ -122,6 +123,7 @@ def apart(folder: Path) -> RunSettings:
     return RunSettings(engine=EngineOptions(cache_dir=folder))
 
 
+@pytest.mark.slow
 def test_what_was_stopped_goes_on(
     scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,6 +148,7 @@ def test_what_was_stopped_goes_on(
     assert len(resumed.rows) == 6
 
 
+@pytest.mark.slow
 def test_repeats_are_random_splits_with_a_spread(scenes: Path) -> None:
     settings = CompareSettings(
         networks=NetworkAxes(layers=("stem", "penultimate")), heads=HeadAxes(), protocol=REPEATS
@@ -179,6 +182,7 @@ def test_splits_written_and_read_give_the_same(scenes: Path, tmp_path: Path) -> 
     assert figures(compare(scenes, CompareSettings(protocol=read))) == figures(first)
 
 
+@pytest.mark.slow
 def test_every_way_to_run_a_network_is_a_row(scenes: Path) -> None:
     axes = NetworkAxes(weights=("trained", "random"), scalings=("weights", "none"))
     found = compare(scenes, CompareSettings(networks=axes))
@@ -200,6 +204,7 @@ def test_random_weights_are_said_to_be_random(scenes: Path) -> None:
     assert any("random" in note for note in progress.notes)
 
 
+@pytest.mark.slow
 def test_flips_and_concatenations(scenes: Path) -> None:
     settings = CompareSettings(
         networks=NetworkAxes(layers=("stage3", "penultimate"), flips=("no", "yes")),
@@ -276,6 +281,7 @@ def test_frames(result: Comparison) -> None:
     assert {"accuracy_low", "accuracy_high", "transfer_logme", "C"} <= set(frame.columns)
 
 
+@pytest.mark.slow
 def test_pictures(result: Comparison, tmp_path: Path) -> None:
     written = result.write_pictures(tmp_path / "pictures")
     assert [path.stem for path in written] == ["depth", "cost", "dimension", "reduction"]
@@ -430,6 +436,7 @@ def test_wrong_options_are_one_line(
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_a_damaged_record_of_speed_is_made_again(scenes: Path, tmp_path: Path) -> None:
     before = compare(scenes, run=apart(tmp_path))
     (place,) = (tmp_path / "compiled").glob("speed-*.json")
@@ -449,6 +456,7 @@ def test_a_damaged_record_of_speed_is_made_again(scenes: Path, tmp_path: Path) -
         assert json.loads(place.read_text())["ms"] > 0
 
 
+@pytest.mark.slow
 def test_the_speed_of_another_number_of_threads_is_timed_apart(
     scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -460,6 +468,7 @@ def test_the_speed_of_another_number_of_threads_is_timed_apart(
     assert slow.ms_per_image == 1234.0
 
 
+@pytest.mark.slow
 def test_copies_are_no_reason_to_time_again(
     scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -322,6 +322,7 @@ def test_a_damaged_cell_is_made_again(plan: Plan, damage: str | dict[str, object
     assert after[1:] == before[1:]
 
 
+@pytest.mark.slow
 def test_processes_say_what_this_process_says(plan: Plan, tmp_path: Path) -> None:
     many = dataclasses.replace(
         plan,

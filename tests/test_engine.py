@@ -100,6 +100,7 @@ def engine(request: pytest.FixtureRequest, tiny: Backbone) -> Iterator[Engine]:
 # --- the engines agree --------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "layers"),
     [
@@ -127,6 +128,7 @@ def test_engines_agree_on_the_convolutions_of_vgg16(shared: Path):
     assert_agreement(backbone, layers, list(POOLINGS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "layers"),
     [
@@ -165,6 +167,7 @@ def maxvit() -> Backbone:
 # --- the same bits ------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("which", BOTH)
 def test_an_image_has_the_same_features_alone_and_in_company(name: str, which: str):
@@ -189,6 +192,7 @@ def test_an_image_has_the_same_features_alone_and_in_company(name: str, which: s
             assert np.array_equal(together[tap][row], features[tap][0]), row
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("which", BOTH)
 def test_no_request_and_no_number_of_threads_changes_a_bit(name: str, which: str):

@@ -417,6 +417,7 @@ def test_it_decides_like_the_pipeline_of_scikit_learn(
     assert classifier.predict(unseen).tolist() == [path.parent.name for path in unseen]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("names", "dtype"),
     [

@@ -619,6 +619,7 @@ def test_two_at_once_on_one_store(warm: Path, many: Path, uninterrupted: Path, t
 # --- several features in one pass ---------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_what_else_a_pass_takes_never_decides_a_later_run(precision: str, tmp_path: Path):
     """The engine compiles taps into the network: they move last bits, and ranges of int8."""
@@ -663,6 +664,7 @@ def test_taps_are_no_part_of_the_key_where_the_engine_only_listens(tmp_path: Pat
         assert np.array_equal(fresh.matrix(kind, range(3)), whole.matrix(kind, range(3)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pooling", ["avg", "max", "gem"])
 def test_a_vector_passes_every_pooling(pooling: str, tmp_path: Path):
     # A transformer's vector has negative numbers, which gem would clamp in a map.

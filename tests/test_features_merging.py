@@ -67,6 +67,7 @@ def test_small_parts_become_one(tmp_path: Path, by_threes: None):
     assert files_of(store, ".*") == []
 
 
+@pytest.mark.slow
 def test_what_is_merged_is_bounded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     bytes_of = 4 * D
     monkeypatch.setattr(merging, "SIZES", (3 * bytes_of, 9 * bytes_of))
@@ -363,6 +364,7 @@ for number in range(int(sys.argv[2]), 100_000, 3):
 """
 
 
+@pytest.mark.slow
 def test_processes_that_are_killed_while_they_merge_lose_nothing(tmp_path: Path):
     for round_ in range(2):
         command = [sys.executable, "-c", GROWING, str(tmp_path)]

@@ -109,6 +109,7 @@ CALLERS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("caller", CALLERS)
 def test_every_caller_sees_the_reduced_photograph(
     caller: Any, photo: str, backbone: Backbone
@@ -133,6 +134,7 @@ def test_nothing_else_prepares_images() -> None:
     assert users == {"features/network_input.py", "prediction.py"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("decode", ["full", "reduced"])
 def test_explain_scores_what_predict_scores(photos: Path, tmp_path: Path, decode: str) -> None:
     model, image = tmp_path / "a.offshelf", photos / "dark" / "1.jpg"
@@ -167,6 +169,7 @@ def test_limits_hold_for_files_and_for_images_in_memory(photo: str) -> None:
         network_input([1], InputSpec(size=8))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize("resize", ["squash", "crop", "letterbox"])
 @pytest.mark.parametrize("orientation", range(1, 9))

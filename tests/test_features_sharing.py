@@ -337,6 +337,7 @@ def test_what_another_finished_after_the_stores_were_read_is_not_done_again(
     assert (found.computed, len(found.ok)) == (0, 3)
 
 
+@pytest.mark.slow
 def test_processes_started_at_once_share_the_work(scenes: Path, tmp_path: Path):
     images, cache = sorted(scenes.glob("train/*/*.png")), tmp_path / "cache"
     (tmp_path / "list.csv").write_text("path\n" + "".join(f"{path}\n" for path in images))

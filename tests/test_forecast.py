@@ -94,6 +94,7 @@ def test_a_forecast_has_a_row_for_each_layer_and_pooling_and_one_for_all(monkeyp
     assert "from 116 timed images of this set (openvino on cpu)" in result.remark()
 
 
+@pytest.mark.slow
 def test_the_forecast_of_a_small_set(images: list[str], settings: RunSettings, cache: Path):
     parts = set((cache / "features").glob("*/part-*"))
     result = forecast(images, run=settings)
@@ -129,6 +130,7 @@ def test_the_sample_stops_when_it_knows_enough(images, settings, monkeypatch):
     assert not taken.converted
 
 
+@pytest.mark.slow
 def test_memory_of_a_process_of_its_own_is_not_this_ones(images, settings):
     ballast = np.ones(2**29, np.uint8)
     row = forecast(images, run=settings).rows[0]
@@ -166,6 +168,7 @@ def test_what_cannot_be_forecast_is_one_line(paths, changes, error, message):
     assert str(caught.value) == message
 
 
+@pytest.mark.slow
 def test_an_error_in_the_other_process_is_this_ones(images, settings):
     with pytest.raises(OffshelfError, match="efficientnet_lite0: no layer 'penultimat'"):
         forecast(images, layers=["penultimat"], run=settings)
@@ -184,6 +187,7 @@ def test_a_cache_folder_that_cannot_be_written_is_told(images, tmp_path):
         forecast(images, run=run, own_process=False)
 
 
+@pytest.mark.slow
 def test_the_command_prints_it(scenes: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["inspect", "efficientnet_lite0", "--data", str(scenes), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
@@ -256,6 +260,7 @@ def test_the_announcement_knows_disk_and_memory(images, cache, tmp_path, monkeyp
     assert "of memory at most" in line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["fit", "curve", "audit", "extract", "predict", "evaluate"])
 def test_every_long_command_says_how_long(command, scenes, cache, tmp_path, monkeypatch, capsys):
     model = tmp_path / "a.offshelf"
