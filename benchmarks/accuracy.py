@@ -81,9 +81,9 @@ def random_split(targets: NDArray[np.int64], count: int, seed: int) -> NDArray[n
 
 def accuracy(given: Features, train: NDArray[np.bool_]) -> float:
     """Return the accuracy in per cent of a head trained on *train*, tested on the rest."""
-    from offshelf.heads.fitting.fit_head import decision, fit_head
+    from offshelf.heads.fitting.fit_head import Recipe, decision, fit_head
 
-    head = fit_head("svm", given.matrix[train], given.targets[train], given.classes)
+    head = fit_head(Recipe(), given.matrix[train], given.targets[train], given.classes)
     found = decision(head, given.matrix[~train]).argmax(axis=1)
     return 100 * float(np.mean(found == given.targets[~train]))
 

@@ -58,17 +58,17 @@ def train(head: str, rows: int, dimensions: int) -> float:
     """Train *head* on made-up features and return the seconds that it took."""
     import time
 
-    from offshelf.heads.fitting.fit_head import fit_head
+    from offshelf.heads.fitting.fit_head import Recipe, fit_head
 
     kind, _, c = head.partition(":")
     features, targets = made_up(rows, dimensions)
     names = [str(number) for number in range(CLASSES)]
     few = slice(4 * CLASSES)
     # What a head imports is part of every process, the one without a head too.
-    fit_head("svm" if head == NOTHING else kind, features[few], targets[few], names)
+    fit_head(Recipe(kind="svm" if head == NOTHING else kind), features[few], targets[few], names)
     start = time.perf_counter()
     if head != NOTHING:
-        fit_head(kind, features, targets, names, c=c or 1.0)
+        fit_head(Recipe(kind=kind, c=c or 1.0), features, targets, names)
     return time.perf_counter() - start
 
 

@@ -86,12 +86,12 @@ class Side:
 
 def ours(part: str, data: Data) -> Side:
     """Return offshelf's side of *part*."""
-    from offshelf.heads.fitting.fit_head import decision, fit_head
+    from offshelf.heads.fitting.fit_head import Recipe, decision, fit_head
 
     given = data.features, data.targets, data.classes
     kind, c = {"fit": ("svm", 1.0), "path": ("svm", "auto"), "ridge": ("ridge", "auto")}[part]
     return Side(
-        lambda: fit_head(kind, *given, c=c),
+        lambda: fit_head(Recipe(kind=kind, c=c), *given),
         decision,
         lambda head: head.parameters["C"],
     )

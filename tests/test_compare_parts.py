@@ -247,7 +247,9 @@ def test_a_cell_holds_what_the_head_says(plan: Plan) -> None:
     store = FeatureStore(plan.root, dict(plan.views[0].parts[0]))
     matrix = store.read(plan.digests)
     for recipe, cell in zip(plan.recipes, cells(plan), strict=True):
-        head = fit_head(recipe.head, matrix[:40], plan.targets[:40], plan.classes, c=recipe.c)
+        head = fit_head(
+            Recipe(kind=recipe.head, c=recipe.c), matrix[:40], plan.targets[:40], plan.classes
+        )
         from offshelf.heads.fitting.fit_head import decision
 
         assert cell is not None

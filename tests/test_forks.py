@@ -25,7 +25,7 @@ from offshelf.engine.torch_engine.gradients import Probe
 from offshelf.engine.torch_engine.training_mode import TrainingMode
 from offshelf.errors import EngineError, ImageError, MissingExtraError, OffshelfError
 from offshelf.forks import process_lock
-from offshelf.heads.fitting.fit_head import fit_head
+from offshelf.heads.fitting.fit_head import Recipe, fit_head
 from offshelf.heads.numerics.blas_threads import share_out
 
 pytestmark = [
@@ -111,7 +111,7 @@ def test_heads_are_fitted_after_a_fork(kind: str) -> None:
     targets = np.arange(60) % 3
 
     def fitted() -> Any:
-        return fit_head(kind, features, targets, ["a", "b", "c"]).arrays
+        return fit_head(Recipe(kind=kind), features, targets, ["a", "b", "c"]).arrays
 
     expected = fitted()
     found = forked(fitted)

@@ -12,7 +12,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from made_features import made_features, softmax
 from offshelf.heads.class_balance import class_weights
-from offshelf.heads.fitting.fit_head import decision, fit_head
+from offshelf.heads.fitting.fit_head import Recipe, decision, fit_head
 from offshelf.heads.numerics.row_scaling import scaled_block
 from offshelf.heads.svm import solve
 from offshelf.heads.svm.gram import DenseGram, FactoredGram
@@ -38,7 +38,7 @@ def test_the_svm_is_the_balanced_linear_svc(n, dimension, k, c):
     rows = scaled_block(features, "l2")
     model = LinearSVC(C=c, dual=False, tol=1e-10, max_iter=20_000, class_weight="balanced")
     expected = model.fit(rows, targets).decision_function(rows)
-    head = fit_head("svm", features, targets, classes, c=c, class_weight="balanced")
+    head = fit_head(Recipe(c=c, class_weight="balanced"), features, targets, classes)
     scores = decision(head, features)
     assert head.notes == ()
     assert head.parameters["class_weight"] == "balanced"
@@ -47,9 +47,9 @@ def test_the_svm_is_the_balanced_linear_svc(n, dimension, k, c):
 
 def test_the_balanced_svm_searches_c_with_its_weights():
     features, targets, classes = made_features(3, 80, 20, uneven=True)
-    head = fit_head("svm", features, targets, classes, c="auto", class_weight="balanced")
+    head = fit_head(Recipe(c="auto", class_weight="balanced"), features, targets, classes)
     c = head.parameters["C"]
-    fixed = fit_head("svm", features, targets, classes, c=c, class_weight="balanced")
+    fixed = fit_head(Recipe(c=c, class_weight="balanced"), features, targets, classes)
     np.testing.assert_allclose(decision(head, features), decision(fixed, features), atol=1e-4)
 
 
@@ -97,7 +97,7 @@ def test_costs_of_one_change_nothing():
 def test_ridge_is_the_balanced_ridge_classifier_and_leaves_out_exactly(n, dimension, k, c):
     features, targets, classes = made_features(k, n, dimension, uneven=True)
     rows = scaled_block(features, "l2")
-    head = fit_head("ridge", features, targets, classes, c=c, class_weight="balanced")
+    head = fit_head(Recipe(kind="ridge", c=c, class_weight="balanced"), features, targets, classes)
     model = RidgeClassifier(alpha=1 / (2 * c), class_weight="balanced").fit(rows, targets)
     expected = model.decision_function(rows)
     scores = decision(head, features)
@@ -118,7 +118,7 @@ def test_ridge_is_the_balanced_ridge_classifier_and_leaves_out_exactly(n, dimens
 def test_lda_has_equal_priors(n, dimension, k, c):
     features, targets, classes = made_features(k, n, dimension, uneven=True)
     rows = scaled_block(features, "l2")
-    head = fit_head("lda", features, targets, classes, c=c, class_weight="balanced")
+    head = fit_head(Recipe(kind="lda", c=c, class_weight="balanced"), features, targets, classes)
     model = LinearDiscriminantAnalysis(
         solver="lsqr", shrinkage=1 / (1 + c), priors=np.full(k, 1 / k)
     ).fit(rows, targets)
@@ -133,13 +133,13 @@ def test_lda_has_equal_priors(n, dimension, k, c):
 def test_centroids_are_those_of_scikit_learn_and_need_no_weights(n, dimension, k):
     features, targets, classes = made_features(k, n, dimension, uneven=True)
     rows = scaled_block(features, "l2")
-    head = fit_head("centroid", features, targets, classes, class_weight="balanced")
+    head = fit_head(Recipe(kind="centroid", class_weight="balanced"), features, targets, classes)
     expected = NearestCentroid().fit(rows, targets).predict(rows)
     assert np.array_equal(decision(head, features).argmax(axis=1), expected)
     assert head.notes == (
         "centroid: class weights have no effect, means do not depend on numbers of rows",
     )
-    assert fit_head("centroid", features, targets, classes).notes == ()
+    assert fit_head(Recipe(kind="centroid"), features, targets, classes).notes == ()
 
 
 @pytest.mark.parametrize("kind", ["svm", "logistic", "ridge", "lda", "knn:7"])
@@ -148,7 +148,9 @@ def test_rare_classes_are_found_more_often(kind):
     kept = np.flatnonzero((targets == 0) | (np.arange(400) % 10 == 0))
     recalls = []
     for weight in (None, "balanced"):
-        head = fit_head(kind, features[kept], targets[kept], classes, class_weight=weight)
+        head = fit_head(
+            Recipe(kind=kind, class_weight=weight), features[kept], targets[kept], classes
+        )
         guesses = decision(head, features).argmax(axis=1)
         recalls.append((guesses[targets == 1] == 1).mean())
     assert recalls[1] > recalls[0]

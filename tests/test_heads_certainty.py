@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from offshelf.errors import DataError, HeadError
 from offshelf.evaluate.probabilities.calibration_error import reliability
-from offshelf.heads.fitting.fit_head import decision, fit_head
-from offshelf.heads.fitting.trainer import Recipe, Trainer, held_out_scores
+from offshelf.heads.fitting.fit_head import Recipe, decision, fit_head
+from offshelf.heads.fitting.trainer import Trainer, held_out_scores
 from offshelf.heads.head import FittedHead
 from offshelf.heads.probabilities.fit_probabilities import (
     ProbabilitySettings,
@@ -45,7 +45,7 @@ def sample(n: int, seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np.int64
 
 
 def train(features: NDArray[np.float32], targets: NDArray[np.int64]) -> FittedHead:
-    return fit_head("svm", features, targets, CLASSES)
+    return fit_head(Recipe(), features, targets, CLASSES)
 
 
 def fitted(n: int, **settings: Any) -> Certainty:

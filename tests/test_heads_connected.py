@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
 from made_features import made_features
-from offshelf.heads.fitting.fit_head import decision, fit_head
+from offshelf.heads.fitting.fit_head import Recipe, decision, fit_head
 from offshelf.heads.kinds import fc
 from offshelf.heads.kinds.fc import _split
 from offshelf.heads.numerics.row_scaling import scaled_block
@@ -25,7 +25,7 @@ def digits() -> tuple[np.ndarray, np.ndarray, list[str]]:
 def test_digits_are_learned(kind, least, digits):
     features, targets, classes = digits
     train, test = np.arange(1797) % 2 == 0, np.arange(1797) % 2 == 1
-    head = fit_head(kind, features[train], targets[train], classes)
+    head = fit_head(Recipe(kind=kind), features[train], targets[train], classes)
     assert (decision(head, features[test]).argmax(axis=1) == targets[test]).mean() > least
     noted = head.parameters
     assert noted["hidden"] == (64 if kind == "fc:64" else 0)
@@ -36,7 +36,7 @@ def test_digits_are_learned(kind, least, digits):
 
 def test_one_layer_comes_near_to_logistic_regression(digits):
     features, targets, classes = digits
-    head = fit_head("fc", features[:900], targets[:900], classes)
+    head = fit_head(Recipe(kind="fc"), features[:900], targets[:900], classes)
     model = LogisticRegression(C=100, max_iter=5000)
     model.fit(scaled_block(features[:900], "l2"), targets[:900])
     same = decision(head, features[900:]).argmax(axis=1) == model.predict(
@@ -48,7 +48,7 @@ def test_one_layer_comes_near_to_logistic_regression(digits):
 @pytest.mark.parametrize("kind", ["fc", "fc:9"])
 def test_the_recorded_loss_is_that_of_the_saved_weights_on_the_rows_held_back(kind):
     features, targets, classes = made_features(3, 80, 10)
-    head = fit_head(kind, features, targets, classes, seed=2)
+    head = fit_head(Recipe(kind=kind, seed=2), features, targets, classes)
     _, held = _split(targets, 3, 2)
     scores = torch.from_numpy(decision(head, features[held]))
     loss = torch.nn.functional.cross_entropy(scores, torch.from_numpy(targets[held]))
@@ -60,16 +60,16 @@ def test_torch_is_left_as_it_was():
     features, targets, classes = made_features(3, 60, 10)
     torch.manual_seed(11)
     state, threads = torch.random.get_rng_state(), torch.get_num_threads()
-    fit_head("fc:5", features, targets, classes)
+    fit_head(Recipe(kind="fc:5"), features, targets, classes)
     assert torch.equal(torch.random.get_rng_state(), state)
     assert torch.get_num_threads() == threads
 
 
 def test_scores_do_not_depend_on_the_scale_or_place_of_the_features():
     features, targets, classes = made_features(3, 60, 10)
-    plain = fit_head("fc", features, targets, classes, normalisation="none")
+    plain = fit_head(Recipe(kind="fc", normalisation="none"), features, targets, classes)
     far = 1000 * features.astype(np.float64) + 5000
-    moved = fit_head("fc", far, targets, classes, normalisation="none")
+    moved = fit_head(Recipe(kind="fc", normalisation="none"), far, targets, classes)
     same = decision(plain, features).argmax(axis=1) == decision(moved, far).argmax(axis=1)
     assert same.mean() > 0.95
 
@@ -79,11 +79,11 @@ def test_weight_decay_follows_c_and_auto_is_told(monkeypatch):
     monkeypatch.setattr(fc, "PATIENCE", 2)
     features, targets, classes = made_features(3, 60, 10)
     decays = [
-        fit_head("fc", features, targets, classes, c=c).parameters["weight_decay"]
+        fit_head(Recipe(kind="fc", c=c), features, targets, classes).parameters["weight_decay"]
         for c in (1e-6, 0.1, 1.0)
     ]
     assert decays == pytest.approx([10.0, 0.1, 0.01])
-    head = fit_head("fc", features, targets, classes, c="auto")
+    head = fit_head(Recipe(kind="fc", c="auto"), features, targets, classes)
     assert head.parameters["C"] == 1.0
     assert head.notes[0] == "fc: C is not searched, early stopping regularises; C=1 was taken"
 
@@ -91,7 +91,7 @@ def test_weight_decay_follows_c_and_auto_is_told(monkeypatch):
 def test_a_loss_that_still_falls_is_told(monkeypatch):
     monkeypatch.setattr(fc, "MAX_EPOCHS", 2)
     features, targets, classes = made_features(3, 60, 10)
-    head = fit_head("fc", features, targets, classes)
+    head = fit_head(Recipe(kind="fc"), features, targets, classes)
     assert head.notes == ("fc: the loss still fell after 2 epochs",)
 
 
@@ -101,7 +101,9 @@ def test_balanced_classes_weight_the_loss(monkeypatch):
     kept = np.flatnonzero((targets == 0) | (np.arange(300) % 12 == 0))
     recalls = []
     for weight in (None, "balanced"):
-        head = fit_head("fc", features[kept], targets[kept], classes, class_weight=weight)
+        head = fit_head(
+            Recipe(kind="fc", class_weight=weight), features[kept], targets[kept], classes
+        )
         guesses = decision(head, features).argmax(axis=1)
         recalls.append((guesses[targets == 1] == 1).mean())
     assert recalls[1] > recalls[0]
@@ -117,5 +119,5 @@ def test_every_class_keeps_a_row_to_learn_from(counts):
 
 
 def test_features_without_any_spread_are_no_error():
-    head = fit_head("fc", np.ones((6, 3), np.float32), np.arange(6) % 2, ["a", "b"])
+    head = fit_head(Recipe(kind="fc"), np.ones((6, 3), np.float32), np.arange(6) % 2, ["a", "b"])
     assert np.isfinite(decision(head, np.ones((1, 3), np.float32))).all()

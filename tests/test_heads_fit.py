@@ -11,7 +11,7 @@ from sklearn.preprocessing import normalize
 from sklearn.svm import LinearSVC
 
 from offshelf.errors import HeadError
-from offshelf.heads.fitting.fit_head import decision, fit_head
+from offshelf.heads.fitting.fit_head import Recipe, decision, fit_head
 from offshelf.heads.head import FittedHead
 from offshelf.heads.kinds.registry import NAMES, get_fitter
 from offshelf.heads.numerics.row_scaling import scale_rows, scaled_block
@@ -54,7 +54,7 @@ def test_scores_and_labels_are_those_of_linear_svc(normalisation, n, dimension, 
     features, targets = _generated(k, n, dimension)
     # Long rows would keep LinearSVC, not this head, from its minimum.
     features *= np.float32(0.1)
-    head = fit_head("svm", features, targets, _names(k), c=c, normalisation=normalisation)
+    head = fit_head(Recipe(c=c, normalisation=normalisation), features, targets, _names(k))
     rows = scaled_block(features, normalisation)
     expected = _reference(rows, targets, c)
     scores = decision(head, features)
@@ -71,7 +71,7 @@ def test_real_digits_agree_with_linear_svc(c):
     train, test = np.arange(len(targets)) % 3 > 0, np.arange(len(targets)) % 3 == 0
     features = features.astype(np.float32)
     names = [str(i) for i in range(10)]
-    head = fit_head("svm", features[train], targets[train], names, c=c)
+    head = fit_head(Recipe(c=c), features[train], targets[train], names)
     rows = scaled_block(features, "l2")
     model = LinearSVC(C=c, dual=False, tol=1e-10, max_iter=10_000)
     model.fit(rows[train], targets[train])
@@ -86,7 +86,7 @@ def test_scores_are_right_where_rows_are_long_and_c_is_large(c):
     draw = np.random.default_rng(103)
     targets, centres = np.arange(500) % 5, 0.3 * draw.normal(size=(5, 2000))
     features = np.maximum(centres[targets] + draw.normal(size=(500, 2000)), 0).astype(np.float32)
-    head = fit_head("svm", features, targets, _names(5), c=c, normalisation="standard")
+    head = fit_head(Recipe(c=c, normalisation="standard"), features, targets, _names(5))
     assert not head.notes
     rows = apply(prepare(features, normalisation="standard").preparation, features).astype(
         np.float64
@@ -97,7 +97,7 @@ def test_scores_are_right_where_rows_are_long_and_c_is_large(c):
 
 def test_linear_svc_as_it_comes_agrees_too():
     features, targets = _generated(5, 150, 400)
-    head = fit_head("svm", features, targets, _names(5))
+    head = fit_head(Recipe(), features, targets, _names(5))
     rows = normalize(features)
     model = LinearSVC(random_state=0).fit(rows, targets)
     np.testing.assert_allclose(decision(head, features), model.decision_function(rows), atol=1e-3)
@@ -106,7 +106,7 @@ def test_linear_svc_as_it_comes_agrees_too():
 
 def test_the_head_says_what_it_is():
     features, targets = _generated(3, 60, 12)
-    head = fit_head("svm", features, targets, list(_names(3)), c=2, seed=5)
+    head = fit_head(Recipe(c=2, seed=5), features, targets, list(_names(3)))
     assert (head.kind, head.classes, head.normalisation) == ("svm", _names(3), "l2")
     assert head.parameters == {
         "C": 2.0,
@@ -126,17 +126,17 @@ def test_the_head_says_what_it_is():
 @pytest.mark.parametrize("dimension", [20, 600])
 def test_training_is_deterministic(dimension):
     features, targets = _generated(3, 90, dimension)
-    first, second = (fit_head("svm", features, targets, _names(3), seed=4) for _ in range(2))
+    first, second = (fit_head(Recipe(seed=4), features, targets, _names(3)) for _ in range(2))
     assert first.arrays["weight"].tobytes() == second.arrays["weight"].tobytes()
     assert first.arrays["bias"].tobytes() == second.arrays["bias"].tobytes()
 
 
 def test_two_classes_give_mirrored_columns_and_a_tie_goes_to_the_first():
     features, targets = _generated(2, 80, 30)
-    head = fit_head("svm", features, targets, _names(2))
+    head = fit_head(Recipe(), features, targets, _names(2))
     scores = decision(head, features)
     assert np.array_equal(scores[:, 0], -scores[:, 1])
-    tied = fit_head("svm", np.float32([[1.0], [-1.0]]), np.array([0, 1]), _names(2))
+    tied = fit_head(Recipe(), np.float32([[1.0], [-1.0]]), np.array([0, 1]), _names(2))
     assert decision(tied, np.zeros((1, 1), np.float32)).tolist() == [[0.0, 0.0]]
 
 
@@ -166,7 +166,7 @@ def test_one_row_alone_scores_as_in_any_batch(n, dimension, k, normalisation, da
 
 def test_the_layout_of_the_features_changes_nothing():
     features, targets = _generated(3, 60, 40)
-    head = fit_head("svm", features, targets, _names(3))
+    head = fit_head(Recipe(), features, targets, _names(3))
     expected = decision(head, features)
     for other in (np.asfortranarray(features), np.repeat(features, 2, axis=0)[::2]):
         assert np.array_equal(decision(head, other), expected)
@@ -175,7 +175,7 @@ def test_the_layout_of_the_features_changes_nothing():
 def test_zero_vectors_stay_zero_and_score_the_bias():
     features, targets = _generated(3, 60, 12)
     features[7] = 0
-    head = fit_head("svm", features, targets, _names(3))
+    head = fit_head(Recipe(), features, targets, _names(3))
     assert np.array_equal(decision(head, features)[7], head.arrays["bias"])
     assert np.array_equal(scale_rows(features, "l2").take([7]), np.zeros((1, 12)))
 
@@ -183,10 +183,10 @@ def test_zero_vectors_stay_zero_and_score_the_bias():
 @pytest.mark.parametrize("scale", [1e-30, 1e30], ids=["tiny", "huge"])
 def test_normalisation_survives_values_whose_squares_leave_float32(scale):
     features, targets = _generated(2, 40, 6)
-    plain = decision(fit_head("svm", features, targets, _names(2)), features)
+    plain = decision(fit_head(Recipe(), features, targets, _names(2)), features)
     scaled = features * np.float32(scale)
     assert np.allclose(
-        decision(fit_head("svm", scaled, targets, _names(2)), scaled), plain, atol=1e-5
+        decision(fit_head(Recipe(), scaled, targets, _names(2)), scaled), plain, atol=1e-5
     )
 
 
@@ -199,7 +199,7 @@ def test_other_real_types_are_normalised_as_precisely(dtype):
 
 def test_no_images_give_no_scores():
     features, targets = _generated(3, 60, 12)
-    head = fit_head("svm", features, targets, _names(3))
+    head = fit_head(Recipe(), features, targets, _names(3))
     assert decision(head, features[:0]).shape == (0, 3)
 
 
@@ -207,7 +207,7 @@ def test_no_images_give_no_scores():
 def test_a_solver_that_does_not_converge_is_a_note(monkeypatch, dimension):
     monkeypatch.setattr(newton, "MAX_ROUNDS", 1)
     features, targets = _generated(3, 90, dimension)
-    assert fit_head("svm", features, targets, _names(3), c=100).notes == (
+    assert fit_head(Recipe(c=100), features, targets, _names(3)).notes == (
         "svm: not converged at C=100; scores are approximate, a smaller C converges",
     )
 
@@ -320,7 +320,10 @@ def test_what_cannot_be_trained_is_refused_in_one_line(case):
     call = {"kind": "svm", "features": GOOD, "targets": TARGETS, "classes": AB} | changed
     with pytest.raises(HeadError) as caught:
         fit_head(
-            call.pop("kind"), call.pop("features"), call.pop("targets"), call.pop("classes"), **call
+            Recipe(kind=call.pop("kind"), **call),
+            call.pop("features"),
+            call.pop("targets"),
+            call.pop("classes"),
         )
     assert str(caught.value) == message
     assert "\n" not in message
@@ -346,7 +349,7 @@ def test_what_cannot_be_trained_is_refused_in_one_line(case):
     ids=["dimension", "not finite", "vector"],
 )
 def test_decision_refuses_features_that_are_not_its_own(features, message):
-    head = fit_head("svm", GOOD, TARGETS, AB)
+    head = fit_head(Recipe(), GOOD, TARGETS, AB)
     with pytest.raises(HeadError) as caught:
         decision(head, features)
     assert str(caught.value) == message

@@ -7,7 +7,7 @@ import pytest
 
 from made_features import made_features
 from offshelf.errors import HeadError
-from offshelf.heads.fitting.fit_head import decision, fit_head
+from offshelf.heads.fitting.fit_head import Recipe, decision, fit_head
 from offshelf.heads.kinds import fc
 from offshelf.heads.kinds.flat_weights import linear_weights
 from offshelf.heads.numerics.row_scaling import scaled_block
@@ -24,7 +24,10 @@ def _few_epochs(monkeypatch):
 def test_weights_over_the_features_give_the_scores(kind, normalisation, reduction):
     features, targets, classes = made_features(3, 50, 12)
     head = fit_head(
-        kind, features, targets, classes, normalisation=normalisation, reduction=reduction
+        Recipe(kind=kind, normalisation=normalisation, reduction=reduction),
+        features,
+        targets,
+        classes,
     )
     weight, bias = linear_weights(head)
     assert (weight.shape, bias.shape) == ((3, 12), (3,))
@@ -48,7 +51,7 @@ def test_weights_over_the_features_give_the_scores(kind, normalisation, reductio
 )
 def test_what_is_not_linear_is_one_line(kind, normalisation, message):
     features, targets, classes = made_features(3, 30, 8)
-    head = fit_head(kind, features, targets, classes, normalisation=normalisation)
+    head = fit_head(Recipe(kind=kind, normalisation=normalisation), features, targets, classes)
     with pytest.raises(HeadError) as error:
         linear_weights(head)
     assert str(error.value) == message

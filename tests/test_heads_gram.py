@@ -7,7 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from offshelf.heads.fitting.fit_head import fit_head
+from offshelf.heads.fitting.fit_head import Recipe, fit_head
 from offshelf.heads.numerics.inner_products import inner_products
 from offshelf.heads.numerics.row_scaling import ScaledRows, scale_rows, scaled_block
 from offshelf.heads.svm.gram import DenseGram, FactoredGram, make_gram
@@ -139,12 +139,12 @@ def test_a_fit_needs_less_than_another_copy_of_a_wide_matrix(normalisation):
     targets, before = np.arange(800) % 3, features.copy()
     if normalisation == "none":
         features /= np.float32(160)
-    fit_head("svm", features, targets, ["a", "b", "c"])  # imports are no part of it
-    peak = _peak(lambda: fit_head("svm", features, targets, "abc", normalisation=normalisation))
+    fit_head(Recipe(), features, targets, ["a", "b", "c"])  # imports are no part of it
+    peak = _peak(lambda: fit_head(Recipe(normalisation=normalisation), features, targets, "abc"))
     # 80 MB of features; float64 would be 160 MB, the inner products are 3 MB.
     assert peak < 0.6 * features.nbytes
     options = {"c": "auto", "normalisation": normalisation}
-    peak = _peak(lambda: fit_head("svm", features, targets, "abc", **options))
+    peak = _peak(lambda: fit_head(Recipe(**options), features, targets, "abc"))
     assert peak < 0.6 * features.nbytes
     if normalisation == "l2":
         assert np.array_equal(features, before)

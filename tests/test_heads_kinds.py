@@ -9,10 +9,11 @@ import pytest
 
 from made_features import made_features
 from offshelf.errors import HeadError, ModelFileError
-from offshelf.heads.fitting.fit_head import decision, fit_head, fit_prepared
+from offshelf.heads.fitting.fit_head import Recipe, decision, fit_head, fit_prepared
 from offshelf.heads.fitting.serialise import pack_head, unpack_head
 from offshelf.heads.kinds import fc
 from offshelf.heads.kinds.registry import NAMES, get_fitter
+from offshelf.heads.options import Options
 from offshelf.heads.preparation.prepare import prepare
 
 
@@ -39,7 +40,10 @@ WAYS = [
 def test_a_row_alone_scores_as_in_a_batch_and_as_after_saving(kind, normalisation, reduction, k):
     features, targets, classes = made_features(k, 40, 12)
     head = fit_head(
-        kind, features, targets, classes, normalisation=normalisation, reduction=reduction, seed=1
+        Recipe(kind=kind, normalisation=normalisation, reduction=reduction, seed=1),
+        features,
+        targets,
+        classes,
     )
     assert (head.kind, head.dimension, head.reduction) == (kind, 12, reduction)
     scores = decision(head, features)
@@ -61,7 +65,7 @@ def test_a_row_alone_scores_as_in_a_batch_and_as_after_saving(kind, normalisatio
 def test_a_seed_gives_the_same_head_every_time(kind, reduction):
     features, targets, classes = made_features(3, 60, 10)
     heads = [
-        fit_head(kind, features, targets, classes, reduction=reduction, seed=seed)
+        fit_head(Recipe(kind=kind, reduction=reduction, seed=seed), features, targets, classes)
         for seed in (4, 4, 5)
     ]
     first, again, other = (pack_head(head)[0] for head in heads)
@@ -74,7 +78,7 @@ def test_a_seed_gives_the_same_head_every_time(kind, reduction):
 @pytest.mark.parametrize("shape", [(90, 8), (40, 60)], ids=["long", "wide"])
 def test_every_kind_learns_and_its_parameters_are_json(kind, shape):
     features, targets, classes = made_features(3, *shape)
-    head = fit_head(kind, features, targets, classes, normalisation="standard", c=10.0)
+    head = fit_head(Recipe(kind=kind, normalisation="standard", c=10.0), features, targets, classes)
     assert (decision(head, features).argmax(axis=1) == targets).mean() > 0.7
     assert json.loads(json.dumps(dict(head.parameters))) == head.parameters
 
@@ -82,11 +86,11 @@ def test_every_kind_learns_and_its_parameters_are_json(kind, shape):
 @pytest.mark.parametrize("kind", ["svm", "logistic", "ridge", "lda"])
 def test_c_auto_is_one_of_the_grid(kind):
     features, targets, classes = made_features(3, 60, 20)
-    head = fit_head(kind, features, targets, classes, c="auto")
+    head = fit_head(Recipe(kind=kind, c="auto"), features, targets, classes)
     grid = head.parameters["C_grid"]
     assert head.parameters["C"] in grid
     assert len(grid) == 7
-    fixed = fit_head(kind, features, targets, classes, c=head.parameters["C"])
+    fixed = fit_head(Recipe(kind=kind, c=head.parameters["C"]), features, targets, classes)
     np.testing.assert_allclose(decision(head, features), decision(fixed, features), atol=2e-3)
 
 
@@ -95,8 +99,8 @@ def test_prepared_rows_give_the_heads_of_single_calls(kind):
     features, targets, classes = made_features(4, 50, 70)
     prepared = prepare(features, reduction="pca:20", cs=[0.1, 1.0, 30.0, "auto"])
     for c in (0.1, 30.0):
-        single = fit_head(kind, features, targets, classes, c=c, reduction="pca:20")
-        shared = fit_prepared(kind, prepared, targets, classes, c=c)
+        single = fit_head(Recipe(kind=kind, c=c, reduction="pca:20"), features, targets, classes)
+        shared = fit_prepared(kind, prepared, targets, classes, Options(c=c))
         np.testing.assert_allclose(
             decision(shared, features), decision(single, features), atol=2e-4
         )
@@ -111,9 +115,9 @@ def test_inner_products_are_computed_once_for_all_c_that_were_named(monkeypatch)
     features, targets, classes = made_features(3, 40, 50)
     prepared = prepare(features, cs=[0.1, 10.0])
     for c in (0.1, 1.0, 10.0):
-        fit_prepared("svm", prepared, targets, classes, c=c)
+        fit_prepared("svm", prepared, targets, classes, Options(c=c))
     assert len(made) == 1
-    fit_prepared("svm", prepared, targets, classes, c=100.0)
+    fit_prepared("svm", prepared, targets, classes, Options(c=100.0))
     assert len(made) == 2
 
 
@@ -147,7 +151,7 @@ def test_a_kind_that_is_none_is_one_line(kind):
 def test_a_class_weight_that_is_none_is_one_line():
     features, targets, classes = made_features(2, 20, 5)
     with pytest.raises(HeadError) as error:
-        fit_head("svm", features, targets, classes, class_weight="equal")  # type: ignore[arg-type]
+        fit_head(Recipe(class_weight="equal"), features, targets, classes)  # type: ignore[arg-type]
     assert str(error.value) == "unknown class weight 'equal': use 'balanced' or None"
 
 
@@ -203,7 +207,7 @@ DAMAGED = [
 @pytest.mark.parametrize(("kind", "reduction", "change", "message"), DAMAGED)
 def test_damaged_arrays_are_refused_in_one_line(kind, reduction, change, message):
     features, targets, classes = made_features(3, 30, 8)
-    head = fit_head(kind, features, targets, classes, reduction=reduction)
+    head = fit_head(Recipe(kind=kind, reduction=reduction), features, targets, classes)
     arrays, document = pack_head(head)
     with pytest.raises(ModelFileError) as error:
         unpack_head(change(arrays), document, "x.offshelf")
@@ -214,14 +218,14 @@ def test_damaged_arrays_are_refused_in_one_line(kind, reduction, change, message
 @pytest.mark.parametrize("reduction", ["pca", 3, None, "pca:1e3"])
 def test_a_damaged_reduction_is_refused(reduction):
     features, targets, classes = made_features(3, 30, 8)
-    arrays, document = pack_head(fit_head("svm", features, targets, classes))
+    arrays, document = pack_head(fit_head(Recipe(), features, targets, classes))
     with pytest.raises(ModelFileError, match=r"^x\.offshelf: head has .*reduction"):
         unpack_head(arrays, {**document, "reduction": reduction}, "x.offshelf")
 
 
 def test_a_head_saved_before_reductions_has_none():
     features, targets, classes = made_features(3, 30, 8)
-    arrays, document = pack_head(fit_head("svm", features, targets, classes))
+    arrays, document = pack_head(fit_head(Recipe(), features, targets, classes))
     del document["reduction"]
     assert unpack_head(arrays, document).reduction == "none"
 
@@ -231,5 +235,5 @@ def test_a_head_saved_before_reductions_has_none():
 def test_c_auto_takes_fewer_rows_than_folds(kind, rows):
     """A learning curve begins with an image of each class, and nobody has named the folds."""
     features = np.eye(4, dtype=np.float32)[:rows]
-    head = fit_head(kind, features, np.arange(rows) % 2, ["a", "b"], c="auto")
+    head = fit_head(Recipe(kind=kind, c="auto"), features, np.arange(rows) % 2, ["a", "b"])
     assert head.parameters["C"] > 0

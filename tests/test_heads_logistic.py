@@ -7,7 +7,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from made_features import made_features, softmax
-from offshelf.heads.fitting.fit_head import decision, fit_head
+from offshelf.heads.fitting.fit_head import Recipe, decision, fit_head
 from offshelf.heads.kinds import logistic
 from offshelf.heads.kinds.logistic import Losses
 from offshelf.heads.numerics.row_scaling import scaled_block
@@ -32,13 +32,10 @@ def test_scores_and_posteriors_are_those_of_scikit_learn(
     features, targets, classes = made_features(k, n, dimension, uneven=True)
     rows = scaled_block(features, normalisation)
     head = fit_head(
-        "logistic",
+        Recipe(kind="logistic", c=c, normalisation=normalisation, class_weight=class_weight),
         features,
         targets,
         classes,
-        c=c,
-        normalisation=normalisation,
-        class_weight=class_weight,
     )
     model = _reference(rows, targets, c, class_weight=class_weight)
     assert head.notes == ()
@@ -52,7 +49,7 @@ def test_scores_and_posteriors_are_those_of_scikit_learn(
 @pytest.mark.parametrize("k", [2, 3])
 def test_auto_has_the_accuracies_of_really_leaving_folds_out(n, dimension, k):
     features, targets, classes = made_features(k, n, dimension)
-    head = fit_head("logistic", features, targets, classes, c="auto", seed=7)
+    head = fit_head(Recipe(kind="logistic", c="auto", seed=7), features, targets, classes)
     rows, fold = scaled_block(features, "l2"), stratified_folds(targets, FOLDS, 7)
     expected = [
         [
@@ -88,6 +85,6 @@ def test_the_gradient_is_the_slope_of_the_loss(k):
 def test_too_few_steps_are_told(monkeypatch):
     monkeypatch.setattr(logistic, "MAX_STEPS", 2)
     features, targets, classes = made_features(3, 60, 12)
-    assert fit_head("logistic", features, targets, classes, c=100).notes == (
+    assert fit_head(Recipe(kind="logistic", c=100), features, targets, classes).notes == (
         "logistic: not converged at C=100; scores are approximate, a smaller C converges",
     )

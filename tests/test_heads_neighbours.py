@@ -8,7 +8,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from made_features import made_features
 from offshelf.errors import HeadError
-from offshelf.heads.fitting.fit_head import decision, fit_head
+from offshelf.heads.fitting.fit_head import Recipe, decision, fit_head
 from offshelf.heads.kinds.knn import SIZES, _smallest
 from offshelf.heads.numerics.row_scaling import scaled_block
 
@@ -25,7 +25,9 @@ def _model(k: int, rows: np.ndarray, targets: np.ndarray) -> KNeighborsClassifie
 @pytest.mark.parametrize("normalisation", ["l2", "none"])
 def test_shares_of_votes_are_those_of_scikit_learn(n, dimension, k, normalisation):
     features, targets, classes = made_features(3, n, dimension)
-    head = fit_head(f"knn:{k}", features, targets, classes, normalisation=normalisation)
+    head = fit_head(
+        Recipe(kind=f"knn:{k}", normalisation=normalisation), features, targets, classes
+    )
     other = made_features(3, 30, dimension, seed=9)[0]
     expected = _model(k, scaled_block(features, normalisation), targets)
     shares = decision(head, other)
@@ -39,14 +41,14 @@ def test_shares_of_votes_are_those_of_scikit_learn(n, dimension, k, normalisatio
 
 def test_a_training_row_is_its_own_nearest_and_decides_alone():
     features, targets, classes = made_features(3, 60, 20)
-    shares = decision(fit_head("knn:9", features, targets, classes), features)
+    shares = decision(fit_head(Recipe(kind="knn:9"), features, targets, classes), features)
     np.testing.assert_allclose(shares, np.eye(3)[targets], atol=1e-6)
 
 
 @SHAPES
 def test_the_number_is_chosen_by_leaving_out_each_row(n, dimension):
     features, targets, classes = made_features(3, n, dimension)
-    head = fit_head("knn", features, targets, classes)
+    head = fit_head(Recipe(kind="knn"), features, targets, classes)
     rows = scaled_block(features, "l2")
     expected = []
     for k in SIZES:
@@ -62,7 +64,7 @@ def test_the_number_is_chosen_by_leaving_out_each_row(n, dimension):
 
 
 def test_few_rows_have_few_neighbours_to_choose_from():
-    head = fit_head("knn", np.eye(4), np.array([0, 0, 1, 1]), ["a", "b"])
+    head = fit_head(Recipe(kind="knn"), np.eye(4), np.array([0, 0, 1, 1]), ["a", "b"])
     assert head.parameters["k_grid"] == [1, 3]
 
 
@@ -72,7 +74,12 @@ def test_balanced_votes_are_over_the_number_of_rows():
     asked = np.array([[0.4]])
     plain, balanced = (
         decision(
-            fit_head("knn:4", features, targets, "ab", normalisation="none", class_weight=weight),
+            fit_head(
+                Recipe(kind="knn:4", normalisation="none", class_weight=weight),
+                features,
+                targets,
+                "ab",
+            ),
             asked,
         )[0]
         for weight in (None, "balanced")
@@ -90,5 +97,5 @@ def test_of_equals_the_first_are_the_smallest():
 
 def test_more_neighbours_than_rows_are_one_line():
     with pytest.raises(HeadError) as error:
-        fit_head("knn:5", np.eye(4), np.array([0, 0, 1, 1]), ["a", "b"])
+        fit_head(Recipe(kind="knn:5"), np.eye(4), np.array([0, 0, 1, 1]), ["a", "b"])
     assert str(error.value) == "head 'knn:5' needs 5 training rows, got 4"

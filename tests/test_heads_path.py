@@ -14,7 +14,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.svm import LinearSVC
 
 from offshelf.errors import HeadError
-from offshelf.heads.fitting.fit_head import decision, fit_head
+from offshelf.heads.fitting.fit_head import Recipe, decision, fit_head
 from offshelf.heads.fitting.serialise import pack_head, unpack_head
 from offshelf.heads.head import FittedHead
 from offshelf.heads.kinds.linear import learn_best
@@ -89,7 +89,7 @@ def test_accuracies_and_choice_are_those_of_a_grid_search(name):
 def test_the_head_is_that_of_a_fit_at_the_chosen_c():
     features, targets, classes = _generated(4, 150, 400)
     _, head = _searched(features, targets, classes, CS)
-    alone = fit_head("svm", features, targets, classes, c=head.parameters["C"])
+    alone = fit_head(Recipe(c=head.parameters["C"]), features, targets, classes)
     np.testing.assert_allclose(decision(head, features), decision(alone, features), atol=1e-4)
 
 
@@ -133,7 +133,7 @@ def test_the_same_seed_gives_the_same_path_and_another_seed_other_folds():
 
 def test_auto_chooses_c_and_records_how():
     features, targets, classes = _generated(4, 150, 60)
-    head = fit_head("svm", features, targets, classes, c="auto", seed=7)
+    head = fit_head(Recipe(c="auto", seed=7), features, targets, classes)
     path, best = _searched(features, targets, classes, GRID, seed=7)
     assert head.parameters == {
         "C": best.parameters["C"],
@@ -153,7 +153,7 @@ def test_auto_chooses_c_and_records_how():
 def test_a_class_with_fewer_rows_than_folds_is_a_note():
     features, targets, classes = _generated(3, 60, 20)
     kept = np.concatenate([np.flatnonzero(targets < 2), np.flatnonzero(targets == 2)[:1]])
-    head = fit_head("svm", features[kept], targets[kept], classes, c="auto")
+    head = fit_head(Recipe(c="auto"), features[kept], targets[kept], classes)
     assert head.notes == ("svm: a class has only 1 row for the 5 folds that chose C",)
 
 

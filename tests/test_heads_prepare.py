@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler, normalize
 
 from made_features import made_features
 from offshelf.errors import HeadError
-from offshelf.heads.fitting.fit_head import decision, fit_head
+from offshelf.heads.fitting.fit_head import Recipe, decision, fit_head
 from offshelf.heads.numerics import eigen
 from offshelf.heads.numerics.centred import Centred
 from offshelf.heads.numerics.row_scaling import scale_rows
@@ -131,7 +131,10 @@ def test_rows_to_score_teach_nothing():
     features, targets, classes = made_features(3, 60, 12)
     for normalisation, reduction in (("standard", "none"), ("standard", "whiten:4")):
         head = fit_head(
-            "ridge", features, targets, classes, normalisation=normalisation, reduction=reduction
+            Recipe(kind="ridge", normalisation=normalisation, reduction=reduction),
+            features,
+            targets,
+            classes,
         )
         alone = decision(head, features[:1])
         crowd = decision(head, np.concatenate([features[:1], 1e4 * features[1:]]))
@@ -203,8 +206,10 @@ def test_rows_that_span_less_than_their_number_are_told(monkeypatch, size):
 def test_a_head_on_all_components_scores_as_without_them():
     features, targets, classes = made_features(3, 40, 60)
     for kind in ("logistic", "ridge", "lda", "centroid"):
-        plain = decision(fit_head(kind, features, targets, classes), features)
-        turned = decision(fit_head(kind, features, targets, classes, reduction="pca:39"), features)
+        plain = decision(fit_head(Recipe(kind=kind), features, targets, classes), features)
+        turned = decision(
+            fit_head(Recipe(kind=kind, reduction="pca:39"), features, targets, classes), features
+        )
         if kind == "lda":
             # Shrinkage is towards a multiple of the identity of fewer dimensions.
             continue

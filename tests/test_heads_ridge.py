@@ -12,14 +12,14 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import RidgeClassifier
 
 from offshelf.heads.class_balance import row_weights
-from offshelf.heads.fitting.fit_head import decision, fit_head, fit_prepared
+from offshelf.heads.fitting.fit_head import Recipe, decision, fit_head, fit_prepared
 from offshelf.heads.fitting.serialise import pack_head, unpack_head
 from offshelf.heads.kinds.lda import Scatter
 from offshelf.heads.numerics import regularised
 from offshelf.heads.numerics.centred import Centred
 from offshelf.heads.numerics.regularised import ByColumns, ByRows
 from offshelf.heads.numerics.row_scaling import BLOCK_VALUES, WIDE_VALUES, scale_rows, scaled_block
-from offshelf.heads.options import GRID
+from offshelf.heads.options import GRID, Options
 from offshelf.heads.preparation.prepare import prepare
 
 SHAPES = pytest.mark.parametrize(("n", "dimension"), [(70, 12), (40, 60)], ids=["long", "wide"])
@@ -56,7 +56,9 @@ def _wrong_without(model, rows: np.ndarray, targets: np.ndarray) -> float:
 @pytest.mark.parametrize("normalisation", ["l2", "none"])
 def test_ridge_is_ridge_classifier_and_leaves_out_exactly(n, dimension, k, c, normalisation):
     features, targets, classes = _generated(k, n, dimension)
-    head = fit_head("ridge", features, targets, classes, c=c, normalisation=normalisation)
+    head = fit_head(
+        Recipe(kind="ridge", c=c, normalisation=normalisation), features, targets, classes
+    )
     rows = scaled_block(features, normalisation)
     model = RidgeClassifier(alpha=1 / (2 * c)).fit(rows, targets)
     expected = model.decision_function(rows)
@@ -76,7 +78,9 @@ def test_ridge_is_ridge_classifier_and_leaves_out_exactly(n, dimension, k, c, no
 @pytest.mark.parametrize("normalisation", ["l2", "none"])
 def test_lda_has_the_posteriors_of_scikit_learn(n, dimension, k, c, normalisation):
     features, targets, classes = _generated(k, n, dimension)
-    head = fit_head("lda", features, targets, classes, c=c, normalisation=normalisation)
+    head = fit_head(
+        Recipe(kind="lda", c=c, normalisation=normalisation), features, targets, classes
+    )
     rows = scaled_block(features, normalisation)
     model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=1 / (1 + c)).fit(rows, targets)
     scores = decision(head, features).astype(np.float64)
@@ -92,7 +96,9 @@ def test_lda_labels_digits_as_scikit_learn_does(solver):
     features, targets = load_digits(return_X_y=True)
     features = features.astype(np.float32)
     train, test = np.arange(1797) % 2 == 0, np.arange(1797) % 2 == 1
-    head = fit_head("lda", features[train], targets[train], [str(i) for i in range(10)], c=9.0)
+    head = fit_head(
+        Recipe(kind="lda", c=9.0), features[train], targets[train], [str(i) for i in range(10)]
+    )
     model = LinearDiscriminantAnalysis(solver=solver, shrinkage=0.1)
     model.fit(scaled_block(features[train], "l2"), targets[train])
     expected = model.predict(scaled_block(features[test], "l2"))
@@ -135,9 +141,10 @@ def test_lda_leaves_out_exactly_but_for_the_scale_of_the_target(n, dimension, k,
 @pytest.mark.parametrize("kind", ["ridge", "lda"])
 def test_auto_takes_the_c_with_the_fewest_errors_and_records_all(kind):
     features, targets, classes = _generated(4, 90, 40)
-    head = fit_head(kind, features, targets, classes, c="auto")
+    head = fit_head(Recipe(kind=kind, c="auto"), features, targets, classes)
     errors = [
-        fit_head(kind, features, targets, classes, c=c).parameters["left_out_error"] for c in GRID
+        fit_head(Recipe(kind=kind, c=c), features, targets, classes).parameters["left_out_error"]
+        for c in GRID
     ]
     assert head.parameters["left_out_errors"] == errors
     assert head.parameters["left_out_error"] == min(errors)
@@ -151,9 +158,9 @@ def test_auto_takes_the_c_with_the_fewest_errors_and_records_all(kind):
 @pytest.mark.parametrize("kind", ["ridge", "lda"])
 def test_parts_of_the_rows_give_what_all_give(kind, monkeypatch):
     features, targets, classes = _generated(4, 90, 40)
-    whole = fit_head(kind, features, targets, classes)
+    whole = fit_head(Recipe(kind=kind), features, targets, classes)
     monkeypatch.setattr("offshelf.heads.numerics.row_scaling.BLOCK_VALUES", 300)
-    parts = fit_head(kind, features, targets, classes)
+    parts = fit_head(Recipe(kind=kind), features, targets, classes)
     np.testing.assert_allclose(parts.arrays["weight"], whole.arrays["weight"], atol=1e-5)
     assert parts.parameters == whole.parameters
 
@@ -164,10 +171,12 @@ def test_classes_without_spread_and_with_one_row_are_no_trouble(kind, dimension)
     features = np.zeros((5, dimension), dtype=np.float32)
     features[:2, 0], features[2:, 1] = 1, 2
     targets = np.array([0, 0, 1, 1, 1])
-    head = fit_head(kind, features, targets, ["a", "b"])
+    head = fit_head(Recipe(kind=kind), features, targets, ["a", "b"])
     assert decision(head, features).argmax(axis=1).tolist() == targets.tolist()
     assert head.parameters["left_out_error"] == 0
-    lonely = fit_head(kind, features[1:], targets[1:], ["a", "b"], normalisation="none")
+    lonely = fit_head(
+        Recipe(kind=kind, normalisation="none"), features[1:], targets[1:], ["a", "b"]
+    )
     assert np.isfinite(decision(lonely, features)).all()
     assert lonely.parameters["left_out_error"] == 0.25
 
@@ -205,7 +214,7 @@ def test_heads_are_the_same_by_either_decomposition(kind, monkeypatch):
     heads = []
     for decomposition in (ByRows, ByColumns):
         monkeypatch.setattr(regularised, "ByRows", decomposition)
-        heads.append(fit_head(kind, features, targets, ["a", "b", "c"], c=3.0))
+        heads.append(fit_head(Recipe(kind=kind, c=3.0), features, targets, ["a", "b", "c"]))
     first, second = (decision(head, features) for head in heads)
     np.testing.assert_allclose(first, second, atol=1e-4)
     assert heads[0].parameters == heads[1].parameters
@@ -258,7 +267,7 @@ def test_lda_knows_classes_of_equal_rows_from_rounding(scale, normalisation):
     targets, names = np.repeat(np.arange(30), 3), [str(i) for i in range(30)]
     rows = Centred(scale_rows(features, normalisation), targets)
     assert (ByRows(rows).total, ByColumns(rows).total) == (0, 0)
-    head = fit_head("lda", features, targets, names, normalisation=normalisation)
+    head = fit_head(Recipe(kind="lda", normalisation=normalisation), features, targets, names)
     assert head.parameters["left_out_error"] == 0
     assert np.array_equal(decision(head, features).argmax(axis=1), targets)
 
@@ -266,7 +275,7 @@ def test_lda_knows_classes_of_equal_rows_from_rounding(scale, normalisation):
 @pytest.mark.parametrize("c", [1e-300, 1e-17, 1e-13, 1e-6])
 def test_lda_of_next_to_no_covariance_goes_by_the_nearest_mean(c):
     features, targets, classes = _generated(4, 40, 60)
-    head = fit_head("lda", features, targets, classes, c=c, class_weight="balanced")
+    head = fit_head(Recipe(kind="lda", c=c, class_weight="balanced"), features, targets, classes)
     rows = scaled_block(features, "l2")
     means = np.stack([rows[targets == j].mean(axis=0) for j in range(4)])
     nearest = ((rows[:, None] - means) ** 2).sum(axis=2).argmin(axis=1)
@@ -278,8 +287,12 @@ def test_rows_that_are_shared_are_decomposed_for_each_weighting():
     prepared = prepare(features)
     for class_weight in (None, "balanced"):
         for kind in ("ridge", "lda"):
-            shared = fit_prepared(kind, prepared, targets, classes, class_weight=class_weight)
-            alone = fit_head(kind, features, targets, classes, class_weight=class_weight)
+            shared = fit_prepared(
+                kind, prepared, targets, classes, Options(class_weight=class_weight)
+            )
+            alone = fit_head(
+                Recipe(kind=kind, class_weight=class_weight), features, targets, classes
+            )
             np.testing.assert_allclose(
                 decision(shared, features), decision(alone, features), atol=1e-5
             )
@@ -304,10 +317,10 @@ def test_one_matrix_of_inner_products_is_all_that_is_kept(kind):
     n = 2200
     features = np.random.default_rng(0).standard_normal((n, 2300)).astype(np.float32)
     targets, names = np.arange(n) % 3, ["a", "b", "c"]
-    fit_head(kind, features[:9], targets[:9], names)
+    fit_head(Recipe(kind=kind), features[:9], targets[:9], names)
     tracemalloc.start()
     try:
-        fit_head(kind, features, targets, names, c="auto")
+        fit_head(Recipe(kind=kind, c="auto"), features, targets, names)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from offshelf.errors import ModelFileError
-from offshelf.heads.fitting.fit_head import decision, fit_head
+from offshelf.heads.fitting.fit_head import Recipe, decision, fit_head
 from offshelf.heads.fitting.serialise import pack_head, unpack_head
 from offshelf.heads.head import FittedHead
 
 
 def _head(k: int = 3) -> tuple[FittedHead, np.ndarray]:
     features = np.random.default_rng(k).standard_normal((30, 8), dtype=np.float32)
-    return fit_head("svm", features, np.arange(30) % k, [f"c{i}" for i in range(k)]), features
+    return fit_head(Recipe(), features, np.arange(30) % k, [f"c{i}" for i in range(k)]), features
 
 
 @pytest.mark.parametrize("k", [2, 3])

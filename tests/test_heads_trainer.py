@@ -11,8 +11,8 @@ from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_limits
 
 from offshelf.errors import HeadError
-from offshelf.heads.fitting.fit_head import fit_head
-from offshelf.heads.fitting.trainer import Recipe, Trainer, held_out_scores
+from offshelf.heads.fitting.fit_head import Recipe, fit_head
+from offshelf.heads.fitting.trainer import Trainer, held_out_scores
 from offshelf.heads.head import FittedHead
 from offshelf.heads.kinds.registry import NAMES
 from offshelf.heads.numerics.cholesky import Cholesky
@@ -59,15 +59,17 @@ def anew(recipe: Recipe, sample: Sample, c: Any = None) -> NDArray[np.float32]:
 
     def train(features: NDArray[np.float32], targets: NDArray[np.int64]) -> FittedHead:
         return fit_head(
-            recipe.kind,
+            Recipe(
+                kind=recipe.kind,
+                c=recipe.c if c is None else c,
+                normalisation=recipe.normalisation,
+                reduction=recipe.reduction,
+                class_weight=recipe.class_weight,
+                seed=recipe.seed,
+            ),
             features,
             targets,
             names(sample[1]),
-            c=recipe.c if c is None else c,
-            normalisation=recipe.normalisation,
-            reduction=recipe.reduction,
-            class_weight=recipe.class_weight,
-            seed=recipe.seed,
         )
 
     return held_out_scores(train, *sample, held_out_folds(sample[1]))
@@ -138,7 +140,7 @@ def test_the_head_is_that_of_fit_head(kind: str, balanced: Any) -> None:
     recipe = Recipe(kind=kind, c=1.0 if kind == "fc" else "auto", class_weight=balanced)
     found = Trainer(recipe, features, targets, ["a", "b"]).head
     given = features, targets, ["a", "b"]
-    plain = fit_head(kind, *given, c=recipe.c, class_weight=balanced)
+    plain = fit_head(Recipe(kind=kind, c=recipe.c, class_weight=balanced), *given)
     assert found.parameters == plain.parameters
     for name, array in plain.arrays.items():
         np.testing.assert_array_equal(found.arrays[name], array)

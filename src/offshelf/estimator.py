@@ -27,8 +27,8 @@ from offshelf.features.feature_kind import (
     FeatureKind,
     feature_kinds,
 )
-from offshelf.heads.fitting.fit_head import decision
-from offshelf.heads.fitting.trainer import Recipe, Trainer
+from offshelf.heads.fitting.fit_head import Recipe, decision
+from offshelf.heads.fitting.trainer import Trainer
 from offshelf.heads.probabilities.fit_probabilities import (
     ProbabilitySettings,
     check_probability,

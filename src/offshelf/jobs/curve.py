@@ -31,9 +31,8 @@ from offshelf.evaluate.learning_curve.measured_curve import LearningCurve, fit_c
 from offshelf.evaluate.splits.protocol import Fold, subsets
 from offshelf.features.extraction import Extraction
 from offshelf.features.feature_kind import FeatureKind
-from offshelf.heads.fitting.fit_head import decision
-from offshelf.heads.fitting.trainer import Recipe
-from offshelf.jobs.fit.training import check_settings, recipe_of, train_on
+from offshelf.heads.fitting.fit_head import Recipe, decision, fit_head
+from offshelf.jobs.fit.training import check_settings, recipe_of
 from offshelf.jobs.setup.labelled_features import LabelledFeatures, labelled_features
 from offshelf.jobs.setup.opening import describe, note_all
 from offshelf.jobs.setup.run_costs import Clock
@@ -213,7 +212,7 @@ def _accuracies(
     for one in (one for same in draws for one in same):
         if one.train.tobytes() not in known:
             drawn = np.searchsorted(train.rows, one.train)
-            fitted = train_on(recipe, train.matrix[drawn], train.targets[drawn], classes)
+            fitted = fit_head(recipe, train.matrix[drawn], train.targets[drawn], classes)
             labels = decision(fitted, test.matrix).argmax(axis=1)
             known[one.train.tobytes()] = float((labels == test.targets).mean())
         progress.advance()

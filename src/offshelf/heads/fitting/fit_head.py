@@ -7,7 +7,7 @@ another order, which moves scores by about 1e-6 of the largest.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +17,7 @@ from offshelf.heads.arguments import checked_features, checked_options, checked_
 from offshelf.heads.head import FittedHead
 from offshelf.heads.kinds.fitter import Learned
 from offshelf.heads.kinds.registry import get_fitter
-from offshelf.heads.options import ClassWeight, Normalisation
+from offshelf.heads.options import ClassWeight, Normalisation, Options
 from offshelf.heads.preparation.prepare import (
     Preparation,
     Prepared,
@@ -25,28 +25,18 @@ from offshelf.heads.preparation.prepare import (
     prepare_checked,
     prepared_block,
 )
+from offshelf.heads.preparation.reduction import parse_reduction
+
+DEFAULTS = Options()
 
 
-def fit_head(
-    kind: str,
-    features: NDArray[Any],
-    targets: NDArray[np.int64],
-    classes: Sequence[str],
-    *,
-    c: float | Literal["auto"] = 1.0,
-    normalisation: Normalisation = "l2",
-    reduction: str = "none",
-    class_weight: ClassWeight | None = None,
-    seed: int = 0,
-) -> FittedHead:
-    """Train the head *kind* on a feature matrix.
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a head is trained.
 
-    Args:
-        kind: a name in :mod:`.kinds.registry`; ``knn:5`` asks for five neighbours,
-            ``fc:256`` for a hidden layer of 256.
-        features: N x D, finite, float32 (other real types are taken too); left unchanged.
-        targets: N class indices, 0 to K - 1.
-        classes: K class names, K >= 2, each with at least one row.
+    Attributes:
+        kind: a name in :mod:`.kinds.registry`; ``knn:5`` asks for five neighbours, ``fc:256``
+            for a hidden layer of 256.
         c: inverse strength of the regularisation, > 0. ``auto`` takes the best of seven
             values from 0.01 to 100: for ``svm`` and ``logistic`` by cross-validation in
             five stratified folds, for ``ridge`` and ``lda`` by leaving out each row. The
@@ -57,7 +47,42 @@ def fit_head(
             *normalisation* as in :func:`.preparation.prepare.prepare`.
         class_weight: ``balanced`` gives all classes the same weight, whatever their number
             of rows.
-        seed: of every random choice, 0 to 2**32 - 1.
+        seed: of all random choices, 0 to 2**32 - 1.
+    """
+
+    kind: str = "svm"
+    c: float | Literal["auto"] = 1.0
+    normalisation: Normalisation = "l2"
+    reduction: str = "none"
+    class_weight: ClassWeight | None = None
+    seed: int = 0
+
+    @property
+    def by_row(self) -> bool:
+        """Whether a row is prepared in the same way whatever other rows are trained on."""
+        reduction = parse_reduction(self.reduction).name
+        return self.normalisation != "standard" and reduction in ("none", "random")
+
+    @property
+    def options(self) -> Options:
+        """What the kind of head is told.
+
+        Raises:
+            HeadError: C, the seed or the class weight is out of range.
+        """
+        return checked_options(self.c, self.seed, self.class_weight)
+
+
+def fit_head(
+    recipe: Recipe, features: NDArray[Any], targets: NDArray[np.int64], classes: Sequence[str]
+) -> FittedHead:
+    """Train a head on a feature matrix.
+
+    Args:
+        recipe: which head, and how it is trained.
+        features: N x D, finite, float32 (other real types are taken too); left unchanged.
+        targets: N class indices, 0 to K - 1.
+        classes: K class names, K >= 2, each with at least one row.
 
     Returns:
         The head; its ``notes`` say when a solver did not converge.
@@ -67,16 +92,16 @@ def fit_head(
             values are not finite, or a class has no row.
 
     >>> features = np.array([[1, 0], [2, 0], [0, 1], [0, 3]], dtype=np.float32)
-    >>> head = fit_head("svm", features, np.array([0, 0, 1, 1]), ["cat", "dog"])
+    >>> head = fit_head(Recipe(kind="svm"), features, np.array([0, 0, 1, 1]), ["cat", "dog"])
     >>> [head.classes[k] for k in decision(head, features).argmax(axis=1)]
     ['cat', 'cat', 'dog', 'dog']
     """
-    get_fitter(kind)
-    checked_options(c, seed, class_weight)
+    get_fitter(recipe.kind)
+    options = recipe.options
     matrix = checked_features(features)
     checked_targets(len(matrix), targets, classes)
-    prepared = prepare_checked(matrix, normalisation, reduction, seed)
-    return fit_prepared(kind, prepared, targets, classes, c=c, class_weight=class_weight, seed=seed)
+    prepared = prepare_checked(matrix, recipe.normalisation, recipe.reduction, recipe.seed)
+    return fit_prepared(recipe.kind, prepared, targets, classes, options)
 
 
 def fit_prepared(
@@ -84,10 +109,7 @@ def fit_prepared(
     prepared: Prepared,
     targets: NDArray[np.int64],
     classes: Sequence[str],
-    *,
-    c: float | Literal["auto"] = 1.0,
-    class_weight: ClassWeight | None = None,
-    seed: int = 0,
+    options: Options = DEFAULTS,
 ) -> FittedHead:
     """Train the head *kind* on rows that :func:`.prepare.prepare` gave.
 
@@ -100,16 +122,17 @@ def fit_prepared(
         HeadError: as :func:`fit_head`.
 
     >>> from offshelf.heads.preparation.prepare import prepare
-    >>> prepared = prepare(np.eye(4), normalisation="none", cs=[1, 10])
-    >>> heads = [fit_prepared("svm", prepared, [0, 0, 1, 1], "ab", c=c) for c in (1, 10)]
+    >>> prepared, given = prepare(np.eye(4), normalisation="none", cs=[1, 10]), ([0, 0, 1, 1], "ab")
+    >>> heads = [fit_prepared("svm", prepared, *given, Options(c=c)) for c in (1, 10)]
     >>> [head.parameters["C"] for head in heads]
     [1.0, 10.0]
     """
-    fitter, options = get_fitter(kind), checked_options(c, seed, class_weight)
+    fitter = get_fitter(kind)
+    options = checked_options(options.c, options.seed, options.class_weight)
     targets, classes = checked_targets(prepared.rows.shape[0], targets, classes)
     learned = fitter.fit(prepared.rows, targets, len(classes), options)
-    if class_weight is not None:
-        weighted = {**learned.parameters, "class_weight": class_weight}
+    if options.class_weight is not None:
+        weighted = {**learned.parameters, "class_weight": options.class_weight}
         learned = replace(learned, parameters=weighted)
     return _fitted(kind, classes, learned, prepared.preparation)
 

@@ -3,51 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.heads.arguments import checked_features, checked_options, checked_targets
+from offshelf.heads.arguments import checked_features, checked_targets
 from offshelf.heads.class_balance import class_weights
-from offshelf.heads.fitting.fit_head import decision, fit_head, fit_prepared
+from offshelf.heads.fitting.fit_head import Recipe, decision, fit_head, fit_prepared
 from offshelf.heads.head import FittedHead
 from offshelf.heads.kinds.fitter import CrossFit
 from offshelf.heads.kinds.registry import get_fitter
-from offshelf.heads.options import GRID, ClassWeight, Normalisation, Options
+from offshelf.heads.options import GRID
 from offshelf.heads.preparation.prepare import Prepared, prepare_checked
-from offshelf.heads.preparation.reduction import parse_reduction
 from offshelf.heads.stratified_folds import fold_splits, in_row_order
 
 Train = Callable[[NDArray[np.float32], NDArray[np.int64]], FittedHead]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How a head is trained; the attributes are the arguments of :func:`.fit_head`."""
-
-    kind: str = "svm"
-    c: float | Literal["auto"] = 1.0
-    normalisation: Normalisation = "l2"
-    reduction: str = "none"
-    class_weight: ClassWeight | None = None
-    seed: int = 0
-
-    @property
-    def by_row(self) -> bool:
-        """Whether a row is prepared in the same way whatever other rows are trained on."""
-        reduction = parse_reduction(self.reduction).name
-        return self.normalisation != "standard" and reduction in ("none", "random")
-
-    @property
-    def options(self) -> Options:
-        """What the kind of head is told.
-
-        Raises:
-            HeadError: C, the seed or the class weight is out of range.
-        """
-        return checked_options(self.c, self.seed, self.class_weight)
 
 
 class Trainer:
@@ -124,16 +96,8 @@ class Trainer:
         )
 
     def _fit(self, prepared: Prepared) -> FittedHead:
-        recipe = self.recipe
-        return fit_prepared(
-            recipe.kind,
-            prepared,
-            self.targets,
-            self.classes,
-            c=recipe.c,
-            class_weight=recipe.class_weight,
-            seed=recipe.seed,
-        )
+        kind, options = self.recipe.kind, self.recipe.options
+        return fit_prepared(kind, prepared, self.targets, self.classes, options)
 
     def _cross_fit(self, recipe: Recipe, fold: NDArray[np.int64]) -> NDArray[np.float64] | None:
         task = CrossFit(
@@ -150,17 +114,7 @@ class Trainer:
         self, recipe: Recipe, fold: NDArray[np.int64], tell: Callable[[], object]
     ) -> NDArray[np.float32]:
         def train(features: NDArray[np.float32], targets: NDArray[np.int64]) -> FittedHead:
-            trained = fit_head(
-                recipe.kind,
-                features,
-                targets,
-                self.classes,
-                c=recipe.c,
-                normalisation=recipe.normalisation,
-                reduction=recipe.reduction,
-                class_weight=recipe.class_weight,
-                seed=recipe.seed,
-            )
+            trained = fit_head(recipe, features, targets, self.classes)
             tell()
             return trained
 
@@ -188,7 +142,7 @@ def held_out_scores(
 
     >>> features = np.array([[1, 0], [2, 1], [0, 1], [1, 3]], dtype=np.float32)
     >>> targets, fold = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])
-    >>> train = lambda some, theirs: fit_head("svm", some, theirs, ["cat", "dog"])
+    >>> train = lambda some, theirs: fit_head(Recipe(), some, theirs, ["cat", "dog"])
     >>> held_out_scores(train, features, targets, fold).argmax(axis=1)
     array([0, 0, 1, 1])
     """

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.data.tables.image_table import ImageTable
-from offshelf.heads.fitting.fit_head import decision, fit_head
+from offshelf.heads.fitting.fit_head import Recipe, decision, fit_head
 from offshelf.heads.head import FittedHead
 from offshelf.jobs.audit.duplicates import image_ref
 from offshelf.jobs.audit.thresholds import Bounds
@@ -144,7 +144,7 @@ def _head(
     if len(classes) < 2:
         return None, classes
     names = [table.classes[number] for number in classes.tolist()]
-    return fit_head(HEAD, features, local.astype(np.int64), names, seed=seed), classes
+    return fit_head(Recipe(kind=HEAD, seed=seed), features, local.astype(np.int64), names), classes
 
 
 def _judge(

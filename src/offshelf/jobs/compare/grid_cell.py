@@ -23,7 +23,7 @@ from offshelf.evaluate.transfer.transferability import Transfer, transfer_scores
 from offshelf.features.store.feature_store import FeatureStore
 from offshelf.heads.fitting.fit_head import decision, fit_prepared
 from offshelf.heads.head import FittedHead
-from offshelf.heads.options import Normalisation
+from offshelf.heads.options import Normalisation, Options
 from offshelf.heads.preparation.bilinear import product_of
 from offshelf.heads.preparation.prepare import Preparation, apply, prepare
 from offshelf.jobs.compare.plan import Plan, Recipe
@@ -166,9 +166,7 @@ def _fit(
             prepared,
             plan.targets[rows.train],
             plan.classes,
-            c=recipe.c,
-            class_weight=recipe.class_weight,
-            seed=plan.seed,
+            Options(c=recipe.c, class_weight=recipe.class_weight, seed=plan.seed),
         )
         fitted = time.perf_counter()
     except HeadError as error:

@@ -12,7 +12,8 @@ from offshelf.data.tables.image_table import ImageTable
 from offshelf.evaluate.metrics import Evaluation
 from offshelf.evaluate.probabilities.probability_metrics import Trust
 from offshelf.features.extraction import Extraction
-from offshelf.heads.fitting.trainer import Recipe, Trainer
+from offshelf.heads.fitting.fit_head import Recipe
+from offshelf.heads.fitting.trainer import Trainer
 from offshelf.heads.head import FittedHead
 from offshelf.heads.probabilities.fit_probabilities import ProbabilitySettings, check_probability
 from offshelf.heads.probabilities.probability_model import Certainty

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-import numpy as np
-from numpy.typing import NDArray
-
 from offshelf.errors import DataError
 from offshelf.heads.arguments import check_normalisation, checked_options
-from offshelf.heads.fitting.fit_head import fit_head
-from offshelf.heads.fitting.trainer import Recipe, Trainer
-from offshelf.heads.head import FittedHead
+from offshelf.heads.fitting.fit_head import Recipe
+from offshelf.heads.fitting.trainer import Trainer
 from offshelf.heads.kinds.registry import get_fitter
 from offshelf.heads.options import FOLDS, ClassWeight, Normalisation
 from offshelf.heads.preparation.reduction import parse_reduction
@@ -64,31 +58,6 @@ def recipe_of(head: HeadSettings, seed: int) -> Recipe:
         class_weight=cast(ClassWeight | None, head.class_weight),
         seed=seed,
     )
-
-
-def train_on(
-    recipe: Recipe,
-    features: NDArray[np.float32],
-    targets: NDArray[np.int64],
-    classes: Sequence[str],
-) -> FittedHead:
-    """Train a head.
-
-    Args:
-        recipe: how.
-        features: N x D, finite.
-        targets: N class indices, 0 to K - 1.
-        classes: K class names, K >= 2.
-
-    Raises:
-        HeadError: a head cannot be trained on these rows.
-
-    >>> features = np.eye(2, dtype=np.float32)
-    >>> train_on(Recipe(), features, np.array([0, 1]), ["cat", "dog"]).classes
-    ('cat', 'dog')
-    """
-    options = {field.name: getattr(recipe, field.name) for field in dataclasses.fields(recipe)}
-    return fit_head(options.pop("kind"), features, targets, classes, **options)
 
 
 def calibrated(

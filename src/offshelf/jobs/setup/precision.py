@@ -31,7 +31,7 @@ from offshelf.errors import EngineError, ImageError
 from offshelf.features.extraction import extract
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.features.network_input import network_input
-from offshelf.heads.fitting.fit_head import decision, fit_head
+from offshelf.heads.fitting.fit_head import Recipe, decision, fit_head
 from offshelf.jobs.setup.settings import RunSettings
 from offshelf.jobs.setup.workload import FEW, MOST_SAMPLE, slower_than_fp32, workload
 from offshelf.progress import Progress, Silent, heard_by
@@ -324,7 +324,7 @@ def _cross_validated(features: NDArray[np.float32], targets: NDArray[np.int64]) 
     correct = 0
     for held_out in range(FOLDS):
         inside = fold != held_out
-        head = fit_head("svm", features[inside], targets[inside], classes)
+        head = fit_head(Recipe(), features[inside], targets[inside], classes)
         scores = decision(head, features[~inside])
         correct += int((scores.argmax(axis=1) == targets[~inside]).sum())
     return correct / len(targets)
