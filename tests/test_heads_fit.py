@@ -318,13 +318,9 @@ REFUSED = {
 def test_what_cannot_be_trained_is_refused_in_one_line(case):
     changed, message = REFUSED[case]
     call = {"kind": "svm", "features": GOOD, "targets": TARGETS, "classes": AB} | changed
+    given = [call.pop(name) for name in ("features", "targets", "classes")]
     with pytest.raises(HeadError) as caught:
-        fit_head(
-            Recipe(kind=call.pop("kind"), **call),
-            call.pop("features"),
-            call.pop("targets"),
-            call.pop("classes"),
-        )
+        fit_head(Recipe(**call), *given)
     assert str(caught.value) == message
     assert "\n" not in message
 
