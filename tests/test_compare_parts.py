@@ -19,6 +19,7 @@ from offshelf.data.decoding.facts import Facts
 from offshelf.errors import HeadError, LayerError, OffshelfError
 from offshelf.evaluate.splits.protocol import Fold
 from offshelf.features.store.feature_store import FeatureStore
+from offshelf.heads.fitting.fit_head import Recipe as HeadRecipe
 from offshelf.heads.fitting.fit_head import fit_head
 from offshelf.heads.preparation.bilinear import product_of
 from offshelf.jobs.compare import processes
@@ -248,7 +249,7 @@ def test_a_cell_holds_what_the_head_says(plan: Plan) -> None:
     matrix = store.read(plan.digests)
     for recipe, cell in zip(plan.recipes, cells(plan), strict=True):
         head = fit_head(
-            Recipe(kind=recipe.head, c=recipe.c), matrix[:40], plan.targets[:40], plan.classes
+            HeadRecipe(kind=recipe.head, c=recipe.c), matrix[:40], plan.targets[:40], plan.classes
         )
         from offshelf.heads.fitting.fit_head import decision
 
