@@ -1,6 +1,6 @@
-"""Machine code made in the process by LLVM: instructions for whole numbers and loops, and assembly.
+"""Machine code made by LLVM: integer instructions, loops, and assembly.
 
-Whoever makes code writes an LLVM function with an :class:`Instructions` of its own.
+Code is written as an LLVM function with :class:`Instructions`.
 """
 
 from __future__ import annotations

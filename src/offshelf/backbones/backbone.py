@@ -1,4 +1,4 @@
-"""A backbone at work: the network's spec, one weights file, and its preprocessing."""
+"""A backbone: the network's spec, one weights file, and its preprocessing."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def open_backbone(
         decode: ``full`` or ``reduced``, likewise; None for ``full``.
         cache_dir: the root of offshelf's own folders.
         download: whether weights that are nowhere on this machine may be fetched.
-        progress: is told of a download and of anything worth knowing.
+        progress: receives downloads and notes.
 
     Raises:
         BackboneError: the name, the resize mode or the channel policy is unknown.

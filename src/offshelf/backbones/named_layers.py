@@ -1,8 +1,8 @@
 """The layers of a backbone: their names, order, shapes, and whether weights cover them.
 
-A layer is a module's output. A person's name (``relu7``) is looked up in the catalogue;
-anything else is a module path (``classifier.4``), and ``PATH:in`` is what that module is
-given, which is how ``penultimate`` is found in networks that nobody has catalogued.
+A layer is a module's output. A layer name (``relu7``) is looked up in the catalogue;
+anything else is a module path (``classifier.4``), and ``PATH:in`` is that module's input,
+which is how ``penultimate`` is found in networks that nobody has catalogued.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Layer:
     """One place where features can be taken.
 
     Attributes:
-        name: the person's name, or the module path where there is none.
+        name: the layer name, or the module path where there is none.
         path: the module path, with ``:in`` for a module's input.
         kind: the module's class name.
         shape: of one image's activation, without the batch axis.
@@ -69,7 +69,7 @@ def all_layers(spec: BackboneSpec, size: int) -> tuple[Layer, ...]:
 
 
 def named_layers(spec: BackboneSpec, size: int) -> tuple[Layer, ...]:
-    """Return the layers that have a person's name, one row for each name, by depth."""
+    """Return the layers that have a name, one row for each name, by depth."""
     by_path = {layer.path: layer for layer in all_layers(spec, size)}
     return tuple(
         Layer(name, path, row.kind, row.shape, row.calls, row.needs)
@@ -89,7 +89,7 @@ def known_path(spec: BackboneSpec, layer: str) -> str | None:
 
 
 def resolve(spec: BackboneSpec, layer: str, size: int) -> Layer:
-    """Return the layer that a person's name or a module path stands for.
+    """Return the layer that a layer name or module path stands for.
 
     Raises:
         LayerError: there is no such layer.

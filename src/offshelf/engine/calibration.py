@@ -1,4 +1,4 @@
-"""What int8 is calibrated on: a sample of images, or a network calibrated before.
+"""The calibration of int8: a sample of images, or a network calibrated before.
 
 An int8 network depends on the images that set its ranges. The digest of the sample is
 therefore part of every key: features, compiled networks and model files of another

@@ -2,7 +2,7 @@
 
 An engine is opened for a backbone and a fixed set of taps. It takes uint8 batches,
 N x S x S x 3, of any N, and always returns ``{tap: float32 array, N x ...}``. Batches are
-padded to a fixed size inside, so an image alone gives the same bits as in company.
+padded to a fixed size inside, so an image gives the same bits alone and in a batch.
 """
 
 from __future__ import annotations

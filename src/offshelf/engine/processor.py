@@ -1,4 +1,4 @@
-"""What this processor can do, or is said to be able to do.
+"""Instruction sets of this processor, as far as the environment allows their use.
 
 OpenVINO and torch compute with oneDNN, which keeps to older instructions where the variable
 ``ONEDNN_MAX_CPU_ISA`` says so. All that is decided by the processor here obeys the same

@@ -1,4 +1,4 @@
-"""Resizing pictures with the pixels of Pillow, sooner."""
+"""Image resizing with the exact pixels of Pillow, faster."""
 
 from offshelf.resample.passes import Box as Box
 from offshelf.resample.resize import pillows_copy as pillows_copy

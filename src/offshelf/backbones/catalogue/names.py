@@ -1,4 +1,4 @@
-"""The backbones that have a name here, and any other of timm and torchvision.
+"""The catalogue of backbones: those with a name here, and any other of timm and torchvision.
 
 Catalogued names are plain data and load nothing. ``timm/NAME`` and ``torchvision/NAME``
 ask the installed library.

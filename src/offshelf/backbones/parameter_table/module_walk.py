@@ -46,7 +46,7 @@ def drafts_of(module: torch.nn.Module, size: int, names: Mapping[str, str]) -> l
     Args:
         module: a network of RGB images; on the meta device nothing is computed.
         size: side of the square input in pixels.
-        names: person's names by module path.
+        names: layer names by module path.
     """
     import torch
 

@@ -26,7 +26,7 @@ class LayerRow:
     """One run of one layer, for one image.
 
     Attributes:
-        name: the person's name, or the module path where there is none.
+        name: the layer name, or the module path where there is none.
         path: module path; of a free parameter, the parameter's.
         group: see :data:`offshelf.backbones.parameter_table.module_groups.GROUPS`.
         function: in a few words.

@@ -1,4 +1,4 @@
-"""Whether the counted parameters are those that a publisher and a weights file state."""
+"""Comparison of the counted parameters with those that publisher and weights file state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The only way from an RGB image to the pixels a network gets.
+"""Preprocessing: from an RGB image to the pixels that a network gets.
 
 Everything up to here is 8-bit; scaling by mean and standard deviation happens inside the
 network's graph. What :func:`prepare` returns is therefore exactly what the network saw,

@@ -1,4 +1,4 @@
-"""What a backbone is, as data: architecture, weights, preprocessing, layer names.
+"""Specs of backbones, as data: architecture, weights, preprocessing, layer names.
 
 Preprocessing belongs to the weights, never to the caller: an :class:`InputSpec` hangs
 on each :class:`WeightsSpec`, and two weights files of one architecture may disagree.
@@ -143,7 +143,7 @@ class BackboneSpec:
         source: the library that builds the architecture.
         architecture: the builder's name in that library.
         weights: the known weights files, the preferred one first.
-        layers: pairs (person's name, module path), in order of depth; holds at least
+        layers: pairs (layer name, module path), in order of depth; holds at least
             ``penultimate`` and ``logits`` for catalogued backbones.
         extra: the optional part of offshelf that brings the weights, or "".
         parameters: the published number of parameters, 0 when not known.

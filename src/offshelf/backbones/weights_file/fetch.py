@@ -1,4 +1,4 @@
-"""One file from the network, whole and checked or absent.
+"""Download of one file: whole and checked, or absent.
 
 The bytes go to ``NAME.part`` beside the target, are resumed there after any
 interruption, hashed, synced, and renamed at the end. Only http and https.

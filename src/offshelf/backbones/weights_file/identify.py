@@ -1,4 +1,4 @@
-"""Which known weights file a file is, by its hash; what an unknown one is taken for."""
+"""Identification of weights files by their hash, and the spec of an unknown one."""
 
 from __future__ import annotations
 

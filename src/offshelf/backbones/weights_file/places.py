@@ -1,4 +1,4 @@
-"""Where a weights file may already be on this machine, in the order of the search.
+"""Places where a weights file may be on this machine, in the order of the search.
 
 offshelf's weights folder, the folders in ``OFFSHELF_WEIGHTS_PATH``, the package that
 carries it, torch's cache, the Hugging Face cache. Nothing here touches the network.

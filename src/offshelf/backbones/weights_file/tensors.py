@@ -1,4 +1,4 @@
-"""Tensors out of a weights file, and what a file is before anything is loaded.
+"""Reading of tensors from a weights file, and detection of its format before that.
 
 Two formats: safetensors, and torch's own (a zip, or the plain pickle that torch wrote
 before 2020 and that some publishers still offer), the latter only with

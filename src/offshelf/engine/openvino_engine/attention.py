@@ -1,4 +1,4 @@
-"""Attention in several streams: used where it gives the bits that one stream gives.
+"""Check of attention in several streams: used where it gives the bits that one stream gives.
 
 OpenVINO 2026.4 was once seen to give wrong numbers for vit_b_16 with two streams, in about one
 process in ten, and never with one. It was not seen again, in more than a hundred processes and

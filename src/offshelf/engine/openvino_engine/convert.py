@@ -13,7 +13,14 @@ from offshelf.interrupt import interrupted_afterwards
 
 
 def convert(backbone: Backbone, taps: tuple[Tap, ...]) -> Any:
-    """Return the tapped network as a graph with the fixed shape 2 x S x S x 3, uint8."""
+    """Return the tapped network as a graph with the fixed shape 2 x S x S x 3, uint8.
+
+    Its outputs are float32, one for each tap, in their order.
+
+    Raises:
+        LayerError: a tap is no layer, or the weights do not reach it.
+        WeightsError: the weights file does not fit.
+    """
     import torch
 
     from offshelf.engine.torch_engine.tapped_network import TappedNetwork

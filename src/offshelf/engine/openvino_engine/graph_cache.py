@@ -1,4 +1,4 @@
-"""A tapped network as an OpenVINO graph, kept on disk so that a second start needs no torch."""
+"""Cache of OpenVINO graphs on disk, so that a second start needs no torch."""
 
 from __future__ import annotations
 
@@ -62,7 +62,12 @@ def load_graph(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions
 
 
 def load_exact(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions) -> Any:
-    """Return the graph in fp32, whatever the precision of *options*; see :func:`load_graph`."""
+    """Return the graph in fp32, whatever the precision of *options*; see :func:`load_graph`.
+
+    Raises:
+        LayerError: a tap is no layer, or the weights do not reach it.
+        WeightsError: the weights file does not fit.
+    """
     return load_graph(backbone, taps, options.in_fp32())
 
 

@@ -1,4 +1,4 @@
-"""How fast a network runs here in each precision: measured, then remembered.
+"""Speed of a network in each precision, measured once and cached.
 
 The rates are those of the network alone, by the processors' time that it got: other work on the
 machine changes none of them. They are kept beside the fp32 graph, keyed by processor and threads.
@@ -32,7 +32,7 @@ from offshelf.engine.openvino_engine.streams import (
 from offshelf.engine.openvino_runtime import import_openvino
 from offshelf.engine.processor import adds_bytes_exactly, processor_kind
 
-# With less of the processors nothing can be told.
+# With a smaller share of the processors a rate says nothing.
 MIN_SHARE = 0.05
 _HINTS = {"fp32": "f32", "int8": "f32", "bf16": "bf16"}
 _NAMES = frozenset({*_HINTS, "calibration"})

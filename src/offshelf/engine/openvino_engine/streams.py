@@ -1,4 +1,4 @@
-"""How many requests run at once: measured, then remembered.
+"""Number of streams, autotuned and cached.
 
 The best choice depends on the network, the layers and the processor. A short trial times
 a few plans; the winner is kept beside the graph, keyed by processor.

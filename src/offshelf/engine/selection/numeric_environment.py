@@ -1,4 +1,4 @@
-"""What decides the last bits of features besides network, preprocessing and precision.
+"""The numeric environment: what decides the last bits besides network, input and precision.
 
 Another device, another version of the engine or another kind of processor adds the same
 numbers in another order. OpenVINO joins steps of a network, but not across a tap: what else is

@@ -1,4 +1,4 @@
-"""One image through the torch reference, with a way back from the features to the maps.
+"""Gradients of the features of one image at activations, by the torch reference.
 
 The network runs as in :mod:`.tapped_network`. Gradients start at the places that
 are reached first, so only what follows them is kept for the way back.

@@ -1,4 +1,4 @@
-"""A network in training mode, to show what evaluation mode is for. No engine: never features.
+"""A network in training mode, to demonstrate what evaluation mode is for; never features.
 
 In training mode batch normalisation uses the statistics of whatever is in the batch and
 moves its running averages, and dropout drops at random; an extractor left in that mode
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModeDependentLayers:
-    """The layers of a network that behave otherwise in training mode.
+    """Counts of the layers that behave differently in training mode.
 
     Attributes:
         normalisations: batch normalisations.

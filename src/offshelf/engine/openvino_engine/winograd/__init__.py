@@ -9,6 +9,6 @@ In int8 it is F(2 x 2, 3 x 3), 16 multiplications instead of 36: its sums are of
 that 8 bits still hold them. Larger tiles were tried in simulation: on VGG16 the features had a
 cosine of 0.97 (3 x 3) and 0.95 (4 x 4) to those of fp32, against 0.998.
 
-An image is computed by the same operations in the same order alone and in company, so its
+An image is computed by the same operations in the same order alone and in a batch, so its
 features are the same bits. They differ from a direct convolution's by rounding (tested).
 """

@@ -1,4 +1,4 @@
-"""Convolutions one after the other, channels last, with memory that is used again."""
+"""Chains of convolutions, channels last, in reused memory."""
 
 from __future__ import annotations
 

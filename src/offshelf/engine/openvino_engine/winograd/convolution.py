@@ -1,4 +1,4 @@
-"""A convolution and what follows it, computed by compiled code in memory that is used again."""
+"""A convolution with bias, ReLU and pooling, computed by compiled code in reused memory."""
 
 from __future__ import annotations
 

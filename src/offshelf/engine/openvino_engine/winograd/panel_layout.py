@@ -1,4 +1,4 @@
-"""What the compiled code and its callers agree on."""
+"""Layout of the compiled convolution: arguments, filters, number formats and registers."""
 
 from __future__ import annotations
 
