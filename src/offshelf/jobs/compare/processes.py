@@ -3,6 +3,10 @@
 A process is given units one by one. What it finishes is on disk at once; so a run that
 was stopped anywhere is gone on with, and gives what an unbroken one gives. A unit that another
 comparison is at comes last, and by then is done as a rule.
+
+A worker is ``python -m offshelf.jobs.compare.processes PLAN``: it reads (view, fold, wait) from
+stdin, answers each with one line of JSON, and ends with stdin. joblib would be shorter and as fast,
+but its workers outlive a killed comparison and leave semaphores behind.
 """
 
 from __future__ import annotations
@@ -121,7 +125,7 @@ def _feed(
     failures: list[str],
 ) -> None:
     """Give units to one process until none is left or something failed anywhere."""
-    command = [sys.executable, "-m", "offshelf.jobs.compare.worker", str(place)]
+    command = [sys.executable, "-m", "offshelf.jobs.compare.processes", str(place)]
     environment = os.environ | _ONE_THREAD | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     # A file: a pipe that nobody reads would stop a process that says much.
     said = place.with_name(f"said-{number}.txt")
@@ -198,3 +202,20 @@ def _free_memory() -> int | None:
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvail"))
     except (OSError, StopIteration, ValueError, IndexError):
         return None
+
+
+def main(place: str) -> None:
+    """Work on the plan at *place* as a worker: answer until stdin ends."""
+    plan = Plan.from_json(json.loads(Path(place).read_text()))
+    for line in sys.stdin:
+        view, fold, wait = json.loads(line)
+        try:
+            answer: dict[str, Any] = {"done": run_unit(plan, view, fold, wait)}
+        except OffshelfError as error:
+            answer = {"error": str(error)}
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
