@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -145,6 +146,43 @@ def pays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "FEW", 0)
     work = Work(exact=10**6, faster=10**6, rate=100.0, gain=(2.0, 2.0))
     monkeypatch.setattr(precision, "workload", lambda *_: work)
+    monkeypatch.setattr(precision, "still_good", lambda *_: None)
+    monkeypatch.setattr(precision, "keep_decision", lambda *_: None)
+
+
+def test_auto_compares_nothing_where_all_is_stored(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = precision.still_good, precision.keep_decision
+    pays(monkeypatch)
+    monkeypatch.setattr(precision, "still_good", kept[0])
+    monkeypatch.setattr(precision, "keep_decision", kept[1])
+    monkeypatch.setattr(PrecisionTrial, "accepted", True)
+    run = RunSettings(engine=EngineOptions(precision="auto", cache_dir=tmp_path))
+
+    def auto(run: RunSettings) -> tuple[str, list[str]]:
+        notes = Silent()
+        result = fit(scenes, run=run, progress=notes)
+        said = [note for note in notes.notes if note.startswith(("precision", str(tmp_path)))]
+        return result.extraction.precision, said
+
+    first = auto(run)
+    compared = precision.compared
+    monkeypatch.setattr(precision, "compared", None)
+    assert auto(run) == first
+    (path,) = tmp_path.rglob("decision-*.json")
+    # Another seed draws another sample, and a damaged decision is made again.
+    monkeypatch.setattr(precision, "compared", compared)
+    assert len(auto(dataclasses.replace(run, seed=1))[1]) == 1
+    assert len(list(tmp_path.rglob("decision-*.json"))) == 2
+    path.write_text(path.read_text().replace("takes int8", "takes fp32"))
+    again = auto(run)
+    assert again == (first[0], [f"{path}: damaged, set aside; it is made again", *first[1]])
+    # Features that are gone are worth a new look.
+    shutil.rmtree(tmp_path / "features")
+    monkeypatch.setattr(precision, "compared", None)
+    with pytest.raises(TypeError):
+        auto(run)
 
 
 def test_auto_says_what_it_decided(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -240,6 +240,22 @@ def test_int8_that_does_not_pay_once_measured_is_not_taken(
     assert work.gain == (0.8, 0.8)
 
 
+@pytest.mark.parametrize(("known", "timed"), [({}, ("fp32", "int8")), ({"fp32": 9.0}, ("int8",))])
+def test_calibrated_int8_is_timed_beside_an_fp32_that_was_not(
+    lite, monkeypatch: pytest.MonkeyPatch, known: dict[str, float], timed: tuple[str, ...]
+) -> None:
+    backbone, kinds, options = lite
+    monkeypatch.setattr(workload, "load_graph", lambda *_: None)
+    monkeypatch.setattr(workload, "known_rates", lambda *_: Rates(**known))
+    monkeypatch.setattr(workload, "remember", lambda *_: None)
+    asked = []
+    monkeypatch.setattr(
+        workload, "measured_rates", lambda *_, precisions, **__: asked.append(precisions) or Rates()
+    )
+    workload.slower_than_fp32(backbone, kinds, options)
+    assert asked == [timed]
+
+
 def test_int8_says_where_it_is_slower(
     scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

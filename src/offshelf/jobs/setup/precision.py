@@ -32,8 +32,15 @@ from offshelf.features.extraction import extract
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.features.network_input import network_input
 from offshelf.heads.fitting.fit_head import Recipe, decision, fit_head
+from offshelf.jobs.setup.kept_decision import Decision, decision_file, keep_decision, still_good
 from offshelf.jobs.setup.settings import RunSettings
-from offshelf.jobs.setup.workload import FEW, MOST_SAMPLE, slower_than_fp32, workload
+from offshelf.jobs.setup.workload import (
+    FEW,
+    MOST_SAMPLE,
+    images_left,
+    slower_than_fp32,
+    workload,
+)
 from offshelf.progress import Progress, Silent, heard_by
 from offshelf.text import counted
 
@@ -129,9 +136,19 @@ def _decided(
         images = counted(len(table), "image")
         progress.note(f"precision auto takes fp32: with {images} no other pays")
         return plain
-    reason = "precision auto takes fp32"
+    reason, said, place = "precision auto takes fp32", [], None
     with heard_by(progress):
-        for faster in _faster(plain, device, lambda: calibration(table, backbone, run, progress)):
+        tried = tuple(_faster(plain, device, lambda: calibration(table, backbone, run, progress)))
+        if device == "cpu":
+            place = decision_file(table, backbone, kinds, tried[0], run.seed)
+            known = still_good(
+                place, tried, lambda taken: images_left(table, backbone, kinds, taken, run)
+            )
+            if known is not None:
+                for note in known[1]:
+                    progress.note(note)
+                return known[0]
+        for faster in tried:
             count = MOST_SAMPLE
             if device == "cpu":
                 work = workload(table, backbone, kinds, run, faster)
@@ -140,8 +157,11 @@ def _decided(
                     continue
                 count = work.sample
             trial = compared(table, backbone, kinds, run, faster, count, progress)
-            progress.note(trial.sentence())
+            said.append(trial.sentence())
+            progress.note(said[-1])
             if trial.accepted:
+                if place is not None:
+                    keep_decision(place, Decision(faster.precision, tuple(said)))
                 return faster
             reason = "precision auto takes fp32"
         progress.note(reason)

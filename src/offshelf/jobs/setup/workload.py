@@ -256,7 +256,7 @@ def _calibration_seconds(
 
 
 def _calibrated_rates(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions) -> Rates:
-    """Calibrate int8 where that was not done, and time it beside fp32."""
+    """Calibrate int8 where that was not done, and time what was never timed."""
     made = not graph_folder(backbone, taps, options).is_dir()
     began, used = time.perf_counter(), time.process_time()
     calibrated = load_graph(backbone, taps, options)
@@ -267,5 +267,5 @@ def _calibrated_rates(backbone: Backbone, taps: tuple[Tap, ...], options: Engine
     known = known_rates(backbone, taps, options)
     if known.int8 is not None:
         return known
-    measured = ("fp32", "int8")
+    measured = ("int8",) if known.fp32 else ("fp32", "int8")
     return measured_rates(backbone, taps, options, precisions=measured, calibrated=calibrated)
