@@ -1,4 +1,4 @@
-"""What functions on arrays refuse before any work: one line each, with numbers to look up."""
+"""Argument validation for functions on arrays; every message is one line."""
 
 from __future__ import annotations
 

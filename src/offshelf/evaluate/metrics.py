@@ -1,4 +1,4 @@
-"""How good predictions are: accuracy with its interval, per-class figures, confusion matrix."""
+"""Accuracy with its interval, figures per class and the confusion matrix of predictions."""
 
 from __future__ import annotations
 

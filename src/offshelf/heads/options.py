@@ -16,12 +16,12 @@ FOLDS = 5
 
 @dataclass(frozen=True)
 class Options:
-    """What a person may choose about training.
+    """The options of training that every kind of head is given.
 
     Attributes:
         c: inverse strength of the regularisation, > 0; ``auto`` chooses it by
             cross-validation.
-        seed: of every random choice, 0 to 2**32 - 1.
+        seed: of all random choices, 0 to 2**32 - 1.
         class_weight: ``balanced`` gives every class the same weight in the loss, None
             every row.
     """

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from offshelf.checks import class_indices, same_length
 from offshelf.errors import DataError
+from offshelf.heads.numerics.row_scaling import blocks
 
 Matrix = NDArray[np.float64]
 _BLOCK_VALUES = 2**22
@@ -46,7 +47,7 @@ class Spectrum:
 
     def left(self) -> Iterator[tuple[slice, Matrix]]:
         """Yield (rows, those rows of U)."""
-        for rows in _blocks(self.n, max(self.dimension, len(self.values))):
+        for rows in blocks(self.n, max(self.dimension, len(self.values)), _BLOCK_VALUES):
             if self._left is not None:
                 yield rows, self._left[rows]
             else:
@@ -112,13 +113,13 @@ def products(features: NDArray[Any], targets: NDArray[np.int64]) -> Products:
     matrix, norms, total = np.zeros((size, size)), np.zeros(n), np.zeros(dimension)
     with np.errstate(over="ignore", invalid="ignore"):
         if n <= dimension:
-            for columns in _blocks(dimension, n):
+            for columns in blocks(dimension, n, _BLOCK_VALUES):
                 block = features[:, columns].astype(np.float64)
                 matrix += block @ block.T
                 total[columns] = block.sum(axis=0)
             norms = matrix.diagonal().copy()
         else:
-            for rows in _blocks(n, dimension):
+            for rows in blocks(n, dimension, _BLOCK_VALUES):
                 block = features[rows].astype(np.float64)
                 matrix += block.T @ block
                 total += block.sum(axis=0)
@@ -175,7 +176,10 @@ def _centred(given: Products) -> tuple[Matrix, Matrix]:
         return matrix, matrix.diagonal().copy()
     mean, n = given.mean, len(given.features)
     inner = np.concatenate(
-        [given.features[rows].astype(np.float64) @ mean for rows in _blocks(n, len(mean))]
+        [
+            given.features[rows].astype(np.float64) @ mean
+            for rows in blocks(n, len(mean), _BLOCK_VALUES)
+        ]
     )
     norms = np.maximum(given.norms - 2 * inner + mean @ mean, 0.0)
     return given.matrix - n * np.outer(mean, mean), norms
@@ -187,12 +191,6 @@ def _along(given: Products, mean: Matrix, values: Matrix, vectors: Matrix) -> Ma
     if given.of_images:
         return vectors.T @ which[given.targets]
     totals = -given.counts[:, None] * mean
-    for rows in _blocks(*given.features.shape):
+    for rows in blocks(*given.features.shape, _BLOCK_VALUES):
         totals += which[given.targets[rows]].T @ given.features[rows].astype(np.float64)
     return np.asarray(vectors.T @ totals.T / np.sqrt(values)[:, None])
-
-
-def _blocks(n: int, width: int) -> Iterator[slice]:
-    step = max(1, _BLOCK_VALUES // max(1, width))
-    for start in range(0, n, step):
-        yield slice(start, min(start + step, n))

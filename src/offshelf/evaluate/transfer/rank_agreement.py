@@ -1,4 +1,4 @@
-"""Do two orders agree? Rank correlation of a cheap score with measured accuracies."""
+"""Rank correlation of a cheap score with measured accuracies."""
 
 from __future__ import annotations
 

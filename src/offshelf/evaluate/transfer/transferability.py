@@ -1,4 +1,4 @@
-"""Transferability at a glance: cheap scores of features that no head is trained for.
+"""Transferability scores of features: no head is trained for them.
 
 All are computed from one matrix of inner products; the cost is min(N, D)^2 max(N, D) for it
 and min(N, D)^3 for its eigenvalues, so seconds for 1500 images of 25,088 dimensions. Of more

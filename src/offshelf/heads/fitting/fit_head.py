@@ -1,4 +1,4 @@
-"""Training a head and asking it: pure functions on arrays, deterministic under a seed.
+"""Training and scoring of heads: pure functions on arrays, deterministic under a seed.
 
 With the same number of BLAS threads, training gives the same bits; another number adds sums in
 another order, which moves scores by about 1e-6 of the largest.

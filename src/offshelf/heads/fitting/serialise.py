@@ -1,4 +1,4 @@
-"""A head as named arrays + JSON, and back. What comes back is untrusted until it was checked."""
+"""Serialisation of heads: named arrays and JSON, which are untrusted until checked."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def pack_head(head: FittedHead) -> tuple[dict[str, NDArray[np.float32]], dict[st
 def unpack_head(
     arrays: Mapping[str, NDArray[Any]], document: Any, source: str = "model file"
 ) -> FittedHead:
-    """Build the head that :func:`pack_head` took apart, from input nobody vouches for.
+    """Build the head that :func:`pack_head` took apart, from untrusted input.
 
     Args:
         arrays: float32 arrays by name; copied where they are not contiguous.

@@ -1,4 +1,4 @@
-"""One kind of head on one matrix of rows: trained on all of them, and asked of rows held out."""
+"""Training of one head on all rows, and its scores of rows that are held out."""
 
 from __future__ import annotations
 

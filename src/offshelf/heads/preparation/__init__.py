@@ -1,1 +1,1 @@
-"""What is done to feature rows before a head: normalisation and reduction."""
+"""Preparation of feature rows: normalisation and reduction."""

@@ -1,4 +1,4 @@
-"""What is done to feature rows before a head: normalisation, then a reduction of dimensions.
+"""Preparation of feature rows for a head: normalisation, then a reduction of dimensions.
 
 Learned from training rows, kept as named arrays, and done to each row by itself: a row
 comes out with the same bits alone and in any batch.

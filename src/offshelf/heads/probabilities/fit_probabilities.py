@@ -1,4 +1,4 @@
-"""Fitting how sure a head is, on rows that each head under test has not seen."""
+"""Calibration of probabilities and of the rejection threshold, on held-out rows."""
 
 from __future__ import annotations
 
