@@ -191,6 +191,6 @@ def _along(given: Products, mean: Matrix, values: Matrix, vectors: Matrix) -> Ma
     if given.of_images:
         return vectors.T @ which[given.targets]
     totals = -given.counts[:, None] * mean
-    for rows in blocks(*given.features.shape, values=_BLOCK_VALUES):
+    for rows in blocks(len(given.features), len(mean), _BLOCK_VALUES):
         totals += which[given.targets[rows]].T @ given.features[rows].astype(np.float64)
     return np.asarray(vectors.T @ totals.T / np.sqrt(values)[:, None])
