@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from offshelf.cli.options import argument_types, head_options, probability_options, shared_options
+from offshelf.cli.options import argument_types, head_options, shared_options
 from offshelf.cli.terminal import console
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     shared_options.add_backbone(parser)
     shared_options.add_layer(parser)
     head_options.add_head(parser)
-    probability_options.add_probabilities(parser)
+    head_options.add_probabilities(parser)
     shared_options.add_seed(parser)
     shared_options.add_test_size(parser)
     parser.add_argument(
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.out,
             features=shared_options.feature_settings(arguments, arguments.layer, arguments.pooling),
             head=head_options.head_settings(arguments),
-            probability=probability_options.probability_settings(arguments),
+            probability=head_options.probability_settings(arguments),
             run=shared_options.run_settings(arguments),
             progress=progress,
         )
