@@ -15,15 +15,7 @@ from PIL import Image
 
 from offshelf.machine_code import host_has, is_possible
 from offshelf.resample.filter_weights import Filter
-from offshelf.resample.passes import (
-    Box,
-    Passes,
-    Pixels,
-    Size,
-    compiled,
-    rows_first,
-    shorter_first,
-)
+from offshelf.resample.passes import Box, Passes, Pixels, Size, compiled, rows_first, shorter_first
 
 # Set to 0, this variable leaves all to Pillow.
 SWITCH = "OFFSHELF_RESIZE"

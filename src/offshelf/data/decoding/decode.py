@@ -21,12 +21,7 @@ from offshelf.data.decoding.facts import PILLOWS_LIMIT, Decoded, Facts, check_fa
 from offshelf.data.decoding.file_bytes import DEFAULT_LIMITS, Limits, check_bytes, read_bytes
 from offshelf.data.decoding.formats import ends_early, image_format, lacks_codec, register
 from offshelf.data.decoding.jpeg import jpeg_picture, reduced_picture
-from offshelf.data.decoding.memory_budget import (
-    BUDGET,
-    SPARE,
-    decode_bytes,
-    resize_bytes,
-)
+from offshelf.data.decoding.memory_budget import BUDGET, SPARE, decode_bytes, resize_bytes
 from offshelf.data.decoding.metadata import opened
 from offshelf.data.decoding.quiet import silently
 from offshelf.data.decoding.tiff import tiff_picture

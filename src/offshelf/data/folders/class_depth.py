@@ -22,11 +22,7 @@ from offshelf.data.folders.class_names import (
 from offshelf.data.folders.image_files import Tree
 from offshelf.data.folders.split_folders import OUTER
 from offshelf.errors import DataError
-from offshelf.text import (
-    counted,
-    listed,
-    shown,
-)
+from offshelf.text import counted, listed, shown
 
 INNER = "inner"
 

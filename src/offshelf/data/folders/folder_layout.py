@@ -10,13 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from offshelf.data.folders.class_depth import INNER, Depth, class_folders, splits_inside
-from offshelf.data.folders.class_names import (
-    NAMED,
-    TRAIN,
-    is_batch,
-    same_class_key,
-    split_mark,
-)
+from offshelf.data.folders.class_names import NAMED, TRAIN, is_batch, same_class_key, split_mark
 from offshelf.data.folders.given_splits import (
     loose_note,
     portions,

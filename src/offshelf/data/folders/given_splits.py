@@ -17,11 +17,7 @@ from offshelf.data.folders.class_names import (
 from offshelf.data.folders.image_files import LeftOut, Tree, images_under
 from offshelf.data.folders.split_folders import Partition, no_classes, undoubled
 from offshelf.errors import DataError
-from offshelf.text import (
-    counted,
-    listed,
-    shown,
-)
+from offshelf.text import counted, listed, shown
 
 
 def portions(

@@ -14,11 +14,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from offshelf.text import (
-    counted,
-    listed,
-    shown,
-)
+from offshelf.text import counted, listed, shown
 
 SUFFIXES = frozenset(
     f".{ending}"

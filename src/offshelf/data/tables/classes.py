@@ -8,19 +8,10 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from offshelf.data.folders.class_folders import Reading, Row
-from offshelf.data.folders.class_names import (
-    TEST,
-    TRAIN,
-    composed,
-    same_class_key,
-)
+from offshelf.data.folders.class_names import TEST, TRAIN, composed, same_class_key
 from offshelf.data.folders.image_files import Tree
 from offshelf.errors import DataError, did_you_mean
-from offshelf.text import (
-    counted,
-    listed,
-    shown,
-)
+from offshelf.text import counted, listed, shown
 
 
 def merge_classes(data: Path, reading: Reading, known: Collection[str] = ()) -> Reading:

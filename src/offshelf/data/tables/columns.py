@@ -12,11 +12,7 @@ from offshelf.data.folders.class_names import TRAIN, split_mark, split_word
 from offshelf.data.folders.image_files import PARQUET_SUFFIXES
 from offshelf.data.tables.delimited import csv_rows, csv_text
 from offshelf.errors import DataError, did_you_mean
-from offshelf.text import (
-    counted,
-    listed,
-    shown,
-)
+from offshelf.text import counted, listed, shown
 
 _TRUTHS = frozenset({"0", "1", "true", "false", "yes", "no", "t", "f", "y", "n"})
 

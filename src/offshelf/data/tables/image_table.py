@@ -15,11 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.data.folders.class_folders import Reading
-from offshelf.data.folders.class_names import (
-    TEST,
-    TRAIN,
-    same_class_key,
-)
+from offshelf.data.folders.class_names import TEST, TRAIN, same_class_key
 from offshelf.data.folders.folder_layout import Question
 from offshelf.data.tables.classes import (
     check_given_split,

@@ -6,23 +6,12 @@ import os
 from pathlib import Path
 
 from offshelf.data.folders.class_folders import Reading, Row
-from offshelf.data.folders.class_names import (
-    HELD_OUT,
-    TEST,
-    TRAIN,
-    VAL,
-    composed,
-    split_word,
-)
+from offshelf.data.folders.class_names import HELD_OUT, TEST, TRAIN, VAL, composed, split_word
 from offshelf.data.folders.image_files import SUFFIXES, Tree
 from offshelf.data.tables.columns import Cells, read_cells
 from offshelf.data.tables.path_lists import check_no_address, located
 from offshelf.errors import DataError, did_you_mean
-from offshelf.text import (
-    counted,
-    listed,
-    shown,
-)
+from offshelf.text import counted, listed, shown
 
 # As spreadsheets, databases and libraries write a cell without a value.
 _OFTEN_MISSING = frozenset({"na", "n/a", "#n/a", "<na>", "nan", "null", "none", "nil"})
