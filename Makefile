@@ -36,7 +36,7 @@ develop: $(DEVELOP) ## the same with what tests, checks and benchmarks need
 demo: install ## the whole way on data and weights that come with the installation
 	$(BIN)/offshelf demo
 
-quick: develop ## the tests of a minute and a half, in two processes: none of the slow ones
+quick: develop ## the tests that are not slow, in two processes
 	$(BIN)/python -m pytest -q -n 2 -m "not real and not slow" $(PYTEST_ARGS)
 
 test: lint ## ruff, mypy and every test that needs no outside data

@@ -214,6 +214,7 @@ def test_no_request_and_no_number_of_threads_changes_a_bit(name: str, which: str
             assert np.array_equal(features[tap][4:5], alone[tap]), (tap, number)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_no_plan_of_openvino_changes_a_bit(name: str):
     trained = None if name == "efficientnet_lite0" else "random"
@@ -355,6 +356,7 @@ def manual_convolution(backbone: Backbone, path: str, images: NDArray[np.uint8])
     )
 
 
+@pytest.mark.slow
 def test_a_convolution_is_not_overwritten_by_the_relu_behind_it():
     backbone = open_backbone("alexnet", weights="random")
     images = pictures(2, backbone.input.size)
@@ -750,11 +752,13 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.slow
 def test_ctrl_c_is_heard_after_engines_that_ended_in_any_order(tmp_path: Path):
     """Two cores of OpenVINO would leave the signal stack of one that is gone."""
     assert run_in_a_new_process(INTERRUPTED, tmp_path) == "heard"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["timm/test_vit", "torchvision/googlenet"])
 def test_what_libraries_warn_of_does_not_reach_a_person(name: str, tmp_path: Path):
     """Of shapes that become constants, and of a change to come in how weights are drawn."""
@@ -774,6 +778,7 @@ print("null")
     run_in_a_new_process(code, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_second_start_needs_no_torch_and_tells_nobody(tmp_path: Path):
     cold = run_in_a_new_process(RUN, tmp_path)
     warm = run_in_a_new_process(RUN, tmp_path)
@@ -802,6 +807,7 @@ DAMAGES: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("name", ["graph.xml", "graph.bin", "key.json"])
 def test_a_damaged_graph_is_made_again(tiny: Backbone, name: str, damage: str, tmp_path: Path):

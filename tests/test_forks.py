@@ -118,6 +118,7 @@ def test_heads_are_fitted_after_a_fork(kind: str) -> None:
     assert all(np.array_equal(found[name], expected[name]) for name in expected)
 
 
+@pytest.mark.slow
 def test_a_classifier_in_a_pool_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,6 +163,7 @@ sys.exit(0 if os.fork() == 0 else os.waitstatus_to_exitcode(os.wait()[1]))
 """
 
 
+@pytest.mark.slow
 def test_a_forked_process_ends() -> None:
     # As servers do that fork their workers: Python takes everything apart at the end.
     child = os.posix_spawn(sys.executable, [sys.executable, "-c", SCRIPT], dict(os.environ))

@@ -91,6 +91,7 @@ def test_costs_of_one_change_nothing():
     np.testing.assert_allclose(solve.solve(even, 1.0)[0], solve.solve(plain, 1.0)[0], atol=1e-6)
 
 
+@pytest.mark.slow
 @SHAPES
 @C
 @pytest.mark.parametrize("k", [2, 4])

@@ -44,6 +44,7 @@ def _reference(rows: np.ndarray, targets: np.ndarray, c: float) -> np.ndarray:
     return np.stack([-scores, scores], axis=1) if scores.ndim == 1 else scores
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("c", [0.01, 1.0, 100.0])
 @pytest.mark.parametrize("k", [2, 3, 7])
 @pytest.mark.parametrize(

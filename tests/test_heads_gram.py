@@ -18,6 +18,7 @@ def _rows(n: int, dimension: int, normalisation: str = "l2", scale: float = 1.0)
     return scale_rows(values.astype(np.float32), normalisation)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("normalisation", ["l2", "none"])
 @pytest.mark.parametrize(("n", "dimension"), [(1, 1), (7, 3), (300, 17), (257, 9000), (520, 5000)])
@@ -124,6 +125,7 @@ def _peak(work) -> int:
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 def test_a_system_is_gathered_without_a_wide_copy():
     n, m = 6000, 1000
     gram, rows = DenseGram(np.eye(n, dtype=np.float32)), np.arange(0, n, n // m)
@@ -133,6 +135,7 @@ def test_a_system_is_gathered_without_a_wide_copy():
     assert _peak(lambda: gram.solve(rows, targets, ridge=1.0)) < 2 * system < wide
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normalisation", ["l2", "none"])
 def test_a_fit_needs_less_than_another_copy_of_a_wide_matrix(normalisation):
     features = np.abs(np.random.default_rng(0).standard_normal((800, 25_088), dtype=np.float32))

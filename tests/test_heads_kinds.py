@@ -34,6 +34,7 @@ WAYS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("normalisation", "reduction"), WAYS)
 @pytest.mark.parametrize("k", [2, 3])

@@ -21,6 +21,7 @@ def _reference(rows, targets, c, **given):
     return LogisticRegression(C=c, tol=1e-10, max_iter=20_000, **given).fit(rows, targets)
 
 
+@pytest.mark.slow
 @SHAPES
 @pytest.mark.parametrize("k", [2, 4])
 @pytest.mark.parametrize("c", [0.01, 1.0, 100.0])
@@ -45,6 +46,7 @@ def test_scores_and_posteriors_are_those_of_scikit_learn(
         np.testing.assert_allclose(2 * scores[:, 1], model.decision_function(rows), atol=2e-3)
 
 
+@pytest.mark.slow
 @SHAPES
 @pytest.mark.parametrize("k", [2, 3])
 def test_auto_has_the_accuracies_of_really_leaving_folds_out(n, dimension, k):
