@@ -61,7 +61,9 @@ def features(data: Path, backbone: str, precision: str, weights: str | None) -> 
         engine = EngineOptions(precision=precision, cache_dir=folder)
         done = extract_features(
             data,
-            features=FeatureSettings(backbone, layer, pooling, weights, download=False),
+            features=FeatureSettings(
+                backbone, layer=layer, pooling=pooling, weights=weights, download=False
+            ),
             run=RunSettings(engine=engine),
         )
         rows, table = done.extraction.ok, done.table

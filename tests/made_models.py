@@ -32,14 +32,16 @@ def made_model(classes: tuple[str, ...] = ("cat", "dog", "owl"), samples: int = 
         "bias": draw.normal(size=len(classes)).astype(np.float32),
     }
     return Model(
-        BackboneRecord(dataclasses.replace(spec, weights=(weights,)), InputSpec(SIDE), True),
-        FeatureKind("penultimate", "global_pool", "avg"),
-        FittedHead("svm", classes, arrays, {"C": 1.0}, "l2", ("a note",)),
-        {"accuracy": 0.5},
-        {"n_images": 7},
-        {"offshelf": "0"},
-        np.array([3, 2**64 - 1], np.uint64),
-        tuple(
+        backbone=BackboneRecord(
+            spec=dataclasses.replace(spec, weights=(weights,)), input=InputSpec(SIDE), trained=True
+        ),
+        kind=FeatureKind("penultimate", "global_pool", "avg"),
+        head=FittedHead("svm", classes, arrays, {"C": 1.0}, "l2", ("a note",)),
+        metrics={"accuracy": 0.5},
+        data={"n_images": 7},
+        versions={"offshelf": "0"},
+        seen=np.array([3, 2**64 - 1], np.uint64),
+        samples=tuple(
             Sample(
                 draw.integers(0, 256, (SIDE, SIDE, 3), np.uint8),
                 draw.normal(size=len(classes)).astype(np.float32),

@@ -168,7 +168,13 @@ def test_predict_as_text(capsys: pytest.CaptureFixture[str], model: Path, broken
 def test_a_label_that_no_class_claims_stands_in_brackets(
     score: float, claiming: bool, label: str
 ) -> None:
-    row = Prediction("a.png", "ok", "", "cat", {"cat": score, "dog": score - 1, "owl": score - 2})
+    row = Prediction(
+        path="a.png",
+        status="ok",
+        reason="",
+        label="cat",
+        scores={"cat": score, "dog": score - 1, "owl": score - 2},
+    )
     assert _cells(row, 2, claiming) == ("a.png", label, f"{score:+.3f}", f"dog {score - 1:+.3f}")
     shares = {"cat": 0.9, "dog": 0.08, "owl": 0.02}
     calibrated = dataclasses.replace(row, probabilities=shares)

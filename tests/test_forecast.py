@@ -70,7 +70,14 @@ def test_a_forecast_has_a_row_for_each_layer_and_pooling_and_one_for_all(monkeyp
         asked.append(request)
         names = [f"{layer}_{word}" for layer in request.layers for word in request.poolings]
         sizes = {name: 100 * number for number, name in enumerate(names, 1)}
-        return Sample(2.0, tuple(STEADY), 10**9, sizes, "openvino on cpu", converted=False)
+        return Sample(
+            start=2.0,
+            steps=tuple(STEADY),
+            memory=10**9,
+            dimensions=sizes,
+            engine="openvino on cpu",
+            converted=False,
+        )
 
     monkeypatch.setattr(forecasting, "sample_apart", pretend)
     paths = [f"{number}.jpg" for number in range(5000)]
@@ -122,7 +129,13 @@ def test_disk_is_what_the_store_then_takes(images: list[str], tmp_path: Path, ca
 def test_the_sample_stops_when_it_knows_enough(images, settings, monkeypatch):
     monkeypatch.setattr(timed_sample, "SECONDS", 0.0)
     monkeypatch.setattr(timed_sample, "BATCHES", 2)
-    request = SampleRequest(tuple(images), FeatureSettings(), ("penultimate",), ("avg",), settings)
+    request = SampleRequest(
+        paths=tuple(images),
+        features=FeatureSettings(),
+        layers=("penultimate",),
+        poolings=("avg",),
+        run=settings,
+    )
     taken = take_sample(request)
     assert len(taken.steps) == timed_sample.WARM_BATCHES + 2
     assert taken.dimensions == {"penultimate_avg": 1280}
@@ -184,7 +197,7 @@ def test_a_cache_folder_that_cannot_be_written_is_told(images, tmp_path):
     (tmp_path / "file").write_text("")
     run = RunSettings(engine=EngineOptions(cache_dir=tmp_path / "file"))
     with pytest.raises(OffshelfError, match=r"file: cannot be written \(.*\); choose another"):
-        forecast(images, run=run, own_process=False)
+        forecast(images, run=run)
 
 
 @pytest.mark.slow

@@ -20,8 +20,6 @@ SOURCE = ROOT / "src" / "offshelf"
 # takes it out.
 KNOWN: dict[str, set[str]] = {
     "too_many_parameters": {
-        "jobs/extract/forecast.py: forecast takes 7 parameters, at most 6",
-        "jobs/setup/precision.py: compared takes 7 parameters, at most 6",
         "report/pictures/activation_tiles.py: _put_tiles takes 7 parameters, at most 6",
         "report/pictures/canvas.py: write takes 7 parameters, at most 6",
     },

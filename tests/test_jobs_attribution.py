@@ -81,8 +81,8 @@ def test_grad_cam_is_the_sum_of_maps_by_mean_gradient() -> None:
 
 
 def test_a_difference_adds_up_where_its_parts_do() -> None:
-    first = ClassMap("a", 3.0, 0.5, np.array([[2.0, 0.25]]), 0.25)
-    second = ClassMap("b", 1.0, -1.0, np.array([[1.5, 0.5]]))
+    first = ClassMap(name="a", score=3.0, bias=0.5, cells=np.array([[2.0, 0.25]]), elsewhere=0.25)
+    second = ClassMap(name="b", score=1.0, bias=-1.0, cells=np.array([[1.5, 0.5]]))
     assert first.residual == second.residual == first.minus(second).residual == 0.0
     assert first.minus(second).name == "a - b"
     assert first.to_json()["sum_of_cells"] == 2.25

@@ -177,7 +177,13 @@ def check_of(
     table: ImageTable, features: NDArray[np.float32], copy: NDArray[np.int64] | None = None
 ) -> LabelCheck:
     rows = np.arange(len(table))
-    return LabelCheck(table, rows, rows if copy is None else copy, lambda at: features[at], 0)
+    return LabelCheck(
+        table=table,
+        usable=rows,
+        copies=rows if copy is None else copy,
+        read=lambda at: features[at],
+        seed=0,
+    )
 
 
 def corners(labels: str, seed: int = 0) -> NDArray[np.float32]:
@@ -238,7 +244,9 @@ def test_rows_that_cannot_be_used_are_not_judged() -> None:
     labels = "a" * 6 + "b" * 6
     features = corners(labels)
     rows = np.arange(12)
-    check = LabelCheck(table_of(labels), rows[1:], rows, lambda at: features[at], 0)
+    check = LabelCheck(
+        table=table_of(labels), usable=rows[1:], copies=rows, read=lambda at: features[at], seed=0
+    )
     margins = judge(check, 3, Silent())
     assert margins.rival[0] == -1
     assert margins.n_judged == 11

@@ -16,7 +16,7 @@ from offshelf.errors import DataError, ModelFileError, OffshelfError
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.heads.head import FittedHead
 from offshelf.jobs.catalogue.listing import pooled_dimension
-from offshelf.jobs.explain.job import Explanation, explain, explain_seen
+from offshelf.jobs.explain.job import Explanation, explain, explain_prepared
 from offshelf.jobs.fit.job import fit
 from offshelf.jobs.predict import predict
 from offshelf.jobs.setup.settings import RunSettings
@@ -79,7 +79,7 @@ def with_features(
 
 
 def explained(model: Model, backbone: Backbone, image: Path, method: str = "auto") -> Explanation:
-    return explain_seen(model, backbone, see(image, backbone.input, LIMITS), method=method)
+    return explain_prepared(model, backbone, see(image, backbone.input, LIMITS), method=method)
 
 
 @pytest.mark.parametrize(("layer", "pooling", "normalisation", "cells_of", "side"), EXACT)
@@ -149,9 +149,9 @@ def test_a_cell_that_is_wiped_out_takes_its_share_with_it(
 def test_another_class_can_be_explained(opened: tuple[Model, Backbone], image: Path) -> None:
     model, backbone = opened
     seen = see(image, backbone.input, LIMITS)
-    best = explain_seen(model, backbone, seen)
+    best = explain_prepared(model, backbone, seen)
     second = list(best.scores)[1]
-    found = explain_seen(model, backbone, seen, second)
+    found = explain_prepared(model, backbone, seen, second)
     assert (found.label, found.shown[0].name) == (second, second)
     assert found.shown[1].name == best.label
     assert np.allclose(found.difference.cells, -best.difference.cells)
@@ -223,7 +223,7 @@ def test_a_head_that_is_not_linear_is_one_line(opened: tuple[Model, Backbone], i
     other = dataclasses.replace(model.head, kind="knn", arrays={"rows": np.ones((3, 4))})
     seen = see(image, backbone.input, LIMITS)
     with pytest.raises(OffshelfError) as error:
-        explain_seen(dataclasses.replace(model, head=other), backbone, seen)
+        explain_prepared(dataclasses.replace(model, head=other), backbone, seen)
     assert str(error.value) == "the head knn is not linear: it cannot be explained"
 
 

@@ -11,9 +11,9 @@ from offshelf.errors import LayerError
 from offshelf.jobs.visualise.feature_maps import (
     Grid,
     grid_of,
+    layer_label,
     maps_before,
     maps_of,
-    person_name,
     positions,
     spatial_layer,
 )
@@ -111,8 +111,8 @@ def test_the_map_before_a_layer_is_the_last_one(name: str, layer: str, first: st
 def test_a_layer_without_a_name_is_called_by_what_it_feeds() -> None:
     backbone = open_backbone("efficientnet_lite0")
     row = resolve(backbone.spec, "global_pool:in", 224)
-    assert person_name(row, backbone.spec) == "input of penultimate"
-    assert person_name(resolve(backbone.spec, "bn2", 224), backbone.spec) == "head_conv"
-    assert person_name(resolve(backbone.spec, "bn2.act:in", 224), backbone.spec) == (
+    assert layer_label(row, backbone.spec) == "input of penultimate"
+    assert layer_label(resolve(backbone.spec, "bn2", 224), backbone.spec) == "head_conv"
+    assert layer_label(resolve(backbone.spec, "bn2.act:in", 224), backbone.spec) == (
         "input of bn2.act"
     )

@@ -272,7 +272,7 @@ def test_auto_goes_on_to_the_next_precision(
     [(0.99, 0.9, 0.9, True), (0.96, 0.9, 0.9, False), (0.99, 0.9, 0.88, False)],
 )
 def test_the_bounds_of_auto(cosine: float, fp32: float, int8: float, accepted: bool) -> None:
-    trial = PrecisionTrial("int8", cosine, fp32, int8, 100)
+    trial = PrecisionTrial(precision="int8", cosine=cosine, fp32=fp32, accuracy=int8, images=100)
     assert trial.accepted is accepted
     verb = "takes" if accepted else "does not take"
     assert trial.sentence() == (
@@ -283,9 +283,17 @@ def test_the_bounds_of_auto(cosine: float, fp32: float, int8: float, accepted: b
 
 
 def test_on_few_images_one_may_be_lost() -> None:
-    assert PrecisionTrial("int8", 0.99, 10 / 48, 9 / 48, 48).accepted
-    assert not PrecisionTrial("int8", 0.99, 10 / 48, 8 / 48, 48).accepted
-    assert PrecisionTrial("int8", 0.99, 0.9, 0.9, 48).sentence().endswith("(bound 2% less)")
+    assert PrecisionTrial(
+        precision="int8", cosine=0.99, fp32=10 / 48, accuracy=9 / 48, images=48
+    ).accepted
+    assert not PrecisionTrial(
+        precision="int8", cosine=0.99, fp32=10 / 48, accuracy=8 / 48, images=48
+    ).accepted
+    assert (
+        PrecisionTrial(precision="int8", cosine=0.99, fp32=0.9, accuracy=0.9, images=48)
+        .sentence()
+        .endswith("(bound 2% less)")
+    )
 
 
 def test_an_installation_without_nncf_is_told_what_it_lacks(

@@ -121,7 +121,9 @@ def vgg16(part: Path, shared: Path) -> dict[str, FitResult]:
     """VGG16's last pooling layer, flattened, averaged and its largest values."""
     file = str(shared / "weights" / "vgg16_features.safetensors")
     return {
-        pooling: fit(part, features=FeatureSettings("vgg16", "pool5", pooling, weights=file))
+        pooling: fit(
+            part, features=FeatureSettings("vgg16", layer="pool5", pooling=pooling, weights=file)
+        )
         for pooling in ("flatten", "avg", "max")
     }
 

@@ -27,7 +27,7 @@ from offshelf.jobs.fit.job import fit
 from offshelf.jobs.setup import precision, workload
 from offshelf.jobs.setup.opening import backbone_for
 from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
-from offshelf.jobs.setup.workload import LEAST_SAMPLE, MOST_SAMPLE, Work
+from offshelf.jobs.setup.workload import MAX_SAMPLE, MIN_SAMPLE, Work
 from offshelf.progress import Silent
 
 
@@ -87,7 +87,7 @@ def test_the_sample_is_a_small_share_of_the_work() -> None:
     few = Work(exact=1_000, faster=1_000, rate=200.0, gain=(2.0, 2.0))
     many = dataclasses.replace(few, exact=10**6, faster=10**6)
     some = dataclasses.replace(few, exact=20_000, faster=20_000)
-    assert (few.sample, some.sample, many.sample) == (LEAST_SAMPLE, 300, MOST_SAMPLE)
+    assert (few.sample, some.sample, many.sample) == (MIN_SAMPLE, 300, MAX_SAMPLE)
 
 
 def test_the_reason_on_one_line() -> None:
@@ -283,10 +283,10 @@ def test_auto_needs_labels_at_any_size(scenes: Path) -> None:
 
 def test_the_sample_has_enough_of_each_class_that_it_takes(scenes: Path) -> None:
     table = read_table(scenes)
-    rows = precision._fair(table, 0, 6)
-    assert (rows == precision._fair(table, 0, 6)).all()
-    targets = table.targets()[rows]
+    sample = precision._fair(table, 0, 6)
+    assert sample == precision._fair(table, 0, 6)
+    targets = sample.targets()
     assert (np.unique(targets, return_counts=True)[1] == 3).all()
     assert len(np.unique(targets)) == 2
-    assert set(rows) <= set(table.rows("train"))
+    assert set(sample.paths) <= {table.paths[row] for row in table.rows("train")}
     assert len(precision._fair(table, 0, 600)) == len(table.rows("train"))

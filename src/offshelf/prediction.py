@@ -41,7 +41,7 @@ ELSEWHERE = {"bf16": 0.1, "fp16": 0.1, "int8": 0.5}
 ROWS_AT_A_TIME = 2048
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Prediction:
     """What the model says of one image.
 
@@ -250,8 +250,8 @@ def predict_paths(
 
     Args:
         model: the model.
-        backbone: from :func:`open_model`.
-        paths: files.
+        backbone: its network, from :func:`open_model`.
+        paths: N files.
         options: engine and cache folder.
         reading: threads that read and decode, bounds on bytes and pixels, place of the store.
         progress: is told how many images are done.
@@ -261,7 +261,9 @@ def predict_paths(
     answers = _answers(model, extraction)
     predictions = []
     for number, row in enumerate(extraction.rows):
-        ledger = Prediction(row.path, row.status, row.reason, None, {})
+        ledger = Prediction(
+            path=row.path, status=row.status, reason=row.reason, label=None, scores={}
+        )
         predictions.append(dataclasses.replace(ledger, **answers.get(number, {})))
     return predictions, extraction
 

@@ -46,7 +46,7 @@ _OTHER_ARRAYS = {"data.seen", "samples.scores", _CENTROIDS, *_NETWORK}
 _TEXT = 300
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BackboneRecord:
     """Which network and weights a model was made with.
 
@@ -84,7 +84,7 @@ class Sample:
     label: str
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Model:
     """A trained classifier as it is written to a file.
 
@@ -132,7 +132,13 @@ def record(
     spec = dataclasses.replace(backbone.spec, weights=(weights,))
     if calibrated is not None and calibrated.network is not None:
         calibrated = Calibration(network_digest(calibrated.network), network=calibrated.network)
-    return BackboneRecord(spec, backbone.input, backbone.trained, precision, calibrated)
+    return BackboneRecord(
+        spec=spec,
+        input=backbone.input,
+        trained=backbone.trained,
+        precision=precision,
+        calibrated=calibrated,
+    )
 
 
 def network_digest(network: tuple[bytes, bytes]) -> str:
@@ -251,15 +257,15 @@ def _build(
         raise ModelFileError("the head does not fit the dimension in the manifest")
     backbone = _backbone(manifest["backbone"], tensors)
     return Model(
-        backbone,
-        kind_from_json(features),
-        head,
-        _object("metrics", manifest),
-        _object("data", manifest),
-        _object("versions", manifest),
-        _seen(tensors),
-        _samples(manifest["samples"], tensors, pictures, head, backbone.input),
-        _certainty(manifest.get("certainty"), tensors, head),
+        backbone=backbone,
+        kind=kind_from_json(features),
+        head=head,
+        metrics=_object("metrics", manifest),
+        data=_object("data", manifest),
+        versions=_object("versions", manifest),
+        seen=_seen(tensors),
+        samples=_samples(manifest["samples"], tensors, pictures, head, backbone.input),
+        certainty=_certainty(manifest.get("certainty"), tensors, head),
     )
 
 
@@ -274,7 +280,14 @@ def _backbone(document: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Bac
     taken, made_on = input_from_json(document["input"]), document.get("made_on", "")
     if not isinstance(made_on, str):
         raise ValueError("'made_on' is no text")
-    return BackboneRecord(spec, taken, trained, precision, calibrated, made_on)
+    return BackboneRecord(
+        spec=spec,
+        input=taken,
+        trained=trained,
+        precision=precision,
+        calibrated=calibrated,
+        made_on=made_on,
+    )
 
 
 def _calibrated(digest: Any, tensors: dict[str, NDArray[Any]]) -> Calibration:

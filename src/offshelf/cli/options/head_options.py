@@ -57,10 +57,10 @@ def head_settings(arguments: argparse.Namespace) -> HeadSettings:
 
     return HeadSettings(
         arguments.head,
-        arguments.c,
-        arguments.normalisation,
-        arguments.reduction,
-        None if arguments.class_weight == "none" else arguments.class_weight,
+        c=arguments.c,
+        normalisation=arguments.normalisation,
+        reduction=arguments.reduction,
+        class_weight=None if arguments.class_weight == "none" else arguments.class_weight,
     )
 
 

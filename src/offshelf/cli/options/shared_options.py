@@ -266,12 +266,12 @@ def feature_settings(options: argparse.Namespace, layer: str, pooling: str) -> F
 
     return FeatureSettings(
         options.backbone,
-        layer,
-        pooling,
-        options.weights,
-        options.resize,
-        options.grey,
-        options.decode,
+        layer=layer,
+        pooling=pooling,
+        weights=options.weights,
+        resize=options.resize,
+        grey=options.grey,
+        decode=options.decode,
         download=not options.no_download,
     )
 

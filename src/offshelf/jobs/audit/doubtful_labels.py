@@ -48,7 +48,7 @@ class Margins:
         return int((self.rival >= 0).sum())
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class LabelCheck:
     """What is needed to judge labels.
 

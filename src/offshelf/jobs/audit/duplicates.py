@@ -27,7 +27,7 @@ _LEAST_NORM = 1e-12
 ReadFeatures = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Links:
     """Confirmed pairs among n pictures.
 
@@ -91,7 +91,14 @@ def find_links(
             roots = _roots(n, *(np.concatenate(side) for side in zip(*ends, strict=True)))
     joined = ClosePairs.joined([pairs for pairs, _ in found])
     values = np.concatenate([np.empty(0), *(cosine for _, cosine in found)])
-    return Links(n, joined.left, joined.right, joined.distance, joined.mirrored, values)
+    return Links(
+        n=n,
+        left=joined.left,
+        right=joined.right,
+        distance=joined.distance,
+        mirrored=joined.mirrored,
+        cosine=values,
+    )
 
 
 def _batches(tiles: Iterable[ClosePairs], most: int) -> Iterator[ClosePairs]:

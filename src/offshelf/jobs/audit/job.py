@@ -213,7 +213,9 @@ def search(
         links = _links(labelled, groups, prints, bounds)
         alike = copies(len(table), groups, links)
     with clock.stage("labels"):
-        check = LabelCheck(table, usable, alike, _reader(labelled), run.seed)
+        check = LabelCheck(
+            table=table, usable=usable, copies=alike, read=_reader(labelled), seed=run.seed
+        )
         labels, notes = _labels(check, bounds, progress)
     by_row = {int(row): p for rows, p in zip(groups, prints, strict=True) for row in rows}
     leaked = leaked_test_rows(table, digests)

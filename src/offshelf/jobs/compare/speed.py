@@ -132,10 +132,20 @@ def _sampled(
     layers = tuple(dict.fromkeys(one.layer for one in extracted.kinds))
     weights = "random" if source.weights == "random" else None
     features = FeatureSettings(
-        source.backbone, part.layer, part.pooling, weights=weights, resize=source.resize
+        source.backbone,
+        layer=part.layer,
+        pooling=part.pooling,
+        weights=weights,
+        resize=source.resize,
     )
     options = dataclasses.replace(run, engine=extracted.options)
-    request = SampleRequest(table.paths[:SAMPLED], features, layers, (part.pooling,), options)
+    request = SampleRequest(
+        paths=table.paths[:SAMPLED],
+        features=features,
+        layers=layers,
+        poolings=(part.pooling,),
+        run=options,
+    )
     try:
         return 1000 / max(speed(take_sample(request).steps)[0], 1e-9)
     except OffshelfError:

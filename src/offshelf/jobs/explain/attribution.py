@@ -15,7 +15,7 @@ from offshelf.heads.kinds.flat_weights import linear_weights
 SUMMED = ("avg", "flatten", "max")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ClassMap:
     """What each cell says for one class, or for one class against another.
 
@@ -41,11 +41,11 @@ class ClassMap:
     def minus(self, other: ClassMap) -> ClassMap:
         """Return what speaks for this class and against *other*, cell by cell."""
         return ClassMap(
-            f"{self.name} - {other.name}",
-            self.score - other.score,
-            self.bias - other.bias,
-            self.cells - other.cells,
-            self.elsewhere - other.elsewhere,
+            name=f"{self.name} - {other.name}",
+            score=self.score - other.score,
+            bias=self.bias - other.bias,
+            cells=self.cells - other.cells,
+            elsewhere=self.elsewhere - other.elsewhere,
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from offshelf.heads.kinds.flat_weights import linear_weights
 from offshelf.jobs.explain import attribution
 from offshelf.jobs.explain.attribution import ClassMap
 from offshelf.jobs.setup.settings import RunSettings
-from offshelf.jobs.visualise.feature_maps import Grid, maps_before, maps_of, person_name, positions
+from offshelf.jobs.visualise.feature_maps import Grid, layer_label, maps_before, maps_of, positions
 from offshelf.jobs.visualise.picture_files import Seen, picture_path, see, write_picture
 from offshelf.model_file.model import Model
 from offshelf.prediction import open_model
@@ -35,7 +35,7 @@ from offshelf.report.pictures.canvas import form_of
 from offshelf.report.pictures.heat_maps import Panel, explanation_picture
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Explanation:
     """What speaks for a class and against another. Prints itself; notebooks show it.
 
@@ -203,10 +203,10 @@ def explain(
     if model.backbone.precision != "fp32":
         progress.note(f"the model runs in {model.backbone.precision}, the maps are in fp32")
     seen = see(image, backbone.input, run.reading.limits)
-    return explain_seen(model, backbone, seen, label, method)
+    return explain_prepared(model, backbone, seen, label, method)
 
 
-def explain_seen(
+def explain_prepared(
     model: Model, backbone: Backbone, seen: Seen, label: str | None = None, method: str = "auto"
 ) -> Explanation:
     """Explain an open model's decision on a prepared image; see :func:`explain`."""
@@ -310,25 +310,27 @@ class _Work:
         self, number: int, cells: NDArray[np.float64], elsewhere: float = 0.0
     ) -> ClassMap:
         name, bias = self.model.classes[number], float(self.bias[number])
-        return ClassMap(name, float(self.scores[number]), bias, cells, elsewhere)
+        return ClassMap(
+            name=name, score=float(self.scores[number]), bias=bias, cells=cells, elsewhere=elsewhere
+        )
 
     def _named(self, row: Any, places: list[tuple[Any, Grid]]) -> str:
         """Prefer a person's name among the places that hold the very same activation."""
         taken = self.probe.activations
         same = (one for one, _ in places if np.array_equal(taken[one.path], taken[row.path]))
-        return next((one.name for one in same if one.name != one.path), person_name(row, self.spec))
+        return next((one.name for one in same if one.name != one.path), layer_label(row, self.spec))
 
     def _explanation(self, method: str, layer: str, maps: list[ClassMap]) -> Explanation:
         names = self.model.classes
         order = np.argsort(-self.scores, kind="stable")
         scores = {names[k]: float(self.scores[k]) for k in order}
         return Explanation(
-            self.seen,
-            maps[0].name,
-            method,
-            layer,
-            self.length,
-            scores,
-            (maps[0], maps[1]),
-            self.model,
+            seen=self.seen,
+            label=maps[0].name,
+            method=method,
+            layer=layer,
+            length=self.length,
+            scores=scores,
+            shown=(maps[0], maps[1]),
+            model=self.model,
         )

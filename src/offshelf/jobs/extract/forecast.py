@@ -20,7 +20,6 @@ from offshelf.jobs.extract.timed_sample import (
     Sample,
     SampleRequest,
     sample_apart,
-    take_sample,
 )
 from offshelf.jobs.setup.run_costs import WARM_BATCHES, disk_bytes, held
 from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
@@ -28,12 +27,12 @@ from offshelf.progress import Progress, Silent
 from offshelf.report.tables.result_rows import Column, Table
 from offshelf.report.tables.table_formats import format_cell
 
-MOST_SAMPLED = 2000
+MAX_SAMPLED = 2000
 PARTS = 5
 UNCALIBRATED = ("fp32", "bf16", "fp16")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ForecastRow:
     """The forecast of one extraction.
 
@@ -154,7 +153,6 @@ def forecast(
     poolings: Sequence[str] = (),
     run: RunSettings | None = None,
     *,
-    own_process: bool = True,
     progress: Progress | None = None,
 ) -> Forecast:
     """Say what extracting features of *paths* will cost, from a sample of a few seconds.
@@ -165,8 +163,6 @@ def forecast(
         layers: layers to forecast, each alone and all together.
         poolings: poolings of each of them.
         run: engine, limits, cache folder; precision fp32.
-        own_process: take the sample in a process of its own, which makes the memory that
-            of an extraction; otherwise it is this process's, with all it did before.
         progress: is told which layer is timed.
 
     Raises:
@@ -179,17 +175,21 @@ def forecast(
     words = tuple(dict.fromkeys(poolings or [features.pooling]))
     engine = dataclasses.replace(run.engine, images=len(paths))
     run, picked = dataclasses.replace(run, engine=engine), _picked(paths)
-    take, progress = sample_apart if own_process else take_sample, progress or Silent()
+    progress = progress or Silent()
     rows = []
     for layer in names:
         progress.note(f"timing a few images: {layer}")
-        sample = take(SampleRequest(picked, features, (layer,), words, run))
+        sample = sample_apart(
+            SampleRequest(paths=picked, features=features, layers=(layer,), poolings=words, run=run)
+        )
         for word in words:
             sizes = [sample.dimensions[f"{layer}_{word}"]]
             rows.append(_costs(layer, word, sizes, sample, len(paths)))
     if len(names) > 1:
         progress.note("timing a few images: all layers in one pass")
-        sample = take(SampleRequest(picked, features, names, words, run))
+        sample = sample_apart(
+            SampleRequest(paths=picked, features=features, layers=names, poolings=words, run=run)
+        )
     if len(rows) > 1:
         sizes = list(sample.dimensions.values())
         rows.append(_costs("all in one pass", "", sizes, sample, len(paths)))
@@ -231,7 +231,7 @@ def speed(steps: Sequence[tuple[float, int]]) -> tuple[float, float, float]:
 
 def _picked(paths: Sequence[str]) -> tuple[str, ...]:
     """Draw images so that wherever the sample ends, it was fair to the whole set."""
-    order = np.random.default_rng(0).permutation(len(paths))[:MOST_SAMPLED]
+    order = np.random.default_rng(0).permutation(len(paths))[:MAX_SAMPLED]
     return tuple(paths[place] for place in order)
 
 
@@ -244,16 +244,16 @@ def _costs(
     if memory is not None:
         memory += held(dimensions, images) - held(dimensions, min(sampled, images))
     return ForecastRow(
-        layer,
-        pooling,
-        sum(dimensions),
-        images,
-        rate,
-        sample.start,
-        sample.start + images / rate,
-        sample.start + images / fastest,
-        sample.start + images / slowest,
-        memory,
-        disk_bytes(dimensions, images),
-        sampled,
+        layer=layer,
+        pooling=pooling,
+        dimension=sum(dimensions),
+        images=images,
+        images_per_second=rate,
+        start=sample.start,
+        seconds=sample.start + images / rate,
+        low=sample.start + images / fastest,
+        high=sample.start + images / slowest,
+        memory=memory,
+        disk=disk_bytes(dimensions, images),
+        sampled=sampled,
     )

@@ -39,7 +39,7 @@ BATCHES = 6
 PATIENCE = 60.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SampleRequest:
     """What to run.
 
@@ -58,7 +58,7 @@ class SampleRequest:
     run: RunSettings
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Sample:
     """What a timed sample showed.
 
@@ -112,12 +112,12 @@ def take_sample(request: SampleRequest) -> Sample:
             if one is not None
         }
     return Sample(
-        watch.began - began,
-        tuple(watch.steps),
-        peak_memory(),
-        {kind.column: sizes[kind.path, kind.pooling] for kind in kinds},
-        " on ".join(choose(options)),
-        _graphs(options) != before,
+        start=watch.began - began,
+        steps=tuple(watch.steps),
+        memory=peak_memory(),
+        dimensions={kind.column: sizes[kind.path, kind.pooling] for kind in kinds},
+        engine=" on ".join(choose(options)),
+        converted=_graphs(options) != before,
     )
 
 
@@ -213,11 +213,11 @@ def _serve() -> None:
     run = document["run"]
     reading = run["reading"]
     request = SampleRequest(
-        tuple(document["paths"]),
-        FeatureSettings(**document["features"]),
-        tuple(document["layers"]),
-        tuple(document["poolings"]),
-        RunSettings(
+        paths=tuple(document["paths"]),
+        features=FeatureSettings(**document["features"]),
+        layers=tuple(document["layers"]),
+        poolings=tuple(document["poolings"]),
+        run=RunSettings(
             engine=EngineOptions(**run["engine"]),
             reading=ReadOptions(reading["workers"], _limits(reading["limits"])),
         ),

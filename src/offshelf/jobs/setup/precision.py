@@ -36,7 +36,7 @@ from offshelf.jobs.setup.kept_decision import Decision, decision_file, keep_deci
 from offshelf.jobs.setup.settings import RunSettings
 from offshelf.jobs.setup.workload import (
     FEW,
-    MOST_SAMPLE,
+    MAX_SAMPLE,
     images_left,
     slower_than_fp32,
     workload,
@@ -45,15 +45,15 @@ from offshelf.progress import Progress, Silent, heard_by
 from offshelf.text import counted
 
 AUTO = "auto"
-LEAST_COSINE = 0.97
-MOST_LOST = 0.01
+MIN_COSINE = 0.97
+MAX_ACCURACY_LOSS = 0.01
 FOLDS = 3
 FEW_LABELS = (
     f"precision auto needs labels and at least {FOLDS} training images per class: use fp32 or int8"
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PrecisionTrial:
     """What a sample of training images says of a precision against fp32.
 
@@ -74,19 +74,19 @@ class PrecisionTrial:
     @property
     def accepted(self) -> bool:
         """Whether it stays within the bounds: cosine 0.97, and the accuracy."""
-        return self.cosine >= LEAST_COSINE and self.fp32 - self.accuracy <= self.bound + 1e-9
+        return self.cosine >= MIN_COSINE and self.fp32 - self.accuracy <= self.bound + 1e-9
 
     @property
     def bound(self) -> float:
         """How much accuracy may be lost: one point, or one image where that is more."""
-        return max(MOST_LOST, 1 / self.images)
+        return max(MAX_ACCURACY_LOSS, 1 / self.images)
 
     def sentence(self) -> str:
         """Return the decision and its reason on one line."""
         verb = "takes" if self.accepted else "does not take"
         return (
             f"precision auto {verb} {self.precision}: on {self.images} training images its "
-            f"features have cosine {self.cosine:.3f} to fp32 (bound {LEAST_COSINE}) and "
+            f"features have cosine {self.cosine:.3f} to fp32 (bound {MIN_COSINE}) and "
             f"{self.accuracy:.1%} cross-validated accuracy against {self.fp32:.1%} "
             f"(bound {self.bound:.0%} less)"
         )
@@ -149,14 +149,15 @@ def _decided(
                     progress.note(note)
                 return known[0]
         for faster in tried:
-            count = MOST_SAMPLE
+            count = MAX_SAMPLE
             if device == "cpu":
                 work = workload(table, backbone, kinds, run, faster)
                 if work.verdict() == "fp32":
                     reason = work.sentence(faster.precision)
                     continue
                 count = work.sample
-            trial = compared(table, backbone, kinds, run, faster, count, progress)
+            sample = _fair(table, run.seed, count)
+            trial = compared(sample, backbone, kinds, run, faster, progress)
             said.append(trial.sentence())
             progress.note(said[-1])
             if trial.accepted:
@@ -210,12 +211,11 @@ def check_comparable(table: ImageTable) -> None:
 
 
 def compared(
-    table: ImageTable,
+    sample: ImageTable,
     backbone: Backbone,
     kinds: Sequence[FeatureKind],
     run: RunSettings,
     faster: EngineOptions,
-    count: int,
     progress: Progress | None = None,
 ) -> PrecisionTrial:
     """Extract a sample of training images in fp32 and in a faster precision, and compare.
@@ -223,19 +223,17 @@ def compared(
     The features stay in the store: what is computed here is no work lost.
 
     Args:
-        table: the images.
+        sample: the images, with labels.
         backbone: the network.
         kinds: the features that are wanted; the first is compared.
-        run: seed, limits, cache folder.
+        run: limits, cache folder.
         faster: the options of the faster precision.
-        count: size of the sample.
-        progress: hears notes.
+        progress: receives notes.
 
     Raises:
         EngineError: too few images of a class can be used.
     """
-    rows = _fair(table, run.seed, count)
-    paths, labels = [table.paths[row] for row in rows], table.targets()[rows]
+    paths, labels = sample.paths, sample.targets()
     notes = _Notes(progress or Silent())
     both = [
         extract(
@@ -248,8 +246,13 @@ def compared(
     _, targets, counts = np.unique(labels[usable], return_inverse=True, return_counts=True)
     if len(counts) < 2 or counts.min() < FOLDS:
         raise EngineError(FEW_LABELS)
-    accuracies = _cross_validated(plain, targets), _cross_validated(found, targets)
-    return PrecisionTrial(faster.precision, _cosine(plain, found), *accuracies, len(usable))
+    return PrecisionTrial(
+        precision=faster.precision,
+        cosine=_cosine(plain, found),
+        fp32=_cross_validated(plain, targets),
+        accuracy=_cross_validated(found, targets),
+        images=len(usable),
+    )
 
 
 class _Notes(Silent):
@@ -286,7 +289,7 @@ def _comparable(table: ImageTable) -> tuple[NDArray[np.int64], NDArray[np.int64]
     return rows[enough], targets[enough]
 
 
-def _fair(table: ImageTable, seed: int, count: int) -> NDArray[np.int64]:
+def _fair(table: ImageTable, seed: int, count: int) -> ImageTable:
     """Return about *count* seeded training images, of each class as many at a time as folds."""
     rows, targets = _comparable(table)
     draw = np.random.default_rng(seed)
@@ -298,7 +301,12 @@ def _fair(table: ImageTable, seed: int, count: int) -> NDArray[np.int64]:
     turn = np.empty(len(rows), np.int64)
     turn[together] = (np.arange(len(rows)) - first) // FOLDS
     chosen = np.lexsort((drawn, turn))[: count - count % FOLDS]
-    return np.sort(rows[chosen])
+    kept = np.sort(rows[chosen]).tolist()
+    columns = (
+        [column[row] for row in kept] for column in (table.paths, table.labels, table.splits)
+    )
+    paths, labels, splits = map(tuple, columns)
+    return dataclasses.replace(table, paths=paths, labels=labels, splits=splits)
 
 
 def _sample(table: ImageTable, seed: int, count: int) -> NDArray[np.int64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Literal
 
 from offshelf.engine.contract import EngineOptions
@@ -31,6 +31,7 @@ class FeatureSettings:
     """
 
     backbone: str = DEFAULT_BACKBONE
+    _: KW_ONLY
     layer: str = DEFAULT_LAYER
     pooling: str = DEFAULT_POOLING
     weights: str | None = None
@@ -55,6 +56,7 @@ class HeadSettings:
     """
 
     head: str = "svm"
+    _: KW_ONLY
     c: float | Literal["auto"] = 1.0
     normalisation: str = "l2"
     reduction: str = "none"
@@ -76,6 +78,7 @@ class RunSettings:
     """
 
     engine: EngineOptions = field(default_factory=EngineOptions)
+    _: KW_ONLY
     reading: ReadOptions = field(default_factory=ReadOptions)
     seed: int = 0
     test_size: float = 0.25

@@ -44,7 +44,7 @@ ROUGH = 2.0
 CALIBRATING = 3.5
 # Of the images that int8 is compared on, in shares of int8's own time.
 TRIAL_SHARE = 0.03
-LEAST_SAMPLE, MOST_SAMPLE = 36, 600
+MIN_SAMPLE, MAX_SAMPLE = 36, 600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ class Work:
         """Images on which the two may be compared: some hundredths of the work."""
         seconds = TRIAL_SHARE * self.faster_seconds(self.gain[0])
         affordable = round(seconds / (self.decoding + 1 / self.rate))
-        return min(MOST_SAMPLE, max(LEAST_SAMPLE, affordable))
+        return min(MAX_SAMPLE, max(MIN_SAMPLE, affordable))
 
     def verdict(self) -> str:
         """Return ``fp32`` or ``faster``, or ``measure`` where only a measurement can tell.

@@ -23,8 +23,8 @@ from offshelf.jobs.visualise.feature_maps import (
     check_channels,
     check_sort,
     chosen,
+    layer_label,
     maps_of,
-    person_name,
     spatial_layer,
 )
 from offshelf.jobs.visualise.picture_files import Seen, picture_path, see, write_picture
@@ -228,7 +228,7 @@ def activation_maps(
         maps = maps_of(outputs[tap][0], grid, last)
         strengths = np.abs(maps).mean(axis=(1, 2), dtype=np.float64)
         shown = chosen(strengths, choice.channels, choice.sort, choice.limit)
-        found.append(LayerMaps(person_name(row, backbone.spec), row.path, maps, shown))
+        found.append(LayerMaps(layer_label(row, backbone.spec), row.path, maps, shown))
     return MapsResult(seen, backbone, tuple(found), ran)
 
 

@@ -119,12 +119,12 @@ def maps_before(backbone: Backbone, path: str, limit: int) -> tuple[tuple[Layer,
     return tuple(pair for pair, _ in zip(found, range(limit), strict=False))
 
 
-def person_name(row: Layer, spec: BackboneSpec) -> str:
+def layer_label(row: Layer, spec: BackboneSpec) -> str:
     """Return what to call a layer: its own name, else the layer whose output it is given.
 
     >>> from offshelf.backbones.catalogue.names import get_spec
     >>> spec = get_spec("efficientnet_lite0")
-    >>> person_name(resolve(spec, "global_pool:in", 224), spec)
+    >>> layer_label(resolve(spec, "global_pool:in", 224), spec)
     'input of penultimate'
     """
     if not row.path.endswith(INPUT_SUFFIX) or row.name != row.path:
@@ -141,7 +141,7 @@ def _examples(spec: BackboneSpec, size: int) -> str:
 
 SORTS = ("index", "strength")
 DEFAULT_LIMIT = 64
-MOST = 1024
+MAX_CHANNELS = 1024
 _RANGE = re.compile(r"(\d{1,7})(?:-(\d{1,7}))?")
 
 
@@ -160,7 +160,7 @@ def parse_channels(text: str) -> tuple[int, ...]:
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if last < first:
             raise LayerError(f"channels {text!r}: {part.strip()!r} is no number or range as 10-20")
-        numbers.update(dict.fromkeys(range(first, min(last, first + MOST) + 1)))
+        numbers.update(dict.fromkeys(range(first, min(last, first + MAX_CHANNELS) + 1)))
         _check_count(len(numbers))
     return tuple(numbers)
 
@@ -206,11 +206,11 @@ def chosen(
     given = list(wanted) if wanted is not None else list(range(len(strengths)))
     if sort == "strength":
         given.sort(key=lambda channel: -float(strengths[channel]))
-    return tuple(given if wanted is not None else given[: min(limit, MOST)])
+    return tuple(given if wanted is not None else given[: min(limit, MAX_CHANNELS)])
 
 
 def _check_count(count: int) -> None:
-    if count > MOST:
-        raise LayerError(f"{count} channels or more: one picture shows at most {MOST}")
+    if count > MAX_CHANNELS:
+        raise LayerError(f"{count} channels or more: one picture shows at most {MAX_CHANNELS}")
     if count == 0:
         raise LayerError("no channel was asked for")

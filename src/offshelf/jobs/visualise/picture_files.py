@@ -17,7 +17,7 @@ from offshelf.features.network_input import network_input
 from offshelf.report.pictures.canvas import form_of
 from offshelf.text import shown
 
-LEAST_SIDE = 2
+MIN_SIDE = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,10 +61,10 @@ def see(image: Any, spec: InputSpec, limits: Limits) -> Seen:
         reason = f"{name}: {error.reason}" if isinstance(image, str | Path) else error.reason
         raise ImageError(error.status, reason) from error
     width, height = found.facts.width, found.facts.height
-    if min(height, width) < LEAST_SIDE:
+    if min(height, width) < MIN_SIDE:
         raise DataError(
             f"{name}: {width} x {height} pixels: too small to see anything, "
-            f"{LEAST_SIDE} x {LEAST_SIDE} at least"
+            f"{MIN_SIDE} x {MIN_SIDE} at least"
         )
     return Seen(name, found.pixels)
 

@@ -32,15 +32,15 @@ from offshelf.jobs.visualise.feature_maps import (
     Grid,
     check_channels,
     chosen,
+    layer_label,
     maps_of,
-    person_name,
     spatial_layer,
 )
 from offshelf.jobs.visualise.top_images import TopImages, TopResult
 from offshelf.progress import Progress, Silent, heard_by
 from offshelf.text import spelled
 
-DEFAULT_TOP, MOST_TOP = 8, 16
+DEFAULT_TOP, MAX_TOP = 8, 16
 DEFAULT_CHANNELS = 16
 
 
@@ -74,8 +74,8 @@ def top_images(
     """
     run, progress = run or RunSettings(), progress or Silent()
     choice = choice or Choice(limit=DEFAULT_CHANNELS)
-    if not 1 <= top <= MOST_TOP:
-        raise DataError(f"top {top}: 1 to {MOST_TOP} images per channel")
+    if not 1 <= top <= MAX_TOP:
+        raise DataError(f"top {top}: 1 to {MAX_TOP} images per channel")
     table = list_images(sources)
     for warning in table.warnings:
         progress.note(warning)
@@ -89,7 +89,14 @@ def top_images(
     search = _Search(backbone, places, top)
     search.run(table.paths, run, progress)
     found = tuple(search.result(number, choice) for number in range(len(places)))
-    return TopResult(backbone, found, search.ran, search.used, tuple(search.failures), run.reading)
+    return TopResult(
+        backbone=backbone,
+        layers=found,
+        engine=search.ran,
+        used=search.used,
+        failures=tuple(search.failures),
+        reading=run.reading,
+    )
 
 
 class _Search:
@@ -134,15 +141,15 @@ class _Search:
         (row, grid), best = self.places[number], self._best[number]
         strengths = np.where(np.isfinite(best.values[:, 0]), best.values[:, 0], 0.0)
         return TopImages(
-            person_name(row, self.backbone.spec),
-            row.path,
-            grid.side,
-            self.backbone.input.size,
-            best.values,
-            best.images,
-            best.cells,
-            tuple(self._paths),
-            chosen(strengths, choice.channels, choice.sort, choice.limit),
+            name=layer_label(row, self.backbone.spec),
+            path=row.path,
+            side=grid.side,
+            size=self.backbone.input.size,
+            values=best.values,
+            images=best.images,
+            cells=best.cells,
+            paths=tuple(self._paths),
+            channels=chosen(strengths, choice.channels, choice.sort, choice.limit),
         )
 
     def _batches(

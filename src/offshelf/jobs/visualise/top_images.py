@@ -25,7 +25,7 @@ from offshelf.text import spelled
 CROP_SIDE = 96
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Peak:
     """The largest activation of a channel in one image.
 
@@ -54,7 +54,7 @@ class Peak:
         }
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class TopImages:
     """The best images for the channels of one layer.
 
@@ -99,15 +99,15 @@ class TopImages:
     def _peak(self, channel: int, column: int) -> Peak:
         row, across = divmod(int(self.cells[channel, column]), self.side)
         return Peak(
-            self.paths[int(self.images[channel, column])],
-            float(self.values[channel, column]),
-            row,
-            across,
-            crop_box(row, across, self.side, self.size),
+            path=self.paths[int(self.images[channel, column])],
+            value=float(self.values[channel, column]),
+            row=row,
+            column=across,
+            box=crop_box(row, across, self.side, self.size),
         )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class TopResult:
     """What channels respond to most in a set of images. Prints itself.
 
