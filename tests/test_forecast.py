@@ -282,6 +282,7 @@ def test_every_long_command_says_how_long(command, scenes, cache, tmp_path, monk
     monkeypatch.setattr(run_costs, "LONG", 0.0)
     monkeypatch.setattr(run_costs, "SECONDS", 0.0)
     (tmp_path / "compiled").symlink_to(cache / "compiled")
+    monkeypatch.chdir(tmp_path)  # where extract writes its file
     asked = [str(model), str(scenes)] if model.exists() else [str(scenes)]
     assert main([command, *asked, "--cache-dir", str(tmp_path), "--batch-size", "1"]) == 0
     lines = [line for line in capsys.readouterr().err.splitlines() if "more for" in line]
