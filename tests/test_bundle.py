@@ -25,7 +25,8 @@ from offshelf.engine.calibration import Calibration
 from offshelf.errors import ModelFileError
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.model_file import specs
-from offshelf.model_file.model import load_model, record, save_model, short_digest
+from offshelf.model_file.model import load_model, record, save_model
+from offshelf.model_file.specs import short_digest
 
 NAN = float("nan")
 

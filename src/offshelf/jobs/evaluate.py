@@ -24,7 +24,8 @@ from offshelf.jobs.setup.opening import describe, note_all
 from offshelf.jobs.setup.run_costs import Clock
 from offshelf.jobs.setup.settings import RunSettings
 from offshelf.jobs.visualise.picture_files import write_picture
-from offshelf.model_file.model import Model, short_digest
+from offshelf.model_file.model import Model
+from offshelf.model_file.specs import short_digest
 from offshelf.prediction import Prediction, open_model
 from offshelf.progress import Progress, Silent
 from offshelf.report.pictures.canvas import form_of

@@ -306,15 +306,6 @@ def _object(key: str, manifest: dict[str, Any]) -> dict[str, Any]:
     return dict(manifest[key])
 
 
-def short_digest(digest: bytes) -> int:
-    r"""Return the first 8 bytes of a sha256 as a number.
-
-    >>> short_digest(bytes(7) + b"\x01" + bytes(24))
-    1
-    """
-    return int.from_bytes(digest[:8], "big")
-
-
 def _certainty(document: Any, tensors: dict[str, NDArray[Any]], head: FittedHead) -> Certainty:
     try:
         return certainty_from_json(

@@ -201,3 +201,12 @@ _KIND_CHECKS: Mapping[str, Check] = {
     "path": _like(_PATH_WORD),
     "pooling": _among(POOLINGS),
 }
+
+
+def short_digest(digest: bytes) -> int:
+    r"""Return the first 8 bytes of a sha256 as a number.
+
+    >>> short_digest(bytes(7) + b"\x01" + bytes(24))
+    1
+    """
+    return int.from_bytes(digest[:8], "big")

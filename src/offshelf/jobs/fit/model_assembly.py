@@ -19,7 +19,8 @@ from offshelf.heads.probabilities.probability_model import Certainty
 from offshelf.jobs.fit.evaluation import Scored
 from offshelf.jobs.setup.labelled_features import LabelledFeatures, usable_rows
 from offshelf.jobs.setup.settings import RunSettings
-from offshelf.model_file.model import BackboneRecord, Model, Sample, record, short_digest
+from offshelf.model_file.model import BackboneRecord, Model, Sample, record
+from offshelf.model_file.specs import short_digest
 from offshelf.text import spelled
 from offshelf.version import library_versions
 

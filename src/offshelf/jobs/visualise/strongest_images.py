@@ -88,15 +88,7 @@ def top_images(
             check_channels(choice.channels, grid.channels, row.name)
     search = _Search(backbone, places, top)
     search.run(table.paths, run, progress)
-    found = tuple(search.result(number, choice) for number in range(len(places)))
-    return TopResult(
-        backbone=backbone,
-        layers=found,
-        engine=search.ran,
-        used=search.used,
-        failures=tuple(search.failures),
-        reading=run.reading,
-    )
+    return search.result(choice, run)
 
 
 class _Search:
@@ -136,7 +128,18 @@ class _Search:
             first = self.failures[0]
             raise DataError(f"none of the images can be used; {first['path']}: {first['reason']}")
 
-    def result(self, number: int, choice: Choice) -> TopImages:
+    def result(self, choice: Choice, run: RunSettings) -> TopResult:
+        """Return what was found, with the chosen channels."""
+        return TopResult(
+            backbone=self.backbone,
+            layers=tuple(self._layer(number, choice) for number in range(len(self.places))),
+            engine=self.ran,
+            used=self.used,
+            failures=tuple(self.failures),
+            reading=run.reading,
+        )
+
+    def _layer(self, number: int, choice: Choice) -> TopImages:
         """Return the best of layer *number* with the chosen channels."""
         (row, grid), best = self.places[number], self._best[number]
         strengths = np.where(np.isfinite(best.values[:, 0]), best.values[:, 0], 0.0)
