@@ -21,6 +21,47 @@ from offshelf.engine.selection.numeric_environment import numeric_environment
 from offshelf.features.feature_kind import FeatureKind
 
 VERSION = 1
+MIN_COSINE = 0.97
+MAX_ACCURACY_LOSS = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrecisionTrial:
+    """What a sample of training images says of a precision against fp32.
+
+    Attributes:
+        precision: ``int8``, ``bf16`` or ``fp16``.
+        cosine: mean cosine between its features and the fp32 features of an image.
+        fp32: cross-validated accuracy on fp32 features, 0 to 1.
+        accuracy: the same on its features.
+        images: size of the sample.
+    """
+
+    precision: str
+    cosine: float
+    fp32: float
+    accuracy: float
+    images: int
+
+    @property
+    def accepted(self) -> bool:
+        """Whether it stays within the bounds: cosine 0.97, and the accuracy."""
+        return self.cosine >= MIN_COSINE and self.fp32 - self.accuracy <= self.bound + 1e-9
+
+    @property
+    def bound(self) -> float:
+        """How much accuracy may be lost: one point, or one image where that is more."""
+        return max(MAX_ACCURACY_LOSS, 1 / self.images)
+
+    def sentence(self) -> str:
+        """Return the decision and its reason on one line."""
+        verb = "takes" if self.accepted else "does not take"
+        return (
+            f"precision auto {verb} {self.precision}: on {self.images} training images its "
+            f"features have cosine {self.cosine:.3f} to fp32 (bound {MIN_COSINE}) and "
+            f"{self.accuracy:.1%} cross-validated accuracy against {self.fp32:.1%} "
+            f"(bound {self.bound:.0%} less)"
+        )
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ import contextlib
 import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +31,13 @@ from offshelf.features.extraction import extract
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.features.network_input import network_input
 from offshelf.heads.fitting.fit_head import Recipe, decision, fit_head
-from offshelf.jobs.setup.kept_decision import Decision, decision_file, keep_decision, still_good
+from offshelf.jobs.setup.kept_decision import (
+    Decision,
+    PrecisionTrial,
+    decision_file,
+    keep_decision,
+    still_good,
+)
 from offshelf.jobs.setup.settings import RunSettings
 from offshelf.jobs.setup.workload import (
     FEW,
@@ -45,51 +50,10 @@ from offshelf.progress import Progress, Silent, heard_by
 from offshelf.text import counted
 
 AUTO = "auto"
-MIN_COSINE = 0.97
-MAX_ACCURACY_LOSS = 0.01
 FOLDS = 3
 FEW_LABELS = (
     f"precision auto needs labels and at least {FOLDS} training images per class: use fp32 or int8"
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class PrecisionTrial:
-    """What a sample of training images says of a precision against fp32.
-
-    Attributes:
-        precision: ``int8``, ``bf16`` or ``fp16``.
-        cosine: mean cosine between its features and the fp32 features of an image.
-        fp32: cross-validated accuracy on fp32 features, 0 to 1.
-        accuracy: the same on its features.
-        images: size of the sample.
-    """
-
-    precision: str
-    cosine: float
-    fp32: float
-    accuracy: float
-    images: int
-
-    @property
-    def accepted(self) -> bool:
-        """Whether it stays within the bounds: cosine 0.97, and the accuracy."""
-        return self.cosine >= MIN_COSINE and self.fp32 - self.accuracy <= self.bound + 1e-9
-
-    @property
-    def bound(self) -> float:
-        """How much accuracy may be lost: one point, or one image where that is more."""
-        return max(MAX_ACCURACY_LOSS, 1 / self.images)
-
-    def sentence(self) -> str:
-        """Return the decision and its reason on one line."""
-        verb = "takes" if self.accepted else "does not take"
-        return (
-            f"precision auto {verb} {self.precision}: on {self.images} training images its "
-            f"features have cosine {self.cosine:.3f} to fp32 (bound {MIN_COSINE}) and "
-            f"{self.accuracy:.1%} cross-validated accuracy against {self.fp32:.1%} "
-            f"(bound {self.bound:.0%} less)"
-        )
 
 
 def resolve_precision(
