@@ -51,6 +51,7 @@ def open_engine(
         EngineError: the engine, device or precision is not available.
         LayerError: a tap is not a layer, or the weights do not reach it.
 
+    >>> import numpy as np
     >>> from offshelf.backbones.backbone import open_backbone
     >>> tap = Tap("global_pool", "avg")
     >>> engine = open_engine(open_backbone("efficientnet_lite0"), [tap])
