@@ -268,7 +268,7 @@ DAMAGED: list[tuple[Any, NDArray[Any] | None, str]] = [
     (
         PLAIN | {"threshold": BY_DISTANCE | {"measure": "nearest_distance"}},
         None,
-        "damaged certainty: no model rejects by nearest_distance",
+        "damaged threshold: unknown measure 'nearest_distance': use confidence, centroid_distance",
     ),
     (
         PLAIN | {"calibration": None, "threshold": BY_DISTANCE | {"measure": "confidence"}},
