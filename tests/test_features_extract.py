@@ -648,6 +648,18 @@ def test_what_else_a_pass_takes_never_decides_a_later_run(precision: str, tmp_pa
     assert again.computed == 0
 
 
+def test_features_of_another_way_to_compute_are_others(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    backbone = open_backbone("timm/test_resnet", weights="random")
+    kinds = feature_kinds(backbone)
+    sources = [Picture(f"{number}", noise(number)) for number in range(3)]
+    options = EngineOptions(cache_dir=tmp_path)
+    assert extract(sources, backbone, kinds, options).computed == 3
+    monkeypatch.setattr("offshelf.engine.selection.numeric_environment.VERSION", 0)
+    assert extract(sources, backbone, kinds, options).computed == 3
+
+
 def test_taps_are_no_part_of_the_key_where_the_engine_only_listens(tmp_path: Path):
     backbone = open_backbone("timm/test_resnet", weights="random")
     options = EngineOptions(engine="torch", device="cpu", cache_dir=tmp_path)

@@ -17,6 +17,7 @@ from offshelf import files
 from offshelf.errors import EngineError
 from offshelf.forks import leave_in_forked, process_lock
 
+# Of how networks are converted and computed: a part of the keys of graphs and of features.
 VERSION = 6
 # That a network is converted with, and few that a request holds.
 ROWS = 2

@@ -14,6 +14,7 @@ from importlib import metadata
 from typing import Any
 
 from offshelf.engine.contract import EngineOptions, Tap
+from offshelf.engine.openvino_runtime import VERSION
 from offshelf.engine.processor import adds_bytes_exactly, processor_kind
 from offshelf.engine.selection.select import choose
 
@@ -34,13 +35,15 @@ def numeric_environment(options: EngineOptions, taps: Iterable[Tap] = ()) -> dic
     """
     engine, device = choose(options)
     word = device.partition(":")[0]
-    found = {"engine": engine, "engine_version": installed(engine), "device": word}
+    found: dict[str, Any] = {"engine": engine, "engine_version": installed(engine), "device": word}
     if word == "cpu":
         found["processor"] = processor_kind()
     if options.precision == "int8" and not adds_bytes_exactly():
         found["weights"] = "7 bits"
-    compiled = {(tap.path, tap.pooling) for tap in taps} if engine == "openvino" else set()
-    return found | ({"taps": sorted(map(list, compiled))} if compiled else {})
+    if engine != "openvino":
+        return found
+    compiled = sorted({(tap.path, tap.pooling) for tap in taps})
+    return found | {"graph": VERSION, "taps": [list(tap) for tap in compiled]}
 
 
 def made_on(options: EngineOptions) -> str:
