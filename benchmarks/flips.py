@@ -185,7 +185,7 @@ class World:
             held = [op.data for op in model.get_ops() if op.get_type_name() == "Constant"]
             check(len(held) == 1 and np.array_equal(held[0], self.constant), "graph")
         place = folder / "plan-0.json"
-        found = plans._read(place, 2)
+        found = plans._read(place, self.best)
         if found is None:
             sealed_json.write(place, asdict(self.best) | {"images": None})
         else:

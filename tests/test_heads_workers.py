@@ -77,13 +77,13 @@ def test_users_in_several_threads_take_turns():
 FIT = """
 import sys
 import numpy as np
-from offshelf.heads.fitting.fit_head import decision, fit_head
+from offshelf.heads.fitting.fit_head import Recipe, decision, fit_head
 draw = np.random.default_rng(0)
 targets = np.arange(240) % 6
 centres = draw.normal(size=(6, 500))
 features = (0.35 * centres[targets] + draw.normal(size=(240, 500))).astype(np.float32)
 heads = ("svm", "logistic", "ridge", "lda", "knn", "centroid")
-fitted = [fit_head(kind, features, targets, list("abcdef")) for kind in heads]
+fitted = [fit_head(Recipe(kind=kind), features, targets, list("abcdef")) for kind in heads]
 np.savez(sys.argv[1], **{head.kind: decision(head, features) for head in fitted})
 """
 
