@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import offshelf
+from offshelf.cli.commands.curve import text
 from offshelf.cli.main import main
 from offshelf.errors import DataError, HeadError
 from offshelf.evaluate.learning_curve.lookahead import (
@@ -96,6 +98,14 @@ def test_a_learning_curve_of_images(scenes: Path) -> None:
     assert {"backbone", "layer", "head", "C", "seconds", "needed"} <= set(document)
     again = learning_curve(scenes, settings=CurveSettings(repeats=3))
     np.testing.assert_array_equal(again.accuracies, result.accuracies)
+
+
+def test_the_text_says_how_far_off_an_extrapolation_was(scenes: Path) -> None:
+    result = learning_curve(scenes, settings=CurveSettings(repeats=2))
+    curve = dataclasses.replace(result.curve, backtest=0.0123)
+    line = "extrapolated from the smaller sizes, the largest is off by 1.23 points"
+    assert line not in text(result)
+    assert f"backtest  {line}\n" in text(dataclasses.replace(result, curve=curve))
 
 
 def test_it_is_a_public_name() -> None:

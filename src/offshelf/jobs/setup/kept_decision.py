@@ -45,13 +45,8 @@ class PrecisionTrial:
 
     @property
     def accepted(self) -> bool:
-        """Whether it stays within the bounds: cosine 0.97, and the accuracy."""
-        return self.cosine >= MIN_COSINE and self.fp32 - self.accuracy <= self.bound + 1e-9
-
-    @property
-    def bound(self) -> float:
-        """How much accuracy may be lost: one point, or one image where that is more."""
-        return max(MAX_ACCURACY_LOSS, 1 / self.images)
+        """Whether it stays within the bounds: cosine 0.97, one point of accuracy."""
+        return self.cosine >= MIN_COSINE and self.fp32 - self.accuracy <= MAX_ACCURACY_LOSS
 
     def sentence(self) -> str:
         """Return the decision and its reason on one line."""
@@ -60,7 +55,7 @@ class PrecisionTrial:
             f"precision auto {verb} {self.precision}: on {self.images} training images its "
             f"features have cosine {self.cosine:.3f} to fp32 (bound {MIN_COSINE}) and "
             f"{self.accuracy:.1%} cross-validated accuracy against {self.fp32:.1%} "
-            f"(bound {self.bound:.0%} less)"
+            f"(bound {MAX_ACCURACY_LOSS:.0%} less)"
         )
 
 
