@@ -18,7 +18,7 @@ from PIL import Image
 
 from offshelf.backbones.backbone import open_backbone
 from offshelf.cli.main import build_parser, main
-from offshelf.data.decoding.decode import Limits, decode_with_facts
+from offshelf.data.decode import Limits, decode_with_facts
 from offshelf.engine.contract import EngineOptions
 from offshelf.engine.processor import computes_bfloat16
 from offshelf.features.extraction import Extraction, extract

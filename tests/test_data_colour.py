@@ -14,8 +14,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, PngImagePlugin
 
+from offshelf.data.decode import Limits, as_rgb, decode, decode_with_facts
 from offshelf.data.decoding.colour import grey8
-from offshelf.data.decoding.decode import Limits, as_rgb, decode, decode_with_facts
 
 WHITE, RED, GREY = [255, 255, 255], [255, 0, 0], [128, 128, 128]
 # Two rows of three blocks of 16 pixels, so that JPEG keeps them apart.

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFile, features
 
 from made_tiffs import made_tiff
-from offshelf.data.decoding import decode as decoding
-from offshelf.data.decoding.decode import STATUSES, Limits, as_rgb, decode, read_bytes
+from offshelf.data import decode as decoding
+from offshelf.data.decode import STATUSES, Limits, as_rgb, decode, read_bytes
 from offshelf.errors import DataError, ImageError
 
 NOISE = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from offshelf.data import demo_images
-from offshelf.data.decoding.decode import as_rgb
+from offshelf.data.decode import as_rgb
 from offshelf.data.demo_images import write_demo
 from offshelf.data.tables.image_table import list_images, read_table
 from offshelf.errors import DataError

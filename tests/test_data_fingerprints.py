@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from offshelf.data.decoding.decode import Limits
+from offshelf.data.decode import Limits
 from offshelf.data.lookalikes.fingerprints import fingerprint, sharpness
 from offshelf.errors import ImageError
 

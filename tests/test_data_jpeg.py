@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from offshelf.backbones.specification.preprocess import prepare
 from offshelf.backbones.specification.spec import InputSpec
-from offshelf.data.decoding.decode import decode, decode_compact, decoding
+from offshelf.data.decode import decode, decode_compact, decoding
 from offshelf.data.decoding.jpeg import quick_pixels
 from offshelf.errors import ImageError
 

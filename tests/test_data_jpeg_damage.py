@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
+from offshelf.data.decode import decode, decode_with_facts
 from offshelf.data.decoding import colour, strips
 from offshelf.data.decoding.colour import RGB
-from offshelf.data.decoding.decode import decode, decode_with_facts
 from offshelf.data.decoding.facts import Facts, check_facts
 from offshelf.data.decoding.file_bytes import Limits
 from offshelf.data.decoding.jpeg_damage import fault, readable_share

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from made_tiffs import made_tiff
-from offshelf.data.decoding.decode import decode
+from offshelf.data.decode import decode
 from offshelf.errors import ImageError
 
 DAMAGED = "damaged, or an unusual kind of "

@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 
 from offshelf.backbones.specification.spec import InputSpec
-from offshelf.data.decoding import decode as decoding
+from offshelf.data import decode as decoding
+from offshelf.data.decode import as_rgb, decode, decode_with_facts
 from offshelf.data.decoding import memory_budget
-from offshelf.data.decoding.decode import as_rgb, decode, decode_with_facts
 from offshelf.data.decoding.facts import Facts, check_facts
 from offshelf.data.decoding.file_bytes import Limits
 from offshelf.data.decoding.memory_budget import (

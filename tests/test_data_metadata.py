@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from offshelf.data.decoding.decode import as_rgb, decode
+from offshelf.data.decode import as_rgb, decode
 from offshelf.data.decoding.metadata import jpeg_pixels, png_pixels
 from offshelf.errors import ImageError
 

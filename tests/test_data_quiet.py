@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from offshelf.data.decoding.decode import as_rgb, decode
+from offshelf.data.decode import as_rgb, decode
 from offshelf.data.decoding.quiet import WarningWhileDecoding, silently
 
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from made_tiffs import made_tiff
+from offshelf.data.decode import Limits, as_rgb, decode, decode_with_facts
 from offshelf.data.decoding.colour import grey8
-from offshelf.data.decoding.decode import Limits, as_rgb, decode, decode_with_facts
 from offshelf.data.decoding.tiff import tiff_picture
 from offshelf.errors import ImageError
 

@@ -22,7 +22,7 @@ from PIL import Image
 from made_tiffs import made_tiff
 from offshelf.backbones.backbone import Backbone, open_backbone
 from offshelf.backbones.specification.preprocess import prepare
-from offshelf.data.decoding.decode import Limits, decode
+from offshelf.data.decode import Limits, decode
 from offshelf.engine.calibration import Calibration
 from offshelf.engine.contract import EngineOptions, Tap
 from offshelf.engine.selection.select import open_engine

@@ -17,7 +17,7 @@ import offshelf
 from offshelf.backbones.backbone import Backbone, open_backbone
 from offshelf.backbones.specification.preprocess import prepare
 from offshelf.backbones.specification.spec import InputSpec
-from offshelf.data.decoding.decode import Limits, as_rgb
+from offshelf.data.decode import Limits, as_rgb
 from offshelf.errors import DataError, ImageError
 from offshelf.features.network_input import network_input
 from offshelf.features.profile import Stopwatch

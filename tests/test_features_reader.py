@@ -17,7 +17,7 @@ from PIL import Image
 
 from offshelf.backbones.specification.preprocess import Prepared, prepare
 from offshelf.backbones.specification.spec import InputSpec
-from offshelf.data.decoding.decode import STATUSES, Limits, decode
+from offshelf.data.decode import STATUSES, Limits, decode
 from offshelf.data.decoding.facts import Facts
 from offshelf.errors import DataError
 from offshelf.features import network_input, reader

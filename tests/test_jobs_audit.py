@@ -274,7 +274,7 @@ def test_the_page(result: AuditResult, tmp_path: Path) -> None:
 
 
 def test_a_thumbnail_is_small_or_absent(tmp_path: Path) -> None:
-    from offshelf.data.decoding.decode import Limits
+    from offshelf.data.decode import Limits
 
     Image.new("RGB", (2000, 40)).save(tmp_path / "a.png")
     assert len(thumbnail(str(tmp_path / "a.png"), Limits()) or "") < 3000

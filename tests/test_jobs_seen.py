@@ -10,7 +10,7 @@ from PIL import Image
 
 from offshelf.backbones.specification.preprocess import prepare
 from offshelf.backbones.specification.spec import InputSpec
-from offshelf.data.decoding.decode import Limits
+from offshelf.data.decode import Limits
 from offshelf.errors import DataError, ImageError, OffshelfError
 from offshelf.jobs.visualise.picture_files import picture_path, see, write_picture
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from offshelf.backbones.backbone import open_backbone
 from offshelf.backbones.specification.preprocess import prepare
-from offshelf.data.decoding.decode import as_rgb
+from offshelf.data.decode import as_rgb
 from offshelf.engine.contract import EngineOptions, Tap
 from offshelf.engine.selection.select import open_engine
 from offshelf.errors import DataError, LayerError

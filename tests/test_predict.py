@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from made_models import made_model, tampered, with_tensors
-from offshelf.data.decoding.decode import as_rgb
+from offshelf.data.decode import as_rgb
 from offshelf.engine.contract import EngineOptions
 from offshelf.engine.selection.select import open_engine
 from offshelf.errors import DataError, ModelFileError, OffshelfError, WeightsError

@@ -245,7 +245,7 @@ from pathlib import Path
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.model_selection import cross_val_score
 from offshelf import TransferClassifier
-from offshelf.data.decoding.decode import as_rgb
+from offshelf.data.decode import as_rgb
 
 paths = sorted(map(str, Path(sys.argv[1], "train").rglob("*.png")))
 labels = [Path(path).parent.name for path in paths]

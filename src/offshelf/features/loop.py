@@ -41,7 +41,7 @@ class Row:
 
     Attributes:
         path: the file.
-        status: ``ok``, or a word of :data:`offshelf.data.decoding.decode.STATUSES`.
+        status: ``ok``, or a word of :data:`offshelf.data.decode.STATUSES`.
         reason: why it is not ``ok``, or what share of a damaged image was taken; else empty.
         digest: sha256 of the file's bytes, empty when it could not be read.
     """

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.specification.spec import InputSpec
-from offshelf.data.decoding.decode import Limits, as_rgb
+from offshelf.data.decode import Limits, as_rgb
 from offshelf.data.decoding.facts import Facts, check_facts, kept_share
 from offshelf.data.decoding.file_bytes import check_bytes, read_stamped
 from offshelf.data.digests import Digests

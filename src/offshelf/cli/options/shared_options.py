@@ -278,7 +278,7 @@ def feature_settings(options: argparse.Namespace, layer: str, pooling: str) -> F
 
 def run_settings(options: argparse.Namespace) -> RunSettings:
     """Return how the options want the work done."""
-    from offshelf.data.decoding.decode import Limits
+    from offshelf.data.decode import Limits
     from offshelf.features.reader import ReadOptions
     from offshelf.jobs.setup.settings import RunSettings
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from offshelf.data.decoding.decode import DEFAULT_LIMITS, Limits, decoding
+from offshelf.data.decode import DEFAULT_LIMITS, Limits, decoding
 from offshelf.data.decoding.facts import Facts
 from offshelf.data.decoding.formats import image_format, register
 from offshelf.data.decoding.quiet import silently
@@ -72,7 +72,7 @@ def fingerprint(content: bytes, limits: Limits = DEFAULT_LIMITS) -> Fingerprint:
         limits: what one image may cost.
 
     Raises:
-        ImageError: it cannot be decoded, as :func:`offshelf.data.decoding.decode.decode` says.
+        ImageError: it cannot be decoded, as :func:`offshelf.data.decode.decode` says.
 
     >>> found = fingerprint(b"P5 3 3 255 " + bytes([0, 0, 0, 0, 90, 0, 0, 0, 0]))
     >>> found.width, found.mode, found.coloured, found.brightness

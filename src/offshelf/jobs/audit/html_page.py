@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 from offshelf import files
-from offshelf.data.decoding.decode import Limits, decoding, read_bytes
+from offshelf.data.decode import Limits, decoding, read_bytes
 from offshelf.errors import ImageError, OffshelfError
 from offshelf.features.reader import ReadOptions
 from offshelf.jobs.audit.image_quality import in_threads

@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.data.decoding.decode import Limits, read_bytes
+from offshelf.data.decode import Limits, read_bytes
 from offshelf.data.decoding.facts import Facts
 from offshelf.data.lookalikes.fingerprints import Fingerprint, fingerprint_with_facts
 from offshelf.data.tables.image_table import ImageTable

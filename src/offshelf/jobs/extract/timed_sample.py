@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from offshelf import files, home
-from offshelf.data.decoding.decode import Limits
+from offshelf.data.decode import Limits
 from offshelf.engine.contract import EngineOptions
 from offshelf.engine.selection.select import choose
 from offshelf.errors import DataError, EngineError, OffshelfError

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
-from offshelf.data.decoding.decode import Limits
+from offshelf.data.decode import Limits
 from offshelf.engine.selection.numeric_environment import made_on
 from offshelf.errors import ImageError
 from offshelf.features.network_input import network_input

@@ -15,7 +15,7 @@ import numpy as np
 
 from offshelf import home
 from offshelf.backbones.backbone import Backbone
-from offshelf.data.decoding.decode import read_bytes
+from offshelf.data.decode import read_bytes
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.engine.calibration import MAX_IMAGES
 from offshelf.engine.contract import EngineOptions, Tap

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from offshelf import files
 from offshelf.backbones.specification.spec import InputSpec
-from offshelf.data.decoding.decode import Limits
+from offshelf.data.decode import Limits
 from offshelf.errors import DataError, ImageError, OffshelfError
 from offshelf.features.network_input import network_input
 from offshelf.report.pictures.canvas import form_of

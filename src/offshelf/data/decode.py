@@ -61,7 +61,7 @@ def decode(content: bytes, limits: Limits = DEFAULT_LIMITS) -> NDArray[np.uint8]
     is applied, transparency is laid on ``limits.background``, and grey of 16 and 32
     bits is scaled by :func:`offshelf.data.decoding.colour.grey8`.
 
-    A JPEG or PNG that is damaged is told, see :mod:`.jpeg_damage`. Other formats
+    A JPEG or PNG that is damaged is told, see :mod:`.decoding.jpeg_damage`. Other formats
     have no sum over their pixels: bytes that were changed and still decode are not told.
 
     Returns:
