@@ -13,7 +13,7 @@ from PIL import Image
 
 from offshelf.backbones.backbone import open_backbone
 from offshelf.backbones.construct.torchvision_shim import import_torchvision
-from offshelf.backbones.specification.preprocess import Box, geometry, prepare
+from offshelf.backbones.specification.preprocess import Box, boxes, prepare
 from offshelf.backbones.specification.spec import RESIZES, InputSpec
 from offshelf.errors import BackboneError
 
@@ -51,15 +51,14 @@ def smooth(height: int, width: int) -> NDArray[np.uint8]:
     ],
 )
 def test_where_an_image_lands(resize: str, width: int, height: int, source: Box, target: Box):
-    place = geometry(width, height, InputSpec(size=100, resize=resize))  # type: ignore[arg-type]
-    assert (place.source, place.target) == (source, target)
+    found = boxes(width, height, InputSpec(size=100, resize=resize))  # type: ignore[arg-type]
+    assert found == (source, target)
 
 
 @pytest.mark.parametrize(("share", "side"), [(1.0, 200), (0.875, 175), (0.5, 100), (0.001, 1)])
 def test_the_share_that_a_crop_keeps(share: float, side: int):
-    left, top, right, bottom = geometry(
-        300, 200, InputSpec(size=64, resize="crop", crop_share=share)
-    ).source
+    spec = InputSpec(size=64, resize="crop", crop_share=share)
+    (left, top, right, bottom), _ = boxes(300, 200, spec)
     assert (right - left, bottom - top) == (side, side)
     assert abs((left + right) - 300) <= 1
     assert abs((top + bottom) - 200) <= 1
@@ -80,18 +79,18 @@ def test_boxes_lie_inside_and_keep_their_shape(
     width: int, height: int, size: int, resize: str, share: float
 ):
     spec = InputSpec(size=size, resize=resize, crop_share=share)  # type: ignore[arg-type]
-    place = geometry(width, height, spec)
-    left, top, right, bottom = place.source
+    source, target = boxes(width, height, spec)
+    left, top, right, bottom = source
     assert 0 <= left < right <= width
     assert 0 <= top < bottom <= height
-    left, top, right, bottom = place.target
+    left, top, right, bottom = target
     assert 0 <= left < right <= size
     assert 0 <= top < bottom <= size
     if resize == "crop":
-        assert place.target == (0, 0, size, size)
-        assert place.source[2] - place.source[0] == place.source[3] - place.source[1]
+        assert target == (0, 0, size, size)
+        assert source[2] - source[0] == source[3] - source[1]
     else:
-        assert place.source == (0, 0, width, height)
+        assert source == (0, 0, width, height)
     if resize == "letterbox":
         assert max(right - left, bottom - top) == size
         # The shape is kept to within the rounding of the shorter side.
@@ -115,9 +114,8 @@ def test_the_square_has_the_exact_size(
     image = noise(height, width)
     before = image.copy()
     prepared = prepare(image, spec)
-    assert prepared.pixels.shape == (size, size, 3)
-    assert prepared.pixels.dtype == np.uint8
-    assert prepared.geometry == geometry(width, height, spec)
+    assert prepared.shape == (size, size, 3)
+    assert prepared.dtype == np.uint8
     assert np.array_equal(image, before)
 
 
@@ -127,19 +125,19 @@ def test_extreme_images_of_one_colour_keep_it(resize: str, shape: tuple[int, int
     colour = np.array([200, 30, 90], np.uint8)
     spec = InputSpec(size=32, resize=resize)  # type: ignore[arg-type]
     prepared = prepare(np.tile(colour, (*shape, 1)), spec)
-    left, top, right, bottom = prepared.geometry.target
-    assert (prepared.pixels[top:bottom, left:right] == colour).all()
+    _, (left, top, right, bottom) = boxes(shape[1], shape[0], spec)
+    assert (prepared[top:bottom, left:right] == colour).all()
 
 
 def test_letterbox_fills_with_the_mean_colour():
     spec = InputSpec(size=64, resize="letterbox", mean=(0.0, 0.5, 1.0))
     prepared = prepare(noise(20, 60), spec)
-    _, top, _, bottom = prepared.geometry.target
+    _, (_, top, _, bottom) = boxes(60, 20, spec)
     assert (top, bottom) == (21, 42)
-    outside = np.concatenate([prepared.pixels[:top], prepared.pixels[bottom:]])
+    outside = np.concatenate([prepared[:top], prepared[bottom:]])
     assert (outside == np.array([0, 128, 255])).all()
     inside = Image.fromarray(noise(20, 60)).resize((64, 21), Image.Resampling.BILINEAR)
-    assert np.array_equal(prepared.pixels[top:bottom], np.asarray(inside))
+    assert np.array_equal(prepared[top:bottom], np.asarray(inside))
 
 
 def test_squash_is_one_resize_by_pillow():
@@ -150,24 +148,22 @@ def test_squash_is_one_resize_by_pillow():
     ]:
         expected = np.asarray(Image.fromarray(image).resize((48, 48), filter_))
         spec = InputSpec(size=48, interpolation=word)  # type: ignore[arg-type]
-        assert np.array_equal(prepare(image, spec).pixels, expected)
+        assert np.array_equal(prepare(image, spec), expected)
 
 
 def test_an_image_of_the_right_size_passes_unchanged():
     image = noise(48, 48)
-    assert np.array_equal(prepare(image, InputSpec(size=48)).pixels, image)
-    assert np.array_equal(prepare(image, InputSpec(size=48, resize="letterbox")).pixels, image)
+    assert np.array_equal(prepare(image, InputSpec(size=48)), image)
+    assert np.array_equal(prepare(image, InputSpec(size=48, resize="letterbox")), image)
 
 
 def test_views_of_arrays_are_read_as_they_look():
     image = noise(40, 60)
     spec = InputSpec(size=32)
-    mirrored = prepare(image[:, ::-1], spec).pixels
-    assert np.array_equal(mirrored, prepare(np.ascontiguousarray(image[:, ::-1]), spec).pixels)
+    mirrored = prepare(image[:, ::-1], spec)
+    assert np.array_equal(mirrored, prepare(np.ascontiguousarray(image[:, ::-1]), spec))
     swapped = np.asarray(noise(60, 40)).transpose(1, 0, 2)
-    assert np.array_equal(
-        prepare(swapped, spec).pixels, prepare(np.ascontiguousarray(swapped), spec).pixels
-    )
+    assert np.array_equal(prepare(swapped, spec), prepare(np.ascontiguousarray(swapped), spec))
 
 
 @pytest.mark.parametrize("shape", [(300, 400), (400, 300), (256, 256), (1000, 700), (150, 160)])
@@ -187,7 +183,7 @@ def test_crop_is_torchvisions_resize_and_centre_crop(
         [v2.Resize(scaled, interpolation=mode, antialias=True), v2.CenterCrop(224)]
     )(Image.fromarray(image))
     spec = InputSpec(224, "crop", interpolation, crop_share)  # type: ignore[arg-type]
-    difference = prepare(image, spec).pixels.astype(int) - np.asarray(theirs)
+    difference = prepare(image, spec).astype(int) - np.asarray(theirs)
     # These waves change by at most four grey levels of 255 within a seen pixel's half.
     assert np.abs(difference).max() <= 4
     assert np.abs(difference).mean() <= 2

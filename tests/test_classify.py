@@ -102,7 +102,7 @@ def test_the_logits_are_those_of_the_torch_network(answers: ClassifyResult, phot
 
     backbone = answers.backbone
     tap = Tap(backbone.path_of("logits"), "flatten")
-    pixels = prepare(np.asarray(Image.open(photo)), backbone.input).pixels[None]
+    pixels = prepare(np.asarray(Image.open(photo)), backbone.input)[None]
     for network, view in (
         (backbone, "evaluation"),
         (backbone.without_normalisation(), "not normalised"),

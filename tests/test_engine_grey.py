@@ -38,7 +38,7 @@ def greyed(pixels: np.ndarray) -> np.ndarray:
 def activation(name: str, grey: str, pixels: np.ndarray, tap: Tap, weights: str | None = None):
     backbone = open_backbone(name, weights=weights, grey=grey)
     engine = open_engine(backbone, [tap], TORCH)
-    return engine.run(prepare(pixels, backbone.input).pixels[None])[tap]
+    return engine.run(prepare(pixels, backbone.input)[None])[tap]
 
 
 def same_padding() -> nn.Conv2d:
@@ -125,15 +125,15 @@ def test_summed_gives_the_features_of_luma_for_colour_and_not_those_of_colour() 
 def test_colour_is_removed_and_every_grey_stays_what_it_is(channels: str) -> None:
     spec = InputSpec(size=16, channels=channels)  # type: ignore[arg-type]
     ramp = np.repeat(np.arange(256, dtype=np.uint8).reshape(16, 16, 1), 3, axis=2)
-    assert np.array_equal(prepare(ramp, spec).pixels, ramp)
+    assert np.array_equal(prepare(ramp, spec), ramp)
     red = np.zeros((16, 16, 3), np.uint8)
     red[..., 0] = 255
-    assert np.unique(prepare(red, spec).pixels).tolist() == [76]
+    assert np.unique(prepare(red, spec)).tolist() == [76]
 
 
 def test_letterbox_is_filled_with_grey_too() -> None:
     spec = InputSpec(size=16, resize="letterbox", channels="luma")
-    pixels = prepare(np.zeros((8, 16, 3), np.uint8), spec).pixels
+    pixels = prepare(np.zeros((8, 16, 3), np.uint8), spec)
     assert np.unique(pixels[0]).tolist() == [117]
     assert (pixels == pixels[..., :1]).all()
 

@@ -105,7 +105,7 @@ def run(
 
 
 def expected(paths: list[str], backbone: Backbone) -> NDArray[np.float32]:
-    pixels = [prepare(decode(Path(path).read_bytes()), backbone.input).pixels for path in paths]
+    pixels = [prepare(decode(Path(path).read_bytes()), backbone.input) for path in paths]
     return np.stack([one.mean((0, 1)) for one in pixels]).astype(np.float32)
 
 
@@ -356,7 +356,7 @@ def test_a_job_of_many_images_holds_few(
     def counted(rgb: NDArray[np.uint8], spec: Any) -> Any:
         prepared = prepare(rgb, spec)
         count(1)
-        weakref.finalize(prepared.pixels, count, -1)
+        weakref.finalize(prepared, count, -1)
         return prepared
 
     monkeypatch.setattr(network_input, "prepare", counted)
@@ -498,7 +498,7 @@ def test_odd_and_broken_files_have_their_line_and_the_rest_its_features(
         if name in broken:
             assert (status, values) == (broken[name], None)
             continue
-        pixels = prepare(decode((folder / name).read_bytes(), limits), tiny.input).pixels
+        pixels = prepare(decode((folder / name).read_bytes(), limits), tiny.input)
         alone = engine.run(pixels[None])[kind.tap][0]
         assert status == "ok"
         assert np.array_equal(np.array(values, np.float32), alone), name

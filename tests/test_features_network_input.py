@@ -30,7 +30,7 @@ from offshelf.jobs.predict import predict
 from offshelf.jobs.setup import precision
 from offshelf.jobs.setup.settings import FeatureSettings
 from offshelf.jobs.visualise.activation_maps import Choice, activation_maps
-from offshelf.jobs.visualise.picture_files import see
+from offshelf.jobs.visualise.picture_files import input_to_show
 from offshelf.jobs.visualise.strongest_images import top_images
 from offshelf.resample import resize as resample
 
@@ -66,7 +66,7 @@ def by_the_reader(photo: str, backbone: Backbone) -> Pixels | None:
 
 
 def by_explain_and_maps(photo: str, backbone: Backbone) -> Pixels:
-    return see(photo, backbone.input, LIMITS).pixels
+    return input_to_show(photo, backbone.input, LIMITS).pixels
 
 
 def by_the_crops(photo: str, backbone: Backbone) -> Pixels:
@@ -115,7 +115,7 @@ def test_every_caller_sees_the_reduced_photograph(
     caller: Any, photo: str, backbone: Backbone
 ) -> None:
     expected = network_input(photo, backbone.input).pixels
-    full = prepare(as_rgb(photo), backbone.input).pixels
+    full = prepare(as_rgb(photo), backbone.input)
     assert not np.array_equal(expected, full)
     assert np.array_equal(caller(photo, backbone), expected)
 
@@ -148,7 +148,7 @@ def test_explain_scores_what_predict_scores(photos: Path, tmp_path: Path, decode
 
 def test_maps_show_the_reduced_photograph(photo: str, backbone: Backbone) -> None:
     found = activation_maps(photo, ["stage1"], features=FeatureSettings(decode="reduced"))
-    assert np.array_equal(found.seen.pixels, network_input(photo, backbone.input).pixels)
+    assert np.array_equal(found.network_input.pixels, network_input(photo, backbone.input).pixels)
 
 
 def test_bytes_a_path_and_pixels_give_the_same(photo: str) -> None:
@@ -185,7 +185,7 @@ def test_a_turned_photo_is_seen_upright(
         image.resize((140, 100)).save(buffer, "JPEG", exif=exif, quality=95)
     spec = InputSpec(size=32, resize=resize, interpolation="bicubic")
     upright = ImageOps.exif_transpose(Image.open(buffer)).convert("RGB")
-    expected = prepare(np.asarray(upright), spec).pixels
+    expected = prepare(np.asarray(upright), spec)
     assert np.array_equal(network_input(buffer.getvalue(), spec).pixels, expected)
 
 

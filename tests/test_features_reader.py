@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from offshelf.backbones.specification.preprocess import Prepared, prepare
+from offshelf.backbones.specification.preprocess import prepare
 from offshelf.backbones.specification.spec import InputSpec
 from offshelf.data.decode import STATUSES, Limits, decode
 from offshelf.data.decoding.facts import Facts
@@ -78,7 +78,7 @@ def test_images_come_in_order_with_hash_and_pixels(images: list[str], workers: i
         content = Path(path).read_bytes()
         assert item.digest == hashlib.sha256(content).digest()
         assert item.pixels is not None
-        assert np.array_equal(item.pixels, prepare(decode(content), SPEC).pixels)
+        assert np.array_equal(item.pixels, prepare(decode(content), SPEC))
 
 
 def test_slow_images_do_not_change_the_order(images: list[str], monkeypatch: pytest.MonkeyPatch):
@@ -130,10 +130,10 @@ def test_never_more_than_a_bounded_number_is_held(
             alive += change
             peak = max(peak, alive)
 
-    def counted(rgb: np.ndarray, spec: InputSpec) -> Prepared:
+    def counted(rgb: np.ndarray, spec: InputSpec) -> np.ndarray:
         prepared = prepare(rgb, spec)
         count(1)
-        weakref.finalize(prepared.pixels, count, -1)
+        weakref.finalize(prepared, count, -1)
         return prepared
 
     monkeypatch.setattr(network_input, "prepare", counted)
@@ -211,7 +211,7 @@ def test_pixels_have_the_same_hash_however_they_come():
     assert len({of(image).digest for image in same}) == 1
     as_grey = [grey, grey[..., None], np.repeat(grey[..., None], 3, 2), Image.fromarray(grey)]
     assert len({of(image).digest for image in as_grey}) == 1
-    assert all(np.array_equal(of(i).pixels, prepare(array, SPEC).pixels) for i in same)
+    assert all(np.array_equal(of(i).pixels, prepare(array, SPEC)) for i in same)
 
 
 def test_other_pixels_and_other_shapes_have_other_hashes():

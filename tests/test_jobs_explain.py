@@ -20,7 +20,7 @@ from offshelf.jobs.explain.job import Explanation, explain, explain_prepared
 from offshelf.jobs.fit.job import fit
 from offshelf.jobs.predict import predict
 from offshelf.jobs.setup.settings import RunSettings
-from offshelf.jobs.visualise.picture_files import see
+from offshelf.jobs.visualise.picture_files import input_to_show
 from offshelf.model_file.model import Model
 from offshelf.prediction import open_model
 
@@ -79,7 +79,9 @@ def with_features(
 
 
 def explained(model: Model, backbone: Backbone, image: Path, method: str = "auto") -> Explanation:
-    return explain_prepared(model, backbone, see(image, backbone.input, LIMITS), method=method)
+    return explain_prepared(
+        model, backbone, input_to_show(image, backbone.input, LIMITS), method=method
+    )
 
 
 @pytest.mark.parametrize(("layer", "pooling", "normalisation", "cells_of", "side"), EXACT)
@@ -137,7 +139,7 @@ def test_a_cell_that_is_wiped_out_takes_its_share_with_it(
     model, backbone = opened
     plain = dataclasses.replace(model.head, normalisation="none")
     found = explained(dataclasses.replace(model, head=plain), backbone, image)
-    pixels = see(image, backbone.input, LIMITS).pixels
+    pixels = input_to_show(image, backbone.input, LIMITS).pixels
     activation = Probe(backbone, model.kind.tap, ["bn2"], pixels).activations["bn2"].astype(float)
     without = activation.copy()
     without[:, 2, 3] = 0
@@ -148,7 +150,7 @@ def test_a_cell_that_is_wiped_out_takes_its_share_with_it(
 
 def test_another_class_can_be_explained(opened: tuple[Model, Backbone], image: Path) -> None:
     model, backbone = opened
-    seen = see(image, backbone.input, LIMITS)
+    seen = input_to_show(image, backbone.input, LIMITS)
     best = explain_prepared(model, backbone, seen)
     second = list(best.scores)[1]
     found = explain_prepared(model, backbone, seen, second)
@@ -221,7 +223,7 @@ def test_transformers_are_explained(
 def test_a_head_that_is_not_linear_is_one_line(opened: tuple[Model, Backbone], image: Path) -> None:
     model, backbone = opened
     other = dataclasses.replace(model.head, kind="knn", arrays={"rows": np.ones((3, 4))})
-    seen = see(image, backbone.input, LIMITS)
+    seen = input_to_show(image, backbone.input, LIMITS)
     with pytest.raises(OffshelfError) as error:
         explain_prepared(dataclasses.replace(model, head=other), backbone, seen)
     assert str(error.value) == "the head knn is not linear: it cannot be explained"

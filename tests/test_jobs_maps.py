@@ -34,7 +34,7 @@ def result() -> MapsResult:
 def test_maps_are_what_the_engine_gives(result: MapsResult) -> None:
     backbone = open_backbone("efficientnet_lite0")
     engine = open_engine(backbone, [Tap("blocks.0"), Tap("bn2")], EngineOptions(engine="torch"))
-    expected = engine.run(prepare(PIXELS, backbone.input).pixels[None])
+    expected = engine.run(prepare(PIXELS, backbone.input)[None])
     assert [one.name for one in result.layers] == ["stage1", "head_conv"]
     for one in result.layers:
         largest = np.abs(expected[Tap(one.path)]).max()
@@ -147,7 +147,7 @@ def test_first_maps_of_vgg16_show_edges_colours_and_bright_areas(shared: Path) -
     )
     assert found["relu1_1"].maps.shape == (64, 224, 224)
     assert found["relu5_3"].maps.shape == (512, 14, 14)
-    seen = found.seen.pixels.astype(float)
+    seen = found.network_input.pixels.astype(float)
     bright = seen.mean(axis=2)
     down, across = np.gradient(bright)
     wanted = {

@@ -47,7 +47,7 @@ def all_maps(paths: list[Path]) -> dict[str, dict[str, np.ndarray]]:
     engine = open_engine(backbone, taps.values(), EngineOptions(engine="torch", device="cpu"))
     found = {}
     for path in paths:
-        outputs = engine.run(prepare(as_rgb(path), backbone.input).pixels[None])
+        outputs = engine.run(prepare(as_rgb(path), backbone.input)[None])
         found[str(path)] = {name: outputs[tap][0] for name, tap in taps.items()}
     return found
 

@@ -234,7 +234,7 @@ def score_arrays(
         engine: opened for the model's tap.
         images: uint8 arrays, H x W x 3.
     """
-    pixels = np.stack([prepare(image, model.backbone.input).pixels for image in images])
+    pixels = np.stack([prepare(image, model.backbone.input) for image in images])
     return decision(model.head, _features(model, engine, pixels))
 
 

@@ -16,6 +16,7 @@ from offshelf.backbones.specification.spec import InputSpec
 from offshelf.data.decode import DEFAULT_LIMITS, Limits, as_rgb, decoding, read_bytes
 from offshelf.data.decoding.facts import Decoded, Facts
 from offshelf.features.profile import Stopwatch
+from offshelf.text import shown
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -23,12 +24,19 @@ class NetworkInput:
     """One image, decoded and prepared.
 
     Attributes:
+        name: the path of its file, or ``image`` for one in memory.
         pixels: what the network gets, uint8, S x S x 3.
         facts: of the file; of an image in memory its width and height.
     """
 
+    name: str
     pixels: NDArray[np.uint8]
     facts: Facts
+
+    @property
+    def title(self) -> str:
+        """The file's name without its folders."""
+        return Path(self.name).name
 
 
 def network_input(
@@ -51,13 +59,15 @@ def network_input(
     >>> found.pixels.shape, found.facts.width
     ((8, 8, 3), 2)
     """
+    name = "image"
     if isinstance(image, str | Path):
-        image = read_bytes(image, limits)
+        name, image = shown(image), read_bytes(image, limits)
     with contextlib.ExitStack() as held:
         with _stage(watch, "decode"):
             decoded = held.enter_context(_decoding(image, spec, limits))
         with _stage(watch, "resize"):
-            found = NetworkInput(pixels=prepare(decoded.pixels, spec).pixels, facts=decoded.facts)
+            pixels = prepare(decoded.pixels, spec)
+        found = NetworkInput(name=name, pixels=pixels, facts=decoded.facts)
         # The pixels go before their memory is given back.
         del decoded
     return found

@@ -5,11 +5,11 @@ from __future__ import annotations
 import collections
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,8 @@ from offshelf.progress import hear, hearer
 
 AHEAD_PER_WORKER = 8
 Known = Callable[[bytes], Facts | None]
+T = TypeVar("T")
+R = TypeVar("R")
 # Instead of facts: another process computes the features, and will know the facts.
 ELSEWHERE = Facts(width=0, height=0)
 
@@ -132,7 +134,7 @@ def read_ahead(
         watch: is told how long reading, decoding and resizing take.
         unread: what need not be read; None reads every file.
     """
-    threads, limits = options.threads, options.limits
+    limits = options.limits
     # Without what is not needed, as a test may put another function there.
     more = () if unread is None else (unread.digests,)
 
@@ -141,16 +143,35 @@ def read_ahead(
             return digest_picture(path, known, spec, limits)
         return digest_one(path, known, spec, limits, watch, *more)
 
-    window: collections.deque[Future[Digested] | Digested] = collections.deque()
+    def find(path: str | Picture) -> Digested | None:
+        if unread is None:
+            return None
+        with watch.stage("read"):
+            return unread.find(path, limits)
+
+    return in_threads(work, paths, options.threads, find)
+
+
+def in_threads(
+    work: Callable[[T], R],
+    items: Iterable[T],
+    threads: int,
+    find: Callable[[T], R | None] = lambda _: None,
+) -> Iterator[R]:
+    """Yield the result of *work* for each item, in order; eight per thread are held at most.
+
+    What *find* returns for an item needs no work, and is not handed to a thread, which would
+    take longer.
+
+    >>> list(in_threads(str.upper, "abc", threads=2))
+    ['A', 'B', 'C']
+    """
+    window: collections.deque[Future[R] | tuple[R]] = collections.deque()
     pool = ThreadPoolExecutor(threads, "offshelf-reader", hear, (hearer(),))
     try:
-        for path in paths:
-            found = None
-            if unread is not None:
-                with watch.stage("read"):
-                    found = unread.find(path, limits)
-            # In this thread: handing it to another would take longer.
-            window.append(found or pool.submit(work, path))
+        for item in items:
+            found = find(item)
+            window.append(pool.submit(work, item) if found is None else (found,))
             if len(window) >= AHEAD_PER_WORKER * threads:
                 yield _result(window.popleft())
         while window:
@@ -159,8 +180,8 @@ def read_ahead(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _result(item: Future[Digested] | Digested) -> Digested:
-    return item if isinstance(item, Digested) else item.result()
+def _result(item: Future[R] | tuple[R]) -> R:
+    return item[0] if isinstance(item, tuple) else item.result()
 
 
 def digest_one(

@@ -1,13 +1,11 @@
 """Preprocessing: from an RGB image to the pixels that a network gets.
 
 Everything up to here is 8-bit; scaling by mean and standard deviation happens inside the
-network's graph. What :func:`prepare` returns is therefore exactly what the network saw,
-and can be shown.
+network's graph. What :func:`prepare` returns is therefore exactly the network input, and can
+be shown.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,54 +15,30 @@ from offshelf.backbones.specification.spec import InputSpec
 from offshelf.resample import Box, resized
 
 
-@dataclass(frozen=True)
-class Geometry:
-    """How the source lies in the square, so that overlays line up.
+def boxes(width: int, height: int, spec: InputSpec) -> tuple[Box, Box]:
+    """Return the part of an image that the network is given, and where it lies in the square.
 
-    Attributes:
-        source: left, top, right, bottom of the part of the source image that is seen.
-        target: left, top, right, bottom of where it lies in the square, in pixels.
-    """
+    Both are left, top, right, bottom in pixels, the second before a mirroring.
 
-    source: Box
-    target: Box
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """The network's view of one image.
-
-    Attributes:
-        pixels: uint8 array, size x size x 3, RGB.
-        geometry: which part of the source it shows, and where.
-    """
-
-    pixels: NDArray[np.uint8]
-    geometry: Geometry
-
-
-def geometry(width: int, height: int, spec: InputSpec) -> Geometry:
-    """Return where an image of *width* x *height* pixels lands under *spec*.
-
-    >>> geometry(400, 200, InputSpec(size=100, resize="letterbox")).target
+    >>> boxes(400, 200, InputSpec(size=100, resize="letterbox"))[1]
     (0, 25, 100, 75)
-    >>> geometry(400, 200, InputSpec(size=100, resize="crop", crop_share=1.0)).source
+    >>> boxes(400, 200, InputSpec(size=100, resize="crop", crop_share=1.0))[0]
     (100, 0, 300, 200)
     """
     square: Box = (0, 0, spec.size, spec.size)
     if spec.resize == "squash":
-        return Geometry((0, 0, width, height), square)
+        return (0, 0, width, height), square
     if spec.resize == "crop":
         side = max(1, round(min(width, height) * spec.crop_share))
         left, top = (width - side) // 2, (height - side) // 2
-        return Geometry((left, top, left + side, top + side), square)
+        return (left, top, left + side, top + side), square
     scale = spec.size / max(width, height)
     wide, high = max(1, round(width * scale)), max(1, round(height * scale))
     left, top = (spec.size - wide) // 2, (spec.size - high) // 2
-    return Geometry((0, 0, width, height), (left, top, left + wide, top + high))
+    return (0, 0, width, height), (left, top, left + wide, top + high)
 
 
-def prepare(rgb: NDArray[np.uint8], spec: InputSpec) -> Prepared:
+def prepare(rgb: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
     """Resize one image to the network's square.
 
     A grey image is resized as one channel, which gives the same pixels sooner.
@@ -74,25 +48,23 @@ def prepare(rgb: NDArray[np.uint8], spec: InputSpec) -> Prepared:
         spec: the preprocessing of the weights.
 
     Returns:
-        The pixels (uint8, size x size x 3) and their geometry, which is that before a
-        mirroring. With the channel policies ``luma`` and ``summed`` the three channels are
-        equal.
+        uint8, size x size x 3. With the channel policies ``luma`` and ``summed`` the three
+        channels are equal.
 
-    >>> prepare(np.zeros((3, 5, 3), np.uint8), InputSpec(size=8)).pixels.shape
+    >>> prepare(np.zeros((3, 5, 3), np.uint8), InputSpec(size=8)).shape
     (8, 8, 3)
     """
-    place = geometry(rgb.shape[1], rgb.shape[0], spec)
-    left, top, right, bottom = place.target
-    seen = resized(rgb, (right - left, bottom - top), place.source, spec.interpolation)
-    if seen.ndim == 2:
-        seen = np.repeat(seen[:, :, None], 3, axis=2)
+    source, (left, top, right, bottom) = boxes(rgb.shape[1], rgb.shape[0], spec)
+    picture = resized(rgb, (right - left, bottom - top), source, spec.interpolation)
+    if picture.ndim == 2:
+        picture = np.repeat(picture[:, :, None], 3, axis=2)
     if (right - left, bottom - top) == (spec.size, spec.size):
-        return Prepared(_with_channels(seen, spec), place)
+        return _with_channels(picture, spec)
     filler = np.round(np.array(spec.mean) * 255).astype(np.uint8)
     pixels = np.empty((spec.size, spec.size, 3), np.uint8)
     pixels[:] = filler
-    pixels[top:bottom, left:right] = seen
-    return Prepared(_with_channels(pixels, spec), place)
+    pixels[top:bottom, left:right] = picture
+    return _with_channels(pixels, spec)
 
 
 def _with_channels(pixels: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:

@@ -12,8 +12,7 @@ from PIL import Image
 from offshelf import files
 from offshelf.data.decode import Limits, decoding, read_bytes
 from offshelf.errors import ImageError, OffshelfError
-from offshelf.features.reader import ReadOptions
-from offshelf.jobs.audit.image_quality import in_threads
+from offshelf.features.reader import ReadOptions, in_threads
 from offshelf.jobs.audit.job import AuditResult
 from offshelf.progress import Progress, Silent
 from offshelf.report.findings import SEVERITIES
@@ -128,7 +127,7 @@ def _made(result: AuditResult) -> list[str]:
 def _thumbnails(paths: Sequence[str], reading: ReadOptions, progress: Progress) -> dict[str, str]:
     progress.start("pictures", len(paths))
     found: dict[str, str] = {}
-    results = in_threads(lambda path: thumbnail(path, reading.limits), paths, reading)
+    results = in_threads(lambda path: thumbnail(path, reading.limits), paths, reading.threads)
     for path, address in zip(paths, results, strict=True):
         if address is not None:
             found[path] = address

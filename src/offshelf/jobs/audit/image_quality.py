@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import collections
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +15,7 @@ from offshelf.data.decoding.facts import Facts
 from offshelf.data.lookalikes.fingerprints import Fingerprint, fingerprint_with_facts
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import ImageError
-from offshelf.features.reader import ReadOptions
+from offshelf.features.reader import ReadOptions, in_threads
 from offshelf.jobs.audit.duplicates import image_ref
 from offshelf.jobs.audit.kept_fingerprints import KeptFingerprints
 from offshelf.jobs.audit.thresholds import Bounds
@@ -68,7 +65,6 @@ def _imbalance(
     return [Finding(kind="imbalance", severity="warning", reason=reason, figures=figures)]
 
 
-AHEAD_PER_WORKER = 4
 PLAIN_MODES = ("L", "RGB")
 _MEANING = {
     "1": "black and white only",
@@ -80,7 +76,6 @@ _MEANING = {
     "I": "grey of more than 8 bits, scaled to 8",
     "F": "grey in floating point, scaled to 8 bits",
 }
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -131,7 +126,7 @@ def take_fingerprints(
     places = [place for place, one in enumerate(found) if one is None]
     progress.advance(len(paths) - len(places))
     missing = [paths[place] for place in places]
-    results = in_threads(lambda path: _fingerprint(path, reading.limits), missing, reading)
+    results = in_threads(lambda path: _fingerprint(path, reading.limits), missing, reading.threads)
     try:
         for place, (result, digest, facts) in zip(places, results, strict=True):
             found[place] = result
@@ -142,21 +137,6 @@ def take_fingerprints(
         kept.flush()
         progress.finish()
     return [one for one in found if one is not None]
-
-
-def in_threads(work: Callable[[str], T], paths: Sequence[str], reading: ReadOptions) -> Iterator[T]:
-    """Yield the result for each path, in order; a few per thread are held at a time."""
-    window: collections.deque[Future[T]] = collections.deque()
-    pool = ThreadPoolExecutor(reading.threads, thread_name_prefix="offshelf-audit")
-    try:
-        for path in paths:
-            window.append(pool.submit(work, path))
-            if len(window) >= AHEAD_PER_WORKER * reading.threads:
-                yield window.popleft().result()
-        while window:
-            yield window.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def picture_findings(

@@ -20,13 +20,14 @@ from offshelf.backbones.backbone import Backbone
 from offshelf.data.folders.class_names import composed
 from offshelf.engine.torch_engine.gradients import Probe
 from offshelf.errors import OffshelfError, did_you_mean
+from offshelf.features.network_input import NetworkInput
 from offshelf.heads.fitting.fit_head import decision
 from offshelf.heads.kinds.flat_weights import linear_weights
 from offshelf.jobs.explain import attribution
 from offshelf.jobs.explain.attribution import ClassMap
 from offshelf.jobs.setup.settings import RunSettings
 from offshelf.jobs.visualise.feature_maps import Grid, layer_label, maps_before, maps_of, positions
-from offshelf.jobs.visualise.picture_files import Seen, picture_path, see, write_picture
+from offshelf.jobs.visualise.picture_files import input_to_show, picture_path, write_picture
 from offshelf.model_file.model import Model
 from offshelf.prediction import open_model
 from offshelf.progress import Progress, Silent
@@ -40,7 +41,7 @@ class Explanation:
     """What speaks for a class and against another. Prints itself; notebooks show it.
 
     Attributes:
-        seen: the image as the network saw it.
+        network_input: the network input of the image.
         label: the class explained, the predicted one unless another was asked for.
         method: ``exact`` or ``gradcam``.
         layer: whose cells are shown.
@@ -52,7 +53,7 @@ class Explanation:
         model: the model; its backbone's name and layer are part of the result.
     """
 
-    seen: Seen
+    network_input: NetworkInput
     label: str
     method: str
     layer: str
@@ -84,11 +85,11 @@ class Explanation:
             ),
         ]
         predicted = next(iter(self.scores))
-        title = f"{self.seen.title}: {predicted}"
+        title = f"{self.network_input.title}: {predicted}"
         if first.name != predicted:
             title += f", explained for {first.name}"
         return explanation_picture(
-            self.seen.pixels, panels, Caption(title, self._how()), look, smooth
+            self.network_input.pixels, panels, Caption(title, self._how()), look, smooth
         )
 
     def write(
@@ -99,7 +100,7 @@ class Explanation:
         Raises:
             OffshelfError: the name or the folder cannot be used.
         """
-        path = picture_path(out, f"{Path(self.seen.name).stem}-explain.png")
+        path = picture_path(out, f"{Path(self.network_input.name).stem}-explain.png")
         look = dataclasses.replace(look or Look(), form=form_of(path))
         return write_picture(path, self.picture(look, smooth))
 
@@ -108,7 +109,7 @@ class Explanation:
         kind = self.model.kind
         first, rival = self.shown
         return {
-            "image": self.seen.name,
+            "image": self.network_input.name,
             "backbone": self.model.backbone.spec.name,
             "trained_weights": self.model.backbone.trained,
             "layer": kind.layer,
@@ -140,7 +141,7 @@ class Explanation:
 
     def __str__(self) -> str:
         first, rival = self.shown
-        lines = [f"{self.seen.name}: {self._how()}"]
+        lines = [f"{self.network_input.name}: {self._how()}"]
         lines += [f"{one.name}: {_sum_text(one, self.exact)}" for one in (first, rival)]
         best = np.unravel_index(int(self.difference.cells.argmax()), first.cells.shape)
         lines.append(
@@ -202,21 +203,27 @@ def explain(
     model, backbone = open_model(model_path, weights=weights, options=run.engine, progress=progress)
     if model.backbone.precision != "fp32":
         progress.note(f"the model runs in {model.backbone.precision}, the maps are in fp32")
-    seen = see(image, backbone.input, run.reading.limits)
-    return explain_prepared(model, backbone, seen, label, method)
+    network_input = input_to_show(image, backbone.input, run.reading.limits)
+    return explain_prepared(model, backbone, network_input, label, method)
 
 
 def explain_prepared(
-    model: Model, backbone: Backbone, seen: Seen, label: str | None = None, method: str = "auto"
+    model: Model,
+    backbone: Backbone,
+    network_input: NetworkInput,
+    label: str | None = None,
+    method: str = "auto",
 ) -> Explanation:
     """Explain an open model's decision on a prepared image; see :func:`explain`."""
     weights = linear_weights(model.head)
     candidates = maps_before(backbone, model.kind.path, PLACES)
     if not candidates:
         raise OffshelfError(f"{model.kind.layer} of {backbone.spec.name} follows no map")
-    probe = Probe(backbone, model.kind.tap, [row.path for row, _ in candidates], seen.pixels)
+    probe = Probe(
+        backbone, model.kind.tap, [row.path for row, _ in candidates], network_input.pixels
+    )
     passed = [pair for pair in candidates if pair[0].path in probe.activations]
-    work = _Work(model, backbone, probe, seen, weights)
+    work = _Work(model, backbone, probe, network_input, weights)
     chosen = work.classes(label)
     found = work.exact(passed, chosen) if method != "gradcam" else None
     if found is None and method == "exact":
@@ -235,11 +242,11 @@ class _Work:
         model: Model,
         backbone: Backbone,
         probe: Probe,
-        seen: Seen,
+        network_input: NetworkInput,
         weights: tuple[NDArray[np.float64], NDArray[np.float64]],
     ) -> None:
         self.weight, self.bias = weights
-        self.model, self.probe, self.seen = model, probe, seen
+        self.model, self.probe, self.network_input = model, probe, network_input
         self.spec = backbone.spec
         self.head = model.head
         self.length = attribution.feature_length(self.head, probe.features)
@@ -288,7 +295,7 @@ class _Work:
                 shown = [self._class_map(k, one) for k, one in zip(chosen, cells, strict=True)]
                 return self._explanation("gradcam", self._named(row, places), shown)
         raise OffshelfError(
-            f"{self.seen.name}: no map of {self.spec.name} changes the score of this image"
+            f"{self.network_input.name}: no map of {self.spec.name} changes the score of this image"
         )
 
     def _gives(self, values: NDArray[np.float32], pooling: str) -> bool:
@@ -325,7 +332,7 @@ class _Work:
         order = np.argsort(-self.scores, kind="stable")
         scores = {names[k]: float(self.scores[k]) for k in order}
         return Explanation(
-            seen=self.seen,
+            network_input=self.network_input,
             label=maps[0].name,
             method=method,
             layer=layer,

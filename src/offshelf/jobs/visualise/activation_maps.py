@@ -16,6 +16,7 @@ from offshelf.backbones.backbone import Backbone
 from offshelf.engine.contract import Engine, EngineOptions, Tap
 from offshelf.engine.selection.select import open_engine
 from offshelf.errors import LayerError, did_you_mean
+from offshelf.features.network_input import NetworkInput
 from offshelf.jobs.setup.opening import backbone_for, describe
 from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
 from offshelf.jobs.visualise.feature_maps import (
@@ -27,7 +28,7 @@ from offshelf.jobs.visualise.feature_maps import (
     maps_of,
     spatial_layer,
 )
-from offshelf.jobs.visualise.picture_files import Seen, picture_path, see, write_picture
+from offshelf.jobs.visualise.picture_files import input_to_show, picture_path, write_picture
 from offshelf.progress import Progress, Silent
 from offshelf.report.pictures.activation_tiles import Caption, Look, map_picture
 from offshelf.report.pictures.canvas import form_of
@@ -99,13 +100,13 @@ class MapsResult:
     """Activation maps of one image. Prints itself; a notebook shows the first picture.
 
     Attributes:
-        seen: the image as the network saw it.
+        network_input: the network input of the image.
         backbone: network and weights in use.
         layers: one entry per layer, in the order asked for.
         engine: what ran, for example ``torch on cpu``.
     """
 
-    seen: Seen
+    network_input: NetworkInput
     backbone: Backbone
     layers: tuple[LayerMaps, ...]
     engine: str
@@ -122,13 +123,14 @@ class MapsResult:
         """Return the grid of a layer's chosen maps as PNG or SVG bytes; the first by default."""
         one = self[layer] if layer else self.layers[0]
         count, height, width = one.maps.shape
-        text = f"{self.seen.title}: {len(one.channels)} of {count} channels, {width} x {height}"
+        size = f"{len(one.channels)} of {count} channels, {width} x {height}"
+        text = f"{self.network_input.title}: {size}"
         if not self.backbone.trained:
             text += ", UNTRAINED network"
         return map_picture(
             one.maps[list(one.channels)],
             [str(channel) for channel in one.channels],
-            self.seen.pixels,
+            self.network_input.pixels,
             Caption(f"{self.backbone.spec.name}  {one.name}", text),
             look,
         )
@@ -144,7 +146,7 @@ class MapsResult:
         Raises:
             OffshelfError: the name or the folder cannot be used.
         """
-        stem = Path(self.seen.name).stem
+        stem = Path(self.network_input.name).stem
         parts = [one.name if len(self.layers) > 1 else "" for one in self.layers]
         paths = [
             picture_path(out, f"{stem}-{one.name}.png", part)
@@ -160,7 +162,7 @@ class MapsResult:
     def to_json(self) -> dict[str, Any]:
         """Return the figures as one JSON document, without the maps themselves."""
         return {
-            "image": self.seen.name,
+            "image": self.network_input.name,
             **describe(self.backbone),
             "engine": self.engine,
             "layers": [one.to_json() for one in self.layers],
@@ -170,7 +172,7 @@ class MapsResult:
         return self.picture()
 
     def __str__(self) -> str:
-        lines = [f"{self.seen.name} in {self.backbone.spec.name} ({self.engine})"]
+        lines = [f"{self.network_input.name} in {self.backbone.spec.name} ({self.engine})"]
         for one in self.layers:
             count, height, width = one.maps.shape
             strongest = np.argsort(-one.strengths, kind="stable")[:5]
@@ -217,10 +219,10 @@ def activation_maps(
     for row, grid in places:
         if choice.channels is not None:
             check_channels(choice.channels, grid.channels, row.name)
-    seen = see(image, backbone.input, run.reading.limits)
+    network_input = input_to_show(image, backbone.input, run.reading.limits)
     taps = [Tap(row.path) for row, _ in places]
     with contextlib.closing(open_engine(backbone, taps, for_one_image(run.engine))) as engine:
-        outputs = engine.run(seen.pixels[None].copy())
+        outputs = engine.run(network_input.pixels[None].copy())
         ran = described(engine)
     last = backbone.spec.channels_last
     found = []
@@ -229,7 +231,7 @@ def activation_maps(
         strengths = np.abs(maps).mean(axis=(1, 2), dtype=np.float64)
         shown = chosen(strengths, choice.channels, choice.sort, choice.limit)
         found.append(LayerMaps(layer_label(row, backbone.spec), row.path, maps, shown))
-    return MapsResult(seen, backbone, tuple(found), ran)
+    return MapsResult(network_input, backbone, tuple(found), ran)
 
 
 def for_one_image(options: EngineOptions) -> EngineOptions:

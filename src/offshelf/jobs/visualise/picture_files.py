@@ -1,45 +1,23 @@
-"""Network input of one image for display, and the files of pictures."""
+"""The network input of one image to show, and the files of pictures."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from offshelf import files
 from offshelf.backbones.specification.spec import InputSpec
 from offshelf.data.decode import Limits
 from offshelf.errors import DataError, ImageError, OffshelfError
-from offshelf.features.network_input import network_input
+from offshelf.features.network_input import NetworkInput, network_input
 from offshelf.report.pictures.canvas import form_of
 from offshelf.text import shown
 
 MIN_SIDE = 2
 
 
-@dataclass(frozen=True, eq=False)
-class Seen:
-    """An image after its preprocessing.
-
-    Attributes:
-        name: its path, or ``image`` for one in memory.
-        pixels: what the network gets, uint8, S x S x 3.
-    """
-
-    name: str
-    pixels: NDArray[np.uint8]
-
-    @property
-    def title(self) -> str:
-        """The file's name without its folders."""
-        return Path(self.name).name
-
-
-def see(image: Any, spec: InputSpec, limits: Limits) -> Seen:
-    """Open an image and prepare it.
+def input_to_show(image: Any, spec: InputSpec, limits: Limits) -> NetworkInput:
+    """Return the network input of an image; the errors name its file.
 
     Args:
         image: a path, a PIL image, or a uint8 array (H x W, or H x W x 1, 3 or 4).
@@ -49,24 +27,26 @@ def see(image: Any, spec: InputSpec, limits: Limits) -> Seen:
     Raises:
         DataError: it cannot be decoded (an ImageError), or has a side of one pixel.
 
-    >>> see(np.zeros((1, 1, 3), np.uint8), InputSpec(size=8), Limits())
+    >>> import numpy as np
+    >>> input_to_show(np.zeros((1, 1, 3), np.uint8), InputSpec(size=8), Limits())
     Traceback (most recent call last):
     ...
     offshelf.errors.DataError: image: 1 x 1 pixels: too small to see anything, 2 x 2 at least
     """
-    name = shown(image) if isinstance(image, str | Path) else "image"
     try:
         found = network_input(image, spec, limits)
     except ImageError as error:
-        reason = f"{name}: {error.reason}" if isinstance(image, str | Path) else error.reason
+        reason = (
+            f"{shown(image)}: {error.reason}" if isinstance(image, str | Path) else error.reason
+        )
         raise ImageError(error.status, reason) from error
     width, height = found.facts.width, found.facts.height
     if min(height, width) < MIN_SIDE:
         raise DataError(
-            f"{name}: {width} x {height} pixels: too small to see anything, "
+            f"{found.name}: {width} x {height} pixels: too small to see anything, "
             f"{MIN_SIDE} x {MIN_SIDE} at least"
         )
-    return Seen(name, found.pixels)
+    return found
 
 
 def write_picture(path: Path, content: bytes) -> Path:

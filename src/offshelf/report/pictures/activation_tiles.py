@@ -71,7 +71,7 @@ class Look:
 def map_picture(
     maps: NDArray[Any],
     names: Sequence[str],
-    seen: NDArray[np.uint8],
+    pixels: NDArray[np.uint8],
     caption: Caption,
     look: Look | None = None,
 ) -> bytes:
@@ -80,7 +80,7 @@ def map_picture(
     Args:
         maps: n x H x W activations, H = W, n at least 1.
         names: n labels, for example channel numbers.
-        seen: the input of the network, uint8, S x S x 3.
+        pixels: the network input, uint8, S x S x 3.
         caption: title and subtitle.
         look: scale, colours and form.
 
@@ -101,7 +101,7 @@ def map_picture(
     notes = [_range_note(*span) if look.scale == "channel" else "" for span in ranges]
     height = max(place.height, SIDE_PANEL + 120)
     canvas = _sheet(place.width + SIDE_PANEL + BETWEEN, height, caption)
-    _put_seen(canvas, seen)
+    _put_input(canvas, pixels)
     _put_scale(canvas, HEAD + SIDE_PANEL + 48, ranges[0], look, maps.shape[-1])
     _put_tiles(canvas, MARGIN + SIDE_PANEL + BETWEEN, HEAD, place, tiles, list(names), notes)
     return canvas.to_bytes(look.form)
@@ -180,10 +180,10 @@ def _sheet(width: int, height: int, caption: Caption) -> Canvas:
     return canvas
 
 
-def _put_seen(canvas: Canvas, seen: NDArray[np.uint8]) -> None:
-    side = f"{seen.shape[1]} x {seen.shape[0]}"
+def _put_input(canvas: Canvas, pixels: NDArray[np.uint8]) -> None:
+    side = f"{pixels.shape[1]} x {pixels.shape[0]}"
     canvas.write(f"what the network saw, {side}", MARGIN, HEAD, size=12, colour=FAINT)
-    canvas.put(mosaic.picture_to_side(seen, SIDE_PANEL), MARGIN, HEAD + mosaic.LABEL)
+    canvas.put(mosaic.picture_to_side(pixels, SIDE_PANEL), MARGIN, HEAD + mosaic.LABEL)
 
 
 def _ranges(maps: NDArray[Any], scale: str) -> list[tuple[float, float]]:

@@ -41,7 +41,7 @@ class Panel:
 
 
 def explanation_picture(
-    seen: NDArray[np.uint8],
+    pixels: NDArray[np.uint8],
     panels: Sequence[Panel],
     caption: Caption,
     look: Look | None = None,
@@ -50,7 +50,7 @@ def explanation_picture(
     """Return heat maps over what the network saw, and their numbers where they are few.
 
     Args:
-        seen: the input of the network, uint8, S x S x 3.
+        pixels: the network input, uint8, S x S x 3.
         panels: heat maps, all on one scale.
         caption: title and subtitle.
         look: colours and form.
@@ -70,21 +70,21 @@ def explanation_picture(
     canvas.write(caption.title, MARGIN, 12, size=19, bold=True)
     canvas.write(caption.text, MARGIN, 38, size=13, colour=FAINT)
     largest = max(float(np.abs(panel.cells).max()) for panel in panels) or 1.0
-    _put_seen(canvas, seen, side)
+    _put_input(canvas, pixels, side)
     _put_legend(canvas, HEAD + _LINES + side + 36, largest, look)
     for number, panel in enumerate(panels, start=1):
         left = MARGIN + number * (side + BETWEEN)
         canvas.write(panel.title, left, HEAD, size=15, bold=True)
         canvas.write(panel.text, left, HEAD + 21, size=12, colour=FAINT)
         shares = mosaic.shares(panel.cells, -largest, largest)
-        canvas.put(overlay(seen, shares, side, look.colours, smooth), left, HEAD + _LINES)
+        canvas.put(overlay(pixels, shares, side, look.colours, smooth), left, HEAD + _LINES)
         if numbered:
             _put_numbers(canvas, panel.cells, shares, left, HEAD + _LINES + side + BETWEEN, look)
     return canvas.to_bytes(look.form)
 
 
 def overlay(
-    seen: NDArray[np.uint8],
+    pixels: NDArray[np.uint8],
     shares: NDArray[np.float64],
     side: int,
     colours: str = "cividis",
@@ -96,13 +96,13 @@ def overlay(
     against, the picture itself is seen.
 
     Args:
-        seen: uint8, S x S x 3.
+        pixels: uint8, S x S x 3.
         shares: H x W, 0 to 1; 0.5 is the middle.
         side: of the result in pixels, a multiple of H.
         colours: the colour map.
         smooth: blend cells into each other.
     """
-    picture = Image.fromarray(mosaic.picture_to_side(seen, side)).convert("L")
+    picture = Image.fromarray(mosaic.picture_to_side(pixels, side)).convert("L")
     grey = np.asarray(picture, np.float64)[..., None]
     if smooth:
         plain = Image.fromarray(shares.astype(np.float32))
@@ -114,11 +114,11 @@ def overlay(
     return np.asarray(np.round(mixed), np.uint8)
 
 
-def _put_seen(canvas: Canvas, seen: NDArray[np.uint8], side: int) -> None:
+def _put_input(canvas: Canvas, pixels: NDArray[np.uint8], side: int) -> None:
     canvas.write("what the network saw", MARGIN, HEAD, size=15, bold=True)
-    text = f"{seen.shape[1]} x {seen.shape[0]} pixels"
+    text = f"{pixels.shape[1]} x {pixels.shape[0]} pixels"
     canvas.write(text, MARGIN, HEAD + 21, size=12, colour=FAINT)
-    canvas.put(mosaic.picture_to_side(seen, side), MARGIN, HEAD + _LINES)
+    canvas.put(mosaic.picture_to_side(pixels, side), MARGIN, HEAD + _LINES)
 
 
 def _put_legend(canvas: Canvas, top: int, largest: float, look: Look) -> None:

@@ -12,7 +12,7 @@ from offshelf.backbones.specification.preprocess import prepare
 from offshelf.backbones.specification.spec import InputSpec
 from offshelf.data.decode import Limits
 from offshelf.errors import DataError, ImageError, OffshelfError
-from offshelf.jobs.visualise.picture_files import picture_path, see, write_picture
+from offshelf.jobs.visualise.picture_files import input_to_show, picture_path, write_picture
 
 SPEC = InputSpec(size=32)
 
@@ -20,11 +20,11 @@ SPEC = InputSpec(size=32)
 def test_what_is_seen_is_what_the_network_gets(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    seen = see(tmp_path / "a.png", SPEC, Limits())
-    assert np.array_equal(seen.pixels, prepare(pixels, SPEC).pixels)
+    seen = input_to_show(tmp_path / "a.png", SPEC, Limits())
+    assert np.array_equal(seen.pixels, prepare(pixels, SPEC))
     assert (seen.name, seen.title) == (str(tmp_path / "a.png"), "a.png")
-    assert np.array_equal(see(pixels, SPEC, Limits()).pixels, seen.pixels)
-    assert see(Image.fromarray(pixels), SPEC, Limits()).title == "image"
+    assert np.array_equal(input_to_show(pixels, SPEC, Limits()).pixels, seen.pixels)
+    assert input_to_show(Image.fromarray(pixels), SPEC, Limits()).title == "image"
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1)])
@@ -32,7 +32,7 @@ def test_an_image_of_one_pixel_is_one_line(tmp_path: Path, size: tuple[int, int]
     path = tmp_path / "dot.png"
     Image.new("RGB", size).save(path)
     with pytest.raises(DataError) as error:
-        see(path, SPEC, Limits())
+        input_to_show(path, SPEC, Limits())
     assert str(error.value) == (
         f"{path}: {size[0]} x {size[1]} pixels: too small to see anything, 2 x 2 at least"
     )
@@ -42,7 +42,7 @@ def test_a_text_file_named_jpg_is_one_line(tmp_path: Path) -> None:
     path = tmp_path / "notes.jpg"
     path.write_text("not a picture at all\n")
     with pytest.raises(ImageError) as error:
-        see(path, SPEC, Limits())
+        input_to_show(path, SPEC, Limits())
     assert error.value.status == "not_an_image"
     assert str(error.value).startswith(f"not_an_image: {path}: ")
     assert "\n" not in str(error.value)
