@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from offshelf import cache
 from offshelf.backbones.backbone import open_backbone
-from offshelf.cache import bound, contents
-from offshelf.cache.usage import Usage, last_used, remove_unused
+from offshelf.cache import Usage, last_used, remove_unused
 from offshelf.engine.contract import EngineOptions
 from offshelf.errors import OffshelfError, StoreError
 from offshelf.features import loop
@@ -29,7 +29,7 @@ OLDEST, MIDDLE, NEWEST = f"compiled/{'0' * 32}", f"features/{'1' * 32}", f"featu
 USER = """
 import sys
 from pathlib import Path
-from offshelf.cache.usage import Usage
+from offshelf.cache import Usage
 usage = Usage(Path(sys.argv[1]))
 print("used", flush=True)
 sys.stdin.read()
@@ -47,7 +47,7 @@ def kept(root: Path, name: str, size: int, used: float) -> Path:
 
 
 def names(root: Path) -> list[str]:
-    return sorted(str(entry.folder.relative_to(root)) for entry in contents.entries(root))
+    return sorted(str(entry.folder.relative_to(root)) for entry in cache.entries(root))
 
 
 # --- use ----------------------------------------------------------------------
@@ -111,9 +111,9 @@ def full(tmp_path: Path) -> Path:
     ],
 )
 def test_the_least_recently_used_goes_first(full: Path, most: int | None, left: list[str]):
-    would_go = bound.keep_to(full, most, dry=True)
+    would_go = cache.keep_to(full, most, dry=True)
     assert len(names(full)) == 4
-    gone = bound.keep_to(full, most)
+    gone = cache.keep_to(full, most)
     assert names(full) == left
     assert (gone.size, gone.entries) == (100 * (4 - len(left)), would_go.entries)
     assert (full / "weights" / "net" / "net.pth").stat().st_size == 500
@@ -123,13 +123,13 @@ def test_the_least_recently_used_goes_first(full: Path, most: int | None, left: 
 def test_what_is_in_use_stays_and_the_next_goes(full: Path):
     usage = Usage(full / MIDDLE)
     os.utime(full / MIDDLE / "used", (2000, 2000))
-    assert bound.keep_to(full, 150).size == 300
+    assert cache.keep_to(full, 150).size == 300
     assert names(full) == [MIDDLE]
     usage.close()
 
 
 def test_sizes_are_told_by_kind(full: Path):
-    assert contents.sizes(full) == {
+    assert cache.sizes(full) == {
         "features": 200,
         "networks": 100,
         "comparisons": 100,
@@ -142,25 +142,25 @@ def test_sizes_are_told_by_kind(full: Path):
 def test_what_is_no_size_is_refused(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     refusal = f"{text!r} is no size such as 500M or 20G, and not 'none'"
     with pytest.raises(OffshelfError) as caught:
-        bound.limit(tmp_path, text)
+        cache.limit(tmp_path, text)
     assert str(caught.value) == f"--cache-size: {refusal}"
-    monkeypatch.setenv(bound.ENVIRONMENT_VARIABLE, text)
+    monkeypatch.setenv(cache.SIZE_VARIABLE, text)
     with pytest.raises(OffshelfError) as caught:
-        bound.limit(tmp_path)
+        cache.limit(tmp_path)
     assert str(caught.value) == f"OFFSHELF_CACHE_SIZE: {refusal}"
 
 
 def test_the_bound_is_asked_for_or_of_the_environment_or_of_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.delenv(bound.ENVIRONMENT_VARIABLE, raising=False)
+    monkeypatch.delenv(cache.SIZE_VARIABLE, raising=False)
     usage = namedtuple("usage", ["total"])
     for disk, most in ((2**30, 20 * 2**30), (2**40, 2**40 // 10)):
-        monkeypatch.setattr(bound.shutil, "disk_usage", lambda _, disk=disk: usage(disk))
-        assert bound.limit(tmp_path / "not" / "yet") == most
-    monkeypatch.setenv(bound.ENVIRONMENT_VARIABLE, "500M")
-    assert bound.limit(tmp_path) == 500 * 10**6
-    assert bound.limit(tmp_path, "none") is None
+        monkeypatch.setattr(cache.shutil, "disk_usage", lambda _, disk=disk: usage(disk))
+        assert cache.limit(tmp_path / "not" / "yet") == most
+    monkeypatch.setenv(cache.SIZE_VARIABLE, "500M")
+    assert cache.limit(tmp_path) == 500 * 10**6
+    assert cache.limit(tmp_path, "none") is None
 
 
 # --- in an extraction ---------------------------------------------------------

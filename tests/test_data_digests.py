@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from offshelf import file_stamps, home, locks
+from offshelf import files, locks
 from offshelf.backbones.specification.spec import InputSpec
-from offshelf.cache import bound, contents
+from offshelf.cache import digests_folder, entries, keep_to
 from offshelf.data import digests
 from offshelf.data.decoding import file_bytes as contents_of
 from offshelf.data.decoding.facts import Facts
@@ -35,8 +35,8 @@ FACTS = Facts(width=8, height=8)
 @pytest.fixture(autouse=True)
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was just written is old enough."""
-    monkeypatch.setattr(file_stamps, "FINE_NS", -(10**12))
-    monkeypatch.setattr(file_stamps, "COARSE_NS", -(10**12))
+    monkeypatch.setattr(files, "FINE_NS", -(10**12))
+    monkeypatch.setattr(files, "COARSE_NS", -(10**12))
 
 
 @pytest.fixture
@@ -243,7 +243,7 @@ def test_what_was_changed_just_before_it_was_read_is_not_kept(
 ):
     monkeypatch.undo()
     changed = Path(images[0]).stat().st_ctime_ns
-    assert changed % file_stamps._TELLS_NANOSECONDS
+    assert changed % files._TELLS_NANOSECONDS
     monkeypatch.setattr(contents_of.time, "time_ns", lambda: changed + age_ns)
     assert (read_stamped(images[0])[1] is not None) == kept
 
@@ -253,11 +253,11 @@ def test_clocks_that_tell_no_nanoseconds_or_differ(monkeypatch: pytest.MonkeyPat
     second = 10**9
     for age, fine, coarse in ((0.05, False, False), (1, True, False), (4, True, True)):
         at = 100 * second + int(age * second)
-        assert file_stamps.Stamp(1, 50 * second, 100 * second + 1, 1).is_settled(at + 1) == fine
-        assert file_stamps.Stamp(1, 50 * second, 100 * second, 1).is_settled(at) == coarse
+        assert files.Stamp(1, 50 * second, 100 * second + 1, 1).is_settled(at + 1) == fine
+        assert files.Stamp(1, 50 * second, 100 * second, 1).is_settled(at) == coarse
     # From the future by either of its times.
-    assert not file_stamps.Stamp(1, 900 * second + 1, 100 * second + 1, 1).is_settled(200 * second)
-    assert not file_stamps.Stamp(1, 100 * second + 1, 900 * second + 1, 1).is_settled(200 * second)
+    assert not files.Stamp(1, 900 * second + 1, 100 * second + 1, 1).is_settled(200 * second)
+    assert not files.Stamp(1, 100 * second + 1, 900 * second + 1, 1).is_settled(200 * second)
 
 
 def test_what_changes_while_it_is_read_is_not_kept(
@@ -282,7 +282,7 @@ def test_what_changes_while_it_is_read_is_not_kept(
 
 
 def the_file(cache: Path) -> Path:
-    (file,) = home.digests_folder(cache).glob(f"*/{digests.NAME}")
+    (file,) = digests_folder(cache).glob(f"*/{digests.NAME}")
     return file
 
 
@@ -369,7 +369,7 @@ def test_a_cache_that_cannot_be_written(images: list[str], tmp_path: Path, read:
 def test_it_is_part_of_the_cache(images: list[str], tmp_path: Path):
     cache = tmp_path / "cache"
     job(images, cache)
-    (entry,) = contents.entries(cache)
+    (entry,) = entries(cache)
     assert (entry.kind, entry.folder, entry.size) == (
         "digests",
         the_file(cache).parent,
@@ -381,10 +381,10 @@ def test_it_is_part_of_the_cache(images: list[str], tmp_path: Path):
     assert found == [("damaged files", 1, 7), ("claims and locks", 1, 0)]
     held = locks.Lock(entry.folder / "used")
     assert held.take(shared=True)
-    assert bound.keep_to(cache, 0).entries == ()
+    assert keep_to(cache, 0).entries == ()
     held.release(remove=False)
-    assert [one.kind for one in bound.keep_to(cache, 0).entries] == ["digests"]
-    assert contents.entries(cache) == []
+    assert [one.kind for one in keep_to(cache, 0).entries] == ["digests"]
+    assert entries(cache) == []
 
 
 @pytest.mark.parametrize("name", ["\udcff.png", "nul\0.png", "a" * 5000])

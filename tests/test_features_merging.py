@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from offshelf import file_stamps
+from offshelf import files
 from offshelf.data.decoding.facts import Facts
 from offshelf.errors import StoreError
 from offshelf.features.store import feature_store as stores
@@ -45,8 +45,8 @@ def by_threes(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files count as old enough to be known by their stamps."""
-    monkeypatch.setattr(file_stamps, "FINE_NS", -(10**12))
-    monkeypatch.setattr(file_stamps, "COARSE_NS", -(10**12))
+    monkeypatch.setattr(files, "FINE_NS", -(10**12))
+    monkeypatch.setattr(files, "COARSE_NS", -(10**12))
 
 
 def test_small_parts_become_one(tmp_path: Path, by_threes: None):

@@ -24,9 +24,9 @@ from offshelf.engine.selection.select import open_engine
 from offshelf.engine.torch_engine.gradients import Probe
 from offshelf.engine.torch_engine.training_mode import TrainingMode
 from offshelf.errors import EngineError, ImageError, MissingExtraError, OffshelfError
-from offshelf.forks import process_lock
 from offshelf.heads.fitting.fit_head import Recipe, fit_head
 from offshelf.heads.numerics.blas_threads import share_out
+from offshelf.locks import process_lock
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork"),

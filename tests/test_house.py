@@ -423,8 +423,8 @@ def test_project_text_names_no_machine() -> None:
 
 ARGUMENTS = ", ".join(f"a{number}" for number in range(7))
 BROKEN: list[tuple[Checker, str, str, str]] = [
-    (breaks_order, "errors.py", "import offshelf.home", "errors imports home"),
-    (breaks_order, "files.py", "from offshelf import home", "files imports home"),
+    (breaks_order, "errors.py", "import offshelf.cache", "errors imports cache"),
+    (breaks_order, "files.py", "from offshelf import cache", "files imports cache"),
     (
         breaks_order,
         "data/a.py",

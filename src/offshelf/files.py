@@ -1,4 +1,4 @@
-"""Atomic file writes (temporary name, sync, rename), what is in their way, and hashes.
+"""Atomic file writes (temporary name, sync, rename), hashes, and stamps of unchanged files.
 
 A half-written file of a killed process has a reserved name and a lock that is not held:
 the next write to the same target removes it.
@@ -17,7 +17,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from offshelf.locks import Lock, is_held, remove_if_free
 from offshelf.text import json_text, shown
@@ -27,6 +27,12 @@ FILE_NAME = re.compile(r"\.offshelf-[0-9a-f]{16}-[0-9a-f]{32}\.tmp")
 FOLDER_NAME = re.compile(r"\.offshelf-[a-z0-9_]{8}")
 _BEGINNING, _OWNER = ".offshelf-", "owner.lock"
 _ATTEMPTS, _PAUSE_SECONDS = 100, 0.001
+# Clocks of file systems count in steps: of two seconds at most (FAT), of ten milliseconds at
+# most where they tell nanoseconds; both with room to spare.
+COARSE_NS, FINE_NS = 3 * 10**9, 10**8
+_TELLS_NANOSECONDS = 10**6
+# Windows may have longer ones.
+_INODE = (1 << 64) - 1
 
 
 @contextlib.contextmanager
@@ -232,3 +238,45 @@ def _sync(path: Path) -> None:
             raise
     finally:
         os.close(handle)
+
+
+class Stamp(NamedTuple):
+    """A file as the system describes it; every change of its content changes one of these.
+
+    Attributes:
+        size: bytes.
+        modified: when its content was changed last, ns since the epoch.
+        changed: when anything of it was, ns; a program can set the other time, not this
+            one. On Windows, when the file was made.
+        inode: number of the file in its file system.
+    """
+
+    size: int
+    modified: int
+    changed: int
+    inode: int
+
+    def is_settled(self, at: int) -> bool:
+        """Return whether a change after *at*, ns since the epoch, must give another stamp.
+
+        A file that was changed just before may be changed again within the same step of the
+        clock. One from the future says that two clocks differ: it is not relied on.
+
+        >>> Stamp(9, 5 * 10**9, 5 * 10**9, 1).is_settled(6 * 10**9)
+        False
+        >>> Stamp(9, 5 * 10**9, 5 * 10**9, 1).is_settled(9 * 10**9)
+        True
+        """
+        step = FINE_NS if self.changed % _TELLS_NANOSECONDS else COARSE_NS
+        return max(self.modified, self.changed) + step < at
+
+
+def stamp_of(status: os.stat_result) -> Stamp:
+    """Return the stamp of a file from what ``os.stat`` says.
+
+    >>> from pathlib import Path
+    >>> stamp_of(Path(__file__).stat()) == stamp_of(os.stat(__file__))
+    True
+    """
+    inode = status.st_ino & _INODE
+    return Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns, inode)

@@ -1,6 +1,6 @@
-"""File locks, which the system releases when their owner ends, however it ends.
+"""File locks, which the system releases however their owner ends, and thread locks across forks.
 
-They are advisory and belong to an open file, so they also hold between threads. Where a file
+File locks are advisory and belong to an open file, so they also hold between threads. Where a file
 system has none, or nothing can be written, taking one raises ``OSError``; work then goes on
 as if it were alone, which costs time and never a result.
 """
@@ -8,13 +8,16 @@ as if it were alone, which costs time and never a result.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import secrets
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 if sys.platform == "win32":
     import msvcrt
@@ -24,7 +27,8 @@ else:
 # An owner without a sign of life for so long counts as stopped and is not waited for.
 PATIENCE_SECONDS = 60.0
 BEAT_SECONDS = 1.0
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.0005, 0.05
+MIN_PAUSE, MAX_PAUSE = 0.0005, 0.05
+_LEFT_ALONE: weakref.WeakKeyDictionary[Any, tuple[object, ...]] = weakref.WeakKeyDictionary()
 
 
 class Lock:
@@ -196,14 +200,14 @@ def wait_for(lock: Lock, patience: float, progress: Callable[[], object] | None 
         OSError: there are no locks here, or nothing can be written.
     """
     look = progress or (lambda: _stamp(lock.path))
-    seen, since, pause = look(), time.monotonic(), SHORTEST_PAUSE
+    seen, since, pause = look(), time.monotonic(), MIN_PAUSE
     while not lock.take():
         if (found := look()) != seen:
             seen, since = found, time.monotonic()
         if time.monotonic() - since >= patience:
             return False
         time.sleep(pause)
-        pause = min(2 * pause, LONGEST_PAUSE)
+        pause = min(2 * pause, MAX_PAUSE)
     return True
 
 
@@ -278,3 +282,42 @@ else:
 
     def _unlock(handle: int) -> None:
         fcntl.flock(handle, fcntl.LOCK_UN)
+
+
+def process_lock() -> threading.Lock:
+    """Return a lock that is free again in every process that is forked from this one.
+
+    Forked while another thread holds it, a process would wait for a thread that it has not.
+    To be called once for each lock, when a module is loaded.
+
+    >>> with process_lock():
+    ...     print("alone")
+    alone
+    """
+    made = threading.Lock()
+    if hasattr(os, "register_at_fork"):
+        # Python's own logging and random numbers do the same.
+        os.register_at_fork(after_in_child=made._at_fork_reinit)  # type: ignore[attr-defined]
+    return made
+
+
+def leave_in_forked(owner: object, *parts: object) -> None:
+    """Keep *parts* from being taken apart in a process that is forked while *owner* lives.
+
+    To end, some wait for threads that are not there: such a process would never end.
+
+    >>> class Owner: pass
+    >>> owner = Owner()
+    >>> leave_in_forked(owner, [])
+    """
+    _LEFT_ALONE[owner] = parts
+
+
+def _keep_for_ever() -> None:
+    for parts in list(_LEFT_ALONE.values()):
+        for part in parts:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(part))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_keep_for_ever)

@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf import files, home, sealed_json
-from offshelf.cache.usage import Usage
-from offshelf.file_stamps import Stamp, stamp_of
+from offshelf import files, sealed_json
+from offshelf.cache import Usage, digests_folder
+from offshelf.files import Stamp, stamp_of
 from offshelf.locks import alone
 
 # Raised with every change of how they are written.
@@ -150,7 +150,7 @@ class Digests:
 def folder_of(cache: Path, common: str) -> Path:
     """Return where the hashes of files below the folder *common* are kept."""
     name = hashlib.sha256(common.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-    return home.digests_folder(cache) / f"{SCHEMA}-{name}"
+    return digests_folder(cache) / f"{SCHEMA}-{name}"
 
 
 def read_records(file: Path) -> Records | None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from offshelf import files
 from offshelf.errors import EngineError
-from offshelf.forks import leave_in_forked, process_lock
+from offshelf.locks import leave_in_forked, process_lock
 
 # Of how networks are converted and computed: a part of the keys of graphs and of features.
 VERSION = 6

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf import home
+from offshelf import cache
 from offshelf.backbones.backbone import Backbone
 from offshelf.data.digests import Digests
 from offshelf.engine.contract import EngineOptions
@@ -111,7 +111,7 @@ def extract(
     began = time.perf_counter()
     name, device = choose(options)
     job = Job(backbone, tuple(kinds), options, progress)
-    place = reading.stores or home.features_folder(options.cache_dir)
+    place = reading.stores or cache.features_folder(options.cache_dir)
 
     with heard_by(progress):
         job.open_stores(place, reading.limits.background)
@@ -133,7 +133,7 @@ def _run(job: Job, paths: Sequence[str | Picture], reading: ReadOptions) -> Stop
     """Work through all images; files whose bytes and features are known are not read."""
     watch = Stopwatch()
     files = [path for path in paths if isinstance(path, str)]
-    digests = Digests(home.cache_root(job.options.cache_dir), files, reading.rehash)
+    digests = Digests(cache.cache_root(job.options.cache_dir), files, reading.rehash)
     unread = Unread(digests, job.stored)
 
     def read(places: Sequence[int]) -> Iterator[Digested]:

@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf import home
+from offshelf import cache
 from offshelf.backbones.backbone import Backbone
-from offshelf.cache import bound
 from offshelf.data.decoding.colour import RGB
 from offshelf.data.decoding.facts import Facts
 from offshelf.engine.contract import Engine, EngineOptions, Tap
@@ -70,8 +69,8 @@ class Job:
         self.kinds = kinds
         self.options = options
         self.progress = progress
-        self._root = home.cache_root(options.cache_dir)
-        self._most = bound.limit(self._root, options.cache_size)
+        self._root = cache.cache_root(options.cache_dir)
+        self._most = cache.limit(self._root, options.cache_size)
         self.stores: dict[FeatureKind, FeatureStore] = {}
         self.rows: dict[int, Row] = {}
         self.computed = 0
@@ -168,7 +167,7 @@ class Job:
             self._keep_to_bound()
 
     def _keep_to_bound(self) -> None:
-        gone = bound.keep_to(self._root, self._most)
+        gone = cache.keep_to(self._root, self._most)
         if gone.entries:
             self.progress.note(f"{self._root}: over its bound, {gone}")
 
@@ -188,7 +187,7 @@ class Job:
         try:
             write()
         except StoreError as error:
-            gone = bound.make_room(self._root, error)
+            gone = cache.make_room(self._root, error)
             if not gone.entries:
                 raise
             self.progress.note(f"{store.folder}: the disk is full; {gone}")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from offshelf import files, home
+from offshelf import cache, files
 from offshelf.backbones.backbone import Backbone
 from offshelf.data.tables.image_table import list_images
 from offshelf.features.extraction import Extraction
@@ -134,7 +134,7 @@ def predictions_of(
 @contextmanager
 def _store(run: RunSettings, progress: Progress) -> Iterator[Path]:
     """Yield where features are kept: for this call only where the cache is read-only."""
-    folder = home.features_folder(run.engine.cache_dir)
+    folder = cache.features_folder(run.engine.cache_dir)
     writable = False
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)

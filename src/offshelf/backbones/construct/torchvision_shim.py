@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from offshelf.backbones.construct.torch_context import without_compiler
-from offshelf.forks import process_lock
+from offshelf.locks import process_lock
 
 _SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",

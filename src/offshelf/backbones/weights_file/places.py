@@ -17,7 +17,7 @@ from typing import Any
 
 from offshelf import sealed_json
 from offshelf.backbones.specification.spec import BackboneSpec, WeightsSpec
-from offshelf.home import weights_folder
+from offshelf.cache import weights_folder
 
 EXTRA_FOLDERS = "OFFSHELF_WEIGHTS_PATH"
 _HUB_ADDRESS = re.compile(r"https://huggingface\.co/(?P<hub>.+?)/resolve/[^/]+/(?P<file>.+)")

@@ -33,7 +33,7 @@ def memory_size(text: str) -> int:
     >>> memory_size("1.5G"), memory_size("1 GiB")
     (1500000000, 1073741824)
     """
-    from offshelf.cache.bound import size_in_bytes
+    from offshelf.cache import size_in_bytes
 
     size = size_in_bytes(text)
     if size is None or not 1 <= size <= MAX_MEMORY:

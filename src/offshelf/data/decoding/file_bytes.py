@@ -12,7 +12,7 @@ from pathlib import Path
 from offshelf.data.decoding.colour import RGB
 from offshelf.data.decoding.memory_budget import default_memory
 from offshelf.errors import DataError, ImageError
-from offshelf.file_stamps import Stamp, stamp_of
+from offshelf.files import Stamp, stamp_of
 
 # Raised whenever the same bytes come to decode to other pixels, or to be judged otherwise:
 # features of before are then extracted again.

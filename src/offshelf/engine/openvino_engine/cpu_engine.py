@@ -24,7 +24,7 @@ from offshelf.engine.openvino_engine.streams import HINT, Plan, chosen_plan
 from offshelf.engine.openvino_runtime import check_not_forked
 from offshelf.engine.processor import computes_bfloat16
 from offshelf.errors import EngineError
-from offshelf.forks import leave_in_forked
+from offshelf.locks import leave_in_forked
 
 HINTS = {"fp32": "f32", "int8": "f32", "bf16": "bf16"}
 

@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from offshelf import files, home, sealed_json
+from offshelf import cache, files, sealed_json
 from offshelf.backbones.backbone import Backbone
-from offshelf.cache.usage import Usage
+from offshelf.cache import Usage
 from offshelf.engine.calibration import Calibration
 from offshelf.engine.contract import EngineOptions, Tap
 from offshelf.engine.openvino_engine.convert import convert
@@ -30,7 +30,7 @@ KEY = "key.json"
 def graph_folder(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions) -> Path:
     """Return where the graph is kept: weights, preprocessing, taps, precision, version."""
     key = _key(backbone, taps, options)
-    return home.compiled_folder(options.cache_dir) / files.sha256_json(key)[:32]
+    return cache.compiled_folder(options.cache_dir) / files.sha256_json(key)[:32]
 
 
 def load_graph(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 
 from offshelf import files, sealed_json
 from offshelf.backbones.backbone import Backbone
-from offshelf.cache.usage import Usage
+from offshelf.cache import Usage
 from offshelf.engine.contract import EngineOptions, Tap
 from offshelf.engine.openvino_engine.graph_cache import graph_folder, load_exact
 from offshelf.engine.openvino_engine.int8 import TRANSFORMERS, rough

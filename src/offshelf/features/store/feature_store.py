@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf import sealed_json
-from offshelf.cache.usage import Usage
+from offshelf.cache import Usage
 from offshelf.data.decoding.facts import Facts
 from offshelf.errors import StoreError
 from offshelf.features.store import manifest, merging, part_files

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.cache.usage import NAME
+from offshelf.cache import USED
 from offshelf.errors import StoreError
 from offshelf.features.store import manifest, part_files
 from offshelf.features.store.part_format import Part, Rows
@@ -173,7 +173,7 @@ def remove_doubled(folder: Path) -> list[Doubled]:
     Raises:
         OSError: the store cannot be written.
     """
-    lock = Lock(folder / NAME)
+    lock = Lock(folder / USED)
     if not doubled(folder) or not lock.take():
         return []
     try:

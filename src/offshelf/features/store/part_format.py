@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from offshelf.data.decoding.facts import Facts
 from offshelf.errors import StoreError
 from offshelf.features.store.arrow_arrays import FEATURES_COLUMN
-from offshelf.file_stamps import Stamp, stamp_of
+from offshelf.files import Stamp, stamp_of
 
 
 class DamagedPartError(StoreError):

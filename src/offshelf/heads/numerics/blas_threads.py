@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.forks import process_lock
+from offshelf.locks import process_lock
 
 Result = TypeVar("Result")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf import home
+from offshelf.cache import features_folder
 from offshelf.data.decoding.facts import Facts, check_facts
 from offshelf.data.decoding.file_bytes import Limits
 from offshelf.data.lookalikes.fingerprints import Fingerprint
@@ -42,7 +42,7 @@ class KeptFingerprints:
         self._store: FeatureStore | None = None
         identity = {"fingerprints": VERSION, "decoding": decoding_identity(limits.background)}
         with contextlib.suppress(StoreError):
-            self._store = FeatureStore(home.features_folder(cache), identity, _COLUMNS)
+            self._store = FeatureStore(features_folder(cache), identity, _COLUMNS)
 
     def find(self, digests: Sequence[bytes]) -> list[Fingerprint | ImageError | None]:
         """Return what decoding each image would give, None where that must be done."""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf import home
+from offshelf import cache
 from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.catalogue.imagenet import CLASSES
 from offshelf.data.tables.image_table import ImageTable, list_images
@@ -131,7 +131,7 @@ def require_classifier(backbone: Backbone, kind: FeatureKind, run: RunSettings) 
     Raises:
         LayerError: the weights do not reach it, or it has not 1,000 values.
     """
-    folder = home.features_folder(run.engine.cache_dir)
+    folder = cache.features_folder(run.engine.cache_dir)
     identity = kind.identity(backbone, run.engine, run.reading.limits.background)
     if stores.exists(folder, identity):
         # It was checked when the store was made; looking at the network takes seconds.

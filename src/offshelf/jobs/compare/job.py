@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from offshelf import home
-from offshelf.cache.usage import Usage
+from offshelf import cache
+from offshelf.cache import Usage
 from offshelf.data.tables.image_table import ImageTable, read_table
 from offshelf.evaluate.splits.protocol import Fold
 from offshelf.evaluate.transfer.transferability import Transfer
@@ -163,8 +163,8 @@ def make_plan(
         for view in work.views
     )
     return Plan(
-        root=home.features_folder(run.engine.cache_dir),
-        results=home.compared_folder(run.engine.cache_dir),
+        root=cache.features_folder(run.engine.cache_dir),
+        results=cache.compared_folder(run.engine.cache_dir),
         digests=tuple(row.digest for row in ledger.rows),
         targets=np.asarray(work.table.targets(), np.int64),
         classes=work.table.classes,

@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from offshelf import files, home, sealed_json
+from offshelf import cache, files, sealed_json
 from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.named_layers import INPUT_SUFFIX
 from offshelf.data.tables.image_table import ImageTable
@@ -162,5 +162,5 @@ def _record(extracted: Extracted, deepest: str, run: RunSettings) -> Path:
         extracted.options.precision,
         extracted.options.threads or os.cpu_count(),
     ]
-    folder = home.compiled_folder(run.engine.cache_dir)
+    folder = cache.compiled_folder(run.engine.cache_dir)
     return folder / f"speed-{files.sha256_json(key)[:32]}.json"

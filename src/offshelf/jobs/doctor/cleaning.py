@@ -16,10 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from offshelf import files, home
-from offshelf.cache import bound
-from offshelf.cache.contents import own_folders, size_of
-from offshelf.cache.usage import remove_unused
+from offshelf import cache, files
+from offshelf.cache import own_folders, remove_unused, size_of
 from offshelf.engine.openvino_engine.graph_cache import is_current
 from offshelf.errors import OffshelfError
 from offshelf.features.sharing import FOLDER as CLAIMS
@@ -103,18 +101,18 @@ def clean(
     Raises:
         OffshelfError: *cache_size* is no size, or something cannot be removed.
     """
-    root = home.cache_root(cache_dir)
-    most = bound.limit(root, cache_size)
+    root = cache.cache_root(cache_dir)
+    most = cache.limit(root, cache_size)
     try:
         found = [_gone(TEMPORARY, _temporary(root), _remove_unowned, dry)]
         found.append(_gone(DAMAGED, _damaged(root), _remove, dry))
         found.append(_gone(LOCKS, _locks(root), remove_if_free, dry))
         found.append(
-            _gone(STORES, manifest.outdated(home.features_folder(root)), remove_unused, dry)
+            _gone(STORES, manifest.outdated(cache.features_folder(root)), remove_unused, dry)
         )
         found.append(_gone(NETWORKS, _networks(root), remove_unused, dry))
         found.append(_rows(root, dry))
-        oldest = bound.keep_to(root, most, dry)
+        oldest = cache.keep_to(root, most, dry)
         found.append(Removal(OLDEST, len(oldest.entries), oldest.size))
     except OSError as error:
         raise OffshelfError(
@@ -160,12 +158,12 @@ def _temporary(root: Path) -> Iterator[Path]:
 def _places(root: Path) -> Iterator[Path]:
     """Yield the folders that we write into; a person's own files may lie in some of them."""
     above = (
-        home.features_folder(root),
-        home.compiled_folder(root),
-        home.compared_folder(root),
-        home.digests_folder(root),
+        cache.features_folder(root),
+        cache.compiled_folder(root),
+        cache.compared_folder(root),
+        cache.digests_folder(root),
     )
-    weights = home.weights_folder(root)
+    weights = cache.weights_folder(root)
     for place in (root, *above, *own_folders(root), weights, *weights.glob("*/")):
         if place.is_dir():
             yield place
@@ -175,9 +173,9 @@ def _damaged(root: Path) -> Iterator[Path]:
     """Yield what was set aside, by the names that it has from us."""
     for folder in own_folders(root):
         yield from [folder] if folder.suffix == _DAMAGED else folder.glob(f"*{_DAMAGED}")
-    yield from home.compiled_folder(root).glob(f"speed-*{_DAMAGED}")
+    yield from cache.compiled_folder(root).glob(f"speed-*{_DAMAGED}")
     # A note of weights lies beside them.
-    for path in home.weights_folder(root).glob(f"*/*{_DAMAGED}"):
+    for path in cache.weights_folder(root).glob(f"*/*{_DAMAGED}"):
         if path.with_suffix("").is_file():
             yield path
 
@@ -190,12 +188,12 @@ def _age(path: Path) -> float:
 
 
 def _locks(root: Path) -> Iterator[Path]:
-    found = [*(home.features_folder(root) / CLAIMS).glob("*.claim")]
+    found = [*(cache.features_folder(root) / CLAIMS).glob("*.claim")]
     for folder in own_folders(root):
         found += folder.glob(".*.lock")
-    networks = home.compiled_folder(root).glob(".*.lock")
+    networks = cache.compiled_folder(root).glob(".*.lock")
     found += (path for path in networks if _LOCK.fullmatch(path.name))
-    for path in home.weights_folder(root).glob("*/.*.lock"):
+    for path in cache.weights_folder(root).glob("*/.*.lock"):
         # That of a download lies beside what there is of it.
         found += [path] if list(path.parent.glob(f"{glob.escape(path.name[1:-5])}*")) else []
     yield from (path for path in found if not is_held(path))
@@ -203,12 +201,12 @@ def _locks(root: Path) -> Iterator[Path]:
 
 def _networks(root: Path) -> Iterator[Path]:
     for folder in own_folders(root):
-        if folder.parent == home.compiled_folder(root) and not is_current(folder):
+        if folder.parent == cache.compiled_folder(root) and not is_current(folder):
             yield folder
 
 
 def _rows(root: Path, dry: bool) -> Removal:
-    above = home.features_folder(root)
+    above = cache.features_folder(root)
     current = set(above.glob("*/manifest.json")) if above.is_dir() else set()
     outdated = set(manifest.outdated(above))
     count = size = 0

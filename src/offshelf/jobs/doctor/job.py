@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from offshelf import home
+from offshelf import cache
 from offshelf.backbones.backbone import open_backbone
 from offshelf.backbones.catalogue.names import names
 from offshelf.backbones.construct.torchvision_shim import import_torchvision
-from offshelf.cache import bound, contents
 from offshelf.engine.contract import EngineOptions
 from offshelf.engine.selection.select import choose
 from offshelf.errors import OffshelfError
@@ -136,20 +135,20 @@ def _other_weights(cache_dir: str | Path | None) -> str:
 
 
 def _cache(cache_dir: str | Path | None) -> str:
-    root = home.cache_root(cache_dir)
+    root = cache.cache_root(cache_dir)
     existing = next(folder for folder in (root, *root.parents) if folder.exists())
     if not existing.is_dir():
         raise OffshelfError(f"{existing}: is a file, no folder; choose another with --cache-dir")
     if not os.access(existing, os.W_OK):
         raise OffshelfError(f"{existing}: cannot be written; choose another with --cache-dir")
     free = shutil.disk_usage(existing).free
-    used = contents.size_of(root)
+    used = cache.size_of(root)
     return f"{root}: {used / 2**20:,.0f} MiB used, {free / 2**30:,.1f} GiB free"
 
 
 def _contents(cache_dir: str | Path | None) -> str:
-    root = home.cache_root(cache_dir)
-    most = bound.limit(root)
-    sizes = [f"{kind} {size / 2**20:,.1f} MiB" for kind, size in contents.sizes(root).items()]
+    root = cache.cache_root(cache_dir)
+    most = cache.limit(root)
+    sizes = [f"{kind} {size / 2**20:,.1f} MiB" for kind, size in cache.sizes(root).items()]
     bounded = "no bound" if most is None else f"bound {most / 2**30:,.1f} GiB without weights"
     return f"{', '.join(sizes)}; {bounded}"

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from offshelf import files, home
+from offshelf import cache, files
 from offshelf.data.decode import Limits
 from offshelf.engine.contract import EngineOptions
 from offshelf.engine.selection.select import choose
@@ -105,7 +105,7 @@ def take_sample(request: SampleRequest) -> Sample:
                     f"none of {len(request.paths)} images can be used; "
                     f"the first: {first.path}: {first.status}, {first.reason}"
                 )
-        stores = [manifest.read(folder) for folder in home.features_folder(room).iterdir()]
+        stores = [manifest.read(folder) for folder in cache.features_folder(room).iterdir()]
         sizes = {
             (one["identity"]["layer"], one["identity"]["pooling"]): one["dimension"]
             for one in stores
@@ -162,7 +162,7 @@ class _Watch(Silent):
 @contextmanager
 def _room(options: EngineOptions) -> Iterator[Path]:
     """Yield a cache folder for a while that shares compiled networks with the real one."""
-    root, compiled = home.cache_root(options.cache_dir), home.compiled_folder(options.cache_dir)
+    root, compiled = cache.cache_root(options.cache_dir), cache.compiled_folder(options.cache_dir)
     with ExitStack() as stack:
         try:
             compiled.mkdir(parents=True, exist_ok=True)
@@ -171,7 +171,7 @@ def _room(options: EngineOptions) -> Iterator[Path]:
             raise EngineError(
                 f"{files.unwritable(root, error)}; choose another --cache-dir"
             ) from error
-        shared = home.compiled_folder(room)
+        shared = cache.compiled_folder(room)
         # Where links are not allowed the network is converted once more.
         with suppress(OSError):
             shared.symlink_to(compiled.resolve(), target_is_directory=True)
@@ -179,7 +179,7 @@ def _room(options: EngineOptions) -> Iterator[Path]:
 
 
 def _graphs(options: EngineOptions) -> set[str]:
-    folder = home.compiled_folder(options.cache_dir)
+    folder = cache.compiled_folder(options.cache_dir)
     return {path.parent.name for path in folder.glob("*/graph.xml")}
 
 

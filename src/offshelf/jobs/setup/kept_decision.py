@@ -13,7 +13,7 @@ from pathlib import Path
 
 from offshelf import files, sealed_json
 from offshelf.backbones.backbone import Backbone
-from offshelf.cache.usage import Usage
+from offshelf.cache import Usage
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.engine.contract import EngineOptions
 from offshelf.engine.openvino_engine.graph_cache import graph_folder

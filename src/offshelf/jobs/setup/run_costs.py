@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from offshelf import home
+from offshelf import cache
 from offshelf.backbones.backbone import Backbone
 from offshelf.engine.contract import EngineOptions
 from offshelf.features.feature_kind import FeatureKind
@@ -177,7 +177,7 @@ class EtaProgress:
 
     def _dimensions(self) -> list[int]:
         """Return the features of an image as the open stores state them, [] if they do not."""
-        folder = home.features_folder(self._options.cache_dir)
+        folder = cache.features_folder(self._options.cache_dir)
         keys = [
             kind.identity(self._backbone, self._options, beside=self._kinds) for kind in self._kinds
         ]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from offshelf import home
+from offshelf import cache
 from offshelf.backbones.backbone import Backbone
 from offshelf.data.decode import read_bytes
 from offshelf.data.tables.image_table import ImageTable
@@ -199,7 +199,7 @@ def images_left(
     run: RunSettings,
 ) -> int:
     """Return about how many images have no features yet, from a look at up to 200 of them."""
-    root, background = home.features_folder(options.cache_dir), run.reading.limits.background
+    root, background = cache.features_folder(options.cache_dir), run.reading.limits.background
     identities = [kind.identity(backbone, options, background, kinds) for kind in kinds]
     if not all(exists(root, identity) for identity in identities):
         return len(table)

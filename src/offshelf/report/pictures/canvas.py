@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from offshelf.errors import OffshelfError, did_you_mean
-from offshelf.forks import process_lock
+from offshelf.locks import process_lock
 from offshelf.text import drawable
 
 FORMS = ("png", "svg")

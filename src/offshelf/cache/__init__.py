@@ -1,1 +1,0 @@
-"""The cache on disk: its contents, their use, and its size limit."""
