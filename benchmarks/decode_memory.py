@@ -25,7 +25,7 @@ from PIL import Image
 
 from measure import heading
 from offshelf.backbones.specification.spec import InputSpec
-from offshelf.data.decoding.file_bytes import Limits
+from offshelf.data.decoding.limits import Limits
 from offshelf.features.network_input import network_input
 
 # Kind -> Pillow's format and mode, and how it is saved.

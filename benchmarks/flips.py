@@ -24,7 +24,7 @@ import numpy as np
 
 from offshelf import sealed_json
 from offshelf.data import digests
-from offshelf.data.decoding.facts import Facts
+from offshelf.data.decoding.limits import Facts
 from offshelf.engine.openvino_engine import graph_cache
 from offshelf.engine.openvino_engine import streams as plans
 from offshelf.evaluate.splits.protocol import Fold

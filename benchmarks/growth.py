@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from measure import heading, run
-from offshelf.data.decoding.facts import Facts
+from offshelf.data.decoding.limits import Facts
 from offshelf.features.store import feature_store as stores
 from offshelf.features.store.feature_store import FeatureStore
 

@@ -29,7 +29,7 @@ import numpy as np
 from measure import Run, heading, offshelf, run
 from offshelf.backbones.backbone import open_backbone
 from offshelf.cache import digests_folder, features_folder
-from offshelf.data.decoding.facts import Facts
+from offshelf.data.decoding.limits import Facts
 from offshelf.data.tables.image_table import read_table
 from offshelf.engine.contract import EngineOptions
 from offshelf.features.feature_kind import feature_kinds

@@ -15,7 +15,7 @@ import pytest
 from offshelf import sealed_json
 from offshelf.backbones.backbone import open_backbone
 from offshelf.backbones.layer_choice import chosen_layers, stage_layers
-from offshelf.data.decoding.facts import Facts
+from offshelf.data.decoding.limits import Facts
 from offshelf.errors import HeadError, LayerError, OffshelfError
 from offshelf.evaluate.splits.protocol import Fold
 from offshelf.features.store.feature_store import FeatureStore

@@ -18,9 +18,8 @@ from offshelf import files, locks
 from offshelf.backbones.specification.spec import InputSpec
 from offshelf.cache import digests_folder, entries, keep_to
 from offshelf.data import digests
-from offshelf.data.decoding import file_bytes as contents_of
-from offshelf.data.decoding.facts import Facts
-from offshelf.data.decoding.file_bytes import Limits, read_stamped
+from offshelf.data.decoding import limits as image_limits
+from offshelf.data.decoding.limits import Facts, Limits, read_stamped
 from offshelf.data.digests import Digests, Found
 from offshelf.features import reader
 from offshelf.features.profile import Stopwatch
@@ -206,14 +205,14 @@ def test_rehash_reads_everything_and_says_what_had_changed(
     assert right(job(images, cache, rehash=True), images)
     assert len(read) == COUNT
     # As if a disk had changed a byte and nobody had been told.
-    own = contents_of._read_regular
+    own = image_limits._read_regular
     odd = Path(images[2]).name
 
     def changed(path: str, limits: Limits) -> Any:
         found, before, after = own(path, limits)
         return (found[:-1] + b"!" if Path(path).name == odd else found), before, after
 
-    monkeypatch.setattr(contents_of, "_read_regular", changed)
+    monkeypatch.setattr(image_limits, "_read_regular", changed)
     found = Digests(cache, images, rehash=True)
     for path in images:
         held, stamp = read_stamped(path)
@@ -244,7 +243,7 @@ def test_what_was_changed_just_before_it_was_read_is_not_kept(
     monkeypatch.undo()
     changed = Path(images[0]).stat().st_ctime_ns
     assert changed % files._TELLS_NANOSECONDS
-    monkeypatch.setattr(contents_of.time, "time_ns", lambda: changed + age_ns)
+    monkeypatch.setattr(image_limits.time, "time_ns", lambda: changed + age_ns)
     assert (read_stamped(images[0])[1] is not None) == kept
 
 
@@ -273,7 +272,7 @@ def test_what_changes_while_it_is_read_is_not_kept(
             Path(images[0]).touch()
         return own(descriptor)
 
-    monkeypatch.setattr(contents_of.os, "fstat", fstat)
+    monkeypatch.setattr(image_limits.os, "fstat", fstat)
     assert read_stamped(images[0])[1] is None
     assert len(seen) == 2
 

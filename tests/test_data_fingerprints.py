@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from offshelf.data.decode import Limits
-from offshelf.data.lookalikes.fingerprints import fingerprint, sharpness
+from offshelf.data.lookalikes import fingerprint, sharpness
 from offshelf.errors import ImageError
 
 

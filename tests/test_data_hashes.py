@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
-from offshelf.data.lookalikes import perceptual_hashes
-from offshelf.data.lookalikes.perceptual_hashes import (
+from offshelf.data import lookalikes
+from offshelf.data.lookalikes import (
     BITS,
     MIRROR,
     SIDE,
@@ -120,8 +120,8 @@ def hash_near(part: tuple[int, list[int]]) -> int:
 @given(st.lists(NEAR.map(hash_near), max_size=40), st.integers(0, 20), st.integers(1, 9))
 def test_every_close_pair_is_found_once(values: list[int], distance: int, tile: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(perceptual_hashes, "_TILE_ROWS", tile)
-        patch.setattr(perceptual_hashes, "_TILE_COLUMNS", 2 * tile + 1)
+        patch.setattr(lookalikes, "_TILE_ROWS", tile)
+        patch.setattr(lookalikes, "_TILE_COLUMNS", 2 * tile + 1)
         tiles = list(close_pairs(np.array(values, np.uint64), distance))
     joined = ClosePairs.joined(tiles)
     assert as_set(joined) == slow_pairs(values, distance)

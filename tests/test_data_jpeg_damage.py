@@ -15,10 +15,9 @@ from PIL import ExifTags, Image
 from offshelf.data.decode import decode, decode_with_facts
 from offshelf.data.decoding import colour, strips
 from offshelf.data.decoding.colour import RGB
-from offshelf.data.decoding.facts import Facts, check_facts
-from offshelf.data.decoding.file_bytes import Limits
-from offshelf.data.decoding.jpeg_damage import fault, readable_share
+from offshelf.data.decoding.jpeg import fault, readable_share
 from offshelf.data.decoding.jpeg_segments import MAX_SCANS, Jpeg, outlined, parsed, segments
+from offshelf.data.decoding.limits import Facts, Limits, check_facts
 from offshelf.data.decoding.strips import Pixels
 from offshelf.errors import ImageError
 
@@ -310,11 +309,11 @@ def test_a_long_run_of_ones_takes_no_time() -> None:
 
 
 def test_many_restart_markers_are_few_tries(monkeypatch: pytest.MonkeyPatch) -> None:
-    from offshelf.data.decoding import jpeg_damage
+    from offshelf.data.decoding import jpeg
 
     tries = []
-    fault = jpeg_damage.fault
-    monkeypatch.setattr(jpeg_damage, "fault", lambda *given: tries.append(1) or fault(*given))
+    fault = jpeg.fault
+    monkeypatch.setattr(jpeg, "fault", lambda *given: tries.append(1) or fault(*given))
     content = hole(jpeg(restart_marker_blocks=1), bytes(300))
     status, share = readable_share(parts(content))
     assert (status, 0.9 < share < 1) == ("damaged", True)

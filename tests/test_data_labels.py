@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from offshelf.data.tables.labels import sorted_classes
+from offshelf.data.tables.classes import sorted_classes
 from offshelf.errors import DataError
 
 NAN = float("nan")

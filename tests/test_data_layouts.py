@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from offshelf.data.folders.class_folders import has_splits
 from offshelf.data.folders.class_names import (
     is_batch,
     is_heap,
     split_mark,
 )
-from offshelf.data.folders.folder_layout import has_splits
 from offshelf.data.tables.image_table import ImageTable, read_labelled, read_table
 from offshelf.errors import DataError
 

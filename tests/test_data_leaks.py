@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offshelf.data.tables.image_table import ImageTable
-from offshelf.data.tables.leaks import contradiction, leaked_test_rows
+from offshelf.data.tables.image_table import ImageTable, contradiction, leaked_test_rows
 
 
 def table_of(splits: list[str]) -> ImageTable:

@@ -19,8 +19,7 @@ from offshelf.backbones.specification.spec import InputSpec
 from offshelf.data import decode as decoding
 from offshelf.data.decode import as_rgb, decode, decode_with_facts
 from offshelf.data.decoding import memory_budget
-from offshelf.data.decoding.facts import Facts, check_facts
-from offshelf.data.decoding.file_bytes import Limits
+from offshelf.data.decoding.limits import Facts, Limits, check_facts
 from offshelf.data.decoding.memory_budget import (
     SPARE,
     MemoryBudget,
@@ -29,7 +28,7 @@ from offshelf.data.decoding.memory_budget import (
     in_words,
     memory_here,
 )
-from offshelf.data.decoding.metadata import opened
+from offshelf.data.decoding.pillow_files import opened
 from offshelf.errors import DataError, ImageError
 from offshelf.features.network_input import network_input
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from offshelf.data.decode import as_rgb, decode
-from offshelf.data.decoding.metadata import jpeg_pixels, png_pixels
+from offshelf.data.decoding.pillow_files import jpeg_pixels, png_pixels
 from offshelf.errors import ImageError
 
 NOISE = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)

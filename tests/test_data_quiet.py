@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from offshelf.data.decode import as_rgb, decode
-from offshelf.data.decoding.quiet import WarningWhileDecoding, silently
+from offshelf.data.decoding.pillow_files import WarningWhileDecoding, silently
 
 
 def png_of_a_wrong_animation() -> bytes:

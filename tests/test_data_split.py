@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from offshelf.data.tables.held_out_split import stratified_split
+from offshelf.data.tables.image_table import stratified_split
 from offshelf.errors import DataError
 
 

@@ -18,12 +18,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from offshelf import files
-from offshelf.data.decoding.facts import Facts
+from offshelf.data.decoding.limits import Facts
 from offshelf.errors import StoreError
 from offshelf.features.store import feature_store as stores
 from offshelf.features.store import merging, part_files, part_format
 from offshelf.features.store import row_index as indexes
 from offshelf.features.store.feature_store import FeatureStore
+from offshelf.features.store.part_format import Part, Rows
 from offshelf.progress import Silent, heard_by
 from test_features_store import FACTS, IDENTITY, D, digest, files_of, filled, row, rows
 
@@ -77,7 +78,7 @@ def test_what_is_merged_is_bounded(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     most, written = 0, 0
     own = part_files.write
 
-    def counted(folder: Path, stem: str, identity: dict[str, Any], rows: part_files.Rows) -> Path:
+    def counted(folder: Path, stem: str, identity: dict[str, Any], rows: Rows) -> Path:
         nonlocal written
         written += len(rows.digests)
         return own(folder, stem, identity, rows)
@@ -99,16 +100,16 @@ def test_a_flush_does_the_same_at_any_size(tmp_path: Path, monkeypatch: pytest.M
     store = FeatureStore(tmp_path, IDENTITY, D)
     opened: list[Path] = []
     looked_at: list[int] = []
-    own_read, own_digests = part_files.read_part, part_files.Part.digests
+    own_read, own_digests = part_files.read_part, Part.digests
 
-    def digests(part: part_files.Part) -> list[bytes]:
+    def digests(part: Part) -> list[bytes]:
         looked_at.append(len(part.hashes))
         return own_digests(part)
 
     monkeypatch.setattr(
         part_files, "read_part", lambda p, key: opened.append(p) or own_read(p, key)
     )
-    monkeypatch.setattr(part_files.Part, "digests", digests)
+    monkeypatch.setattr(Part, "digests", digests)
     costs = []
     for flush in range(60):
         for number in range(4 * flush, 4 * flush + 4):
@@ -195,7 +196,7 @@ def test_the_oldest_row_stays_when_parts_are_merged(tmp_path: Path, by_threes: N
     for stem, numbers in (("part-1-1", [1, 2]), ("part-2-2", [2, 3]), ("part-3-3", [3, 1, 4])):
         version = int(stem[-1])
         matrix = np.stack([row(number, version) for number in numbers])
-        written = part_files.Rows([digest(n) for n in numbers], [FACTS] * len(numbers), matrix)
+        written = Rows([digest(n) for n in numbers], [FACTS] * len(numbers), matrix)
         part_files.write(folder, stem, IDENTITY, written)
     store = FeatureStore(tmp_path, IDENTITY)
     expected = np.stack([row(1, 1), row(2, 1), row(3, 2), row(4, 3), row(5)])
@@ -215,11 +216,11 @@ PLACES = st.lists(st.integers(0, 5), min_size=1, max_size=4, unique=True)
 def test_an_index_is_that_of_all_parts_anew(steps: list[tuple[list[int], bool]], draw: Any):
     """Whatever comes and goes in whatever order: the oldest part with a row counts."""
     index = indexes.Index()
-    there: dict[Path, part_files.Part] = {}
+    there: dict[Path, Part] = {}
     for step, (numbers, goes) in enumerate(steps):
         path = Path(f"part-{draw.randint(0, 10**6):07d}-{step}")
         hashes = np.frombuffer(b"".join(digest(n) for n in numbers), "S32")
-        part = part_files.Part(
+        part = Part(
             path=path, dimension=D, hashes=hashes, facts={}, groups=(), checksums=(), places=()
         )
         gone = {draw.choice(sorted(there))} if goes and there else set()
@@ -283,7 +284,7 @@ def test_merging_the_rows_of_one_part_alone_removes_nothing_of_them(
     """The larger part may have the very name of one of the small ones."""
     store = FeatureStore(tmp_path, IDENTITY, D)
     for stem in (f"part-1-{os.getpid()}", "part-2-2", "part-3-3"):
-        written = part_files.Rows([digest(1)], [FACTS], rows([1]))
+        written = Rows([digest(1)], [FACTS], rows([1]))
         part_files.write(store.folder, stem, IDENTITY, written)
     store.refresh()
     store.append(digest(2), row(2), FACTS)
@@ -349,7 +350,7 @@ GROWING = """
 import hashlib, sys
 import numpy as np
 from pathlib import Path
-from offshelf.data.decoding.facts import Facts
+from offshelf.data.decoding.limits import Facts
 from offshelf.features.store import merging
 from offshelf.features.store.feature_store import FeatureStore
 merging.MANY = 3

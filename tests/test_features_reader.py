@@ -18,7 +18,7 @@ from PIL import Image
 from offshelf.backbones.specification.preprocess import prepare
 from offshelf.backbones.specification.spec import InputSpec
 from offshelf.data.decode import STATUSES, Limits, decode
-from offshelf.data.decoding.facts import Facts
+from offshelf.data.decoding.limits import Facts
 from offshelf.errors import DataError
 from offshelf.features import network_input, reader
 from offshelf.features.profile import Stopwatch

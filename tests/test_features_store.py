@@ -23,11 +23,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from offshelf import sealed_json
-from offshelf.data.decoding.facts import Facts
+from offshelf.data.decoding.limits import Facts
 from offshelf.errors import StoreError
 from offshelf.features.store import feature_store as stores
 from offshelf.features.store import manifest, part_files
 from offshelf.features.store.feature_store import FeatureStore, exists
+from offshelf.features.store.part_format import Part, Rows
 from offshelf.progress import Silent, heard_by
 
 IDENTITY = {"weights": "abc", "layer": "pool5", "pooling": "avg"}
@@ -244,7 +245,7 @@ WRITER = """
 import hashlib, sys
 import numpy as np
 from pathlib import Path
-from offshelf.data.decoding.facts import Facts
+from offshelf.data.decoding.limits import Facts
 from offshelf.features.store.feature_store import FeatureStore
 root, start = Path(sys.argv[1]), int(sys.argv[2])
 sys.stdin.readline()
@@ -457,7 +458,7 @@ def test_no_damage_gives_wrong_numbers_or_a_traceback(tmp_path: Path):
 
 def test_a_part_of_another_dimension_is_set_aside(tmp_path: Path):
     store = filled(tmp_path, [[1]])
-    wider = part_files.Rows([digest(2)], [FACTS], np.ones((1, D + 1), np.float32))
+    wider = Rows([digest(2)], [FACTS], np.ones((1, D + 1), np.float32))
     part_files.write(store.folder, "part-9-0", IDENTITY, wider)
     (odd,) = files_of(store, "part-9-0*")
     with heard_by(told := Silent()):
@@ -480,7 +481,7 @@ def test_a_part_that_another_process_set_aside(tmp_path: Path, monkeypatch: pyte
     # Both find the damage, and the other one is faster.
     own = part_files.read_part
 
-    def found_by_both(path: Path, key: str) -> part_files.Part:
+    def found_by_both(path: Path, key: str) -> Part:
         if path == second:
             path.write_bytes(b"")
             try:
@@ -511,9 +512,7 @@ def test_a_temporary_file_that_another_process_renames_meanwhile(
 
 @pytest.mark.parametrize("sizes", [(33, 31), (31, 32)])
 def test_digests_of_another_length_never_stand_in_a_part(tmp_path: Path, sizes: tuple[int, int]):
-    found = part_files.Rows(
-        [bytes(size) for size in sizes], [FACTS] * 2, np.zeros((2, 3), np.float32)
-    )
+    found = Rows([bytes(size) for size in sizes], [FACTS] * 2, np.zeros((2, 3), np.float32))
     with pytest.raises(ValueError, match=r"^a digest is 32 bytes$"):
         part_files.write(tmp_path, "part", IDENTITY, found)
     assert not list(tmp_path.iterdir())

@@ -14,9 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from offshelf.data.decoding.facts import Facts
-from offshelf.data.decoding.file_bytes import Limits
-from offshelf.data.lookalikes.fingerprints import Fingerprint
+from offshelf.data.decoding.limits import Facts, Limits
+from offshelf.data.lookalikes import Fingerprint
 from offshelf.errors import ImageError
 from offshelf.features.reader import ReadOptions
 from offshelf.jobs.audit import image_quality

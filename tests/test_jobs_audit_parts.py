@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from offshelf.data.lookalikes.fingerprints import Fingerprint
+from offshelf.data.lookalikes import Fingerprint
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import DataError
 from offshelf.jobs.audit import duplicates
@@ -114,7 +114,7 @@ def test_groups_are_those_of_all_pairs(values: list[int], distance: int, sides: 
 
 
 def audit_links_mirror() -> int:
-    from offshelf.data.lookalikes.perceptual_hashes import MIRROR
+    from offshelf.data.lookalikes import MIRROR
 
     return MIRROR
 

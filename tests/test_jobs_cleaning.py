@@ -13,12 +13,12 @@ import pytest
 
 from offshelf import locks
 from offshelf.cli.main import main
-from offshelf.data.decoding.facts import Facts
+from offshelf.data.decoding.limits import Facts
 from offshelf.engine.openvino_engine import graph_cache
 from offshelf.errors import OffshelfError
 from offshelf.features.store import merging, part_files
 from offshelf.features.store.feature_store import FeatureStore
-from offshelf.features.store.part_files import Rows
+from offshelf.features.store.part_format import Rows
 from offshelf.jobs.doctor.cleaning import clean
 from offshelf.progress import Silent, heard_by
 

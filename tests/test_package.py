@@ -107,7 +107,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from offshelf.data.decoding.facts import Facts
+from offshelf.data.decoding.limits import Facts
 from offshelf.features.store.feature_store import FeatureStore
 
 folder = Path(tempfile.mkdtemp())

@@ -17,7 +17,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from offshelf.backbones.backbone import Backbone, open_backbone
-from offshelf.data.tables.labels import sorted_classes
+from offshelf.data.tables.classes import sorted_classes
 from offshelf.engine.contract import EngineOptions
 from offshelf.errors import DataError
 from offshelf.features.extraction import extract_images

@@ -17,15 +17,27 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from offshelf.data.decoding.colour import on_background, picture, three_channels
-from offshelf.data.decoding.facts import PILLOWS_LIMIT, Decoded, Facts, check_facts
-from offshelf.data.decoding.file_bytes import DEFAULT_LIMITS, Limits, check_bytes, read_bytes
-from offshelf.data.decoding.formats import ends_early, image_format, lacks_codec, register
+from offshelf.data.decoding.formats import (
+    ends_early,
+    image_format,
+    lacks_codec,
+    register,
+    unread_kind,
+)
 from offshelf.data.decoding.jpeg import jpeg_picture, reduced_picture
+from offshelf.data.decoding.limits import (
+    DEFAULT_LIMITS,
+    PILLOWS_LIMIT,
+    Decoded,
+    Facts,
+    Limits,
+    check_bytes,
+    check_facts,
+    read_bytes,
+)
 from offshelf.data.decoding.memory_budget import BUDGET, SPARE, decode_bytes, resize_bytes
-from offshelf.data.decoding.metadata import opened
-from offshelf.data.decoding.quiet import silently
+from offshelf.data.decoding.pillow_files import opened, silently
 from offshelf.data.decoding.tiff import tiff_picture
-from offshelf.data.decoding.unread_formats import unread_kind
 from offshelf.errors import DataError, ImageError
 from offshelf.text import shown
 
@@ -61,8 +73,8 @@ def decode(content: bytes, limits: Limits = DEFAULT_LIMITS) -> NDArray[np.uint8]
     is applied, transparency is laid on ``limits.background``, and grey of 16 and 32
     bits is scaled by :func:`offshelf.data.decoding.colour.grey8`.
 
-    A JPEG or PNG that is damaged is told, see :mod:`.decoding.jpeg_damage`. Other formats
-    have no sum over their pixels: bytes that were changed and still decode are not told.
+    A damaged JPEG (see :mod:`.decoding.jpeg`) or PNG is recognised. Other formats have no sum
+    over their pixels: bytes that were changed and still decode are not noticed.
 
     Returns:
         RGB, uint8 H x W x 3; it may be read-only.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from offshelf import cache
 from offshelf.backbones.backbone import Backbone
 from offshelf.data.decoding.colour import RGB
-from offshelf.data.decoding.facts import Facts
+from offshelf.data.decoding.limits import Facts
 from offshelf.engine.contract import Engine, EngineOptions, Tap
 from offshelf.engine.selection.select import open_engine
 from offshelf.errors import StoreError

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from offshelf.backbones.specification.preprocess import prepare
 from offshelf.backbones.specification.spec import InputSpec
 from offshelf.data.decode import DEFAULT_LIMITS, Limits, as_rgb, decoding, read_bytes
-from offshelf.data.decoding.facts import Decoded, Facts
+from offshelf.data.decoding.limits import Decoded, Facts
 from offshelf.features.profile import Stopwatch
 from offshelf.text import shown
 

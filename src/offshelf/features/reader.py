@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.specification.spec import InputSpec
 from offshelf.data.decode import Limits, as_rgb
-from offshelf.data.decoding.facts import Facts, check_facts, kept_share
-from offshelf.data.decoding.file_bytes import check_bytes, read_stamped
+from offshelf.data.decoding.limits import Facts, check_bytes, check_facts, kept_share, read_stamped
 from offshelf.data.digests import Digests
 from offshelf.errors import DataError, ImageError
 from offshelf.features.network_input import network_input

@@ -15,12 +15,11 @@ from itertools import islice
 
 import numpy as np
 
-from offshelf.data.decoding import tiff_directory as tiff
+from offshelf.data.decoding import tiff_samples as tiff
 from offshelf.data.decoding.deep_samples import RGB, three_channels
 from offshelf.data.decoding.levels import Levels, Values, found_levels, no_data
 from offshelf.data.decoding.strips import Pixels, canvas
-from offshelf.data.decoding.tiff_directory import Directory
-from offshelf.data.decoding.tiff_samples import BLOCK_BYTES, PACKED_BYTES, RAW, Samples
+from offshelf.data.decoding.tiff_samples import BLOCK_BYTES, PACKED_BYTES, RAW, Directory, Samples
 from offshelf.errors import ImageError
 
 _KINDS = {1: "u", 2: "i", 3: "f", 4: "u"}  # SampleFormat -> kind of number

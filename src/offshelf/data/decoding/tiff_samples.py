@@ -1,4 +1,4 @@
-"""Samples of a TIFF file as arrays, a block of rows after the other.
+"""The first directory of a TIFF file, and its samples as arrays, a block of rows after the other.
 
 Pillow reads few kinds of samples, but unpacks all: the strips or tiles of a block are shown
 to it as a TIFF file of plain bytes, and what the bytes mean is told here.
@@ -15,16 +15,92 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from offshelf.data.decoding import tiff_directory as tiff
 from offshelf.data.decoding.levels import Values
 from offshelf.data.decoding.strips import Pixels, strips
 from offshelf.errors import ImageError
 
+WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
+FILL_ORDER, ORIENTATION, SAMPLES, PLANAR, PREDICTOR = 266, 274, 277, 284, 317
+STRIP_OFFSETS, ROWS_PER_STRIP, STRIP_COUNTS = 273, 278, 279
+TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS = 322, 323, 324, 325
+EXTRA_SAMPLES, SAMPLE_FORMAT, NO_DATA = 338, 339, 42113
+_WANTED = frozenset(
+    {WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, ORIENTATION, SAMPLES, PLANAR}
+    | {PREDICTOR, STRIP_OFFSETS, ROWS_PER_STRIP, STRIP_COUNTS, TILE_WIDTH, TILE_HEIGHT}
+    | {TILE_OFFSETS, TILE_COUNTS, EXTRA_SAMPLES, SAMPLE_FORMAT, NO_DATA}
+)
+MAX_VALUES = 2**20  # of a tag: no picture within the limits has so many strips
+_MAX_ENTRIES = 2**16
 RAW = 1
 # None, LZW, deflate by its two numbers, PackBits, LZMA, Zstandard: they know bytes alone.
 PACKED_BYTES = frozenset({RAW, 5, 8, 32773, 32946, 34925, 50000})
 BLOCK_BYTES = 2**20
 _DIFFERENCES, _FLOATS = 2, 3
+_LETTERS = {1: "B", 2: "B", 3: "H", 4: "I", 16: "Q"}  # type of a tag's values -> of struct
+
+
+@dataclass(frozen=True)
+class Directory:
+    """Tags with their values as they are written.
+
+    Attributes:
+        order: of bytes, ``<`` or ``>``.
+        large: whether the file is a BigTIFF, with places of 64 bits.
+        tags: number -> values.
+        cut: whether the values of a tag lie beyond the end of the file.
+    """
+
+    order: str
+    large: bool
+    tags: dict[int, tuple[int, ...]]
+    cut: bool
+
+    def one(self, tag: int, default: int) -> int:
+        """Return the first value of *tag*."""
+        return self.tags.get(tag, (default,))[0]
+
+
+def read_directory(content: bytes) -> Directory | None:
+    r"""Return the first directory of a TIFF or BigTIFF file, or None where it is damaged.
+
+    A tag whose values lie beyond the end of the file is left out, and one of over a million.
+
+    >>> read_directory(b"II*\\0") is None
+    True
+    """
+    order = "<" if content[:1] == b"I" else ">"
+    try:
+        (version,) = struct.unpack_from(f"{order}H", content, 2)
+        large = version == 43
+        (start,) = struct.unpack_from(f"{order}Q" if large else f"{order}I", content, 4 + 4 * large)
+        (entries,) = struct.unpack_from(f"{order}Q" if large else f"{order}H", content, start)
+        first, size = (start + 8, 20) if large else (start + 2, 12)
+        if entries > min(len(content) // size, _MAX_ENTRIES):
+            return None
+        places = range(first, first + size * entries, size)
+        return Directory(order, large, *_tags(content, order, places))
+    except (struct.error, OverflowError):
+        return None
+
+
+def _tags(content: bytes, order: str, entries: range) -> tuple[dict[int, tuple[int, ...]], bool]:
+    large = entries.step == 20
+    head, pointer = (f"{order}HHQ", f"{order}Q") if large else (f"{order}HHI", f"{order}I")
+    room = 8 if large else 4
+    tags: dict[int, tuple[int, ...]] = {}
+    cut = False
+    for entry in entries:
+        tag, kind, count = struct.unpack_from(head, content, entry)
+        if tag not in _WANTED or tag in tags or kind not in _LETTERS or count == 0:
+            continue
+        size = count * struct.calcsize(_LETTERS[kind])
+        where = entry + struct.calcsize(head)
+        if size > room:
+            (where,) = struct.unpack_from(pointer, content, where)
+        cut = cut or where + size > len(content)
+        if where + size <= len(content) and count <= MAX_VALUES:
+            tags[tag] = struct.unpack_from(f"{order}{count}{_LETTERS[kind]}", content, where)
+    return tags, cut
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,19 +245,19 @@ def _as_bytes(
     """Return a TIFF file of *pieces*, where four bytes are a pixel if they can be."""
     channels = 1 if tile[0] % 4 else 4  # Pillow takes four bytes for three, too
     width, (across, height) = tile[0] // channels, size
-    tags = [(tiff.WIDTH, width * across), (tiff.HEIGHT, height), (tiff.COMPRESSION, compression)]
-    tags += [(tiff.PHOTOMETRIC, 1 if channels == 1 else 5), (tiff.SAMPLES, channels)]
-    offsets, counts = tiff.STRIP_OFFSETS, tiff.STRIP_COUNTS
+    tags = [(WIDTH, width * across), (HEIGHT, height), (COMPRESSION, compression)]
+    tags += [(PHOTOMETRIC, 1 if channels == 1 else 5), (SAMPLES, channels)]
+    offsets, counts = STRIP_OFFSETS, STRIP_COUNTS
     if across > 1:
-        tags += [(tiff.TILE_WIDTH, width), (tiff.TILE_HEIGHT, tile[1])]
-        offsets, counts = tiff.TILE_OFFSETS, tiff.TILE_COUNTS
+        tags += [(TILE_WIDTH, width), (TILE_HEIGHT, tile[1])]
+        offsets, counts = TILE_OFFSETS, TILE_COUNTS
     else:
-        tags.append((tiff.ROWS_PER_STRIP, tile[1]))
+        tags.append((ROWS_PER_STRIP, tile[1]))
     start = 8 + 2 + 12 * (len(tags) + 3) + 4
     data = start + 8 * channels + 8 * len(pieces)
     ends = np.cumsum([data, *map(len, pieces)]).tolist()
     lists = [(offsets, "I", ends[:-1]), (counts, "I", [len(piece) for piece in pieces])]
-    lists.append((tiff.BITS, "H", [8] * channels))
+    lists.append((BITS, "H", [8] * channels))
     entries = {tag: struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags}
     extra = b""
     for tag, letter, values in lists:

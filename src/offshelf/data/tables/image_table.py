@@ -7,6 +7,9 @@ would make the result wrong or impossible.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import math
+import numbers
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,16 +17,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.data.folders.class_folders import Reading
+from offshelf.data.folders.class_folders import Question, Reading
 from offshelf.data.folders.class_names import TEST, TRAIN, same_class_key
-from offshelf.data.folders.folder_layout import Question
 from offshelf.data.tables.classes import (
     check_given_split,
     check_seeded_split,
     check_two_classes,
     merge_classes,
 )
-from offshelf.data.tables.held_out_split import check_split_settings, stratified_split
 from offshelf.data.tables.sources import (
     existing,
     none_found,
@@ -31,7 +32,7 @@ from offshelf.data.tables.sources import (
     read_unlabelled_sources,
 )
 from offshelf.errors import DataError, did_you_mean
-from offshelf.text import counted, shown
+from offshelf.text import counted, listed, shown, spelled
 
 SPLITS = (TRAIN, TEST)
 
@@ -88,7 +89,7 @@ def read_table(
     them), a folder of class folders, or a CSV or Parquet file with the columns
     ``path,label[,split]``. Where both ``test`` and ``val`` are given, ``test`` is used and
     ``val`` is left out, with a warning. Without a given split, each class is split by
-    :func:`offshelf.data.tables.held_out_split.stratified_split`.
+    :func:`offshelf.data.tables.image_table.stratified_split`.
 
     Classes whose names differ only in case, spaces or Unicode composition are one, with a
     warning. A class that is only in train stays, with a warning: it is
@@ -187,3 +188,112 @@ def _table(reading: Reading) -> ImageTable:
         classes=tuple(sorted({row.label for row in rows})),
         warnings=reading.warnings,
     )
+
+
+def check_split_settings(test_size: float, seed: int) -> None:
+    """Refuse a share outside (0, 1) and a seed that is no whole number >= 0.
+
+    Raises:
+        DataError: naming the setting and its value.
+    """
+    if not isinstance(test_size, numbers.Real) or not 0 < test_size < 1:
+        raise DataError(f"test_size is a share between 0 and 1 such as 0.25, not {test_size!r}")
+    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or seed < 0:
+        raise DataError(f"seed is a whole number of 0 or more, not {seed!r}")
+
+
+def stratified_split(
+    labels: Sequence[str], names: Sequence[str], *, test_size: float = 0.25, seed: int = 0
+) -> tuple[str, ...]:
+    """Return ``train`` or ``test`` for each row, class by class.
+
+    In a class of n >= 2 images, round(n x test_size) of them are tested, at least one
+    and at most n - 1; a single image is for training. Within a class the images are
+    ranked by the sha256 of seed, label and name and the first ones are tested. So one
+    class never moves another, the order of the rows is of no account, and most images
+    keep their side when a class grows.
+
+    Args:
+        labels: class of each row.
+        names: name of each row inside the data set, the same wherever that is stored.
+        test_size: share of each class to test, in (0, 1).
+        seed: another seed is another split; 0 or more.
+
+    Raises:
+        DataError: *test_size* or *seed* is out of range.
+
+    >>> stratified_split(["a"] * 4 + ["b"] * 2, ["1", "2", "3", "4", "5", "6"]).count("test")
+    2
+    """
+    check_split_settings(test_size, seed)
+    members: dict[str, list[int]] = {}
+    for row, label in enumerate(labels):
+        members.setdefault(label, []).append(row)
+    splits = [TRAIN] * len(labels)
+    for label, rows in members.items():
+        ranked = sorted(rows, key=lambda row: _rank(int(seed), label, names[row]))
+        for row in ranked[: _tested(len(rows), test_size)]:
+            splits[row] = TEST
+    return tuple(splits)
+
+
+def _tested(images: int, test_size: float) -> int:
+    return min(max(math.floor(images * test_size + 0.5), 1), images - 1)
+
+
+def _rank(seed: int, label: str, name: str) -> bytes:
+    text = f"{seed}\0{label}\0{name}"
+    return hashlib.sha256(spelled(text).encode()).digest()
+
+
+def leaked_test_rows(table: ImageTable, digests: Sequence[bytes]) -> NDArray[np.int64]:
+    """Return the test rows whose bytes are those of some training row, whatever its label.
+
+    Args:
+        table: the images.
+        digests: sha256 of each row's bytes, 32 bytes; empty for a row that is not used,
+            which then neither leaks nor is leaked.
+
+    Returns:
+        Row numbers, int64, ascending.
+
+    Raises:
+        ValueError: not one digest per row.
+
+    >>> table = ImageTable(("a", "b", "c"), ("x", "x", "y"), ("train", "test", "test"), ("x",), ())
+    >>> leaked_test_rows(table, [b"1", b"1", b"2"])
+    array([1])
+    """
+    train = {d for d, split in zip(digests, table.splits, strict=True) if split == TRAIN and d}
+    both = zip(digests, table.splits, strict=True)
+    rows = [row for row, (d, split) in enumerate(both) if split == TEST and d in train]
+    return np.array(rows, np.int64)
+
+
+def contradiction(table: ImageTable, digests: Sequence[bytes]) -> str:
+    """Return a line about pictures that stand under more than one label, "" where none does.
+
+    Args:
+        table: the images.
+        digests: as for :func:`leaked_test_rows`.
+
+    Raises:
+        ValueError: not one digest per row.
+
+    >>> table = ImageTable(("a", "b", "c"), ("x", "y", "y"), ("train",) * 3, ("x", "y"), ())
+    >>> contradiction(table, [b"1", b"1", b"2"])
+    "1 picture stands under more than one label, for example a ('x', 'y'); see 'offshelf audit'"
+    """
+    labels: dict[bytes, list[str]] = {}
+    for label, digest in zip(table.labels, digests, strict=True):
+        known = labels.setdefault(digest, [])
+        if digest and label not in known:
+            known.append(label)
+    torn = {digest for digest, names in labels.items() if len(names) > 1}
+    if not torn:
+        return ""
+    first = next(row for row, digest in enumerate(digests) if digest in torn)
+    stand = "picture stands" if len(torn) == 1 else "pictures stand"
+    example = f"{shown(table.paths[first])} ({listed(labels[digests[first]])})"
+    several = f"{len(torn)} {stand} under more than one label"
+    return f"{several}, for example {example}; see 'offshelf audit'"

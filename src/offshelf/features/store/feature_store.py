@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from offshelf import sealed_json
 from offshelf.cache import Usage
-from offshelf.data.decoding.facts import Facts
+from offshelf.data.decoding.limits import Facts
 from offshelf.errors import StoreError
 from offshelf.features.store import manifest, merging, part_files
 from offshelf.features.store.part_format import (
@@ -34,6 +34,7 @@ from offshelf.features.store.part_format import (
     ForeignPartError,
     GonePartError,
     Part,
+    Rows,
 )
 from offshelf.features.store.row_index import Index
 
@@ -161,7 +162,7 @@ class FeatureStore:
         if not self._buffer:
             return
         digests = [digest for digest, _ in self._buffer]
-        rows = part_files.Rows(
+        rows = Rows(
             digests,
             [self._pending[digest] for digest in digests],
             np.stack([row for _, row in self._buffer]),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from offshelf import files, sealed_json
-from offshelf.features.store.arrow_arrays import FACT_TYPES
+from offshelf.features.store.part_files import FACT_TYPES
 
 # Raised with every change of what a store holds or of how it is written.
 SCHEMA = 2

@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.data.decoding.facts import Facts
+from offshelf.data.decoding.limits import Facts
 from offshelf.errors import StoreError
-from offshelf.features.store.arrow_arrays import FEATURES_COLUMN
 from offshelf.files import Stamp, stamp_of
+
+HASH_COLUMN = "image_sha256"
+FEATURES_COLUMN = "features"
 
 
 class DamagedPartError(StoreError):

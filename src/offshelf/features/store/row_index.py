@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.features.store.part_files import Part
+from offshelf.features.store.part_format import Part
 
 _ROW_BITS = 32
 _ROW = (1 << _ROW_BITS) - 1

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.data.folders.class_names import TRAIN
-from offshelf.data.lookalikes.perceptual_hashes import ClosePairs, close_pairs
+from offshelf.data.lookalikes import ClosePairs, close_pairs
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.jobs.audit.thresholds import Bounds
 from offshelf.report.findings import Finding, ImageRef, Severity
@@ -65,7 +65,7 @@ def find_links(
     """Find the near-duplicates among n pictures.
 
     Args:
-        hashes: n hashes of :func:`offshelf.data.lookalikes.perceptual_hashes.dct_hash`.
+        hashes: n hashes of :func:`offshelf.data.lookalikes.dct_hash`.
         read: returns the features of positions, float32, one row each.
         dimension: columns of those rows.
         bounds: the greatest distance and the least cosine.

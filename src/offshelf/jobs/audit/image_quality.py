@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.data.decode import Limits, read_bytes
-from offshelf.data.decoding.facts import Facts
-from offshelf.data.lookalikes.fingerprints import Fingerprint, fingerprint_with_facts
+from offshelf.data.decoding.limits import Facts
+from offshelf.data.lookalikes import Fingerprint, fingerprint_with_facts
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import ImageError
 from offshelf.features.reader import ReadOptions, in_threads

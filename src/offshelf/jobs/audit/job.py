@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
-from offshelf.data.lookalikes.fingerprints import Fingerprint
-from offshelf.data.tables.image_table import ImageTable
-from offshelf.data.tables.leaks import leaked_test_rows
+from offshelf.data.lookalikes import Fingerprint
+from offshelf.data.tables.image_table import ImageTable, leaked_test_rows
 from offshelf.errors import ImageError
 from offshelf.features.extraction import Extraction
 from offshelf.features.feature_kind import FeatureKind

@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.cache import features_folder
-from offshelf.data.decoding.facts import Facts, check_facts
-from offshelf.data.decoding.file_bytes import Limits
-from offshelf.data.lookalikes.fingerprints import Fingerprint
+from offshelf.data.decoding.limits import Facts, Limits, check_facts
+from offshelf.data.lookalikes import Fingerprint
 from offshelf.errors import ImageError, StoreError
 from offshelf.features.feature_kind import decoding_identity
 from offshelf.features.store.feature_store import FeatureStore

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from offshelf.data.lookalikes.perceptual_hashes import BITS
+from offshelf.data.lookalikes import BITS
 from offshelf.errors import DataError
 
 

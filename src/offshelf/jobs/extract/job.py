@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from offshelf.backbones.backbone import Backbone
-from offshelf.data.folders.folder_layout import has_splits
+from offshelf.data.folders.class_folders import has_splits
 from offshelf.data.folders.image_files import TABLE_SUFFIXES, LeftOut, listed_once, subfolders
 from offshelf.data.tables.columns import read_cells
 from offshelf.data.tables.image_table import ImageTable, list_images, read_labelled, read_table

@@ -13,7 +13,7 @@ from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import DataError
 from offshelf.features.extraction import Extraction
 from offshelf.features.feature_kind import FeatureKind
-from offshelf.features.store.arrow_arrays import texts, vectors
+from offshelf.features.store.part_files import texts, vectors
 from offshelf.text import shown, spelled
 
 # Of one row group. A smaller one costs more to write, a larger one more memory.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.data.tables.leaks import leaked_test_rows
+from offshelf.data.tables.image_table import leaked_test_rows
 from offshelf.evaluate.metrics import Evaluation, evaluate
 from offshelf.evaluate.probabilities.probability_metrics import Trust, trust
 from offshelf.heads.fitting.fit_head import decision

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.data.folders.class_names import TEST, TRAIN
-from offshelf.data.tables.image_table import ImageTable, read_table
-from offshelf.data.tables.leaks import contradiction
+from offshelf.data.tables.image_table import ImageTable, contradiction, read_table
 from offshelf.engine.contract import EngineOptions
 from offshelf.errors import DataError
 from offshelf.features.extraction import Extraction, extract

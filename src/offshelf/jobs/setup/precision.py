@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.data.decode import Limits, read_bytes
-from offshelf.data.decoding.file_bytes import DECODING
+from offshelf.data.decoding.limits import DECODING
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.engine.calibration import MAX_IMAGES, Calibration
 from offshelf.engine.contract import EngineOptions

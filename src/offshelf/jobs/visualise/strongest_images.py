@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.named_layers import Layer
-from offshelf.data.decoding.facts import Facts
+from offshelf.data.decoding.limits import Facts
 from offshelf.data.tables.image_table import list_images
 from offshelf.engine.contract import Engine, EngineOptions, Tap
 from offshelf.engine.selection.select import open_engine

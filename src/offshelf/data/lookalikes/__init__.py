@@ -1,1 +1,0 @@
-"""Copies and near-copies: perceptual hashes and fingerprints of decoded pixels."""
