@@ -17,11 +17,7 @@ ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasatt
 
 
 class TerminatedError(KeyboardInterrupt):
-    """The process was asked to end; what is kept at Ctrl-C is kept now, too.
-
-    Args:
-        number: of the signal.
-    """
+    """The process was asked to end by a signal; what is kept at Ctrl-C is kept now, too."""
 
     def __init__(self, number: int = signal.SIGTERM) -> None:
         super().__init__()

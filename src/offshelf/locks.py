@@ -52,10 +52,7 @@ class Lock:
         self._owner = 0
 
     def take(self, shared: bool = False) -> bool:
-        """Return whether the lock could be had; nothing is waited for.
-
-        Args:
-            shared: others may share it.
+        """Return whether the lock could be had, alone or *shared*; nothing is waited for.
 
         Raises:
             OSError: the file cannot be made, or there are no locks here.
@@ -191,10 +188,7 @@ def alone(
 def wait_for(lock: Lock, patience: float, progress: Callable[[], object] | None = None) -> bool:
     """Return whether *lock* was taken before its owner gave no sign for *patience* seconds.
 
-    Args:
-        lock: the lock.
-        patience: seconds.
-        progress: what changes while the owner goes on; None for the time of the lock's file.
+    The sign is a change of what *progress* returns, or of the time of the lock's file.
 
     Raises:
         OSError: there are no locks here, or nothing can be written.

@@ -1,7 +1,4 @@
-"""Machine code made by LLVM: integer instructions, loops, and assembly.
-
-Code is written as an LLVM function with :class:`Instructions`.
-"""
+"""Machine code by LLVM: :class:`Instructions` writes a function, :func:`assembled` compiles it."""
 
 from __future__ import annotations
 
@@ -14,11 +11,7 @@ _X86 = {"x86_64", "amd64"}
 
 
 def is_possible() -> bool:
-    """Return whether code can be made here, for a kind of processor on which it was measured.
-
-    >>> is_possible() in {True, False}
-    True
-    """
+    """Return whether code can be made here, for a kind of processor that was measured."""
     if platform.machine().lower() not in _X86:
         return False
     try:
@@ -30,11 +23,7 @@ def is_possible() -> bool:
 
 
 def host_has(feature: str) -> bool:
-    """Return whether this processor has what LLVM calls *feature*.
-
-    >>> host_has("no such feature")
-    False
-    """
+    """Return whether this processor has what LLVM calls *feature*."""
     import llvmlite.binding as llvm
 
     return bool(llvm.get_host_cpu_features().get(feature))
@@ -110,7 +99,7 @@ class Instructions:
 
 
 def assembled(module: Any, processor: str = "", *, rewritten: bool = True) -> Any:
-    """Return the machine code of *module*: an engine, which owns it.
+    """Return the machine code of an LLVM *module*: an engine, which owns it.
 
     Args:
         module: of LLVM's instructions.

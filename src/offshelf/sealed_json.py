@@ -57,12 +57,9 @@ def sealed(path: Path) -> dict[str, Any] | None:
 
 
 def set_aside(path: Path, what: str = "it is made again", why: str = "damaged") -> bool:
-    """Rename a damaged file so that it is not read again, and say so.
+    """Rename a damaged file or folder so that it is not read again, and say so.
 
-    Args:
-        path: the file or folder.
-        what: happens now.
-        why: it is set aside.
+    The message names *why*, and *what* happens now.
 
     Returns:
         Whether this process did it; another one may have been faster.

@@ -61,11 +61,11 @@ class Found(NamedTuple):
 
 
 class Digests:
-    """What is known of the files of one job.
+    """The known hashes of the files of one job.
 
     Args:
         cache: the root of the cache.
-        paths: of all files of the job; which of them are near one another decides where
+        paths: of all files of the job; the folder that they have in common decides where
             their hashes are kept.
         rehash: take nothing for known; what is read is kept all the same.
     """
@@ -110,10 +110,7 @@ class Digests:
     def note(self, path: str, stamp: Stamp, digest: bytes) -> None:
         """Keep that the file at *path* holds these bytes; from any thread.
 
-        Args:
-            path: as it was named.
-            stamp: from before and after it was read; see :meth:`Stamp.is_settled`.
-            digest: sha256 of its bytes.
+        *stamp* is one that did not change while the file was read; see :meth:`Stamp.is_settled`.
         """
         if self._file is None:
             return

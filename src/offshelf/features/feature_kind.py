@@ -60,7 +60,7 @@ class FeatureKind:
             backbone: network, weights and preprocessing.
             options: engine, device and precision.
             background: what shows through transparent pixels.
-            beside: what the same pass takes, too.
+            beside: the other features of the same pass.
 
         Raises:
             EngineError: the engine, device or precision is not available.
@@ -76,11 +76,7 @@ class FeatureKind:
 
 
 def decoding_identity(background: RGB = WHITE) -> dict[str, Any]:
-    """Return everything that decides the pixels of a file.
-
-    Args:
-        background: what shows through transparent pixels.
-    """
+    """Return everything that decides the pixels of a file."""
     return {
         "version": DECODING,
         "background": list(background),

@@ -136,10 +136,7 @@ class Job:
     def run(self, read: Reader, total: int, watch: Stopwatch) -> None:
         """Work through all images; on any way out, what was computed is on disk.
 
-        Args:
-            read: reads the images of these places, in order.
-            total: number of images.
-            watch: is told how long it took.
+        *read* reads the images of some places, in order.
         """
         self._watch = watch
         self.progress.start("images", total)

@@ -55,12 +55,7 @@ class ReadOptions:
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """An image that is in memory already.
-
-    Attributes:
-        name: what messages call it.
-        image: a PIL image or a uint8 array.
-    """
+    """An image in memory: a PIL image or a uint8 array, and the name that messages call it by."""
 
     name: str
     image: Any
@@ -89,12 +84,7 @@ class Digested:
 
 @dataclass(frozen=True, eq=False)
 class Unread:
-    """Files that need not be read: what they hold is known, and their features are stored.
-
-    Attributes:
-        digests: of the files of the job.
-        stored: the facts of bytes whose features are there, None for others.
-    """
+    """Files that need not be read: their *digests* are known, and their features are *stored*."""
 
     digests: Digests
     stored: Known
@@ -120,9 +110,7 @@ def read_ahead(
     watch: Stopwatch,
     unread: Unread | None = None,
 ) -> Iterator[Digested]:
-    """Yield one :class:`Digested` per path, in order.
-
-    At most eight images per thread are held at a time, however many paths there are.
+    """Yield one :class:`Digested` per path, in order, by :func:`in_threads`.
 
     Args:
         paths: the files, or images in memory.
@@ -130,7 +118,7 @@ def read_ahead(
             they are to be looked at again), None for others.
         spec: the preprocessing.
         options: threads and limits.
-        watch: is told how long reading, decoding and resizing take.
+        watch: measures reading, decoding and resizing.
         unread: what need not be read; None reads every file.
     """
     limits = options.limits

@@ -61,11 +61,9 @@ class Sharing:
         return None
 
     def take(self, digest: bytes, missing: frozenset[str]) -> bool:
-        """Claim an image, unless another process has it; from any thread.
+        """Claim an image that is in none of the stores *missing*, unless another process has it.
 
-        Args:
-            digest: sha256 of its bytes.
-            missing: the stores without it.
+        To be called from any thread.
         """
         if self._own is None:
             return True

@@ -24,14 +24,7 @@ _SHARPNESS = -0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
-    """How many pixels a side has, which of them are seen, and how many they become.
-
-    Attributes:
-        length: pixels of the picture.
-        first: of those seen.
-        last: the one behind those seen.
-        target: pixels of the result.
-    """
+    """A side of so many pixels; those from *first* to before *last* become *target* pixels."""
 
     length: int
     first: int

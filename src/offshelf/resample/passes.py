@@ -95,11 +95,7 @@ class Functions:
 
 
 def compiled(processor: str = "") -> Functions:
-    """Compile the passes.
-
-    Args:
-        processor: see :func:`offshelf.machine_code.assembled`.
-    """
+    """Compile the passes for a kind of processor, see :func:`offshelf.machine_code.assembled`."""
     from llvmlite import ir
 
     from offshelf.machine_code import assembled
@@ -221,11 +217,7 @@ class Passes:
 def _grouped(given: Weights, channels: int, together: int, lanes: int) -> _Grouped:
     """Return where the bytes of each result begin, and their weights, N x groups x lanes.
 
-    Args:
-        given: the weights of pixels.
-        channels: bytes of a pixel.
-        together: pixels in a vector.
-        lanes: bytes in a vector.
+    *together* pixels of *channels* bytes make a vector of *lanes* bytes.
     """
     count, taps = given.values.shape
     groups = -(-taps // together)

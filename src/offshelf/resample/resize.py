@@ -81,11 +81,7 @@ def pillows_copy(pixels: Pixels) -> Image.Image:
 
 
 def proven_passes(processor: str = "") -> Passes | None:
-    """Compile the passes; None where none of their orders gives the bits of this Pillow.
-
-    Args:
-        processor: see :func:`offshelf.machine_code.assembled`.
-    """
+    """Compile the passes; None where none of their orders gives the bits of this Pillow."""
     functions = compiled(processor)
     found = (Passes(functions, order) for order in (shorter_first, rows_first))
     return next((passes for passes in found if agrees(passes)), None)

@@ -58,11 +58,7 @@ OPAQUE = "BMP with alpha 0 everywhere read as opaque"
 def conversion_bytes(mode: str, width: int, height: int, clear: bool = False) -> int:
     """Return the bytes that :func:`picture` takes beside the loaded image, at most.
 
-    Args:
-        mode: of Pillow.
-        width: pixels.
-        height: pixels.
-        clear: whether the file names a transparent colour.
+    A file of the Pillow mode *mode* may name a transparent colour: *clear*.
 
     >>> conversion_bytes("F", 1000, 1000) - conversion_bytes("L", 1000, 1000)
     2000000

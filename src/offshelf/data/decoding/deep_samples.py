@@ -105,12 +105,9 @@ _LEVELS = Levels(black=0, white=65535)
 
 
 def deep_png(image: Image.Image, raw: str, background: RGB) -> Pixels:
-    """Return the pixels of an opened PNG, uint8 H x W x 3, upright.
+    """Return the pixels of an opened PNG, uint8 H x W x 3, upright; *image* is not loaded.
 
-    Args:
-        image: not loaded, and left so.
-        raw: how the file stores its pixels, one of ``HALVES``.
-        background: under transparent pixels.
+    *raw*, one of ``HALVES``, is how the file stores its pixels.
     """
     content = _content(image)
     halves = [_read(content, half) for half in HALVES[raw]]

@@ -96,8 +96,7 @@ def lacks_codec(name: str) -> bool:
 def ends_early(name: str, content: bytes) -> bool:
     """Return whether a damaged file of format *name* stops before its own end.
 
-    Only for telling apart what cannot be decoded anyway: ``False`` also means "cannot
-    be told".
+    ``False`` also means that it cannot be known.
     """
     try:
         return _ENDS[name](content) if name in _ENDS else False
@@ -229,15 +228,9 @@ _HIERARCHICAL = frozenset({0xC5, 0xC6, 0xCD, 0xCE, 0xDE})
 
 
 def unread_kind(name: str, content: bytes, error: Exception) -> str:
-    """Return in words which kind a file is, if that is why it could not be read.
+    """Return what a file of a known format is and what to do, ``""`` where it is damaged.
 
-    Args:
-        name: of the format.
-        content: of the file.
-        error: that Pillow raised.
-
-    Returns:
-        What it is and what to do, or ``""`` where the file is damaged.
+    *error* is the one that Pillow raised.
     """
     if name == "BMP" and str(error).startswith("Unsupported BMP"):
         what = str(error).removeprefix("Unsupported BMP ").lower()

@@ -51,14 +51,7 @@ _SPACES = {"L": "GRAY", "RGB": "RGB"}
 def reduced_picture(
     image: Image.Image, content: bytes, at_least: int, facts: Facts
 ) -> Decoded | None:
-    """Return an opened JPEG at a smaller scale, or None where it must be decoded in full.
-
-    Args:
-        image: opened by Pillow, not loaded.
-        content: the bytes of the file.
-        at_least: see :func:`quick_pixels`.
-        facts: what its header says.
-    """
+    """Return an opened JPEG at a smaller scale, or None where it must be decoded in full."""
     quick = quick_pixels(image, content, at_least)
     if quick is None or _may_lack(image, content):
         return None
@@ -66,16 +59,10 @@ def reduced_picture(
 
 
 def jpeg_picture(image: Image.Image, content: bytes, limits: Limits, facts: Facts) -> Decoded:
-    """Return the pixels of an opened JPEG, upright, and what is damaged of it beside its *facts*.
-
-    Args:
-        image: opened by Pillow, not loaded.
-        content: the bytes of the file.
-        limits: background, and whether a damaged file is taken.
-        facts: what its header says.
+    """Return the pixels of an opened JPEG, upright, and its *facts* with what is damaged.
 
     Raises:
-        ImageError: ``damaged`` or ``truncated``.
+        ImageError: ``damaged`` or ``truncated``, unless *limits* take such files.
     """
     quick = quick_pixels(image, content)
     if quick is not None and not _may_lack(image, content):
@@ -93,16 +80,13 @@ def jpeg_picture(image: Image.Image, content: bytes, limits: Limits, facts: Fact
 
 
 def quick_pixels(image: Image.Image, content: bytes, at_least: int = 0) -> NDArray[np.uint8] | None:
-    """Return the pixels of an opened JPEG as they lie in the file, or None.
+    """Return the pixels of an opened JPEG as they lie in the file; None where Pillow must do it.
 
-    Args:
-        image: opened by Pillow, not loaded.
-        content: the bytes of the file.
-        at_least: 0 for every pixel; else the file is decoded at the smallest of the scales
-            1/8, 1/4, 1/2 and 1 at which both sides keep so many pixels.
+    With *at_least*, the file is decoded at the smallest of the scales 1/8, 1/4, 1/2 and 1 at which
+    both sides keep so many pixels.
 
     Returns:
-        uint8, H x W for a grey file and H x W x 3 for RGB; None where Pillow must do it.
+        uint8, H x W for a grey file and H x W x 3 for RGB.
     """
     space = _SPACES.get(image.mode)
     if space is None or image.format not in ("JPEG", "MPO"):
@@ -168,12 +152,8 @@ _MAX_TRIES = 20_000
 def readable_share(jpeg: Jpeg, checked: bool = False) -> tuple[str, float]:
     """Return the status of a file, and the share of its picture that can be read.
 
-    Args:
-        jpeg: its parts.
-        checked: whether libjpeg is known to find no fault, so that only scans can lack.
-
-    Returns:
-        ``ok`` and 1.0; ``truncated`` for a file that stops within its data; else ``damaged``.
+    The status is ``ok``, ``truncated`` for a file that stops within its data, else ``damaged``.
+    Where libjpeg is known to find no fault (*checked*), only scans can be missing.
     """
     inside = any(_hole(scan) >= 0 for scan in jpeg.scans)
     hole = inside or jpeg.scans[-1].data.endswith(ZEROS)
@@ -191,12 +171,7 @@ def readable_share(jpeg: Jpeg, checked: bool = False) -> tuple[str, float]:
 
 
 def fault(content: bytes, colours: int) -> str:
-    """Return the first fault that libjpeg finds in a file, empty for none.
-
-    Args:
-        content: of the file.
-        colours: its components.
-    """
+    """Return the first fault that libjpeg finds in a file of so many components, empty for none."""
     space = "CMYK" if colours == 4 else "GRAY"
     try:
         turbo().decode_jpeg(content, colorspace=space, min_height=1, min_width=1)

@@ -181,11 +181,7 @@ def parsed(content: bytes) -> Jpeg | None:
 
 
 def outlined(content: bytes, most: int = MAX_SCANS) -> Jpeg | None:
-    """Return the heads of the scans of a file without their data: quick, for one without faults.
-
-    Args:
-        content: of the file.
-        most: as many heads as are wanted; for one, nothing behind it is read.
+    """Return the heads of the first *most* scans without their data: quick, for a sound file.
 
     >>> outlined(b"no picture") is None
     True

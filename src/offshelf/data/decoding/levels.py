@@ -120,9 +120,7 @@ def _black_and_white(low: float, high: float, whole: bool) -> tuple[float, float
 def no_data(text: object, dtype: np.dtype[np.generic]) -> tuple[float, ...]:
     r"""Return the value that a tag of GDAL names as no data, if it is a number.
 
-    Args:
-        text: of the tag.
-        dtype: of the samples, to which floats are rounded as the samples were.
+    Floats are rounded to *dtype*, as the samples were.
 
     >>> no_data("-9999 \0", np.dtype("f4")), no_data("nan", np.dtype("f4"))
     ((-9999.0,), ())

@@ -114,11 +114,7 @@ def default_memory() -> int:
 def memory_here(root: Path = Path("/")) -> int:
     """Return the memory of this machine, or of the control group that it grants, bytes.
 
-    Args:
-        root: the folder where the system shows its limits.
-
-    >>> memory_here() > 0
-    True
+    *root* is the folder where the system shows its limits.
     """
     found = [_group_limit(root / name) for name in _GROUP_LIMITS]
     with contextlib.suppress(AttributeError, ValueError, OSError):  # not on Windows
@@ -168,10 +164,8 @@ _SIZES_OF_CODESTREAM = b"\xff\x4f\xff\x51"
 def decode_bytes(image: Image.Image, content: bytes = b"", at_least: int = 0) -> int:
     """Return how many bytes decoding and resizing an opened image takes at its peak, at most.
 
-    Args:
-        image: opened by Pillow, not loaded.
-        content: the bytes of its file; empty for an image without one.
-        at_least: the pixels that each side of a large JPEG keeps, 0 for all.
+    *content* is empty for an image without a file; *at_least* is the number of pixels that each
+    side of a large JPEG keeps, 0 for all.
 
     >>> decode_bytes(Image.new("F", (1000, 1000))) > 7_000_000
     True

@@ -48,13 +48,9 @@ def drawn(
     turn: int,
     channels: int = 3,
 ) -> Pixels:
-    """Return the pixels that *convert* makes of each strip of *image*.
+    """Return the pixels that *convert* makes of each strip of *image*, H x W (x *channels*).
 
-    Args:
-        image: loaded.
-        convert: makes uint8 of a strip, H x W or H x W x *channels*.
-        turn: the orientation that is applied.
-        channels: of the result.
+    *image* is loaded; *turn* is the orientation that is applied.
     """
     width, height = image.size
     if turn not in _TURNS and height <= _rows(image):
@@ -69,9 +65,7 @@ def drawn(
 def canvas(shape: tuple[int, ...], turn: int) -> tuple[Pixels, Pixels]:
     """Return room for an upright picture, and the view of it to which the file's rows go.
 
-    Args:
-        shape: of the picture as the file stores it.
-        turn: the orientation that is applied.
+    *shape* is that of the picture as the file stores it; *turn* is its orientation.
 
     >>> upright, stored = canvas((1, 2), 6)
     >>> stored[0] = 7, 8

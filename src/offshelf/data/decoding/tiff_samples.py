@@ -224,13 +224,10 @@ def _undone_floats(packed: Pixels, bands: int, dtype: np.dtype[np.generic]) -> V
 def _unpacked(
     pieces: list[bytes], compression: int, tile: tuple[int, int], size: tuple[int, int]
 ) -> Iterator[NDArray[np.uint8]]:
-    """Yield the bytes of *pieces* in rows.
+    """Yield the bytes of strips or tiles in rows.
 
-    Args:
-        pieces: strips or tiles.
-        compression: of each.
-        tile: bytes in a row of a piece, and its rows.
-        size: pieces side by side, and rows in all.
+    *tile* is the bytes in a row of a piece, and its rows; *size* the pieces side by side, and the
+    rows in all.
     """
     content = _as_bytes(pieces, compression, tile, size)
     with Image.open(io.BytesIO(content), formats=("TIFF",)) as image:

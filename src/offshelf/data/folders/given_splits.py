@@ -27,14 +27,8 @@ def portions(
 
     ``test`` is used where both it and ``val`` are labelled, ``val`` where it is alone.
     Images without class folders can neither train nor test: they are left out. Where no
-    labelled ones are left to test with, the class folders have no split.
-
-    Args:
-        folder: holds the splits.
-        partition: which folders they are.
-        tree: reads folders.
-        choice: ``outer``, ``inner`` or "", as for ``class_folders``.
-        known: keys of the classes of a model, if there is one.
+    labelled ones are left to test with, the class folders have no split. *choice* and *known* are
+    as for ``class_folders``.
 
     Raises:
         DataError: images to train on lie in no class folders.

@@ -22,15 +22,8 @@ def merge_classes(data: Path, reading: Reading, known: Collection[str] = ()) -> 
     """Make one class of labels that differ only in case, spaces or Unicode composition.
 
     The class is called as most of its training images are, in composed form. Single
-    letters are the exception: ``A`` and ``a`` are two classes where both are trained on.
-
-    Args:
-        data: is named in messages.
-        reading: rows with labels as they were found.
-        known: classes of a model; a label that is one of them stays as it is.
-
-    Returns:
-        The rows with their final labels, and warnings that say which were merged.
+    letters are the exception: ``A`` and ``a`` are two classes where both are trained on. A label
+    that is one of the *known* classes of a model stays as it is. Warnings say which were merged.
 
     Raises:
         DataError: two classes look the same on a screen.

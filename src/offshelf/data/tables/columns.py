@@ -20,12 +20,8 @@ _TRUTHS = frozenset({"0", "1", "true", "false", "yes", "no", "t", "f", "y", "n"}
 def split_column(file: Path, columns: Mapping[str, Sequence[str]], notes: list[str]) -> str:
     """Return which of the unknown columns holds the splits, "" for none.
 
-    It is the one whose every cell is a word for a split, ``train`` and another among them.
-
-    Args:
-        file: is named in the error.
-        columns: name -> cells.
-        notes: gets a line about what was taken for what, or looks like a split and is not.
+    It is the one whose every cell is a word for a split, ``train`` and another among them. *notes*
+    gets a line about what was taken for what, or looks like a split and is not.
 
     Raises:
         DataError: several columns are like that.
@@ -84,12 +80,8 @@ def read_cells(file: Path, needed: Sequence[str], notes: list[str] | None = None
     A CSV file is UTF-8 (or UTF-16 with its mark), separated by commas, semicolons, tabs
     or bars. Column names may be in any case and order; other columns are ignored. Labels
     of CSV are the text as it stands; whole floating-point numbers of Parquet, which pandas
-    makes of whole numbers, are written without a fraction.
-
-    Args:
-        file: a file whose name ends in one of ``TABLE_SUFFIXES``.
-        needed: columns that it must have.
-        notes: gets a line for what a person should know.
+    makes of whole numbers, are written without a fraction. *notes* gets a line for what a person
+    should know.
 
     Raises:
         DataError: the file cannot be read, is empty, is damaged, lacks one of the

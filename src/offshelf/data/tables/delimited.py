@@ -25,10 +25,8 @@ _DECLARED = re.compile(r'"?sep=([^\r\n"])"?[,;\t ]*(?:\r\n|\n|\r)', re.IGNORECAS
 def csv_text(file: Path, *, strict: bool = True) -> str:
     """Return the text of a CSV file: UTF-8 with or without its mark, or UTF-16 with it.
 
-    Args:
-        file: the file.
-        strict: whether bytes that are not UTF-8 are an error; else they survive as
-            Python's surrogates, which file names may need.
+    Where bytes that are not UTF-8 are no error (not *strict*), they survive as Python's
+    surrogates, which file names may need.
 
     Raises:
         DataError: it is no such text.

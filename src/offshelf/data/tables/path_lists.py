@@ -45,12 +45,8 @@ def located(base: Path, text: str) -> tuple[Path, str]:
 def check_no_address(where: str, text: str) -> None:
     """Refuse the address of a web page or of a bucket in place of a path.
 
-    Args:
-        where: the table or list, as messages call it.
-        text: the first of its paths.
-
     Raises:
-        DataError: *text* begins like ``https://``.
+        DataError: *text* begins like ``https://``; *where* names the table or list.
 
     >>> check_no_address("list.csv", "coast/1.png")
     """

@@ -160,12 +160,8 @@ def read_tabular(file: Path, *, labelled: bool = True) -> Reading:
     """Read the images of a CSV or Parquet file.
 
     Paths are relative to the folder of *file*. A few images that do not exist are the
-    business of the row ledger; if none exists, the paths are wrong.
-
-    Args:
-        file: a file whose name ends in one of ``TABLE_SUFFIXES``.
-        labelled: whether the column ``label`` is needed; ``label`` and ``split`` are
-            ignored when it is not.
+    business of the row ledger; if none exists, the paths are wrong. Without *labelled* the columns
+    ``label`` and ``split`` are ignored.
 
     Raises:
         DataError: the file cannot be read, lacks a column or has no rows; a row has an

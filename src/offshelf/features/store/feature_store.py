@@ -91,11 +91,8 @@ class FeatureStore:
     def refresh(self, always: bool = True) -> bool:
         """Read which rows are on disk now; set aside parts that cannot be read.
 
-        Args:
-            always: also when no file has come or gone since the last time.
-
-        Returns:
-            Whether it did.
+        Unless *always*, only when a file has come or gone since the last time. Returns whether it
+        did.
         """
         with self._lock:
             changed = _changed(self.folder)
@@ -122,11 +119,7 @@ class FeatureStore:
         return len(self._index) + len(self._pending)
 
     def facts(self, digest: bytes) -> Facts | None:
-        """Return the facts of an image whose row is here and sound, None for any other.
-
-        Args:
-            digest: sha256 of the image's bytes, 32 bytes.
-        """
+        """Return the facts of an image whose row is here and sound, None for any other."""
         waiting = self._pending.get(digest)
         if waiting is not None:
             return waiting
@@ -141,12 +134,9 @@ class FeatureStore:
                 return found
 
     def append(self, digest: bytes, row: NDArray[np.float32], facts: Facts) -> None:
-        """Add one row; it is on disk after the next :meth:`flush` at the latest.
+        """Add the row of an image, by the sha256 of its bytes.
 
-        Args:
-            digest: sha256 of the image's bytes, 32 bytes.
-            row: float32 vector of the store's dimension.
-            facts: of the image.
+        It is on disk after the next :meth:`flush` at the latest.
         """
         if digest in self:
             return

@@ -63,12 +63,9 @@ def turn(folder: Path) -> Iterator[bool]:
 def merge(
     folder: Path, identity: dict[str, Any], chosen: Sequence[tuple[Part, NDArray[np.int64]]]
 ) -> None:
-    """Make one part of some rows of several parts, and remove those.
+    """Make one part of some rows of several parts, the oldest first, and remove those.
 
-    Args:
-        folder: of the store.
-        identity: of the store.
-        chosen: parts, the oldest first, and the rows of them that no other part has.
+    *chosen* names the rows of each part that no other part has.
 
     Raises:
         OSError: it cannot be written; nothing was removed.
@@ -88,12 +85,7 @@ def rewrite(
     stem: str,
     chosen: Sequence[tuple[Part, NDArray[np.int64]]],
 ) -> Path | None:
-    """Write some rows of several parts as one new part and return it; None without a row.
-
-    Raises:
-        OSError: it cannot be written.
-        StoreError: a part cannot be read.
-    """
+    """Write some rows of several parts as one new part and return it; None without a row."""
     ends = np.cumsum([0, *(len(rows) for _, rows in chosen)])
     if not ends[-1]:
         return None
@@ -117,12 +109,7 @@ def _age(part: Part) -> str:
 
 @dataclass(frozen=True)
 class Doubled:
-    """Rows of one part that an older part of its store holds, too.
-
-    Attributes:
-        part: the part.
-        kept: numbers of its other rows.
-    """
+    """A part some of whose rows an older part of its store holds, too; the others are *kept*."""
 
     part: Part
     kept: NDArray[np.int64]
@@ -141,9 +128,7 @@ class Doubled:
 def doubled(folder: Path, thorough: bool = False) -> list[Doubled]:
     """Return what the store at *folder* holds twice; of equal rows the oldest stays.
 
-    Args:
-        folder: of the store.
-        thorough: read all features, so that no row is left to a damaged part.
+    If *thorough*, all features are read, so that no row is left to a damaged part.
     """
     found: list[Doubled] = []
     seen: set[bytes] = set()

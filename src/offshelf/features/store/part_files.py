@@ -46,11 +46,8 @@ _NAME_DIGITS = 24
 def write(folder: Path, stem: str, identity: dict[str, Any], rows: Rows) -> Path:
     """Write *rows* as one part into the store at *folder*, whole or not at all; return the part.
 
-    Args:
-        folder: of the store; its name is bound to the part.
-        stem: what the name of the part begins with.
-        identity: of the store, so that a part alone says where it belongs.
-        rows: what it holds.
+    Its name begins with *stem*. The name of the folder and *identity* are written into it, so that
+    a part alone says where it belongs.
 
     Raises:
         OSError: it cannot be written.
@@ -99,12 +96,8 @@ def _description(table: Any, rows: Rows, size: int) -> dict[str, Any]:
 def read_part(path: Path, store: str) -> Part:
     """Return what the part at *path* holds besides its features.
 
-    Args:
-        path: the part.
-        store: name of the folder that it must belong to.
-
     Raises:
-        DamagedPartError: it is not what was written, or belongs to another store.
+        DamagedPartError: it is not what was written, or belongs to another folder than *store*.
         GonePartError: it is no longer there.
         StoreError: the system cannot read the file, which says nothing of its content.
     """
@@ -155,10 +148,10 @@ def read_rows(
 
 
 def verify(part: Part) -> None:
-    """Look through all features of a part that this process has not seen, to know them sound.
+    """Check all features of a part that this process has not checked yet.
 
     Raises:
-        DamagedPartError: they are not.
+        DamagedPartError: they are not what was written.
         GonePartError: the part is no longer there.
         StoreError: the system cannot read the file.
     """
@@ -193,9 +186,7 @@ FACT_TYPES = {field.name: _ARROW_TYPES[str(field.type)] for field in dataclasses
 def vectors(matrix: NDArray[np.float32], usable: NDArray[np.bool_] | None = None) -> Any:
     """Return an Arrow array of fixed-size float32 lists from an N x D matrix.
 
-    Args:
-        matrix: float32, N x D.
-        usable: where the N rows stand among more; the others are null. None for all.
+    *usable* says where the N rows stand among more; the others are null. None for all.
     """
     import pyarrow as pa
 

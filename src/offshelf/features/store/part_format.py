@@ -121,11 +121,9 @@ def _unreadable(path: Path, error: OSError) -> str:
 
 @dataclass
 class _Checked:
-    """What of one file is known to be sound in this process.
+    """The row groups of one file, with its stamp of then, that are known to be sound.
 
-    Attributes:
-        stamp: of the file then.
-        groups: number of a row group -> whether its features are one page.
+    Of each group it is known whether its features are one page.
     """
 
     stamp: Stamp
@@ -137,13 +135,7 @@ _CHECKED: dict[Path, _Checked] = {}
 
 
 class Features:
-    """The features of an open part.
-
-    Args:
-        part: the part.
-        handle: its file.
-        now: before it was opened, ns since the epoch.
-    """
+    """The features of a part whose file was opened after *now*, ns since the epoch."""
 
     def __init__(self, part: Part, handle: FileIO, now: int) -> None:
         self._part, self._handle = part, handle
@@ -163,12 +155,12 @@ class Features:
         return self.check(group)[start:end]
 
     def make_sure(self, group: int) -> None:
-        """Look through a row group, unless this process has done so."""
+        """Check a row group, unless this process has done so."""
         if group not in self._checked.groups:
             self.check(group)
 
     def check(self, group: int) -> NDArray[np.float32]:
-        """Return all rows of a row group, looked through.
+        """Return all rows of a row group after checking them.
 
         Raises:
             ValueError: they are not what was written.

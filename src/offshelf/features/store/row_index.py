@@ -55,7 +55,7 @@ class Index:
         return np.flatnonzero([place == first | row for row, place in enumerate(places)])
 
     def update(self, new: Sequence[Part], gone: Collection[Path]) -> None:
-        """Take in parts and forget others; a row that both hold is here all the time."""
+        """Add parts and forget others; a row that both hold can be found all the time."""
         leaving = {number for number, part in self.parts.items() if part.path in gone}
         for part in new:
             self._add(part, leaving)
