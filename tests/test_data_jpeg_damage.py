@@ -309,11 +309,11 @@ def test_a_long_run_of_ones_takes_no_time() -> None:
 
 
 def test_many_restart_markers_are_few_tries(monkeypatch: pytest.MonkeyPatch) -> None:
-    from offshelf.data.decoding import jpeg
+    from offshelf.data.decoding import jpeg as decoder
 
     tries = []
-    fault = jpeg.fault
-    monkeypatch.setattr(jpeg, "fault", lambda *given: tries.append(1) or fault(*given))
+    fault = decoder.fault
+    monkeypatch.setattr(decoder, "fault", lambda *given: tries.append(1) or fault(*given))
     content = hole(jpeg(restart_marker_blocks=1), bytes(300))
     status, share = readable_share(parts(content))
     assert (status, 0.9 < share < 1) == ("damaged", True)
