@@ -53,8 +53,8 @@ def test_a_sheet_has_exactly_its_size(width: int, height: int) -> None:
 
 def test_text_is_written_where_it_should_be() -> None:
     canvas = Canvas(200, 60)
-    canvas.write("relu1_1", 20, 10, size=14)
-    canvas.write("right", 190, 40, size=12, align="right")
+    canvas.write("relu1_1", (20, 10), size=14)
+    canvas.write("right", (190, 40), size=12, align="right")
     ink = np.argwhere(opened(canvas.to_bytes()).min(axis=2) < 128)
     assert ink[:, 1].min() >= 19
     assert ink[:, 1].max() <= 190
@@ -68,7 +68,7 @@ def test_equal_sheets_are_equal_bytes_whatever_the_settings(form: str) -> None:
     def drawn() -> bytes:
         canvas = Canvas(120, 50)
         canvas.put(noise(10, 10), 3, 4)
-        canvas.write("cat $x_1$", 20, 10, bold=True)
+        canvas.write("cat $x_1$", (20, 10), bold=True)
         return canvas.to_bytes(form)
 
     expected = drawn()
@@ -82,7 +82,7 @@ def test_equal_sheets_are_equal_bytes_whatever_the_settings(form: str) -> None:
 @pytest.mark.parametrize("form", ["png", "svg"])
 def test_any_text_can_be_written(text: str, form: str, recwarn: pytest.WarningsRecorder) -> None:
     canvas = Canvas(120, 30)
-    canvas.write(text, 5, 5)
+    canvas.write(text, (5, 5))
     assert canvas.to_bytes(form)
     assert not [w for w in recwarn if "Glyph" in str(w.message)]
 
@@ -90,7 +90,7 @@ def test_any_text_can_be_written(text: str, form: str, recwarn: pytest.WarningsR
 def test_an_svg_is_whole_in_itself() -> None:
     canvas = Canvas(64, 48)
     canvas.put(noise(8, 8), 1, 1)
-    canvas.write("cat", 20, 10)
+    canvas.write("cat", (20, 10))
     root = ET.fromstring(canvas.to_bytes("svg"))  # noqa: S314
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     links = [value for node in root.iter() for key, value in node.items() if key.endswith("href")]
@@ -142,7 +142,7 @@ def test_the_suffix_says_the_form() -> None:
 def test_no_window_is_ever_near() -> None:
     code = (
         "import sys\nfrom offshelf.report.pictures.canvas import Canvas\n"
-        "c = Canvas(20, 20)\nc.write('a', 1, 1)\nc.to_bytes('png')\nc.to_bytes('svg')\n"
+        "c = Canvas(20, 20)\nc.write('a', (1, 1))\nc.to_bytes('png')\nc.to_bytes('svg')\n"
         "print('matplotlib.pyplot' in sys.modules, 'tkinter' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

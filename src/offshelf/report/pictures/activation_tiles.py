@@ -100,10 +100,10 @@ def map_picture(
     ]
     notes = [_range_note(*span) if look.scale == "channel" else "" for span in ranges]
     height = max(place.height, SIDE_PANEL + 120)
-    canvas = _sheet(place.width + SIDE_PANEL + BETWEEN, height, caption)
+    canvas = sheet(place.width + SIDE_PANEL + BETWEEN, height, caption)
     _put_input(canvas, pixels)
     _put_scale(canvas, HEAD + SIDE_PANEL + 48, ranges[0], look, maps.shape[-1])
-    _put_tiles(canvas, MARGIN + SIDE_PANEL + BETWEEN, HEAD, place, tiles, list(names), notes)
+    _put_tiles(canvas, MARGIN + SIDE_PANEL + BETWEEN, place, tiles, names, notes)
     return canvas.to_bytes(look.form)
 
 
@@ -133,8 +133,8 @@ def filter_picture(
     notes = [f"±{mosaic.number(high)}" for high in largest]
     if look.scale == "common" or place.tile < 80:
         notes = [""] * len(tiles)
-    canvas = _sheet(max(place.width, 480), place.height, caption)
-    _put_tiles(canvas, MARGIN, HEAD, place, tiles, list(names), notes)
+    canvas = sheet(max(place.width, 480), place.height, caption)
+    _put_tiles(canvas, MARGIN, place, tiles, names, notes)
     return canvas.to_bytes(look.form)
 
 
@@ -161,28 +161,29 @@ def crop_picture(
     width = label + longest * (side + mosaic.GAP)
     blocks = max(1, min(3, -(-len(rows) * high // 1600)))
     deep = -(-len(rows) // blocks)
-    canvas = _sheet(blocks * (width + BETWEEN) - BETWEEN, deep * high, caption)
+    canvas = sheet(blocks * (width + BETWEEN) - BETWEEN, deep * high, caption)
     for number, (name, crops) in enumerate(rows):
         block, row = divmod(number, deep)
         left, top = MARGIN + block * (width + BETWEEN), HEAD + row * high
-        canvas.write(name, left, top + mosaic.LABEL + side / 2 - 8, size=15, bold=True)
+        canvas.write(name, (left, top + mosaic.LABEL + side / 2 - 8), size=15, bold=True)
         for place, (crop, text) in enumerate(crops):
             x = left + label + place * (side + mosaic.GAP)
-            canvas.write(text, x, top, size=12, colour=FAINT)
+            canvas.write(text, (x, top), size=12, colour=FAINT)
             canvas.put(mosaic.picture_to_side(crop, side), x, top + mosaic.LABEL)
     return canvas.to_bytes(form)
 
 
-def _sheet(width: int, height: int, caption: Caption) -> Canvas:
+def sheet(width: int, height: int, caption: Caption) -> Canvas:
+    """Return a canvas for *width* x *height* pixels below a caption, with margins."""
     canvas = Canvas(width + 2 * MARGIN, height + HEAD + MARGIN)
-    canvas.write(caption.title, MARGIN, 12, size=19, bold=True)
-    canvas.write(caption.text, MARGIN, 38, size=13, colour=FAINT)
+    canvas.write(caption.title, (MARGIN, 12), size=19, bold=True)
+    canvas.write(caption.text, (MARGIN, 38), size=13, colour=FAINT)
     return canvas
 
 
 def _put_input(canvas: Canvas, pixels: NDArray[np.uint8]) -> None:
     side = f"{pixels.shape[1]} x {pixels.shape[0]}"
-    canvas.write(f"what the network saw, {side}", MARGIN, HEAD, size=12, colour=FAINT)
+    canvas.write(f"what the network saw, {side}", (MARGIN, HEAD), size=12, colour=FAINT)
     canvas.put(mosaic.picture_to_side(pixels, SIDE_PANEL), MARGIN, HEAD + mosaic.LABEL)
 
 
@@ -203,20 +204,19 @@ def _put_scale(canvas: Canvas, top: int, span: tuple[float, float], look: Look, 
     common = look.scale == "common"
     ramp = np.tile(np.linspace(0, 1, SIDE_PANEL), (_BAR, 1))
     title = "activation" if common else "activation, each channel on its own scale"
-    canvas.write(title, MARGIN, top - 18, size=12, colour=FAINT)
+    canvas.write(title, (MARGIN, top - 18), size=12, colour=FAINT)
     canvas.put(coloured(ramp, look.colours), MARGIN, top)
     low, high = map(mosaic.number, span) if common else ("0, or its least", "its largest")
-    canvas.write(low, MARGIN, top + _BAR + 4, size=12)
-    canvas.write(high, MARGIN + SIDE_PANEL, top + _BAR + 4, size=12, align="right")
+    canvas.write(low, (MARGIN, top + _BAR + 4), size=12)
+    canvas.write(high, (MARGIN + SIDE_PANEL, top + _BAR + 4), size=12, align="right")
     if not common and side >= CUT_SIDE:
         text = f"without the outermost {CUT:.1%} of its cells"
-        canvas.write(text, MARGIN, top + _BAR + 22, size=11, colour=FAINT)
+        canvas.write(text, (MARGIN, top + _BAR + 22), size=11, colour=FAINT)
 
 
 def _put_tiles(
     canvas: Canvas,
     left: int,
-    top: int,
     place: mosaic.Layout,
     tiles: Sequence[NDArray[np.uint8]],
     names: Sequence[str],
@@ -226,13 +226,14 @@ def _put_tiles(
     for number, tile in enumerate(tiles):
         x, y = place.corner(number)
         sheet[y : y + place.tile, x : x + place.tile] = tile
-    canvas.put(sheet, left, top)
+    canvas.put(sheet, left, HEAD)
     for number, (name, note) in enumerate(zip(names, notes, strict=True)):
         x, y = place.corner(number)
-        above = top + y - mosaic.LABEL + 1
-        canvas.write(name, left + x, above, size=12, bold=True)
+        above = HEAD + y - mosaic.LABEL + 1
+        canvas.write(name, (left + x, above), size=12, bold=True)
         if place.tile >= 80:
-            canvas.write(note, left + x + place.tile, above, size=11, colour=FAINT, align="right")
+            right = (left + x + place.tile, above)
+            canvas.write(note, right, size=11, colour=FAINT, align="right")
 
 
 def _rgb_filter(weights: NDArray[Any], largest: float, side: int) -> NDArray[np.uint8]:

@@ -59,8 +59,7 @@ class Canvas:
     def write(
         self,
         text: str,
-        left: float,
-        top: float,
+        at: tuple[float, float],
         *,
         size: float = 13,
         colour: str = INK,
@@ -71,8 +70,8 @@ class Canvas:
 
         Args:
             text: any characters; dollar signs are no formulas.
-            left: where it begins, or ends with *align* ``right``, or its middle.
-            top: the top of its letters, or their middle with *align* ``center``.
+            at: x and y. The line begins at x, or ends there with *align* ``right``; y is the
+                top of its letters. With *align* ``center`` both are its middle.
             size: of the letters in pixels.
             colour: any name or ``#rrggbb``.
             align: ``left``, ``right`` or ``center``.
@@ -85,7 +84,7 @@ class Canvas:
             "verticalalignment": "center" if align == "center" else "top",
             "fontweight": "bold" if bold else "normal",
         }
-        self._lines.append((left, top, drawable(text), style))
+        self._lines.append((*at, drawable(text), style))
 
     def to_bytes(self, form: str = "png") -> bytes:
         """Return the sheet as a PNG or SVG file.

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from offshelf.report.pictures import mosaic
-from offshelf.report.pictures.activation_tiles import HEAD, MARGIN, Caption, Look
+from offshelf.report.pictures.activation_tiles import HEAD, MARGIN, Caption, Look, sheet
 from offshelf.report.pictures.canvas import FAINT, INK, Canvas, coloured
 
 PANEL, MAX_NUMBERS, BETWEEN = 392, 10, 16
@@ -66,16 +66,14 @@ def explanation_picture(
     numbered = cells <= MAX_NUMBERS
     width = (len(panels) + 1) * (side + BETWEEN) - BETWEEN
     height = side + _LINES + (side + BETWEEN if numbered else _LEGEND)
-    canvas = Canvas(width + 2 * MARGIN, height + HEAD + MARGIN)
-    canvas.write(caption.title, MARGIN, 12, size=19, bold=True)
-    canvas.write(caption.text, MARGIN, 38, size=13, colour=FAINT)
+    canvas = sheet(width, height, caption)
     largest = max(float(np.abs(panel.cells).max()) for panel in panels) or 1.0
     _put_input(canvas, pixels, side)
     _put_legend(canvas, HEAD + _LINES + side + 36, largest, look)
     for number, panel in enumerate(panels, start=1):
         left = MARGIN + number * (side + BETWEEN)
-        canvas.write(panel.title, left, HEAD, size=15, bold=True)
-        canvas.write(panel.text, left, HEAD + 21, size=12, colour=FAINT)
+        canvas.write(panel.title, (left, HEAD), size=15, bold=True)
+        canvas.write(panel.text, (left, HEAD + 21), size=12, colour=FAINT)
         shares = mosaic.shares(panel.cells, -largest, largest)
         canvas.put(overlay(pixels, shares, side, look.colours, smooth), left, HEAD + _LINES)
         if numbered:
@@ -115,22 +113,21 @@ def overlay(
 
 
 def _put_input(canvas: Canvas, pixels: NDArray[np.uint8], side: int) -> None:
-    canvas.write("what the network saw", MARGIN, HEAD, size=15, bold=True)
+    canvas.write("what the network saw", (MARGIN, HEAD), size=15, bold=True)
     text = f"{pixels.shape[1]} x {pixels.shape[0]} pixels"
-    canvas.write(text, MARGIN, HEAD + 21, size=12, colour=FAINT)
+    canvas.write(text, (MARGIN, HEAD + 21), size=12, colour=FAINT)
     canvas.put(mosaic.picture_to_side(pixels, side), MARGIN, HEAD + _LINES)
 
 
 def _put_legend(canvas: Canvas, top: int, largest: float, look: Look) -> None:
     ramp = np.tile(np.linspace(0, 1, _BAR_WIDTH), (_BAR, 1))
-    canvas.write("one scale for all panels", MARGIN, top - 20, size=12, colour=FAINT)
+    canvas.write("one scale for all panels", (MARGIN, top - 20), size=12, colour=FAINT)
     canvas.put(coloured(ramp, look.colours), MARGIN, top)
     below = top + _BAR + 4
-    canvas.write(f"-{mosaic.number(largest)}: against", MARGIN, below, size=12)
-    canvas.write("0", MARGIN + _BAR_WIDTH / 2, below + 7, size=12, align="center")
-    canvas.write(
-        f"+{mosaic.number(largest)}: for", MARGIN + _BAR_WIDTH, below, size=12, align="right"
-    )
+    canvas.write(f"-{mosaic.number(largest)}: against", (MARGIN, below), size=12)
+    canvas.write("0", (MARGIN + _BAR_WIDTH / 2, below + 7), size=12, align="center")
+    right = (MARGIN + _BAR_WIDTH, below)
+    canvas.write(f"+{mosaic.number(largest)}: for", right, size=12, align="right")
 
 
 def _put_numbers(
@@ -146,8 +143,8 @@ def _put_numbers(
     for (row, column), value in np.ndenumerate(cells):
         light = coloured(shares[row : row + 1, column : column + 1], look.colours)
         colour = INK if float(light.mean()) > 128 else "#ffffff"
-        x, y = left + (column + 0.5) * step, top + (row + 0.5) * step
-        canvas.write(_short(value), x, y, size=11, colour=colour, align="center")
+        middle = left + (column + 0.5) * step, top + (row + 0.5) * step
+        canvas.write(_short(value), middle, size=11, colour=colour, align="center")
 
 
 def _short(value: Any) -> str:
