@@ -38,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_bounds(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("what counts")
+    group = parser.add_argument_group("thresholds")
     group.add_argument(
         "--hash-distance",
         type=argument_types.whole_number(0, 32),

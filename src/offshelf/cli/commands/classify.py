@@ -39,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="classes to show for an image (%(default)s)",
     )
     shared_options.add_backbone(parser)
-    group = parser.add_argument_group("experiments, beside the proper answer")
+    group = parser.add_argument_group("experiments, besides the normal answer")
     group.add_argument(
         "--no-normalize",
         action="store_true",

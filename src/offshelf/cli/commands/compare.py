@@ -23,11 +23,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "-o",
         "--out",
         metavar="FILE",
-        help="write the rows; the ending says how: .md .csv .txt .html .tex .json .parquet",
+        help="write the rows to this file: .md, .csv, .txt, .html, .tex, .json or .parquet",
     )
     shared_options.add_classes(parser)
     parser.add_argument(
-        "--pictures", metavar="FOLDER", help="write the pictures that the rows give, as PNG"
+        "--pictures", metavar="FOLDER", help="write charts of the rows to this folder, as PNG"
     )
     _add_networks(parser)
     _add_heads(parser)
@@ -65,7 +65,7 @@ def _axis(group: argparse._ArgumentGroup, names: list[str], default: str, help_t
 
 
 def _add_networks(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("features: lists with commas, every combination is a row")
+    group = parser.add_argument_group("features: comma-separated lists; every combination is a row")
     _axis(group, ["-b", "--backbones"], "efficientnet_lite0", "names of 'offshelf backbones'")
     _axis(
         group,
@@ -94,13 +94,11 @@ def _add_networks(parser: argparse.ArgumentParser) -> None:
         "sketched in 2,048 dimensions), or 'all' for the deepest of every backbone; may be given "
         "several times",
     )
-    group.add_argument(
-        "--no-download", action="store_true", help="never fetch weights that are not here"
-    )
+    group.add_argument("--no-download", action="store_true", help="never download weights")
 
 
 def _add_heads(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("heads: lists with commas, every combination is a row")
+    group = parser.add_argument_group("heads: comma-separated lists; every combination is a row")
     _axis(group, ["--heads"], "svm", names_and_sizes())
     group.add_argument(
         "--C",
@@ -131,9 +129,9 @@ def _add_protocol(parser: argparse.ArgumentParser) -> None:
         help="given (the split of DATA), k-fold or repeats (%(default)s)",
     )
     counts = (
-        ("--folds", 5, "k of k-fold"),
-        ("--repeats", 10, "random splits of repeats"),
-        ("--per-class", 100, "training images of each class in repeats"),
+        ("--folds", 5, "folds of k-fold"),
+        ("--repeats", 10, "random splits with --protocol repeats"),
+        ("--per-class", 100, "training images per class with --protocol repeats"),
     )
     for name, default, text in counts:
         group.add_argument(

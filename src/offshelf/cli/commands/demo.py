@@ -20,7 +20,10 @@ SUMMARY = "try the whole way on images that come with the installation"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "--folder", default="offshelf-demo", metavar="DIR", help="where it works (%(default)s)"
+        "--folder",
+        default="offshelf-demo",
+        metavar="DIR",
+        help="the folder for its images and model (%(default)s)",
     )
     shared_options.add_seed(parser)
     shared_options.add_engine(parser)

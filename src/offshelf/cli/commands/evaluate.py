@@ -17,7 +17,7 @@ SUMMARY = "measure a model file on labelled images"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("model", metavar="MODEL", help="a .offshelf file")
+    parser.add_argument("model", metavar="MODEL", help="a model file (.offshelf)")
     parser.add_argument("data", metavar="DATA", help=shared_options.DATA_HELP)
     parser.add_argument(
         "--split",
@@ -30,8 +30,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reliability",
         metavar="FILE",
-        help="write a reliability diagram, .png or .svg: are nine of ten labels right where the "
-        "probability is 90 %%",
+        help="write a reliability diagram, .png or .svg: whether nine of ten labels are right "
+        "where the probability is 90 %%",
     )
     shared_options.add_model_weights(parser)
     shared_options.add_strict(parser)

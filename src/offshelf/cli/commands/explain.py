@@ -20,7 +20,7 @@ EPILOG = (
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.epilog = EPILOG
-    parser.add_argument("model", metavar="MODEL", help="a .offshelf file")
+    parser.add_argument("model", metavar="MODEL", help="a model file (.offshelf)")
     parser.add_argument("image", metavar="IMAGE", help="an image file")
     picture_options.add_out(parser, "IMAGE-explain.png")
     parser.add_argument(

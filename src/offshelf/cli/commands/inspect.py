@@ -67,7 +67,12 @@ def _add_forecast(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--engine", default="auto", metavar="NAME", help="auto, openvino or torch (%(default)s)"
     )
-    group.add_argument("--device", default="auto", metavar="NAME", help="(%(default)s)")
+    group.add_argument(
+        "--device",
+        default="auto",
+        metavar="NAME",
+        help="auto, cpu, cuda, cuda:1, mps (%(default)s)",
+    )
     group.add_argument(
         "--workers",
         type=argument_types.whole_number(1, 256),

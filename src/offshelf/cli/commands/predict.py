@@ -24,7 +24,7 @@ SUMMARY = "label images with a model file"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("model", metavar="MODEL", help="a .offshelf file")
+    parser.add_argument("model", metavar="MODEL", help="a model file (.offshelf)")
     parser.add_argument("paths", nargs="+", metavar="PATH", help=shared_options.IMAGES_HELP)
     shared_options.add_model_weights(parser)
     parser.add_argument(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from offshelf.cli.options import shared_options
 from offshelf.cli.terminal import console
+from offshelf.cli.terminal.parser import Parser
 
 if TYPE_CHECKING:
     from offshelf.backbones.weights_file.locate import WeightsFile
@@ -15,14 +16,18 @@ if TYPE_CHECKING:
 SUMMARY = "list, add or fetch weights files"
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Declare the options."""
     actions = parser.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
     listing = actions.add_parser("list", help="the weights files on this machine")
     add = actions.add_parser("add", help="copy a weights file into offshelf's folder")
     add.add_argument("file", metavar="FILE", help="a safetensors or torch file")
     add.add_argument(
-        "-b", "--backbone", required=True, metavar="NAME", help="whose weights it holds"
+        "-b",
+        "--backbone",
+        required=True,
+        metavar="NAME",
+        help="the network that the weights belong to",
     )
     add.add_argument(
         "--unverified", action="store_true", help="accept a file whose hash is not in the catalogue"
@@ -33,6 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         shared_options.add_cache(action)
         shared_options.add_output(action)
         action.set_defaults(parser=action)
+        action.short_usage()
 
 
 def run(arguments: argparse.Namespace) -> int:

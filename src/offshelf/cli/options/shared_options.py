@@ -113,7 +113,7 @@ def add_test_size(parser: argparse._ActionsContainer) -> None:
         type=float,
         default=0.25,
         metavar="SHARE",
-        help="share of images to test on where DATA has no split of its own (%(default)s)",
+        help="share of the images to test on, where DATA has no split of its own (%(default)s)",
     )
 
 
@@ -124,7 +124,7 @@ def add_classes(parser: argparse._ActionsContainer) -> None:
         choices=("outer", "inner"),
         metavar="LEVEL",
         help="outer or inner: which folders of DATA are the classes, where folders lie in folders "
-        "(default: what is certain; else you are asked)",
+        "(default: found by itself; where that is uncertain, the command stops and says so)",
     )
 
 
@@ -136,9 +136,7 @@ def add_weights(parser: argparse._ActionsContainer) -> None:
         help="a weights file, the tag of a known one, or 'random' (an untrained network); "
         "default: search this machine, then download",
     )
-    parser.add_argument(
-        "--no-download", action="store_true", help="never fetch weights that are not here"
-    )
+    parser.add_argument("--no-download", action="store_true", help="never download weights")
 
 
 def add_model_weights(parser: argparse.ArgumentParser) -> None:
@@ -179,7 +177,7 @@ def add_engine(parser: argparse.ArgumentParser, precision: bool = True) -> None:
         "--batch-size",
         type=whole_number(1, 4096),
         metavar="N",
-        help="images in one request on a CUDA or Apple device; on a cpu the network decides",
+        help="images in one batch on a CUDA or Apple device; on a CPU it is chosen for the network",
     )
     group.add_argument(
         "--workers",
@@ -210,13 +208,13 @@ def _add_bounds(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--rehash",
         action="store_true",
-        help="read every image, also those with the size, times and inode that they had when they "
-        "were read last (default: such an image is not read again where its features are kept)",
+        help="read every image again (default: an image whose size, times and inode are as they "
+        "were at the last reading is not read where its features are kept)",
     )
     group.add_argument(
         "--keep-damaged",
         action="store_true",
-        help="take what can be read of damaged and truncated images, which are left out otherwise",
+        help="use what can be read of damaged and truncated images (default: they are left out)",
     )
 
 
@@ -235,9 +233,9 @@ def add_cache_size(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--cache-size",
         metavar="SIZE",
-        help="how much of what can be made again is kept, such as 20G, or none for no bound; the "
-        "least recently used goes first, weights never (default: $OFFSHELF_CACHE_SIZE, or 20G or "
-        "a tenth of the disk, whichever is more)",
+        help="largest size of the cache, such as 20G, or none for no limit; what was used least "
+        "recently is removed first, weights never (default: $OFFSHELF_CACHE_SIZE, or 20G or a "
+        "tenth of the disk, whichever is more)",
     )
 
 

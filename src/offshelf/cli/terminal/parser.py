@@ -80,7 +80,8 @@ class Parser(argparse.ArgumentParser):
 
     def short_usage(self) -> None:
         """Let the usage name what is required, and say [options] for the rest."""
-        words = []
+        required = [one for one in self._get_optional_actions() if one.required]
+        words = [f"{one.option_strings[0]} {one.metavar}" for one in required]
         for action in self._get_positional_actions():
             name = str(action.metavar or action.dest)
             words.append(f"{name} ..." if action.nargs == "+" else name)
