@@ -275,6 +275,7 @@ def test_every_truncation_is_refused(tmp_path: Path, good: Path, cut: int) -> No
     assert refusal(path) == DAMAGED
 
 
+@pytest.mark.slow
 @given(
     edits=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(1, 255)), min_size=1)
 )

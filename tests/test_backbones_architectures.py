@@ -65,11 +65,13 @@ def test_every_catalogued_network_has_a_skeleton(name: str):
     assert sum(p.numel() for p in module.parameters()) == spec.parameters
 
 
+@pytest.mark.slow
 def test_a_network_that_computes_while_it_is_built_has_layers_too():
     # RegNet finds its widths with tensors, which have no numbers in a skeleton.
     assert resolve(get_spec("regnet_y_400mf"), "penultimate", 224).shape == (440, 1, 1)
 
 
+@pytest.mark.slow
 def test_a_transformers_skeleton_fits_the_size_of_the_input():
     spec = get_spec("timm/test_vit")
     positions = [

@@ -67,6 +67,7 @@ def test_the_share_that_a_crop_keeps(share: float, side: int):
 sides = st.integers(1, 40) | st.integers(1, 6000)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(
     width=sides,

@@ -203,6 +203,7 @@ LIMITS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "pooling"),
     [*((name, "avg") for name in LIMITS), ("pixels", "max"), ("damaged", "max")],
@@ -239,6 +240,7 @@ def test_limits_hold_for_images_that_are_known(
         assert all(share.endswith(" % of the picture could be read") for share in shares)
 
 
+@pytest.mark.slow
 def test_pillows_own_limit_holds_for_images_that_are_known(
     data: Path, compiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,12 +91,14 @@ def test_an_answer_has_names_numbers_probabilities_and_logits(answers: ClassifyR
     assert len(answer.best()) == 5
 
 
+@pytest.mark.slow
 def test_the_publishers_crop_is_the_default_and_can_be_changed(answers: ClassifyResult, photo):
     assert answers.backbone.input.resize == "crop"
     squashed = dataclasses.replace(SMALL, resize="squash")
     assert classify([photo], squashed, run=TORCH).backbone.input.resize == "squash"
 
 
+@pytest.mark.slow
 def test_the_logits_are_those_of_the_torch_network(answers: ClassifyResult, photo: Path):
     from offshelf.backbones.specification.preprocess import prepare
 
@@ -185,6 +187,7 @@ def test_training_mode_moves_the_answer(trained: ClassifyResult):
     )
 
 
+@pytest.mark.slow
 def test_training_mode_is_repeatable_under_a_seed(trained: ClassifyResult, photo: Path):
     again = classify([photo], SMALL, run=TORCH, train_mode=True)
     other = classify([photo], SMALL, train_mode=True, run=dataclasses.replace(TORCH, seed=7))
@@ -205,6 +208,7 @@ def test_reset_brings_evaluation_mode_back():
     assert (network.run(pixels, training=False) == before).all()
 
 
+@pytest.mark.slow
 def test_a_network_that_cannot_be_trained_on_one_image_is_told():
     backbone = open_backbone("mobilenet_v4_small", weights="random")
     tap = Tap(backbone.path_of("logits"), "flatten")
@@ -260,6 +264,7 @@ def test_the_command_reads_a_list_of_paths(photo, copies, capsys, monkeypatch):
     assert set(document["images"][0]["top"][0]) == {"label", "index", "probability", "logit"}
 
 
+@pytest.mark.slow
 def test_the_command_shows_the_experiments(photo, capsys):
     network = ["-b", "mobilenet_v3_small", "--weights", "random"]
     text = printed(

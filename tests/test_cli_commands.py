@@ -95,6 +95,7 @@ def test_fit_as_json(capsys: pytest.CaptureFixture[str], tmp_path: Path, scenes:
     assert out.is_file()
 
 
+@pytest.mark.slow
 def test_extract_says_how_many_it_computed(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, scenes: Path
 ) -> None:

@@ -50,6 +50,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_maps_of_several_layers(
     capsys: pytest.CaptureFixture[str], image: Path, here: Path
 ) -> None:
@@ -70,6 +71,7 @@ def test_maps_as_one_document(capsys: pytest.CaptureFixture[str], image: Path, h
     assert (here / "m.svg").read_bytes().startswith(b"<?xml")
 
 
+@pytest.mark.slow
 def test_images_that_excite_the_channels_of_an_image(
     capsys: pytest.CaptureFixture[str], image: Path, scenes: Path, here: Path
 ) -> None:
@@ -96,6 +98,7 @@ def test_images_that_excite_the_channels_of_an_image(
     assert (here / "m-top.png").is_file()
 
 
+@pytest.mark.slow
 def test_images_that_excite_channels_without_one(
     capsys: pytest.CaptureFixture[str], scenes: Path, here: Path
 ) -> None:

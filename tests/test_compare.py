@@ -58,6 +58,7 @@ def test_the_grid_is_complete_and_sorted(result: Comparison) -> None:
     assert len({(row.view.layer, row.recipe) for row in result.rows}) == 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", ["svm", "ridge"])
 def test_a_row_says_what_fit_says(result: Comparison, scenes: Path, head: str) -> None:
     for layer in ("stem", "penultimate"):
@@ -75,6 +76,7 @@ def test_a_row_says_what_fit_says(result: Comparison, scenes: Path, head: str) -
         assert row.score.interval == wilson(alone.correct, alone.n)
 
 
+@pytest.mark.slow
 def test_costs(result: Comparison) -> None:
     for row in result.rows:
         assert row.cost is not None
@@ -88,6 +90,7 @@ def test_costs(result: Comparison) -> None:
     assert (ms["stem"] or 0) < (ms["stage3"] or 0) < (ms["penultimate"] or 0)
 
 
+@pytest.mark.slow
 def test_verdicts_are_mcnemars_with_holms_correction(result: Comparison) -> None:
     best, *others = result.rows
     assert best.verdict is not None
@@ -101,6 +104,7 @@ def test_verdicts_are_mcnemars_with_holms_correction(result: Comparison) -> None
     assert best in result.not_distinguishable
 
 
+@pytest.mark.slow
 def test_the_same_again_trains_nothing_and_says_the_same(
     result: Comparison, scenes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,6 +117,7 @@ def test_the_same_again_trains_nothing_and_says_the_same(
     assert again.to_json()["rows"] == result.to_json()["rows"]
 
 
+@pytest.mark.slow
 def test_moved_images_cost_nothing(result: Comparison, scenes: Path, tmp_path: Path) -> None:
     shutil.copytree(scenes, tmp_path / "moved")
     again = compare(tmp_path / "moved", GRID)
@@ -198,6 +203,7 @@ def test_every_way_to_run_a_network_is_a_row(scenes: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_random_weights_are_said_to_be_random(scenes: Path) -> None:
     progress = Silent()
     compare(scenes, CompareSettings(networks=NetworkAxes(weights=("random",))), progress=progress)
@@ -254,6 +260,7 @@ def test_an_unreadable_image_is_listed_and_nothing_moves(scenes: Path, tmp_path:
     assert "11 to test" in found.protocol
 
 
+@pytest.mark.slow
 def test_cheap_scores_stand_beside_the_accuracy(result: Comparison) -> None:
     assert set(result.agreement) == {"LogME", "H-score", "ridge leave-one-out"}
     assert all(found.n == 3 for found in result.agreement.values())
@@ -263,6 +270,7 @@ def test_cheap_scores_stand_beside_the_accuracy(result: Comparison) -> None:
     assert "LogME" in result.render()
 
 
+@pytest.mark.slow
 def test_files(result: Comparison, tmp_path: Path) -> None:
     for suffix in (".md", ".csv", ".txt", ".html", ".tex", ".json", ".parquet"):
         assert result.write(tmp_path / f"rows{suffix}").stat().st_size > 100
@@ -274,6 +282,7 @@ def test_files(result: Comparison, tmp_path: Path) -> None:
     assert (tmp_path / "rows.csv").read_text().count("\n") == 13
 
 
+@pytest.mark.slow
 def test_frames(result: Comparison) -> None:
     frame = result.to_frame()
     assert len(frame) == 12
@@ -291,6 +300,7 @@ def test_pictures(result: Comparison, tmp_path: Path) -> None:
     assert b"<svg" in result.plot("cost", "svg")
 
 
+@pytest.mark.slow
 def test_the_usual_picture_is_the_first_that_there_is(result: Comparison, scenes: Path) -> None:
     assert result.plot() == result.plot("depth")
     one = compare(scenes)
@@ -384,6 +394,7 @@ def test_mistakes_are_found_before_the_work(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_the_command(scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "rows.csv"
     code = main(
@@ -517,6 +528,7 @@ def test_pictures_go_into_a_folder(tmp_path: Path) -> None:
     assert str(caught.value) == f"{tmp_path / 'file'}: is a file; name a folder for the pictures"
 
 
+@pytest.mark.slow
 def test_costs_that_are_not_known_cannot_be_drawn(result: Comparison) -> None:
     rows = [
         dataclasses.replace(row, cost=dataclasses.replace(row.cost, ms_per_image=None))
@@ -529,6 +541,7 @@ def test_costs_that_are_not_known_cannot_be_drawn(result: Comparison) -> None:
     assert "cost" not in available(rows)
 
 
+@pytest.mark.slow
 def test_frames_say_what_they_need(result: Comparison, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(MissingExtraError) as caught:

@@ -343,6 +343,7 @@ def test_processes_say_what_this_process_says(plan: Plan, tmp_path: Path) -> Non
             assert one.predictions == other.predictions
 
 
+@pytest.mark.slow
 def test_a_working_process_that_fails_says_why(plan: Plan) -> None:
     many = dataclasses.replace(
         plan,
@@ -392,6 +393,7 @@ def test_a_mirror_image_is_another_source() -> None:
     assert not part.source.mirrored
 
 
+@pytest.mark.slow
 def test_a_product_keeps_products_of_inner_products() -> None:
     draw = np.random.default_rng(0)
     one, other = (

@@ -385,6 +385,7 @@ def test_a_true_beginning_and_random_bytes(kind: str, rest: bytes, keep: int) ->
     survives(VALID[kind][:keep] + rest)
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(data=st.data())
 def test_mutated_files(data: st.DataObject) -> None:

@@ -38,6 +38,7 @@ def test_photos_and_credits(folder: Path) -> None:
     assert "Alpaydin" in (folder / "CREDITS.txt").read_text()
 
 
+@pytest.mark.slow
 def test_the_same_every_time(folder: Path, tmp_path: Path) -> None:
     def fingerprint(place: Path) -> str:
         files = sorted(path for path in place.rglob("*") if path.is_file())

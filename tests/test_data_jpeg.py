@@ -85,6 +85,7 @@ def test_grey_resized_as_one_channel_is_the_same() -> None:
         assert (prepare(compact, spec) == prepare(decode(content), spec)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("side", "kept"), [(3000, 750), (1000, 500), (500, 500), (100, 100)])
 def test_a_reduced_decoding_keeps_twice_the_input(side: int, kept: int) -> None:
     spec = InputSpec(size=224, decode="reduced", interpolation="bicubic")

@@ -262,6 +262,7 @@ def test_frames_and_coefficients_count() -> None:
     assert decode_with_facts(KINDS["JPEG2000"]).facts.memory > base + 8 * size
 
 
+@pytest.mark.slow
 def test_what_is_copied_of_a_tiff_counts() -> None:
     """It is held without its metadata, and Pillow turns all of it at once."""
     wide = Image.new("RGB", (20_000, 600))

@@ -143,6 +143,7 @@ def test_a_chunk_that_never_ends_is_truncated() -> None:
         decode(HEAD + struct.pack(">I", 2**31 - 1) + b"tEXt" + DATA)
 
 
+@pytest.mark.slow
 def test_a_million_chunks_are_not_read() -> None:
     with pytest.raises(ImageError, match=r"^unreadable: more than 1048576 chunks in a PNG$"):
         decode(HEAD + chunk(b"teSt", b"") * (2**20 + 1) + DATA + END)

@@ -369,6 +369,7 @@ def test_a_convolution_is_not_overwritten_by_the_relu_behind_it():
         assert np.abs(features[taps[1]] - np.maximum(expected, 0)).max() <= 1e-5 * scale
 
 
+@pytest.mark.slow
 def test_a_sum_in_place_does_not_overwrite_what_was_taken():
     # torchvision's ResNet adds the shortcut to the normalised maps in place.
     backbone = open_backbone("resnet18", weights="random")
@@ -827,6 +828,7 @@ def test_a_damaged_graph_is_made_again(tiny: Backbone, name: str, damage: str, t
     assert {path.name for path in (tmp_path / "compiled").iterdir()} == names
 
 
+@pytest.mark.slow
 def test_the_graph_of_another_network_is_never_run(tiny: Backbone, tmp_path: Path):
     tap, images = Tap("fc:in", "avg"), pictures(2, 160)
     opened(tiny, [Tap("fc:in", "max")], "openvino", cache_dir=tmp_path)

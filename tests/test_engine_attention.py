@@ -94,6 +94,7 @@ def test_streams_that_differ_by_a_bit_are_not_used(
         assert not isinstance(compiled, Wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", ["", "[]", '{"answers": []}', '{"answers": [1]}'])
 def test_a_damaged_proof_is_made_again(graph: Any, tmp_path: Path, content: str) -> None:
     compile_verified(graph, tmp_path, TWO, SETTINGS)
@@ -112,6 +113,7 @@ def test_answers_to_another_network_are_no_proof(graph: Any, tmp_path: Path) -> 
     assert compile_verified(graph, tmp_path, TWO, SETTINGS)[0] == ONE
 
 
+@pytest.mark.slow
 def test_every_stream_gives_the_bits_of_one_in_many_networks(graph: Any) -> None:
     expected = answers(compile_plan(graph, ONE, SETTINGS), 1)
     assert len(expected) == 2

@@ -112,6 +112,7 @@ def test_policies_agree_on_vgg16(shared: Path, path: str) -> None:
     assert np.abs(summed - replicate).max() <= 1e-4 * np.abs(replicate).max()
 
 
+@pytest.mark.slow
 def test_summed_gives_the_features_of_luma_for_colour_and_not_those_of_colour() -> None:
     image, tap = picture(), Tap("global_pool")
     luma = activation("efficientnet_lite0", "luma", image, tap)

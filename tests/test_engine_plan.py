@@ -126,6 +126,7 @@ def test_a_trial_ends_when_it_costs_its_share(tmp_path: Path, timed: list[Plan])
     assert len(timed) > 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "layer", "rows"),
     [

@@ -305,6 +305,7 @@ def test_cross_validation_runs_the_network_once_per_image(
     assert opened == []
 
 
+@pytest.mark.slow
 def test_grid_search_over_layers_and_c(files: list[Path], labels: list[str], opened: list[Any]):
     pipeline = make_pipeline(FeatureExtractor(), Normalizer(), LinearSVC())
     grid = {

@@ -23,6 +23,7 @@ def accuracies(a: float, b: float, c: float, noise: float, repeats: int = 8, see
     return means[:, None] + noise * draw.normal(size=(len(SIZES), repeats))
 
 
+@pytest.mark.slow
 @given(
     a=st.floats(0, 0.3),
     b=st.floats(0.1, 0.7),
@@ -66,6 +67,7 @@ def test_the_law_is_found_again(a, b, c):
         assert estimate.extrapolated == (n > 80)
 
 
+@pytest.mark.slow
 def test_the_interval_holds_the_truth():
     truth = 1 - 0.06 - 0.5 * 160**-0.6
     held = 0

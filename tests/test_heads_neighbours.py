@@ -45,6 +45,7 @@ def test_a_training_row_is_its_own_nearest_and_decides_alone():
     np.testing.assert_allclose(shares, np.eye(3)[targets], atol=1e-6)
 
 
+@pytest.mark.slow
 @SHAPES
 def test_the_number_is_chosen_by_leaving_out_each_row(n, dimension):
     features, targets, classes = made_features(3, n, dimension)

@@ -63,6 +63,7 @@ DATA = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DATA)
 def test_accuracies_and_choice_are_those_of_a_grid_search(name):
     features, targets, classes = DATA[name]()

@@ -312,6 +312,7 @@ def test_many_classes_keep_no_matrix_of_classes_and_rows():
     np.testing.assert_allclose(centred.means[7], features[7::1000].mean(axis=0), atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ridge", "lda"])
 def test_one_matrix_of_inner_products_is_all_that_is_kept(kind):
     n = 2200

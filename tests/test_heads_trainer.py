@@ -125,6 +125,7 @@ def test_c_is_chosen_once(kind: str) -> None:
     check(recipe, sample, chosen)
 
 
+@pytest.mark.slow
 def test_what_rows_teach_the_preparation_is_learned_without_the_fold() -> None:
     sample = SAMPLES["fewer rows than dimensions"]
     for recipe in (Recipe(normalisation="standard"), Recipe(reduction="pca:20"), Recipe(kind="fc")):
@@ -146,6 +147,7 @@ def test_the_head_is_that_of_fit_head(kind: str, balanced: Any) -> None:
         np.testing.assert_array_equal(found.arrays[name], array)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", NAMES)
 def test_the_same_bits_again_and_nearly_so_with_one_thread(kind: str) -> None:
     features, targets = SAMPLES["digits"]

@@ -88,6 +88,7 @@ np.savez(sys.argv[1], **{head.kind: decision(head, features) for head in fitted}
 """
 
 
+@pytest.mark.slow
 def test_another_number_of_blas_threads_moves_scores_by_next_to_nothing(tmp_path: Path) -> None:
     scores = []
     for threads in ("1", "2"):

@@ -96,6 +96,7 @@ def imported(name: str, node: ast.AST) -> Iterator[str]:
             yield str(node.args[0].value)
 
 
+@functools.cache
 def own_imports(root: Path) -> dict[str, set[str]]:
     """Module file -> the module files of the house that it imports, wherever it does."""
     files = {path.relative_to(root).as_posix() for path in root.rglob("*.py")}

@@ -131,6 +131,7 @@ def test_the_command_line_names_unknown_images(
     )
 
 
+@pytest.mark.slow
 def test_a_model_without_probabilities_says_nothing_of_them(
     capsys: pytest.CaptureFixture[str], scenes: Path, bare: Path
 ) -> None:
@@ -144,6 +145,7 @@ def test_a_model_without_probabilities_says_nothing_of_them(
     assert (document["log_loss"], document["ece"]) == (None, None)
 
 
+@pytest.mark.slow
 def test_the_reliability_diagram(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, scenes: Path, rejecting: Path, bare: Path
 ) -> None:

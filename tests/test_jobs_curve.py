@@ -202,6 +202,7 @@ def test_sentences() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("form", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
 def test_the_picture(form: str, start: bytes) -> None:
     for curve in (smooth(), fit_curve([5, 10], [[0.8], [0.9]])):

@@ -54,6 +54,7 @@ def document(capsys: pytest.CaptureFixture[str], *arguments: object) -> Any:
     return document
 
 
+@pytest.mark.slow
 def test_extract_lists_them_on_a_warm_and_a_fresh_store(
     capsys: pytest.CaptureFixture[str], photos: Path, tmp_path: Path
 ) -> None:

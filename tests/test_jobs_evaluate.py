@@ -178,6 +178,7 @@ def test_wrong_splits(scenes: Path, fitted: FitResult, split: str, text: str) ->
     assert str(caught.value).endswith(text)
 
 
+@pytest.mark.slow
 def test_random_weights_are_marked(tmp_path: Path, scenes: Path) -> None:
     from offshelf.engine.contract import EngineOptions
     from offshelf.jobs.setup.settings import FeatureSettings, RunSettings

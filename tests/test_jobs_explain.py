@@ -182,6 +182,7 @@ def test_the_result_prints_itself_and_is_json(opened: tuple[Model, Backbone], im
     assert document["adds_up"] is True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.png", "a.svg"])
 def test_the_picture_is_written(
     opened: tuple[Model, Backbone], image: Path, tmp_path: Path, name: str

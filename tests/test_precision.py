@@ -59,6 +59,7 @@ def test_int8_features_are_close_to_fp32(fitted, scenes: Path) -> None:
     assert result.evaluation.accuracy >= plain.evaluation.accuracy - 0.1
 
 
+@pytest.mark.slow
 def test_the_model_brings_its_own_network(fitted, scenes: Path, tmp_path: Path) -> None:
     result, out = fitted
     model = load_model(out)
@@ -151,6 +152,7 @@ def pays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "keep_decision", lambda *_: None)
 
 
+@pytest.mark.slow
 def test_auto_compares_nothing_where_all_is_stored(
     scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -301,6 +303,7 @@ def test_an_installation_without_nncf_is_told_what_it_lacks(
         quantised(backbone, options, lambda: pytest.fail("a graph was made in vain"))
 
 
+@pytest.mark.slow
 def test_a_model_knows_where_it_was_made(
     fitted, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -345,6 +348,7 @@ def labels_elsewhere(model: Path, folder: Path, cache: Path) -> tuple[list[str],
     return labels, notes
 
 
+@pytest.mark.slow
 def test_an_int8_model_opens_on_a_processor_without_vnni(
     fitted, scenes: Path, tmp_path: Path
 ) -> None:
@@ -356,6 +360,7 @@ def test_an_int8_model_opens_on_a_processor_without_vnni(
     assert all("int8 on another kind of processor: scores of its own" in note for note in notes)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not computes_bfloat16(), reason="this processor emulates bfloat16")
 def test_a_bf16_model_opens_on_a_processor_without_it(scenes: Path, tmp_path: Path) -> None:
     out = tmp_path / "half.offshelf"

@@ -51,6 +51,7 @@ def test_the_scores_of_evaluate_to_the_bit(scenes: Path, model: Path) -> None:
     assert found["trained_weights"] is True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["openvino", "torch"])
 def test_a_new_process_with_an_empty_store_gives_the_same(
     tmp_path: Path, scenes: Path, model: Path, engine: str, cache: Path
@@ -280,6 +281,7 @@ def test_how_far_scores_may_be_off_here_and_on_another_processor(
     assert str(caught.value).endswith(f"the network or an engine is not what it was{remedy}")
 
 
+@pytest.mark.slow
 def test_a_damaged_graph_is_told_to_whoever_opens_a_model(model: Path, tmp_path: Path) -> None:
     options = EngineOptions(cache_dir=tmp_path)
     open_model(model, options=options)

@@ -132,6 +132,7 @@ def lite(tmp_path: Path):
     return backbone, kinds, options
 
 
+@pytest.mark.slow
 def test_rates_are_measured_once_and_kept(lite, monkeypatch: pytest.MonkeyPatch) -> None:
     backbone, kinds, options = lite
     taps = (kinds[0].tap,)
@@ -169,6 +170,7 @@ def test_other_work_on_the_machine_changes_no_rate(
     assert speed_records.unloaded_speed(None, default_plan(2)) == pytest.approx(rate)
 
 
+@pytest.mark.slow
 def test_rates_that_no_measurement_gives_are_set_aside(lite) -> None:
     backbone, kinds, options = lite
     taps = (kinds[0].tap,)
@@ -177,6 +179,7 @@ def test_rates_that_no_measurement_gives_are_set_aside(lite) -> None:
     assert known_rates(backbone, taps, options) == Rates()
 
 
+@pytest.mark.slow
 def test_what_the_store_holds_is_not_left(lite, scenes: Path) -> None:
     backbone, kinds, options = lite
     table, run = read_table(scenes), RunSettings()
@@ -189,6 +192,7 @@ def test_what_the_store_holds_is_not_left(lite, scenes: Path) -> None:
     assert workload.images_left(table, backbone, kinds, options, run) == 0
 
 
+@pytest.mark.slow
 def test_auto_calibrates_nothing_for_few_images(scenes: Path, tmp_path: Path) -> None:
     notes = Silent()
     engine = EngineOptions(precision="auto", cache_dir=tmp_path)
@@ -200,6 +204,7 @@ def test_auto_calibrates_nothing_for_few_images(scenes: Path, tmp_path: Path) ->
     assert not any(note.startswith("int8: measuring") for note in notes.notes)
 
 
+@pytest.mark.slow
 def test_auto_measures_fp32_and_no_more_where_nothing_can_be_gained(
     scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,6 +261,7 @@ def test_calibrated_int8_is_timed_beside_an_fp32_that_was_not(
     assert asked == [timed]
 
 
+@pytest.mark.slow
 def test_int8_says_where_it_is_slower(
     scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

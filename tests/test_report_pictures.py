@@ -71,6 +71,7 @@ def test_the_input_stands_beside_the_maps_as_it_was_seen() -> None:
     assert np.array_equal(picture[top : top + SIDE_PANEL, MARGIN : MARGIN + SIDE_PANEL], SEEN)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "side"), [(1, 2), (64, 224), (1024, 7), (20, 512)])
 def test_pictures_of_maps_are_bounded(count: int, side: int) -> None:
     maps = np.zeros((count, side, side), np.float32)
@@ -105,6 +106,7 @@ def test_a_dead_filter_stays_grey() -> None:
     assert filter_tile(np.zeros((1, 3, 3, 3))).tolist() == [128, 128, 128]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "side"), [(1, 11), (64, 7), (768, 16)])
 def test_pictures_of_filters_are_bounded(count: int, side: int) -> None:
     weights = np.random.default_rng(0).normal(size=(count, 3, side, side))

@@ -45,6 +45,7 @@ for other in (calibrated.extraction, brought):
 """
 
 
+@pytest.mark.slow
 def test_int8_is_as_exact_with_avx2_alone(scenes: Path, tmp_path: Path) -> None:
     model = tmp_path / "small.offshelf"
     fit(scenes, model, run=RunSettings(engine=EngineOptions(precision="int8")))

@@ -125,6 +125,7 @@ def outputs(data: Path, out: Path, settings: dict[str, str]) -> dict[str, bytes]
     }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="needs names of bytes")
 @pytest.mark.skipif(sys.platform == "darwin", reason="file names are UTF-8 there")
 def test_output_is_the_same_bytes_under_every_code_page(data: Path, tmp_path: Path) -> None:

@@ -181,6 +181,7 @@ def test_every_public_name_is_called() -> None:
     assert covered == set(offshelf.__all__) - {"__version__"}
 
 
+@pytest.mark.slow
 @linux
 @pytest.mark.parametrize("call", CALLS)
 def test_a_call_changes_nothing_of_the_process(call: str, given: Inputs) -> None:
@@ -219,6 +220,7 @@ print(json.dumps([name for name in sys.modules if name.startswith("openvino_tele
 """
 
 
+@pytest.mark.slow
 @linux
 def test_the_first_calls_of_a_process_leave_only_what_libraries_do(
     scenes: Path, tmp_path: Path
@@ -273,6 +275,7 @@ print(cross_val_score(TransferClassifier(), paths, labels, cv=2).tolist())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("warnings", [(), ("-W", "error::UserWarning")], ids=["plain", "error"])
 def test_parallel_work_of_scikit_learn_runs_after_decoding_and_beside_it(
     warnings: tuple[str, ...], scenes: Path, tmp_path: Path

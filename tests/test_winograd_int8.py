@@ -247,6 +247,7 @@ needs_bytes = pytest.mark.skipif(
 )
 
 
+@pytest.mark.slow
 @needs_bytes
 def test_vgg_is_ranged(vgg) -> None:
     backbone, taps, cache = vgg
@@ -264,6 +265,7 @@ def quantised(backbone: Backbone, taps: tuple[Tap, ...], run: EngineOptions) -> 
     return int8.quantised(backbone, run, lambda: load_exact(backbone, taps, run))
 
 
+@pytest.mark.slow
 @needs_bytes
 def test_its_graph_says_so_and_is_the_same_each_time(vgg) -> None:
     backbone, taps, _ = vgg
@@ -274,6 +276,7 @@ def test_its_graph_says_so_and_is_the_same_each_time(vgg) -> None:
     assert rewrite.suits(one)
 
 
+@pytest.mark.slow
 @needs_bytes
 def test_the_graph_gives_the_same_on_another_processor(
     vgg, monkeypatch: pytest.MonkeyPatch
@@ -320,6 +323,7 @@ def test_the_way_is_part_of_the_key(scenes: Path, monkeypatch: pytest.MonkeyPatc
     assert len(digests) == 2
 
 
+@pytest.mark.slow
 @needs_bytes
 def test_a_layer_before_such_convolutions_is_left_in_fp32(vgg) -> None:
     backbone, _, cache = vgg
