@@ -13,7 +13,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from offshelf.cli.terminal import standard_streams
+from offshelf.cli.terminal.console import flush_stdout, prepared_streams, write_stderr
 from offshelf.cli.terminal.parser import WRONG_INPUT, Parser
 from offshelf.errors import OffshelfError
 from offshelf.interrupt import TerminatedError, ended_by_signals
@@ -75,13 +75,13 @@ def console() -> int:
         with ended_by_signals():
             return main()
     finally:
-        standard_streams.flush_stdout()
+        flush_stdout()
         gc.freeze()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; the process stays as it was."""
-    with standard_streams.prepared():
+    with prepared_streams():
         return _answered(arguments)
 
 
@@ -100,13 +100,13 @@ def _answered(arguments: Sequence[str] | None) -> int:
             return 0
         if debug:
             raise
-        standard_streams.write_stderr(f"error: {one_line(_reason(error))}")
+        write_stderr(f"error: {one_line(_reason(error))}")
         return WRONG_INPUT
 
 
 def _stopped(stop: KeyboardInterrupt) -> int:
     code = 128 + (stop.number if isinstance(stop, TerminatedError) else signal.SIGINT)
-    standard_streams.write_stderr(f"{WORDS[code]}: {RESUME}")
+    write_stderr(f"{WORDS[code]}: {RESUME}")
     return code
 
 

@@ -29,7 +29,7 @@ from offshelf.model_file.specs import short_digest
 from offshelf.prediction import Prediction, open_model
 from offshelf.progress import Progress, Silent
 from offshelf.report.pictures.canvas import form_of
-from offshelf.report.pictures.reliability_chart import reliability_chart
+from offshelf.report.pictures.charts import reliability_chart
 from offshelf.text import (
     counted,
     listed,

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from offshelf.report.tables.result_rows import Cell, Column, Table
-from offshelf.report.tables.table_formats import format_cell, render
-from offshelf.text import spelled
+from offshelf.report.tables.table_formats import render
+from offshelf.text import shown, spelled
 
 Severity = Literal["error", "warning", "note"]
 IMAGES_PER_LINE = 4
@@ -175,7 +175,7 @@ def finding_line(finding: Finding, names: Mapping[str, str]) -> str:
     if len(paths) > most:
         listed += f" and {len(paths) - most} more"
     what = ": ".join(part for part in (listed, finding.reason) if part)
-    return format_cell(f"{finding.severity:<8} {what}", "text")
+    return shown(f"{finding.severity:<8} {what}")
 
 
 def short_names(paths: Sequence[str]) -> tuple[str, dict[str, str]]:

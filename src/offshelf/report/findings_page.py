@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from offshelf.report.findings import SEVERITIES, TITLES, Finding, ImageRef, by_kind, short_names
-from offshelf.report.tables.table_formats import format_cell
+from offshelf.report.tables.table_formats import html_text
+from offshelf.text import shown
 
 FINDINGS_PER_KIND = 100
 IMAGES_PER_FINDING = 12
@@ -167,5 +168,4 @@ def _figure(image: ImageRef, thumbnail: str | None, name: str) -> str:
 
 
 def _text(text: str) -> str:
-    escaped = html.escape(format_cell(text, "text"))
-    return escaped.encode("ascii", "xmlcharrefreplace").decode("ascii")
+    return html_text(shown(text))

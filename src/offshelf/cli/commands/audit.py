@@ -6,8 +6,9 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from offshelf.cli.options import argument_types, shared_options
+from offshelf.cli.options import shared_options
 from offshelf.cli.terminal import console
+from offshelf.cli.terminal.parser import whole_number
 
 if TYPE_CHECKING:
     from offshelf.jobs.audit.job import AuditResult
@@ -41,7 +42,7 @@ def _add_bounds(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("thresholds")
     group.add_argument(
         "--hash-distance",
-        type=argument_types.whole_number(0, 32),
+        type=whole_number(0, 32),
         default=10,
         metavar="BITS",
         help="bits of 64 in which the hashes of near-duplicates may differ (%(default)s)",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from offshelf.cli.options import argument_types, shared_options
+from offshelf.cli.options import shared_options
 from offshelf.cli.terminal import console
+from offshelf.cli.terminal.parser import whole_number
 
 if TYPE_CHECKING:
     from offshelf.jobs.classify.job import ClassifyResult
@@ -33,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-k",
         "--top",
-        type=argument_types.whole_number(1, 1000),
+        type=whole_number(1, 1000),
         default=5,
         metavar="K",
         help="classes to show for an image (%(default)s)",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from offshelf.cli.options import argument_types, shared_options
+from offshelf.cli.options import shared_options
 from offshelf.cli.terminal import console
+from offshelf.cli.terminal.parser import strength, whole_number
 from offshelf.heads.kinds.registry import names_and_sizes
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def strengths(text: str) -> tuple[float | str, ...]:
     >>> strengths("0.1,auto")
     (0.1, 'auto')
     """
-    return tuple(argument_types.strength(word) for word in words(text))
+    return tuple(strength(word) for word in words(text))
 
 
 def _axis(group: argparse._ArgumentGroup, names: list[str], default: str, help_text: str) -> None:
@@ -136,7 +137,7 @@ def _add_protocol(parser: argparse.ArgumentParser) -> None:
     for name, default, text in counts:
         group.add_argument(
             name,
-            type=argument_types.whole_number(1, 10**6),
+            type=whole_number(1, 10**6),
             default=default,
             metavar="N",
             help=f"{text} (%(default)s)",

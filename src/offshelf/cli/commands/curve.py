@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from offshelf.cli.options import argument_types, head_options, shared_options
+from offshelf.cli.options import head_options, shared_options
 from offshelf.cli.options.picture_options import check_picture, say_written
 from offshelf.cli.terminal import console
+from offshelf.cli.terminal.parser import whole_number
 
 if TYPE_CHECKING:
     from offshelf.jobs.curve import CurveResult
@@ -30,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     shared_options.add_classes(parser)
     parser.add_argument(
         "--repeats",
-        type=argument_types.whole_number(1, 1000),
+        type=whole_number(1, 1000),
         default=5,
         metavar="N",
         help="draws of training images at every size (%(default)s)",

@@ -6,8 +6,9 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from offshelf.cli.options import argument_types, head_options, shared_options
+from offshelf.cli.options import head_options, shared_options
 from offshelf.cli.terminal import console
+from offshelf.cli.terminal.parser import whole_number
 
 if TYPE_CHECKING:
     from offshelf.heads.head import FittedHead
@@ -31,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     shared_options.add_test_size(parser)
     parser.add_argument(
         "--samples",
-        type=argument_types.whole_number(0, 16),
+        type=whole_number(0, 16),
         default=3,
         metavar="N",
         help="test images kept in the model file for its self-test; 0 keeps none (%(default)s)",

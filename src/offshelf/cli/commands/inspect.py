@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from offshelf.cli.options import argument_types, shared_options
+from offshelf.cli.options import shared_options
 from offshelf.cli.terminal import console
+from offshelf.cli.terminal.parser import whole_number
 
 if TYPE_CHECKING:
     from offshelf.jobs.extract.forecast import Forecast
@@ -34,13 +35,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--input-size",
-        type=argument_types.whole_number(1, 8192),
+        type=whole_number(1, 8192),
         metavar="PIXELS",
         help="side of the square input (default: the network's own)",
     )
     parser.add_argument(
         "--batch-size",
-        type=argument_types.whole_number(1, 4096),
+        type=whole_number(1, 4096),
         metavar="N",
         help="images that MACs and activation memory are stated for (1); with --data also the "
         "images in one request (the engine's choice)",
@@ -75,7 +76,7 @@ def _add_forecast(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--workers",
-        type=argument_types.whole_number(1, 256),
+        type=whole_number(1, 256),
         metavar="N",
         help="threads that read and decode images (default: one per processor)",
     )

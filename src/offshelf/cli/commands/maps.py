@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from offshelf.cli.options import argument_types, picture_options, shared_options
+from offshelf.cli.options import picture_options, shared_options
 from offshelf.cli.terminal import console
+from offshelf.cli.terminal.parser import whole_number
 from offshelf.errors import DataError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--top",
-        type=argument_types.whole_number(1, 16),
+        type=whole_number(1, 16),
         default=8,
         metavar="K",
         help="crops for a channel (%(default)s)",

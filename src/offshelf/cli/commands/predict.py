@@ -8,8 +8,9 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from offshelf.cli.options import argument_types, shared_options
+from offshelf.cli.options import shared_options
 from offshelf.cli.terminal import console
+from offshelf.cli.terminal.parser import whole_number
 from offshelf.errors import OffshelfError
 from offshelf.heads.kinds.registry import get_fitter
 from offshelf.text import spelled
@@ -29,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     shared_options.add_model_weights(parser)
     parser.add_argument(
         "--top",
-        type=argument_types.whole_number(1, 1000),
+        type=whole_number(1, 1000),
         default=3,
         metavar="K",
         help="classes to show for an image (%(default)s)",

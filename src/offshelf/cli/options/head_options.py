@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from offshelf.cli.options import argument_types
+from offshelf.cli.terminal.parser import strength
 from offshelf.heads.kinds.registry import names_and_sizes
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def add_head(parser: argparse.ArgumentParser) -> None:
     head.add_argument(
         "--C",
         dest="c",
-        type=argument_types.strength,
+        type=strength,
         default=1.0,
         metavar="X",
         help="inverse strength of the regularisation, or auto: the best of seven by "

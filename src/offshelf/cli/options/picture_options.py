@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from offshelf.cli.options import argument_types
 from offshelf.cli.terminal import console
+from offshelf.cli.terminal.parser import whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,7 +31,7 @@ def add_channels(parser: argparse.ArgumentParser, limit: str) -> None:
     )
     parser.add_argument(
         "--limit",
-        type=argument_types.whole_number(1, 1024),
+        type=whole_number(1, 1024),
         metavar="N",
         help=f"maximum number of channels where --channels names none ({limit})",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from offshelf.cli.options.argument_types import memory_size, whole_number
+from offshelf.cli.terminal.parser import memory_size, whole_number
 
 if TYPE_CHECKING:
     from offshelf.engine.contract import EngineOptions

@@ -24,7 +24,7 @@ from offshelf.features.sharing import FOLDER as CLAIMS
 from offshelf.features.store import manifest
 from offshelf.features.store.merging import doubled, remove_doubled
 from offshelf.locks import is_held, remove_if_free
-from offshelf.report.tables.cells import format_cell
+from offshelf.report.tables.table_formats import format_cell
 
 # The names of temporary files before they said whose they are.
 _FORMER = re.compile(r"\.[0-9a-f]{32}(\.[a-z]+)?(\.tmp)?")

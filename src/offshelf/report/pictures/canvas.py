@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ INK, FAINT = "#111111", "#555555"
 # A power of two, so that no side in inches is rounded to a pixel less.
 _DPI = 128
 _FONT = "DejaVu Sans"
-DRAWING = process_lock()
+_DRAWING = process_lock()
 
 
 class Canvas:
@@ -92,15 +94,8 @@ class Canvas:
         Raises:
             OffshelfError: another form.
         """
-        import matplotlib
-
         check_form(form)
-        # matplotlib's settings are global: they are ours for the drawing, then as before.
-        with DRAWING, matplotlib.rc_context(), warnings.catch_warnings():
-            matplotlib.rcdefaults()
-            matplotlib.rcParams.update({"svg.hashsalt": "offshelf"})
-            # A name in a script that the font lacks is drawn as boxes.
-            warnings.filterwarnings("ignore", "Glyph .* missing")
+        with drawing_settings():
             return self._png() if form == "png" else self._svg()
 
     def _png(self) -> bytes:
@@ -118,17 +113,13 @@ class Canvas:
         return buffer.getvalue()
 
     def _svg(self) -> bytes:
-        from matplotlib.backends.backend_svg import FigureCanvasSVG
-
         figure = self._figure()
         for pixels, left, top in self._pictures:
             height, width = pixels.shape[:2]
             extent = (left, left + width, top + height, top)
             figure.axes[0].imshow(pixels, extent=extent, interpolation="none", aspect="auto")
         figure.axes[0].set(xlim=(0, self.width), ylim=(self.height, 0))
-        buffer = io.BytesIO()
-        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
-        return buffer.getvalue()
+        return svg_bytes(figure)
 
     def _figure(self) -> Any:
         """Return the lettering as a matplotlib Figure without a ground."""
@@ -142,6 +133,28 @@ class Canvas:
         for x, y, text, style in self._lines:
             axes.text(x, y, text, family=_FONT, parse_math=False, **style)
         return figure
+
+
+@contextmanager
+def drawing_settings(**more: Any) -> Iterator[None]:
+    """Give matplotlib, whose settings are global, ours in the block; one thread at a time."""
+    import matplotlib
+
+    with _DRAWING, matplotlib.rc_context(), warnings.catch_warnings():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update({"svg.hashsalt": "offshelf", **more})
+        # A name in a script that the font lacks is drawn as boxes.
+        warnings.filterwarnings("ignore", "Glyph .* missing")
+        yield
+
+
+def svg_bytes(figure: Any) -> bytes:
+    """Return a matplotlib Figure as an SVG file, the same bytes each time."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    buffer = io.BytesIO()
+    FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
 
 
 def coloured(shares: NDArray[np.floating[Any]], colours: str = "cividis") -> NDArray[np.uint8]:

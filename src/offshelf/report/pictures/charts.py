@@ -9,13 +9,12 @@ which colour-blind readers tell apart.
 from __future__ import annotations
 
 import io
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from offshelf.report.pictures.canvas import DRAWING, check_form
+from offshelf.evaluate.probabilities.calibration_error import Reliability
+from offshelf.report.pictures.canvas import check_form, drawing_settings, svg_bytes
 from offshelf.text import drawable
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
@@ -92,7 +91,7 @@ def chart(title: str, x: Axis, y: Axis, series: Sequence[Series], form: str = "p
     b'PNG'
     """
     check_form(form)
-    with _settings():
+    with drawing_settings(**{"font.size": 10}):
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=INCHES, dpi=DPI, layout="constrained")
@@ -104,15 +103,46 @@ def chart(title: str, x: Axis, y: Axis, series: Sequence[Series], form: str = "p
         return _bytes(figure, form)
 
 
-@contextmanager
-def _settings() -> Iterator[None]:
-    import matplotlib
+def reliability_chart(found: Reliability, title: str, *, form: str = "png") -> bytes:
+    """Return the diagram as a PNG or SVG file; it reads the same in black and white.
 
-    with DRAWING, matplotlib.rc_context(), warnings.catch_warnings():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update({"svg.hashsalt": "offshelf", "font.size": 10})
-        warnings.filterwarnings("ignore", "Glyph .* missing")
-        yield
+    A point per bin: mean probability of the labels in it against the share that is right,
+    with its 95 % Wilson interval and the number of images. Points under the dashed line:
+    the model was too sure. DeGroot and Fienberg, "The comparison and evaluation of
+    forecasters", The Statistician 32 (1983), 12-22.
+
+    Args:
+        found: what :func:`offshelf.evaluate.probabilities.calibration_error.reliability` returned.
+        title: above the diagram, before the figures.
+        form: ``png`` or ``svg``.
+
+    Raises:
+        OffshelfError: another form.
+
+    >>> import numpy as np
+    >>> from offshelf.evaluate.probabilities.calibration_error import reliability
+    >>> found = reliability(np.array([[0.8, 0.2], [0.3, 0.7]]), np.array([0, 0]))
+    >>> reliability_chart(found, "a model")[1:4]
+    b'PNG'
+    """
+    dots = tuple(
+        Dot(row.confidence, row.accuracy, row.interval, f"{row.n:,}") for row in found.rows
+    )
+    series = (
+        Series(name="measured, with 95 % interval and number of images", dots=dots, line=False),
+        Series(name="as stated", dots=(Dot(0, 0), Dot(1, 1)), markers=False, dashed=True),
+    )
+    figures = (
+        f"{found.n:,} images: expected calibration error {100 * found.ece:.2f} %, "
+        f"log loss {found.log_loss:.3f}"
+    )
+    return chart(
+        f"{title}; {figures}",
+        Axis(name="probability of the label", percent=True, limits=(0.0, 1.03)),
+        Axis(name="labels that are right", percent=True, limits=(0.0, 1.03)),
+        series,
+        form,
+    )
 
 
 def _draw(axes: Any, series: Series, number: int, labelled: bool) -> None:
@@ -168,13 +198,10 @@ def _finish(axes: Any, title: str, x: Axis, y: Axis) -> None:
 
 
 def _bytes(figure: Any, form: str) -> bytes:
-    buffer = io.BytesIO()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     if form == "svg":
-        from matplotlib.backends.backend_svg import FigureCanvasSVG
-
-        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
-    else:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-        FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
+        return svg_bytes(figure)
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
     return buffer.getvalue()

@@ -3,22 +3,84 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from offshelf.errors import OffshelfError, did_you_mean
-from offshelf.report.tables import markup
-from offshelf.report.tables.cells import (
-    cells_of,
-    format_cell,
-    heading,
-)
-from offshelf.report.tables.result_rows import Cell, Table
-from offshelf.text import json_text, shown, spelled
+from offshelf.report.tables.result_rows import Cell, Column, Table
+from offshelf.text import duration, json_text, shown, spelled
 
-__all__ = ["FORMS", "format_cell", "render", "to_json"]
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    **{char: f"\\{char}" for char in "&%$#_{}"},
+}
+
+
+def format_cell(cell: Cell, kind: str) -> str:
+    """Return *cell* as a person reads it.
+
+    >>> format_cell(0.92731, "percent"), format_cell(14714688, "integer"), format_cell(None, "text")
+    ('92.73 %', '14,714,688', '-')
+    >>> format_cell(125.2, "seconds"), format_cell(411058176, "bytes")
+    ('2 min 05 s', '411.1 MB')
+    """
+    if cell is None:
+        return "-"
+    if isinstance(cell, str):
+        return shown(cell)
+    return _NUMBERS[kind](cell)
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
+
+
+def _bytes(value: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if abs(value) < (1000 if unit == "bytes" else 999.95):
+            return f"{value:.0f} bytes" if unit == "bytes" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:,.1f} TB"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.2f} s" if abs(value) < 9.995 else duration(value)
+
+
+_NUMBERS: Mapping[str, Callable[[float], str]] = {
+    "integer": lambda value: f"{value:,}",
+    "number": _number,
+    "percent": lambda value: f"{100 * value:.2f} %",
+    "bytes": _bytes,
+    "seconds": _seconds,
+}
+
+
+def heading(column: Column) -> str:
+    """Return the name of a column with its unit.
+
+    >>> heading(Column("speed", "number", "images/s"))
+    'speed (images/s)'
+    """
+    return shown(f"{column.name} ({column.unit})" if column.unit else column.name)
+
+
+def cells_of(table: Table) -> list[list[str]]:
+    """Return the rows of *table* as a person reads them."""
+    kinds = [column.kind for column in table.columns]
+    return [
+        [format_cell(cell, kind) for cell, kind in zip(row, kinds, strict=True)]
+        for row in table.rows
+    ]
 
 
 def render(table: Table, form: str = "text") -> str:
@@ -123,11 +185,91 @@ def to_json(table: Table) -> dict[str, Any]:
     }
 
 
+def html_table(table: Table) -> str:
+    """Return *table* as a ``<table>`` with caption, head and body; numbers to the right.
+
+    >>> print(html_table(Table("Sizes", (Column("part"),), (("fc6",),))))
+    <table>
+    <caption>Sizes</caption>
+    <thead>
+    <tr><th scope="col">part</th></tr>
+    </thead>
+    <tbody>
+    <tr><td>fc6</td></tr>
+    </tbody>
+    </table>
+    """
+    head = [heading(column) for column in table.columns]
+    caption = [f"<caption>{html_text(shown(table.title))}</caption>"] if table.title else []
+    body = [_html_row("td", "", row, table.columns) for row in cells_of(table)]
+    lines = [
+        "<table>",
+        *caption,
+        "<thead>",
+        _html_row("th", ' scope="col"', head, table.columns),
+        "</thead>",
+        "<tbody>",
+        *body,
+        "</tbody>",
+        "</table>",
+    ]
+    return "\n".join(lines)
+
+
+def latex_table(table: Table) -> str:
+    r"""Return *table* as a ``tabular``, with its title as caption of a ``table``.
+
+    >>> print(latex_table(Table("", (Column("share", "percent"),), ((0.5,),))))
+    \begin{tabular}{r}
+    \hline
+    share \\
+    \hline
+    50.00 \% \\
+    \hline
+    \end{tabular}
+    """
+    sides = "".join("l" if column.kind == "text" else "r" for column in table.columns)
+    lines = [
+        f"\\begin{{tabular}}{{{sides}}}",
+        r"\hline",
+        _latex_row([heading(column) for column in table.columns]),
+        r"\hline",
+        *(_latex_row(row) for row in cells_of(table)),
+        r"\hline",
+        r"\end{tabular}",
+    ]
+    if table.title:
+        title = f"\\caption{{{_plain(shown(table.title))}}}"
+        lines = [r"\begin{table}", r"\centering", title, *lines, r"\end{table}"]
+    return "\n".join(lines)
+
+
+def _html_row(tag: str, attributes: str, row: Sequence[str], columns: Sequence[Column]) -> str:
+    cells = []
+    for text, column in zip(row, columns, strict=True):
+        side = "" if column.kind == "text" else ' style="text-align: right"'
+        cells.append(f"<{tag}{attributes}{side}>{html_text(text)}</{tag}>")
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def html_text(text: str) -> str:
+    """Return *text* for an HTML page of any encoding: ASCII, with references for the rest."""
+    return html.escape(text).encode("ascii", "xmlcharrefreplace").decode("ascii")
+
+
+def _latex_row(row: Sequence[str]) -> str:
+    return f"{' & '.join(map(_plain, row))} \\\\"
+
+
+def _plain(text: str) -> str:
+    return "".join(_LATEX.get(char, char) for char in text)
+
+
 FORMS: Mapping[str, Callable[[Table], str]] = {
     "text": _text,
     "markdown": _markdown,
     "csv": _csv,
     "json": _json,
-    "html": markup.html_table,
-    "latex": markup.latex_table,
+    "html": html_table,
+    "latex": latex_table,
 }
