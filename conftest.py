@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import os
+import random
+import sys
 from pathlib import Path
 
+import hypothesis
+import numpy as np
 import pytest
+
+# The same examples each time, on a busy machine as on a quiet one.
+hypothesis.settings.register_profile("offshelf", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("offshelf")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -14,3 +22,12 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cache")
     os.environ["OFFSHELF_CACHE_DIR"] = str(folder)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Every test draws the same numbers, alone and behind others."""
+    random.seed(0)
+    np.random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from offshelf.jobs.fit.job import FitResult, fit
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
@@ -32,6 +34,25 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for number in range(count):
                 Image.fromarray(texture(name, draw)).save(folder / f"{number}.png")
     return root
+
+
+@pytest.fixture(scope="session")
+def fitted(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> FitResult:
+    """What ``fit`` says of the small data set; its model file is :func:`model`."""
+    return fit(scenes, tmp_path_factory.mktemp("model") / "scenes.offshelf")
+
+
+@pytest.fixture(scope="session")
+def model(fitted: FitResult) -> Path:
+    """The model file of the small data set, which no test changes."""
+    assert fitted.path is not None
+    return fitted.path
+
+
+@pytest.fixture
+def few_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The head fc learns for a moment only."""
+    monkeypatch.setattr("offshelf.heads.kinds.fc.MAX_EPOCHS", 25)
 
 
 def texture(name: str, draw: np.random.Generator) -> np.ndarray:

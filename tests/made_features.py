@@ -7,18 +7,26 @@ from sklearn.datasets import make_classification
 
 
 def made_features(
-    k: int, n: int, dimension: int, *, uneven: bool = False, seed: int = 3
+    k: int,
+    n: int,
+    dimension: int,
+    *,
+    uneven: bool = False,
+    seed: int = 3,
+    informative: int = 10,
+    separation: float = 1.0,
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Return float32 features n x dimension, targets and the names of k classes."""
     shares = np.arange(1, k + 1) / np.arange(1, k + 1).sum() if uneven else None
     features, targets = make_classification(
         n,
         dimension,
-        n_informative=min(10, dimension),
+        n_informative=min(informative, dimension),
         n_redundant=0,
         n_classes=k,
         n_clusters_per_class=1,
         weights=shares,
+        class_sep=separation,
         random_state=seed,
     )
     return features.astype(np.float32), targets.astype(np.int64), [f"class {i}" for i in range(k)]

@@ -6,17 +6,16 @@ import contextlib
 import csv
 import dataclasses
 import io
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from command_run import Run
 from offshelf.cli.commands.predict import _cells
 from offshelf.cli.main import main
 from offshelf.cli.terminal import console
@@ -27,35 +26,6 @@ from offshelf.prediction import Prediction
 from offshelf.progress import Silent
 
 TORCH = ("--engine", "torch")
-
-
-class Run:
-    """One call of the command line: its exit code and what it printed."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str], *arguments: object) -> None:
-        try:
-            self.code = main([str(one) for one in arguments])
-        except SystemExit as left:
-            self.code = int(left.code or 0)
-        self.out, self.err = capsys.readouterr()
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """The one JSON document on standard output, which holds nothing else."""
-
-        def refuse(word: str) -> None:
-            raise AssertionError(word)
-
-        found = json.loads(self.out, parse_constant=refuse)
-        assert isinstance(found, dict)
-        return found
-
-
-@pytest.fixture(scope="module")
-def model(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "scenes.offshelf"
-    assert main(["fit", str(scenes), "--out", str(path), "--quiet", "--json"]) == 0
-    return path
 
 
 @pytest.fixture

@@ -2,45 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from offshelf.cli.main import main
-
-
-class Run:
-    """One call of the command line: its exit code and what it printed."""
-
-    def __init__(self, capsys: pytest.CaptureFixture[str], *arguments: object) -> None:
-        try:
-            self.code = main([str(one) for one in arguments])
-        except SystemExit as left:
-            self.code = int(left.code or 0)
-        self.out, self.err = capsys.readouterr()
-
-    @property
-    def document(self) -> dict[str, Any]:
-        found = json.loads(self.out)
-        assert isinstance(found, dict)
-        return found
+from command_run import Run
 
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("image") / "noise.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)).save(path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def model(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "scenes.offshelf"
-    assert main(["fit", str(scenes), "--out", str(path), "--quiet", "--json"]) == 0
     return path
 
 

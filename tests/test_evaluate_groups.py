@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from offshelf.data.tables.image_table import ImageTable
-from offshelf.errors import DataError
 from offshelf.evaluate.splits.image_groups import groups_by_column, groups_by_pattern
 from offshelf.evaluate.splits.protocol import given_split, k_fold, repeats
+from refusals import refused
 
 
 def table_of(rows: list[tuple[str, str, str]]) -> tuple[ImageTable, tuple[str, ...]]:
@@ -146,13 +146,6 @@ def test_a_column_names_the_groups(tmp_path):
     cells = {"path": ["a 1.png", "b/2.png"], "person": [7, 8]}
     parquet.write_table(pyarrow.table(cells), tmp_path / "groups.parquet")
     assert groups_by_column(table, tmp_path / "groups.parquet", "Person") == ("7", "8")
-
-
-def refused(call) -> str:
-    with pytest.raises(DataError) as caught:
-        call()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_groups_that_cannot_be_are_refused_in_one_line():

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from offshelf.errors import DataError
 from offshelf.evaluate.significance.not_distinguishable import holm, not_distinguishable
 from offshelf.evaluate.significance.paired import corrected_t, mcnemar, mean_interval
+from refusals import refused
 
 
 def outcomes(both: int, first: int, second: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
@@ -200,12 +200,6 @@ def test_the_best_row_is_rarely_left_out():
         not not_distinguishable(list(draw.random((8, 200)) < 0.8)).same[3] for _ in range(400)
     )
     assert left_out <= 20
-
-
-def refused(call) -> str:
-    with pytest.raises(DataError) as caught:
-        call()
-    return str(caught.value)
 
 
 YES = np.array([True, False])

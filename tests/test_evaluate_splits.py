@@ -12,22 +12,15 @@ import pytest
 
 from offshelf import files
 from offshelf.data.tables.image_table import ImageTable
-from offshelf.errors import DataError
 from offshelf.evaluate.splits.protocol import Fold, repeats
 from offshelf.evaluate.splits.split_file import Splits, read_splits, write_splits
+from refusals import refused
 
 PATHS = tuple(f"/d/{label}/{n}.png" for label in "xy" for n in range(4))
 TABLE = ImageTable(PATHS, tuple("xxxxyyyy"), ("train",) * 8, ("x", "y"), ())
 DIGESTS = tuple(hashlib.sha256(path.encode()).hexdigest() for path in PATHS)
 SPLITS = Splits(repeats(TABLE, 2, 3), {"kind": "repeats", "n": 2, "seed": 0})
 ENDINGS = (".json", ".csv")
-
-
-def refused(call) -> str:
-    with pytest.raises(DataError) as caught:
-        call()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def same(found: Splits, expected: Splits) -> bool:

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.datasets import load_digits, make_classification
+from sklearn.datasets import load_digits
 from sklearn.preprocessing import normalize
 from sklearn.svm import LinearSVC
 
+from made_features import made_features
 from offshelf.errors import HeadError
 from offshelf.heads.fitting.fit_head import Recipe, decision, fit_head
 from offshelf.heads.head import FittedHead
@@ -17,20 +18,6 @@ from offshelf.heads.kinds.registry import NAMES, get_fitter
 from offshelf.heads.numerics.row_scaling import scale_rows, scaled_block
 from offshelf.heads.preparation.prepare import apply, prepare
 from offshelf.heads.svm import newton
-
-
-def _generated(k: int, n: int, dimension: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    features, targets = make_classification(
-        n,
-        dimension,
-        n_informative=min(dimension, 10),
-        n_redundant=0,
-        n_classes=k,
-        n_clusters_per_class=1,
-        class_sep=1.0,
-        random_state=seed,
-    )
-    return features.astype(np.float32), targets.astype(np.int64)
 
 
 def _names(k: int) -> tuple[str, ...]:
@@ -52,7 +39,7 @@ def _reference(rows: np.ndarray, targets: np.ndarray, c: float) -> np.ndarray:
 )
 @pytest.mark.parametrize("normalisation", ["l2", "none"])
 def test_scores_and_labels_are_those_of_linear_svc(normalisation, n, dimension, k, c):
-    features, targets = _generated(k, n, dimension)
+    features, targets, _ = made_features(k, n, dimension, seed=0)
     # Long rows would keep LinearSVC, not this head, from its minimum.
     features *= np.float32(0.1)
     head = fit_head(Recipe(c=c, normalisation=normalisation), features, targets, _names(k))
@@ -97,7 +84,7 @@ def test_scores_are_right_where_rows_are_long_and_c_is_large(c):
 
 
 def test_linear_svc_as_it_comes_agrees_too():
-    features, targets = _generated(5, 150, 400)
+    features, targets, _ = made_features(5, 150, 400, seed=0)
     head = fit_head(Recipe(), features, targets, _names(5))
     rows = normalize(features)
     model = LinearSVC(random_state=0).fit(rows, targets)
@@ -106,7 +93,7 @@ def test_linear_svc_as_it_comes_agrees_too():
 
 
 def test_the_head_says_what_it_is():
-    features, targets = _generated(3, 60, 12)
+    features, targets, _ = made_features(3, 60, 12, seed=0)
     head = fit_head(Recipe(c=2, seed=5), features, targets, list(_names(3)))
     assert (head.kind, head.classes, head.normalisation) == ("svm", _names(3), "l2")
     assert head.parameters == {
@@ -126,14 +113,14 @@ def test_the_head_says_what_it_is():
 
 @pytest.mark.parametrize("dimension", [20, 600])
 def test_training_is_deterministic(dimension):
-    features, targets = _generated(3, 90, dimension)
+    features, targets, _ = made_features(3, 90, dimension, seed=0)
     first, second = (fit_head(Recipe(seed=4), features, targets, _names(3)) for _ in range(2))
     assert first.arrays["weight"].tobytes() == second.arrays["weight"].tobytes()
     assert first.arrays["bias"].tobytes() == second.arrays["bias"].tobytes()
 
 
 def test_two_classes_give_mirrored_columns_and_a_tie_goes_to_the_first():
-    features, targets = _generated(2, 80, 30)
+    features, targets, _ = made_features(2, 80, 30, seed=0)
     head = fit_head(Recipe(), features, targets, _names(2))
     scores = decision(head, features)
     assert np.array_equal(scores[:, 0], -scores[:, 1])
@@ -166,7 +153,7 @@ def test_one_row_alone_scores_as_in_any_batch(n, dimension, k, normalisation, da
 
 
 def test_the_layout_of_the_features_changes_nothing():
-    features, targets = _generated(3, 60, 40)
+    features, targets, _ = made_features(3, 60, 40, seed=0)
     head = fit_head(Recipe(), features, targets, _names(3))
     expected = decision(head, features)
     for other in (np.asfortranarray(features), np.repeat(features, 2, axis=0)[::2]):
@@ -174,7 +161,7 @@ def test_the_layout_of_the_features_changes_nothing():
 
 
 def test_zero_vectors_stay_zero_and_score_the_bias():
-    features, targets = _generated(3, 60, 12)
+    features, targets, _ = made_features(3, 60, 12, seed=0)
     features[7] = 0
     head = fit_head(Recipe(), features, targets, _names(3))
     assert np.array_equal(decision(head, features)[7], head.arrays["bias"])
@@ -183,7 +170,7 @@ def test_zero_vectors_stay_zero_and_score_the_bias():
 
 @pytest.mark.parametrize("scale", [1e-30, 1e30], ids=["tiny", "huge"])
 def test_normalisation_survives_values_whose_squares_leave_float32(scale):
-    features, targets = _generated(2, 40, 6)
+    features, targets, _ = made_features(2, 40, 6, seed=0)
     plain = decision(fit_head(Recipe(), features, targets, _names(2)), features)
     scaled = features * np.float32(scale)
     assert np.allclose(
@@ -199,7 +186,7 @@ def test_other_real_types_are_normalised_as_precisely(dtype):
 
 
 def test_no_images_give_no_scores():
-    features, targets = _generated(3, 60, 12)
+    features, targets, _ = made_features(3, 60, 12, seed=0)
     head = fit_head(Recipe(), features, targets, _names(3))
     assert decision(head, features[:0]).shape == (0, 3)
 
@@ -207,7 +194,7 @@ def test_no_images_give_no_scores():
 @pytest.mark.parametrize("dimension", [20, 200], ids=["factored", "dense"])
 def test_a_solver_that_does_not_converge_is_a_note(monkeypatch, dimension):
     monkeypatch.setattr(newton, "MAX_ROUNDS", 1)
-    features, targets = _generated(3, 90, dimension)
+    features, targets, _ = made_features(3, 90, dimension, seed=0)
     assert fit_head(Recipe(c=100), features, targets, _names(3)).notes == (
         "svm: not converged at C=100; scores are approximate, a smaller C converges",
     )

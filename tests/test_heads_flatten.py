@@ -8,14 +8,10 @@ import pytest
 from made_features import made_features
 from offshelf.errors import HeadError
 from offshelf.heads.fitting.fit_head import Recipe, decision, fit_head
-from offshelf.heads.kinds import fc
 from offshelf.heads.kinds.flat_weights import linear_weights
 from offshelf.heads.numerics.row_scaling import scaled_block
 
-
-@pytest.fixture(autouse=True)
-def _few_epochs(monkeypatch):
-    monkeypatch.setattr(fc, "MAX_EPOCHS", 25)
+pytestmark = pytest.mark.usefixtures("few_epochs")
 
 
 @pytest.mark.parametrize("kind", ["svm", "logistic", "ridge", "lda", "centroid", "fc"])

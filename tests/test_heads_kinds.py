@@ -11,15 +11,11 @@ from made_features import made_features
 from offshelf.errors import HeadError, ModelFileError
 from offshelf.heads.fitting.fit_head import Recipe, decision, fit_head, fit_prepared
 from offshelf.heads.fitting.serialise import pack_head, unpack_head
-from offshelf.heads.kinds import fc
 from offshelf.heads.kinds.registry import NAMES, get_fitter
 from offshelf.heads.options import Options
 from offshelf.heads.preparation.prepare import prepare
 
-
-@pytest.fixture(autouse=True)
-def _few_epochs(monkeypatch):
-    monkeypatch.setattr(fc, "MAX_EPOCHS", 25)
+pytestmark = pytest.mark.usefixtures("few_epochs")
 
 
 KINDS = (*NAMES, "knn:3", "fc:7")

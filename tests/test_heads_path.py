@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.datasets import load_digits, make_classification
+from sklearn.datasets import load_digits
 from sklearn.model_selection import GridSearchCV
 from sklearn.svm import LinearSVC
 
+from made_features import made_features
 from offshelf.errors import HeadError
 from offshelf.heads.fitting.fit_head import Recipe, decision, fit_head
 from offshelf.heads.fitting.serialise import pack_head, unpack_head
@@ -29,17 +30,7 @@ CS = (0.01, 0.1, 1.0, 10.0, 100.0)
 
 
 def _generated(k: int, n: int, dimension: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    features, targets = make_classification(
-        n,
-        dimension,
-        n_informative=min(12, dimension),
-        n_redundant=0,
-        n_classes=k,
-        n_clusters_per_class=1,
-        class_sep=0.8,
-        random_state=k,
-    )
-    return features.astype(np.float32), targets.astype(np.int64), [f"class {i}" for i in range(k)]
+    return made_features(k, n, dimension, seed=k, informative=12, separation=0.8)
 
 
 def _digits() -> tuple[np.ndarray, np.ndarray, list[str]]:

@@ -7,10 +7,11 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_digits, make_classification
+from sklearn.datasets import load_digits
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import RidgeClassifier
 
+from made_features import made_features
 from offshelf.heads.class_balance import row_weights
 from offshelf.heads.fitting.fit_head import Recipe, decision, fit_head, fit_prepared
 from offshelf.heads.fitting.serialise import pack_head, unpack_head
@@ -27,20 +28,6 @@ CLASSES = pytest.mark.parametrize("k", [2, 4])
 C = pytest.mark.parametrize("c", [0.01, 1.0, 100.0])
 
 
-def _generated(k: int, n: int, dimension: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    features, targets = make_classification(
-        n,
-        dimension,
-        n_informative=min(10, dimension),
-        n_redundant=0,
-        n_classes=k,
-        n_clusters_per_class=1,
-        weights=np.arange(1, k + 1) / np.arange(1, k + 1).sum(),
-        random_state=3,
-    )
-    return features.astype(np.float32), targets.astype(np.int64), [f"class {i}" for i in range(k)]
-
-
 def _wrong_without(model, rows: np.ndarray, targets: np.ndarray) -> float:
     """The share of rows that *model*, trained without them, labels wrongly."""
     wrong = 0
@@ -55,7 +42,7 @@ def _wrong_without(model, rows: np.ndarray, targets: np.ndarray) -> float:
 @C
 @pytest.mark.parametrize("normalisation", ["l2", "none"])
 def test_ridge_is_ridge_classifier_and_leaves_out_exactly(n, dimension, k, c, normalisation):
-    features, targets, classes = _generated(k, n, dimension)
+    features, targets, classes = made_features(k, n, dimension, uneven=True)
     head = fit_head(
         Recipe(kind="ridge", c=c, normalisation=normalisation), features, targets, classes
     )
@@ -77,7 +64,7 @@ def test_ridge_is_ridge_classifier_and_leaves_out_exactly(n, dimension, k, c, no
 @C
 @pytest.mark.parametrize("normalisation", ["l2", "none"])
 def test_lda_has_the_posteriors_of_scikit_learn(n, dimension, k, c, normalisation):
-    features, targets, classes = _generated(k, n, dimension)
+    features, targets, classes = made_features(k, n, dimension, uneven=True)
     head = fit_head(
         Recipe(kind="lda", c=c, normalisation=normalisation), features, targets, classes
     )
@@ -110,7 +97,7 @@ def test_lda_labels_digits_as_scikit_learn_does(solver):
 @C
 @pytest.mark.parametrize("classes", ["uneven", "balanced", "balanced and even"])
 def test_lda_leaves_out_exactly_but_for_the_scale_of_the_target(n, dimension, k, c, classes):
-    features, targets, _ = _generated(k, n, dimension)
+    features, targets, _ = made_features(k, n, dimension, uneven=True)
     balanced = classes != "uneven"
     if classes == "balanced and even":
         targets = np.arange(n) % k
@@ -140,7 +127,7 @@ def test_lda_leaves_out_exactly_but_for_the_scale_of_the_target(n, dimension, k,
 
 @pytest.mark.parametrize("kind", ["ridge", "lda"])
 def test_auto_takes_the_c_with_the_fewest_errors_and_records_all(kind):
-    features, targets, classes = _generated(4, 90, 40)
+    features, targets, classes = made_features(4, 90, 40, uneven=True)
     head = fit_head(Recipe(kind=kind, c="auto"), features, targets, classes)
     errors = [
         fit_head(Recipe(kind=kind, c=c), features, targets, classes).parameters["left_out_error"]
@@ -157,7 +144,7 @@ def test_auto_takes_the_c_with_the_fewest_errors_and_records_all(kind):
 
 @pytest.mark.parametrize("kind", ["ridge", "lda"])
 def test_parts_of_the_rows_give_what_all_give(kind, monkeypatch):
-    features, targets, classes = _generated(4, 90, 40)
+    features, targets, classes = made_features(4, 90, 40, uneven=True)
     whole = fit_head(Recipe(kind=kind), features, targets, classes)
     monkeypatch.setattr("offshelf.heads.numerics.row_scaling.BLOCK_VALUES", 300)
     parts = fit_head(Recipe(kind=kind), features, targets, classes)
@@ -184,7 +171,7 @@ def test_classes_without_spread_and_with_one_row_are_no_trouble(kind, dimension)
 @pytest.mark.parametrize("weights", [None, np.linspace(0.5, 2.0, 40)], ids=["alike", "weighted"])
 @pytest.mark.parametrize("groups", [np.zeros(40, dtype=np.int64), np.arange(40) % 3])
 def test_both_decompositions_see_the_same(weights, groups):
-    features, _, _ = _generated(3, 40, 40)
+    features, _, _ = made_features(3, 40, 40, uneven=True)
     centred = Centred(scale_rows(features, "l2"), groups, weights)
     first, second = ByRows(centred), ByColumns(centred)
     assert first.total == pytest.approx(second.total, rel=1e-12)
@@ -210,7 +197,7 @@ def _whole(parts) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("kind", ["ridge", "lda"])
 def test_heads_are_the_same_by_either_decomposition(kind, monkeypatch):
-    features, targets, _ = _generated(3, 40, 40)
+    features, targets, _ = made_features(3, 40, 40, uneven=True)
     heads = []
     for decomposition in (ByRows, ByColumns):
         monkeypatch.setattr(regularised, "ByRows", decomposition)
@@ -274,7 +261,7 @@ def test_lda_knows_classes_of_equal_rows_from_rounding(scale, normalisation):
 
 @pytest.mark.parametrize("c", [1e-300, 1e-17, 1e-13, 1e-6])
 def test_lda_of_next_to_no_covariance_goes_by_the_nearest_mean(c):
-    features, targets, classes = _generated(4, 40, 60)
+    features, targets, classes = made_features(4, 40, 60, uneven=True)
     head = fit_head(Recipe(kind="lda", c=c, class_weight="balanced"), features, targets, classes)
     rows = scaled_block(features, "l2")
     means = np.stack([rows[targets == j].mean(axis=0) for j in range(4)])
@@ -283,7 +270,7 @@ def test_lda_of_next_to_no_covariance_goes_by_the_nearest_mean(c):
 
 
 def test_rows_that_are_shared_are_decomposed_for_each_weighting():
-    features, targets, classes = _generated(3, 40, 60)
+    features, targets, classes = made_features(3, 40, 60, uneven=True)
     prepared = prepare(features)
     for class_weight in (None, "balanced"):
         for kind in ("ridge", "lda"):

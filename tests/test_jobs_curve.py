@@ -23,7 +23,7 @@ from offshelf.evaluate.learning_curve.lookahead import (
 )
 from offshelf.evaluate.learning_curve.measured_curve import LearningCurve, fit_curve
 from offshelf.jobs.curve import CurveSettings, learning_curve
-from offshelf.jobs.fit.job import fit
+from offshelf.jobs.fit.job import FitResult
 from offshelf.jobs.setup.settings import HeadSettings
 from offshelf.progress import Silent
 from offshelf.report.pictures.learning_chart import curve_chart, curve_sentences, curve_table
@@ -84,14 +84,14 @@ def test_the_interval_of_a_mean_is_that_of_scipy() -> None:
     assert mean_interval(np.array([0.0, 1.0])) == (0.0, 1.0)
 
 
-def test_a_learning_curve_of_images(scenes: Path) -> None:
+def test_a_learning_curve_of_images(scenes: Path, fitted: FitResult) -> None:
     told = Silent()
     result = learning_curve(scenes, settings=CurveSettings(repeats=3), progress=told)
     assert [point.n for point in result.curve.points] == [1, 3, 6]
     assert result.accuracies.shape == (3, 3)
     assert (result.draws, result.n_test) == ((3, 3, 1), 12)
     assert result.intervals[2] is None
-    assert result.accuracies[2].tolist() == [fit(scenes).evaluation.accuracy] * 3
+    assert result.accuracies[2].tolist() == [fitted.evaluation.accuracy] * 3
     document = json.loads(json.dumps(result.to_json(), allow_nan=False))
     assert document["doubts"][0] == "needs at least 4 sizes, has 3"
     assert document["points"][0]["n"] == 1

@@ -16,11 +16,6 @@ from offshelf.progress import Silent
 
 
 @pytest.fixture(scope="module")
-def fitted(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> FitResult:
-    return fit(scenes, tmp_path_factory.mktemp("model") / "scenes.offshelf")
-
-
-@pytest.fixture(scope="module")
 def seeded(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> FitResult:
     return fit(scenes / "train", tmp_path_factory.mktemp("model") / "seeded.offshelf")
 

@@ -49,15 +49,8 @@ def image(scenes: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def model_file(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "scenes.offshelf"
-    fit(scenes, path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def opened(model_file: Path) -> tuple[Model, Backbone]:
-    return open_model(model_file)
+def opened(model: Path) -> tuple[Model, Backbone]:
+    return open_model(model)
 
 
 def with_features(
@@ -123,9 +116,9 @@ def test_everything_else_is_grad_cam(
     )
 
 
-def test_scores_are_those_of_predict(model_file: Path, image: Path) -> None:
-    found = explain(model_file, image)
-    expected = predict(model_file, [image]).predictions[0]
+def test_scores_are_those_of_predict(model: Path, image: Path) -> None:
+    found = explain(model, image)
+    expected = predict(model, [image]).predictions[0]
     assert found.label == expected.label
     assert list(found.scores) == list(expected.scores)
     assert list(found.scores.values()) == pytest.approx(list(expected.scores.values()), abs=1e-4)
@@ -246,19 +239,19 @@ def test_a_head_that_is_not_linear_is_one_line(opened: tuple[Model, Backbone], i
     ],
 )
 def test_wrong_words_are_one_line(
-    model_file: Path, image: Path, change: dict[str, str], error: type, text: str
+    model: Path, image: Path, change: dict[str, str], error: type, text: str
 ) -> None:
     with pytest.raises(error) as caught:
-        explain(model_file, image, **change)
+        explain(model, image, **change)
     assert str(caught.value) == text
 
 
-def test_bad_files_are_one_line(model_file: Path, image: Path, tmp_path: Path) -> None:
+def test_bad_files_are_one_line(model: Path, image: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.jpg").write_text("no picture")
     with pytest.raises(DataError, match=r"^not_an_image: .*notes\.jpg: "):
-        explain(model_file, tmp_path / "notes.jpg")
+        explain(model, tmp_path / "notes.jpg")
     with pytest.raises(DataError, match="image: 1 x 1 pixels: too small to see anything"):
-        explain(model_file, np.zeros((1, 1, 3), np.uint8))
+        explain(model, np.zeros((1, 1, 3), np.uint8))
     with pytest.raises(ModelFileError, match="no such model file"):
         explain(tmp_path / "none.offshelf", image)
 

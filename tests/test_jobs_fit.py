@@ -12,7 +12,7 @@ import pytest
 
 from offshelf.errors import DataError, HeadError, ModelFileError, OffshelfError
 from offshelf.jobs.evaluate import evaluate_model
-from offshelf.jobs.fit.job import fit
+from offshelf.jobs.fit.job import FitResult, fit
 from offshelf.jobs.setup.settings import FeatureSettings, HeadSettings, RunSettings
 from offshelf.model_file.model import load_model
 from offshelf.progress import Silent
@@ -77,8 +77,10 @@ def test_the_number_of_test_images_in_the_file(tmp_path: Path, scenes: Path, sam
     assert {one.label for one in model.samples} <= {"checks", "noise", "stripes"}
 
 
-def test_the_model_knows_what_it_was_trained_on(tmp_path: Path, scenes: Path) -> None:
-    model = fit(scenes).model
+def test_the_model_knows_what_it_was_trained_on(
+    tmp_path: Path, scenes: Path, fitted: FitResult
+) -> None:
+    model = fitted.model
     assert len(model.seen) == 18
     assert model.data["n_images"] == 30
     same = fit(scenes).model.data["images_sha256"]

@@ -11,7 +11,7 @@ import pytest
 from offshelf.cli.main import main
 from offshelf.evaluate.metrics import evaluate
 from offshelf.jobs.fit.evaluation import Leaks
-from offshelf.jobs.fit.job import fit
+from offshelf.jobs.fit.job import FitResult, fit
 
 
 def leaky(root: Path, scenes: Path, copies: list[tuple[str, str]]) -> Path:
@@ -22,21 +22,21 @@ def leaky(root: Path, scenes: Path, copies: list[tuple[str, str]]) -> Path:
     return root
 
 
-def test_without_leaks_there_is_no_second_accuracy(scenes: Path) -> None:
-    document = fit(scenes).to_json()
+def test_without_leaks_there_is_no_second_accuracy(fitted: FitResult) -> None:
+    document = fitted.to_json()
     assert document["n_test_in_train"] == 0
     assert "accuracy_without_leaks" not in document
 
 
-def test_leaks_are_counted_and_left_out(tmp_path: Path, scenes: Path) -> None:
+def test_leaks_are_counted_and_left_out(tmp_path: Path, scenes: Path, fitted: FitResult) -> None:
     # Two copies under their label, and one under a wrong one: that one is surely missed.
     copies = [("checks/0.png", "checks/a.png"), ("noise/0.png", "noise/a.png")]
     data = leaky(tmp_path / "leaky", scenes, [*copies, ("stripes/0.png", "checks/b.png")])
-    result, plain = fit(data), fit(scenes)
+    result = fit(data)
     document = result.to_json()
     assert document["n_test"] == 15
     assert document["n_test_in_train"] == 3
-    assert document["accuracy_without_leaks"] == plain.evaluation.accuracy
+    assert document["accuracy_without_leaks"] == fitted.evaluation.accuracy
     assert result.leaks.without is not None
     assert result.leaks.without.n == 12
     assert [Path(result.table.paths[row]).name for row in result.leaks.rows] == [
@@ -111,7 +111,9 @@ def test_a_picture_under_two_labels_is_one_note(
     assert "more than one label" not in capsys.readouterr().err
 
 
-def test_a_picture_under_two_labels_is_a_warning_of_the_result(torn: Path, scenes: Path) -> None:
+def test_a_picture_under_two_labels_is_a_warning_of_the_result(
+    torn: Path, fitted: FitResult
+) -> None:
     (line,) = fit(torn).to_json()["warnings"]
     assert line.startswith("1 picture stands under more than one label")
-    assert fit(scenes).warnings == ()
+    assert fitted.warnings == ()

@@ -31,13 +31,6 @@ from offshelf.progress import Silent
 TORCH = RunSettings(EngineOptions("torch"))
 
 
-@pytest.fixture(scope="module")
-def model(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model") / "scenes.offshelf"
-    fit(scenes, path)
-    return path
-
-
 def by_name(document: dict[str, Any]) -> dict[str, dict[str, float]]:
     return {row["path"]: row["scores"] for row in document["predictions"]}
 

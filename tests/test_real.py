@@ -7,7 +7,6 @@ on a fixed part of the data, whose accuracy was measured once and may not sink.
 from __future__ import annotations
 
 import csv
-import time
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +62,7 @@ def test_lite0_reaches_its_accuracy(lite0: FitResult):
 
 
 def test_a_second_run_extracts_nothing(data: Path, lite0: FitResult, tmp_path: Path):
-    began = time.process_time()
     again = fit(data, tmp_path / "again.offshelf")
-    # Processor seconds, so that a busy machine does not fail it; alone it is less on the wall.
-    assert time.process_time() - began < 20
     assert again.extraction.computed == 0
     assert again.evaluation.accuracy == lite0.evaluation.accuracy
     assert np.array_equal(again.evaluation.confusion, lite0.evaluation.confusion)
