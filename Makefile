@@ -37,7 +37,7 @@ demo: install ## the whole way on data and weights that come with the installati
 	$(BIN)/offshelf demo
 
 quick: develop ## the tests that are not slow, in two processes
-	$(BIN)/python -m pytest -q -n 2 -m "not real and not slow" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not real and not slow" $(PYTEST_ARGS)
 
 test: lint ## ruff, mypy and every test that needs no outside data
 	$(BIN)/python -m pytest -m "not real" $(PYTEST_ARGS)
