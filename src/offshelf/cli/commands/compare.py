@@ -123,12 +123,8 @@ def _add_heads(parser: argparse.ArgumentParser) -> None:
 
 def _add_protocol(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("protocol")
-    group.add_argument(
-        "--protocol",
-        default="given",
-        metavar="NAME",
-        help="given (the split of DATA), k-fold or repeats (%(default)s)",
-    )
+    text = "given (the split of DATA), k-fold or repeats"
+    shared_options.add_word(group, "--protocol", default="given", text=text)
     counts = (
         ("--folds", 5, "folds of k-fold"),
         ("--repeats", 10, "random splits with --protocol repeats"),

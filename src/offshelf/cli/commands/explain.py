@@ -29,12 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="the class to explain (default: the predicted one); its rival is the best other",
     )
-    parser.add_argument(
-        "--method",
-        default="auto",
-        metavar="NAME",
-        help="auto, exact or gradcam (%(default)s)",
-    )
+    shared_options.add_word(parser, "--method", default="auto", text="auto, exact or gradcam")
     parser.add_argument(
         "--smooth", action="store_true", help="blend cells into each other instead of squares"
     )

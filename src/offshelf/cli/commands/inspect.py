@@ -65,21 +65,8 @@ def _add_forecast(parser: argparse.ArgumentParser) -> None:
     shared_options.add_layers(group, "several (penultimate)")
     shared_options.add_poolings(group)
     shared_options.add_weights(group)
-    group.add_argument(
-        "--engine", default="auto", metavar="NAME", help="auto, openvino or torch (%(default)s)"
-    )
-    group.add_argument(
-        "--device",
-        default="auto",
-        metavar="NAME",
-        help="auto, cpu, cuda, cuda:1, mps (%(default)s)",
-    )
-    group.add_argument(
-        "--workers",
-        type=whole_number(1, 256),
-        metavar="N",
-        help="threads that read and decode images (default: one per processor)",
-    )
+    shared_options.add_device(group)
+    shared_options.add_workers(group)
 
 
 def run(arguments: argparse.Namespace) -> int:

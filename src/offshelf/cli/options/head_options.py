@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from offshelf.cli.options.shared_options import add_word
 from offshelf.cli.terminal.parser import strength
 from offshelf.heads.kinds.registry import names_and_sizes
 
@@ -16,12 +17,7 @@ if TYPE_CHECKING:
 def add_head(parser: argparse.ArgumentParser) -> None:
     """Add which classifier."""
     head = parser.add_argument_group("classifier")
-    head.add_argument(
-        "--head",
-        default="svm",
-        metavar="NAME",
-        help=f"{names_and_sizes()} (%(default)s)",
-    )
+    add_word(head, "--head", default="svm", text=names_and_sizes())
     head.add_argument(
         "--C",
         dest="c",
@@ -31,18 +27,10 @@ def add_head(parser: argparse.ArgumentParser) -> None:
         help="inverse strength of the regularisation, or auto: the best of seven by "
         "cross-validation on the training images (%(default)s)",
     )
-    head.add_argument(
-        "--normalisation",
-        default="l2",
-        metavar="NAME",
-        help="normalisation of the features: l2, none, standard or sqrt (%(default)s)",
-    )
-    head.add_argument(
-        "--reduction",
-        default="none",
-        metavar="NAME",
-        help="reduction of the dimensions: none, pca:N, whiten:N or random:N (%(default)s)",
-    )
+    text = "normalisation of the features: l2, none, standard or sqrt"
+    add_word(head, "--normalisation", default="l2", text=text)
+    text = "reduction of the dimensions: none, pca:N, whiten:N or random:N"
+    add_word(head, "--reduction", default="none", text=text)
     head.add_argument(
         "--class-weight",
         choices=("none", "balanced"),
@@ -67,13 +55,11 @@ def head_settings(arguments: argparse.Namespace) -> HeadSettings:
 def add_probabilities(parser: argparse.ArgumentParser) -> None:
     """Add how scores become probabilities, and which images are unknown."""
     group = parser.add_argument_group("probabilities")
-    group.add_argument(
-        "--calibrate",
-        default="temperature",
-        metavar="HOW",
-        help="temperature (labels never change), sigmoid (a curve per class) or none, fitted on "
-        "training images that are held out in turn (%(default)s)",
+    text = (
+        "temperature (labels never change), sigmoid (a curve per class) or none, fitted on "
+        "training images that are held out in turn"
     )
+    add_word(group, "--calibrate", default="temperature", metavar="HOW", text=text)
     group.add_argument(
         "--reject",
         type=float,
@@ -81,13 +67,8 @@ def add_probabilities(parser: argparse.ArgumentParser) -> None:
         help="reject images as unknown, at this false-rejection rate on training images, for "
         "example 0.05 (default: no image is rejected)",
     )
-    group.add_argument(
-        "--reject-by",
-        default="confidence",
-        metavar="WHAT",
-        help="confidence (the largest probability) or centroid_distance (to the nearest class) "
-        "(%(default)s)",
-    )
+    text = "confidence (the largest probability) or centroid_distance (to the nearest class)"
+    add_word(group, "--reject-by", default="confidence", metavar="WHAT", text=text)
 
 
 def probability_settings(arguments: argparse.Namespace) -> ProbabilitySettings:

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from offshelf.cli.options.shared_options import add_word
 from offshelf.cli.terminal import console
 from offshelf.cli.terminal.parser import whole_number
 
@@ -23,12 +24,8 @@ def add_channels(parser: argparse.ArgumentParser, limit: str) -> None:
         metavar="LIST",
         help="channels to draw, for example 0,3,10-20 (default: the first)",
     )
-    parser.add_argument(
-        "--sort",
-        default="index",
-        metavar="ORDER",
-        help="order of the channels: index, or strength (the strongest first) (%(default)s)",
-    )
+    text = "order of the channels: index, or strength (the strongest first)"
+    add_word(parser, "--sort", default="index", metavar="ORDER", text=text)
     parser.add_argument(
         "--limit",
         type=whole_number(1, 1024),
@@ -39,22 +36,14 @@ def add_channels(parser: argparse.ArgumentParser, limit: str) -> None:
 
 def add_scale(parser: argparse.ArgumentParser) -> None:
     """Add how strong and weak channels share the colours."""
-    parser.add_argument(
-        "--scale",
-        default="channel",
-        metavar="WORD",
-        help="channel: each on its own scale; common: one scale for all (%(default)s)",
-    )
+    text = "channel: each on its own scale; common: one scale for all"
+    add_word(parser, "--scale", default="channel", metavar="WORD", text=text)
 
 
 def add_colours(parser: argparse.ArgumentParser) -> None:
     """Add the colour map."""
-    parser.add_argument(
-        "--colours",
-        default="cividis",
-        metavar="NAME",
-        help="cividis, viridis, magma or grey; all read in black and white (%(default)s)",
-    )
+    text = "cividis, viridis, magma or grey; all read in black and white"
+    add_word(parser, "--colours", default="cividis", text=text)
 
 
 def add_out(parser: argparse.ArgumentParser, default: str) -> None:

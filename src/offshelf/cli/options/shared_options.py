@@ -23,16 +23,18 @@ IMAGES_HELP = (
 )
 
 
+def add_word(
+    parser: argparse._ActionsContainer, *names: str, default: str, text: str, metavar: str = "NAME"
+) -> None:
+    """Add an option of one word; its help is *text* and the default."""
+    parser.add_argument(*names, default=default, metavar=metavar, help=f"{text} (%(default)s)")
+
+
 def add_backbone(parser: argparse.ArgumentParser) -> None:
     """Add which network and weights."""
     group = parser.add_argument_group("network")
-    group.add_argument(
-        "-b",
-        "--backbone",
-        default="efficientnet_lite0",
-        metavar="NAME",
-        help="a name of 'offshelf backbones', timm/NAME or torchvision/NAME (%(default)s)",
-    )
+    text = "a name of 'offshelf backbones', timm/NAME or torchvision/NAME"
+    add_word(group, "-b", "--backbone", default="efficientnet_lite0", text=text)
     add_weights(group)
     group.add_argument(
         "--decode",
@@ -58,16 +60,9 @@ def add_backbone(parser: argparse.ArgumentParser) -> None:
 
 def add_layer(parser: argparse.ArgumentParser) -> None:
     """Add which features of the network."""
-    parser.add_argument(
-        "-l",
-        "--layer",
-        default="penultimate",
-        metavar="NAME",
-        help="a layer of 'offshelf layers', or a module path (%(default)s)",
-    )
-    parser.add_argument(
-        "--pooling", default="avg", metavar="NAME", help="flatten, avg, max or gem (%(default)s)"
-    )
+    text = "a layer of 'offshelf layers', or a module path"
+    add_word(parser, "-l", "--layer", default="penultimate", text=text)
+    add_word(parser, "--pooling", default="avg", text="flatten, avg, max or gem")
 
 
 def add_layers(parser: argparse._ActionsContainer, several: str, required: bool = False) -> None:
@@ -155,39 +150,39 @@ def add_engine(parser: argparse.ArgumentParser, precision: bool = True) -> None:
     Without *precision* the command has its own way to choose that.
     """
     group = parser.add_argument_group("running")
-    group.add_argument(
-        "--engine", default="auto", metavar="NAME", help="auto, openvino or torch (%(default)s)"
-    )
-    group.add_argument(
-        "--device",
-        default="auto",
-        metavar="NAME",
-        help="auto, cpu, cuda, cuda:1, mps (%(default)s)",
-    )
+    add_device(group)
     if precision:
-        group.add_argument(
-            "--precision",
-            default="fp32",
-            metavar="NAME",
-            help="fp32, int8 (calibrated on your training images), auto (int8, bf16 or fp16 where "
-            "a sample shows that it costs nothing), bf16 or fp16 where the hardware has them "
-            "(%(default)s)",
+        text = (
+            "fp32, int8 (calibrated on your training images), auto (int8, bf16 or fp16 where a "
+            "sample shows that it costs nothing), bf16 or fp16 where the hardware has them"
         )
+        add_word(group, "--precision", default="fp32", text=text)
     group.add_argument(
         "--batch-size",
         type=whole_number(1, 4096),
         metavar="N",
         help="images in one batch on a CUDA or Apple device; on a CPU it is chosen for the network",
     )
+    add_workers(group)
+    add_cache(group)
+    add_cache_size(group)
+    _add_bounds(group)
+
+
+def add_device(group: argparse._ActionsContainer) -> None:
+    """Add what runs the network."""
+    add_word(group, "--engine", default="auto", text="auto, openvino or torch")
+    add_word(group, "--device", default="auto", text="auto, cpu, cuda, cuda:1, mps")
+
+
+def add_workers(group: argparse._ActionsContainer) -> None:
+    """Add how many threads read images."""
     group.add_argument(
         "--workers",
         type=whole_number(1, 256),
         metavar="N",
         help="threads that read and decode images (default: one per processor)",
     )
-    add_cache(group)
-    add_cache_size(group)
-    _add_bounds(group)
 
 
 def _add_bounds(group: argparse._ActionsContainer) -> None:
