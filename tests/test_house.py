@@ -403,6 +403,16 @@ def test_the_readme_names_the_same_parts_in_the_same_order() -> None:
     assert rungs == sorted(rungs, key=lambda rung: rung or 0)
 
 
+def test_the_files_that_contributing_names_are_there() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"[\w/]+\.py\b", text)) - {"src/offshelf/heads/kinds/median.py"}
+    named -= {"cli/commands/count.py", "jobs/count.py", "jobs/count/job.py"}
+    present = [path.as_posix() for path in ROOT.rglob("*.py") if ".venv" not in path.parts]
+    assert {
+        name for name in named if not any(path.endswith(f"/{name}") for path in present)
+    } == set()
+
+
 def test_public_interfaces_take_as_many_parameters_as_their_list_says() -> None:
     taken = {(name, *one) for name, tree in modules(SOURCE) for one in signatures(tree)}
     assert {(name, called, count) for (name, called), count in PUBLIC.items()} <= taken
