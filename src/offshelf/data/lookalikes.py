@@ -30,23 +30,13 @@ _MIN_LEVELS = 0.005
 _NONE = np.empty(0, np.int64)
 
 
-def _cosines() -> NDArray[np.float64]:
-    frequency, place = np.arange(_LOW)[:, None], np.arange(SIDE)[None, :]
-    return np.cos(np.pi * frequency * (2 * place + 1) / (2 * SIDE))
-
-
 def _packed(bits: NDArray[np.bool_]) -> int:
     return int.from_bytes(np.packbits(bits.reshape(-1)).tobytes(), "big")
 
 
-def _odd_columns() -> int:
-    odd = np.zeros((_LOW, _LOW), bool)
-    odd[:, 1::2] = True
-    return _packed(odd)
-
-
-_COSINES = _cosines()
-MIRROR = _odd_columns()
+_COSINES = np.cos(np.pi * np.arange(_LOW)[:, None] * (2 * np.arange(SIDE) + 1) / (2 * SIDE))
+# The odd columns.
+MIRROR = _packed(np.tile([False, True], (_LOW, _LOW // 2)))
 
 
 def dct_hash(grey: NDArray[np.uint8]) -> int:

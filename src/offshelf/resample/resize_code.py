@@ -124,11 +124,11 @@ class _Along(_Pass):
         rows = [self.sum(row, r) for r in range(count)]
         lines = [self.at(n["source"], self.product(r, n["line"])) for r in rows]
         targets = [self.at(n["target"], self.product(r, n["stride"])) for r in rows]
-        each = self.product(n["groups"], LANES)
+        each, zero = self.product(n["groups"], LANES), ir.Constant(_SUMS, [0] * LANES)
         with self.loop(n["columns"]) as column:
             start = builder.load(self.at(n["starts"], column))
             weights = self.at(n["weights"], self.product(column, each))
-            with self.adding(n["groups"], [self._zero()] * count) as (group, sums, more):
+            with self.adding(n["groups"], [zero] * count) as (group, sums, more):
                 spot = self.at(weights, self.product(group, LANES))
                 loaded = builder.load(builder.bitcast(spot, _SUMS.as_pointer()), align=4)
                 step = self.sum(start, self.product(group, PIXELS[channels] * channels))
@@ -153,9 +153,6 @@ class _Along(_Pass):
     def _part(self, sums: Any, first: int, count: int) -> Any:
         places = ir.Constant(ir.VectorType(WORD, count), list(range(first, first + count)))
         return self.builder.shuffle_vector(sums, ir.Constant(sums.type, ir.Undefined), places)
-
-    def _zero(self) -> Any:
-        return ir.Constant(_SUMS, [0] * LANES)
 
 
 class _Down(_Pass):

@@ -192,32 +192,24 @@ _COMPLEX = frozenset({5, 6})
 _FLOATS = 3
 # Methods of compression that know pixels, by their numbers, and those Pillow has names for.
 _METHODS = {
-    33003: "JPEG 2000",
-    33005: "JPEG 2000",
-    34676: "SGI LogLuv",
-    34677: "SGI LogLuv",
-    34712: "JPEG 2000",
+    **dict.fromkeys((33003, 33005, 34712), "JPEG 2000"),
+    **dict.fromkeys((34676, 34677), "SGI LogLuv"),
     34887: "LERC",
     34892: "lossy JPEG",
     34933: "PNG",
     34934: "JPEG XR",
     50001: "WebP",
-    50002: "JPEG XL",
-    52546: "JPEG XL",
+    **dict.fromkeys((50002, 52546), "JPEG XL"),
 }
 _COLOURS = {
-    0: "grey",
-    1: "grey",
+    **dict.fromkeys((0, 1), "grey"),
     2: "RGB",
     3: "palette",
     4: "mask",
     5: "CMYK",
     6: "YCbCr",
-    8: "Lab",
-    9: "Lab",
-    10: "Lab",
-    32803: "camera's colours",
-    34892: "camera's colours",
+    **dict.fromkeys((8, 9, 10), "Lab"),
+    **dict.fromkeys((32803, 34892), "camera's colours"),
 }
 _MANY = 9999  # so that a damaged number stays short
 _PILLOWS = frozenset({2, 3, 4, 6, 7, 32771, 32809, 34676, 34677, 50001}) | PACKED_BYTES

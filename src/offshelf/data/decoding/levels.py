@@ -96,9 +96,9 @@ def found_levels(blocks: Iterable[Values], missing: tuple[float, ...] = ()) -> L
     for block in blocks:
         whole = whole and block.dtype.kind in "iu"
         extent.add(block)
-    low, high = extent.low, extent.high
-    if low in _MARKS and extent.second - low > high - extent.second:
-        missing, low = (*missing, low), extent.second
+    low, second, high = extent.least_two_and_greatest
+    if low in _MARKS and second - low > high - second:
+        missing, low = (*missing, low), second
     huge = math.inf if extent.all_huge else _HUGE
     if not low <= high:  # no value that counts
         low = high = 0.0
@@ -147,19 +147,7 @@ class _Extent:
         return self._usual[0] > self._usual[2]
 
     @property
-    def low(self) -> float:
-        return self._chosen[0]
-
-    @property
-    def second(self) -> float:
-        return self._chosen[1]
-
-    @property
-    def high(self) -> float:
-        return self._chosen[2]
-
-    @property
-    def _chosen(self) -> tuple[float, float, float]:
+    def least_two_and_greatest(self) -> tuple[float, float, float]:
         return self._all if self.all_huge else self._usual
 
     def add(self, block: Values) -> None:

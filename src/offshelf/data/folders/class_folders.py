@@ -186,7 +186,8 @@ def layout_of(data: Path, question: Question | None = None) -> Depth:
     else:
         found = _of_classes(folder, partition, tree, question)
     wrapped = [] if folder == data else [f"the images are those of '{shown(folder)}'"]
-    beside = [*_loose(folder, tree), *_tables(data, folder, tree)]
+    beside = [*loose_note(folder, "", tree), *_tables(data, folder, tree)]
+    beside = beside if tree.folders(folder) else []
     return Depth(found.folders, (*wrapped, *found.notes, *beside))
 
 
@@ -249,12 +250,8 @@ def _of_classes(folder: Path, partition: Partition, tree: Tree, question: Questi
     return Depth(tuple(kept), tuple(notes))
 
 
-def _loose(folder: Path, tree: Tree) -> tuple[str, ...]:
-    return loose_note(folder, "", tree) if tree.folders(folder) else ()
-
-
 def _tables(data: Path, folder: Path, tree: Tree) -> list[str]:
     tables = list(dict.fromkeys([*tree.tables(data), *tree.tables(folder)]))
-    if not tables or not tree.folders(folder):
+    if not tables:
         return []
     return [f"not used: {listed(tables)} beside the folders; give it as DATA if it has the labels"]

@@ -36,7 +36,8 @@ def portions(
     names = {split: undoubled(folder, n, tree) for split, n in partition.splits.items() if n}
     labelled = {split: name for split, name in names.items() if tree.folders(folder / name)}
     flat = {split: name for split, name in names.items() if split not in labelled}
-    _check_train(folder, flat, partition, tree)
+    if TRAIN in flat or (flat and TRAIN not in partition.splits):
+        raise DataError(no_classes(folder, flat.get(TRAIN, next(iter(flat.values()))), tree))
     notes = _taken(partition, names, labelled)
     if {TEST, VAL} <= labelled.keys():
         unused = labelled.pop(VAL)
@@ -52,13 +53,9 @@ def portions(
     if tested:
         theirs = frozenset(same_class_key(one.label) for one in found.folders) or known
         level = "" if theirs else choice
-        found = _joined(found, _read(folder, tested, tree, level, TEST, theirs))
+        test = _read(folder, tested, tree, level, TEST, theirs)
+        found = Depth((*found.folders, *test.folders), (*found.notes, *test.notes))
     return Depth(found.folders, (*notes, *found.notes, *split_names_note(found.folders)))
-
-
-def _check_train(folder: Path, flat: Mapping[str, str], partition: Partition, tree: Tree) -> None:
-    if TRAIN in flat or (flat and TRAIN not in partition.splits):
-        raise DataError(no_classes(folder, flat.get(TRAIN, next(iter(flat.values()))), tree))
 
 
 def _taken(
@@ -103,10 +100,6 @@ def _read(  # the classes of one split
     depth = class_folders(folder / name, tree, choice, split, known)
     notes = [f"{shown(name)}/: {note}" for note in depth.notes]
     return Depth(depth.folders, (*notes, *loose_note(folder, name, tree)))
-
-
-def _joined(first: Depth, second: Depth) -> Depth:
-    return Depth((*first.folders, *second.folders), (*first.notes, *second.notes))
 
 
 def split_names_note(folders: Iterable[ClassFolder]) -> list[str]:

@@ -147,7 +147,7 @@ def _roles(folder: Path, marks: Mapping[str, Mark]) -> tuple[dict[str, str], lis
     if HELD_OUT in found:
         name = found.pop(HELD_OUT)
         found.setdefault(VAL if TEST in found else TEST, name)
-    return dict(_ordered(found)), unlabelled
+    return {split: found[split] for split in (TRAIN, TEST, VAL) if split in found}, unlabelled
 
 
 def _is_split(folder: Path, partition: Partition, marks: Mapping[str, Mark], tree: Tree) -> bool:
@@ -230,7 +230,3 @@ def _class_and_split(folder: Path, names: Iterable[str]) -> str:
         f"{shown(folder)}: folders name class and split in one, {listed(sorted(names))}; make "
         "a folder train/ and a folder test/, and put the class folders into them"
     )
-
-
-def _ordered(splits: Mapping[str, str]) -> list[tuple[str, str]]:
-    return [(split, splits[split]) for split in (TRAIN, TEST, VAL, HELD_OUT) if split in splits]

@@ -138,8 +138,10 @@ def check_given_split(data: Path, rows: Iterable[Row]) -> tuple[str, ...]:
     unknown = sorted(test.keys() - train.keys())
     if unknown:
         hint = did_you_mean(unknown[0], train)
+        verb = "is" if len(unknown) == 1 else "are"
+        number = counted(len(unknown), "class", "classes")
         raise DataError(
-            f"{shown(data)}: {_class_word(unknown)} only in test, where none can be predicted: "
+            f"{shown(data)}: {number} {verb} only in test, where none can be predicted: "
             f"{listed(unknown)}; add training images or leave the test images out.{hint}"
         )
     untested = sorted(train.keys() - test.keys())
@@ -169,10 +171,6 @@ def check_seeded_split(data: Path, rows: Iterable[Row]) -> tuple[str, ...]:
 def images_by_class(rows: Iterable[Row], split: str | None = None) -> Counter[str]:
     """Return class name -> number of images, of one split or of all rows."""
     return Counter(row.label for row in rows if split is None or row.split == split)
-
-
-def _class_word(names: list[str]) -> str:
-    return f"{counted(len(names), 'class', 'classes')} {'is' if len(names) == 1 else 'are'}"
 
 
 def _no_images_for(split: str) -> str:

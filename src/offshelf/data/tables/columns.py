@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,7 +37,11 @@ def split_column(file: Path, columns: Mapping[str, Sequence[str]], notes: list[s
     if found:
         notes.append(f"the splits are those of its column {listed(found)}")
         return found[0]
-    alike = [name for name, cells in columns.items() if split_mark(name) and _are_truths(cells)]
+    alike = [
+        name
+        for name, cells in columns.items()
+        if split_mark(name) and {cell.strip().lower() for cell in cells} <= _TRUTHS
+    ]
     if alike:
         notes.append(
             f"its column {listed(alike[:1])} is not used; for given splits, write train and test "
@@ -52,10 +56,6 @@ def _are_splits(cells: Sequence[str]) -> bool:
         return False
     roles = {split_word(word) for word in words}
     return "" not in roles and TRAIN in roles and len(roles) > 1
-
-
-def _are_truths(cells: Sequence[str]) -> bool:
-    return {cell.strip().lower() for cell in cells} <= _TRUTHS
 
 
 COLUMNS = ("path", "label", "split")
@@ -200,7 +200,7 @@ def _whole_numbers(labels: Any, notes: list[str]) -> Any:
 
 def _places(file: Path, header: Sequence[str], needed: Sequence[str]) -> dict[str, int]:
     """Return where each known column stands; an error names one that is missing."""
-    names = _folded(header)
+    names = [name.strip().strip('"').lower() for name in header]
     for column in needed:
         if column not in names:
             raise DataError(
@@ -211,10 +211,6 @@ def _places(file: Path, header: Sequence[str], needed: Sequence[str]) -> dict[st
         if names.count(column) > 1:
             raise DataError(f"{shown(file)}: has {names.count(column)} columns '{column}'")
     return {column: names.index(column) for column in COLUMNS if column in names}
-
-
-def _folded(header: Iterable[str]) -> list[str]:
-    return [name.strip().strip('"').lower() for name in header]
 
 
 def _word(value: Any) -> str:

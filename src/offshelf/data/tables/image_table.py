@@ -232,13 +232,10 @@ def stratified_split(
     splits = [TRAIN] * len(labels)
     for label, rows in members.items():
         ranked = sorted(rows, key=lambda row: _rank(int(seed), label, names[row]))
-        for row in ranked[: _tested(len(rows), test_size)]:
+        tested = min(max(math.floor(len(rows) * test_size + 0.5), 1), len(rows) - 1)
+        for row in ranked[:tested]:
             splits[row] = TEST
     return tuple(splits)
-
-
-def _tested(images: int, test_size: float) -> int:
-    return min(max(math.floor(images * test_size + 0.5), 1), images - 1)
 
 
 def _rank(seed: int, label: str, name: str) -> bytes:

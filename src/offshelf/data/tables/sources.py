@@ -133,12 +133,9 @@ def none_found(sources: Sequence[str | Path]) -> DataError:
     """Return the error for sources that hold not one image."""
     if not sources:
         return DataError("no images: name files or folders")
-    names = listed(_said(source) for source in sources)
+    words = map(str, sources)
+    names = listed("standard input" if word == STANDARD_INPUT else word for word in words)
     return DataError(f"{names}: no images (.jpg, .png, .tif, .webp, ...) found")
-
-
-def _said(source: str | Path) -> str:
-    return "standard input" if str(source) == STANDARD_INPUT else str(source)
 
 
 def _is_folder(place: Path) -> bool:

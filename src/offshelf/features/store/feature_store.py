@@ -162,7 +162,9 @@ class FeatureStore:
             part_files.write(self.folder, stem, self.identity, rows)
         except OSError as error:
             raise StoreError(
-                f"{self.folder}: cannot write features ({_reason(error)}); "
+                # The system's words: Arrow's own name no cause that a person can mend.
+                f"{self.folder}: cannot write features "
+                f"({os.strerror(error.errno) if error.errno else error}); "
                 "free space there or choose another --cache-dir"
             ) from error
         self.refresh()
@@ -264,9 +266,6 @@ class FeatureStore:
 
     def _set_aside(self, path: Path) -> None:
         sealed_json.set_aside(path, AGAIN)
-        self._forget(path)
-
-    def _forget(self, path: Path) -> None:
         with self._lock:
             self._index.update((), {path})
 
@@ -303,11 +302,6 @@ def exists(root: Path, identity: dict[str, Any]) -> bool:
             part_files.read_part(path, folder.name)
             return True
     return False
-
-
-def _reason(error: OSError) -> str:
-    """Return the system's words: Arrow's own name no cause that a person can mend."""
-    return os.strerror(error.errno) if error.errno else str(error)
 
 
 def _names(folder: Path) -> set[str]:

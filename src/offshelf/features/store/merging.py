@@ -71,7 +71,9 @@ def merge(
         OSError: it cannot be written; nothing was removed.
         StoreError: a part cannot be read; nothing was removed.
     """
-    made = rewrite(folder, identity, f"{_age(chosen[0][0])}-{os.getpid()}", chosen)
+    # The beginning of a part's name is its age: its rows stay as old as they are.
+    age = "-".join(chosen[0][0].path.name.split("-")[:2])
+    made = rewrite(folder, identity, f"{age}-{os.getpid()}", chosen)
     for part, _ in chosen:
         # Windows keeps a file that is being read; its rows then stand twice.
         with contextlib.suppress(PermissionError):
@@ -100,11 +102,6 @@ def rewrite(
         for name in chosen[0][0].facts
     }
     return part_files.write(folder, stem, identity, Rows(digests, facts, matrix))
-
-
-def _age(part: Part) -> str:
-    """Return the beginning of a part's name: its rows stay as old as they are."""
-    return "-".join(part.path.name.split("-")[:2])
 
 
 @dataclass(frozen=True)
