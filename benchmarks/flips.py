@@ -34,7 +34,7 @@ from offshelf.features.store.feature_store import FeatureStore, exists
 from offshelf.jobs.compare import grid_cell
 from offshelf.jobs.compare import speed as costs
 from offshelf.jobs.compare.plan import Plan, Recipe, Stored
-from offshelf.progress import Silent, heard_by
+from offshelf.progress import Silent, notifying
 
 D, PARTS, ROWS, GROUP = 6, 3, 12, 5
 IDENTITY = {"layer": "pool5", "pooling": "avg"}
@@ -252,7 +252,7 @@ def attempt(world: World, report: Report, path: Path, what: str) -> None:
     told = [Silent(), Silent()]
     try:
         for progress in told:
-            with heard_by(progress):
+            with notifying(progress):
                 world.use(kind)
     except AssertionError as error:
         report.bad["silent"].append(f"{path.name}: {what}: {error}")

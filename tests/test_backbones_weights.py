@@ -24,7 +24,7 @@ from offshelf.backbones.weights_file.locate import WeightsFile, add, available, 
 from offshelf.backbones.weights_file.tensors import file_format, read_file, tensor_names
 from offshelf.errors import WeightsError
 from offshelf.files import sha256_file
-from offshelf.progress import Silent, heard_by
+from offshelf.progress import Silent, notifying
 
 TENSORS = {"body.weight": torch.arange(6.0).reshape(2, 3), "head.weight": torch.ones(3)}
 HUB = "https://huggingface.co/timm/tiny/resolve/main/model.safetensors"
@@ -524,7 +524,7 @@ def test_a_damaged_note_is_set_aside_and_said_once(tiny: BackboneSpec, tmp_path:
     assert added.path is not None
     note = places.note_path(added.path)
     whole = note.read_text()
-    with heard_by(told := Silent()):
+    with notifying(told := Silent()):
         # Notes of before had no seal.
         note.write_text(re.sub(r'  "seal": .*\n', "", whole))
         assert [file.path for file in available(tiny)] == [added.path]

@@ -35,7 +35,7 @@ from offshelf.jobs.compare.grid_cell import Cell, read_cell, run_unit, training_
 from offshelf.jobs.compare.plan import Plan, Recipe, Stored
 from offshelf.jobs.compare.processes import run_plan
 from offshelf.jobs.compare.speed import Speed, macs_up_to
-from offshelf.progress import Silent, heard_by
+from offshelf.progress import Silent, notifying
 
 LAYERS = {"deepest": ("last",), "all": ("first", "last")}
 
@@ -314,7 +314,7 @@ def test_a_damaged_cell_is_made_again(plan: Plan, damage: str | dict[str, object
     else:
         sealed_json.write(place, (sealed_json.read(place) or {}) | damage)
     told = Silent()
-    with heard_by(told):
+    with notifying(told):
         assert read_cell(plan, 0, 0, plan.recipes[0]) is None
         run_unit(plan, 0, 0)
     assert told.notes == [f"{place}: damaged, set aside; it is made again"]

@@ -23,9 +23,9 @@ from offshelf.data.decoding.limits import Facts, Limits, read_stamped
 from offshelf.data.digests import Digests, Found
 from offshelf.features import reader
 from offshelf.features.profile import Stopwatch
-from offshelf.features.reader import Digested, ReadOptions, Unread, read_ahead
+from offshelf.features.reader import Digested, KnownFiles, ReadOptions, read_ahead
 from offshelf.jobs.doctor.cleaning import clean
-from offshelf.progress import Silent, heard_by
+from offshelf.progress import Silent, notifying
 
 COUNT = 10
 FACTS = Facts(width=8, height=8)
@@ -70,7 +70,7 @@ def job(
     """Read as a job does whose stores hold all features."""
     found = Digests(cache, paths, rehash)
     options = ReadOptions(workers=2, limits=limits or Limits(), rehash=rehash)
-    unread = Unread(found, lambda _: FACTS)
+    unread = KnownFiles(found, lambda _: FACTS)
     spec = InputSpec(size=8)
     items = list(read_ahead(paths, lambda _: FACTS, spec, options, Stopwatch(), unread))
     found.keep()
@@ -226,7 +226,7 @@ def test_rehash_reads_everything_and_says_what_had_changed(
 
 
 def test_a_few_files_are_read_each_time(images: list[str], tmp_path: Path, read: list[str]):
-    few = images[: digests.FEWEST - 1]
+    few = images[: digests.MIN_FILES - 1]
     for _ in range(2):
         job(few, tmp_path / "cache")
     assert len(read) == 2 * len(few)
@@ -336,7 +336,7 @@ def test_damage_is_said_once_and_the_files_are_read_again(
     for damage in damages:
         file.write_bytes(damage)
         read.clear()
-        with heard_by(told := Silent()):
+        with notifying(told := Silent()):
             assert right(job(images, cache), images)
             assert len(read) == COUNT
             assert right(job(images, cache), images)
@@ -352,7 +352,7 @@ def test_one_in_the_place_of_another_is_not_believed(images: list[str], tmp_path
     other = digests.folder_of(cache, "elsewhere") / digests.NAME
     other.parent.mkdir()
     other.write_bytes(mine.read_bytes())
-    with heard_by(told := Silent()):
+    with notifying(told := Silent()):
         assert digests.read_records(other) is None
         assert digests.read_records(mine) is not None
     assert told.notes == [f"{other}: damaged, set aside; its images are read again"]

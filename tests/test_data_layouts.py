@@ -11,7 +11,7 @@ import pytest
 from offshelf.data.folders.class_folders import has_splits
 from offshelf.data.folders.class_names import (
     is_batch,
-    is_heap,
+    is_generic,
     split_mark,
 )
 from offshelf.data.tables.image_table import ImageTable, read_labelled, read_table
@@ -431,7 +431,7 @@ def test_names_of_batches_and_heaps() -> None:
     assert [n for n in ("class_1", "person2", "3", "cat", "n01440764", "day") if is_batch(n)] == [
         "day"
     ]
-    assert [n for n in ("all_images", "0", "img1", "cat photos") if is_heap(n)] == [
+    assert [n for n in ("all_images", "0", "img1", "cat photos") if is_generic(n)] == [
         "all_images",
         "img1",
     ]

@@ -36,8 +36,8 @@ from offshelf.engine.selection import select
 from offshelf.engine.selection.select import choose, open_engine
 from offshelf.engine.torch_engine.tapped_network import TappedNetwork, pool
 from offshelf.errors import EngineError, LayerError
-from offshelf.interrupt import TerminatedError, ended_by_signals, interrupted_afterwards
-from offshelf.progress import Silent, heard_by
+from offshelf.interrupt import TerminatedError, deferring_signals, raising_on_signals
+from offshelf.progress import Silent, notifying
 
 LONG = (pytest.mark.slow, pytest.mark.long)
 TINY = "timm/test_resnet"
@@ -651,7 +651,7 @@ def usual_interrupt() -> Iterator[None]:
     """Python's own handlers, also where the tests run as a job that ignores Ctrl-C or a hangup."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     hangup = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    with ended_by_signals():
+    with raising_on_signals():
         yield
     signal.signal(signal.SIGINT, before)
     signal.signal(signal.SIGHUP, hangup)
@@ -672,7 +672,7 @@ def test_a_signal_waits_for_the_end_of_a_conversion(
     done, before = [], signal.getsignal(sent)
 
     def work() -> None:
-        with interrupted_afterwards():
+        with deferring_signals():
             signal.raise_signal(sent)
             done.append("all of it")
             if error:
@@ -689,7 +689,7 @@ def test_a_signal_waits_for_the_end_of_a_conversion(
 def test_a_hangup_that_is_ignored_stays_ignored():
     usual = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with ended_by_signals(), interrupted_afterwards():
+        with raising_on_signals(), deferring_signals():
             assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
             signal.raise_signal(signal.SIGHUP)
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
@@ -701,7 +701,7 @@ def test_a_handler_of_sigterm_that_is_there_stays():
     heard: list[int] = []
     usual = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
     try:
-        with ended_by_signals(), interrupted_afterwards():
+        with raising_on_signals(), deferring_signals():
             signal.raise_signal(signal.SIGTERM)
             assert heard == [signal.SIGTERM]
     finally:
@@ -711,7 +711,7 @@ def test_a_handler_of_sigterm_that_is_there_stays():
 def test_another_ones_way_with_ctrl_c_is_left_alone(usual_interrupt: None):
     heard: list[int] = []
     signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
-    with interrupted_afterwards():
+    with deferring_signals():
         signal.raise_signal(signal.SIGINT)
         assert heard == [signal.SIGINT]
 
@@ -816,7 +816,7 @@ def test_a_damaged_graph_is_made_again(tiny: Backbone, name: str, damage: str, t
     expected = opened(tiny, [tap], "openvino", cache_dir=tmp_path).run(images)[tap]
     (file,) = tmp_path.glob(f"compiled/*/{name}")
     DAMAGES[damage](file)
-    with heard_by(told := Silent()):
+    with notifying(told := Silent()):
         for _ in range(2):
             found = opened(tiny, [tap], "openvino", cache_dir=tmp_path).run(images)[tap]
             assert np.array_equal(found, expected)
@@ -837,7 +837,7 @@ def test_the_graph_of_another_network_is_never_run(tiny: Backbone, tmp_path: Pat
     (own,) = set((tmp_path / "compiled").iterdir()) - {other}
     shutil.rmtree(own)
     shutil.copytree(other, own)
-    with heard_by(told := Silent()):
+    with notifying(told := Silent()):
         found = opened(tiny, [tap], "openvino", cache_dir=tmp_path).run(images)[tap]
     assert np.array_equal(found, expected)
     assert told.notes == [f"{own}: key.json is damaged, set aside; the network is converted again"]

@@ -24,7 +24,7 @@ from offshelf.engine.openvino_engine.streams import (
     trial,
 )
 from offshelf.engine.openvino_runtime import with_rows
-from offshelf.progress import Silent, heard_by
+from offshelf.progress import Silent, notifying
 
 # Of an image: 4,000 of them are 50 s at two threads' best, and a trial of two plans takes 1 s.
 MACS = 1_250_000_000
@@ -154,7 +154,7 @@ GOOD = {"rows": 2, "streams": 2, "threads": 2, "images": None}
 
 def test_a_plan_is_believed_as_it_was_written(tmp_path: Path, timed: list[Plan]) -> None:
     sealed_json.write(tmp_path / "plan-here.json", GOOD)
-    with heard_by(told := Silent()):
+    with notifying(told := Silent()):
         assert choose(tmp_path, 10**6) == Plan(2, 2, 2)
     assert (timed, told.notes) == ([], [])
 
@@ -184,7 +184,7 @@ def test_a_plan_that_no_trial_found_is_found_again(
         path.write_text(content)
     else:
         sealed_json.write(path, GOOD | content)
-    with heard_by(told := Silent()):
+    with notifying(told := Silent()):
         choose(tmp_path, 10**6)
         assert timed
         timed.clear()

@@ -25,7 +25,7 @@ from offshelf.features.store import merging, part_files, part_format
 from offshelf.features.store import row_index as indexes
 from offshelf.features.store.feature_store import FeatureStore
 from offshelf.features.store.part_format import Part, Rows
-from offshelf.progress import Silent, heard_by
+from offshelf.progress import Silent, notifying
 from test_features_store import FACTS, IDENTITY, D, digest, files_of, filled, row, rows
 
 
@@ -40,7 +40,7 @@ def content(root: Path, numbers: list[int]) -> NDArray[np.float32]:
 @pytest.fixture
 def by_threes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts are merged when there are three of about one size."""
-    monkeypatch.setattr(merging, "MANY", 3)
+    monkeypatch.setattr(merging, "MIN_PARTS", 3)
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_what_is_merged_is_bounded(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     bytes_of = 4 * D
     monkeypatch.setattr(merging, "SIZES", (3 * bytes_of, 9 * bytes_of))
     monkeypatch.setattr(merging, "MERGED_BYTES", 27 * bytes_of)
-    monkeypatch.setattr(merging, "MANY", 3)
+    monkeypatch.setattr(merging, "MIN_PARTS", 3)
     store = FeatureStore(tmp_path, IDENTITY, D)
     most, written = 0, 0
     own = part_files.write
@@ -183,7 +183,7 @@ def test_a_part_in_many_pages_is_read_as_well(
     whole = victim.read_bytes()
     at = whole.index(row(299)[-2:].tobytes())
     victim.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
-    with heard_by(Silent()):
+    with notifying(Silent()):
         assert digest(1) not in FeatureStore(tmp_path, IDENTITY)
 
 
@@ -323,7 +323,7 @@ def test_a_damaged_part_is_not_merged(tmp_path: Path, by_threes: None):
     whole = victim.read_bytes()
     at = whole.index(row(2).tobytes())
     victim.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
-    with heard_by(told := Silent()):
+    with notifying(told := Silent()):
         store.append(digest(4), row(4), FACTS)
         store.flush()
     assert told.notes == [f"{victim}: damaged, set aside; its images are extracted again"]
@@ -353,7 +353,7 @@ from pathlib import Path
 from offshelf.data.decoding.limits import Facts
 from offshelf.features.store import merging
 from offshelf.features.store.feature_store import FeatureStore
-merging.MANY = 3
+merging.MIN_PARTS = 3
 store = FeatureStore(Path(sys.argv[1]), {"weights": "abc", "layer": "pool5", "pooling": "avg"}, 5)
 print(-1, flush=True)
 for number in range(int(sys.argv[2]), 100_000, 3):
@@ -380,7 +380,7 @@ def test_processes_that_are_killed_while_they_merge_lose_nothing(tmp_path: Path)
         for writer in writers:
             writer.send_signal(signal.SIGKILL)
             written += [int(line) for line in writer.communicate(timeout=60)[0].split("\n")[:-1]]
-        with heard_by(told := Silent()):
+        with notifying(told := Silent()):
             assert np.array_equal(content(tmp_path, written), rows(written))
         assert told.notes == []
     store = FeatureStore(tmp_path, IDENTITY)

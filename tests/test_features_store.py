@@ -29,7 +29,7 @@ from offshelf.features.store import feature_store as stores
 from offshelf.features.store import manifest, part_files
 from offshelf.features.store.feature_store import FeatureStore, exists
 from offshelf.features.store.part_format import Part, Rows
-from offshelf.progress import Silent, heard_by
+from offshelf.progress import Silent, notifying
 
 IDENTITY = {"weights": "abc", "layer": "pool5", "pooling": "avg"}
 D = 5
@@ -320,7 +320,7 @@ def test_a_damaged_part_is_set_aside_and_its_rows_come_again(tmp_path: Path, dam
     groups = [[1, 2], [3, 4], [5]]
     victim = files_of(filled(tmp_path, groups), "part-*.parquet")[1]
     DAMAGES[damage](victim)
-    with heard_by(told := Silent()):
+    with notifying(told := Silent()):
         store = FeatureStore(tmp_path, IDENTITY)
     assert told.notes == [aside(victim)]
     assert not victim.exists()
@@ -329,7 +329,7 @@ def test_a_damaged_part_is_set_aside_and_its_rows_come_again(tmp_path: Path, dam
     for number in (3, 4):
         store.append(digest(number), row(number), FACTS)
     store.flush()
-    with heard_by(told := Silent()):
+    with notifying(told := Silent()):
         again = FeatureStore(tmp_path, IDENTITY)
         everything = [5, 4, 3, 2, 1]
         assert np.array_equal(again.read([digest(n) for n in everything]), rows(everything))
@@ -346,7 +346,7 @@ def changed(path: Path, value: bytes) -> None:
 def test_a_changed_number_makes_every_image_of_its_part_unknown(tmp_path: Path):
     victim, _ = files_of(filled(tmp_path, [[1, 2], [3]]), "part-*.parquet")
     changed(victim, row(2).tobytes())
-    with heard_by(told := Silent()):
+    with notifying(told := Silent()):
         store = FeatureStore(tmp_path, IDENTITY)
         # The whole part is looked through before the first of its rows is said to be known.
         assert [store.facts(digest(n)) for n in (3, 1, 2)] == [FACTS, None, None]
@@ -367,7 +367,7 @@ def test_a_number_that_changes_meanwhile_is_never_read(tmp_path: Path):
         " images anew"
     )
     # The next run finds the rows missing, not damaged.
-    with heard_by(told := Silent()):
+    with notifying(told := Silent()):
         again = FeatureStore(tmp_path, IDENTITY)
         assert [digest(n) in again for n in (1, 2, 3)] == [False, False, True]
     assert told.notes == []
@@ -381,7 +381,7 @@ def test_a_part_of_another_store_is_set_aside(tmp_path: Path):
     (foreign,) = files_of(other, "part-*.parquet")
     stray = store.folder / foreign.name
     stray.write_bytes(foreign.read_bytes())
-    with heard_by(told := Silent()):
+    with notifying(told := Silent()):
         again = FeatureStore(tmp_path, IDENTITY)
     assert told.notes == [aside(stray, "part of another feature store")]
     assert [digest(1) in again, digest(2) in again] == [True, False]
@@ -393,7 +393,7 @@ def test_two_parts_under_each_others_names_are_set_aside(tmp_path: Path):
     one.rename(third)
     other.rename(one)
     third.rename(other)
-    with heard_by(told := Silent()):
+    with notifying(told := Silent()):
         store = FeatureStore(tmp_path, IDENTITY)
     assert told.notes == [aside(one), aside(other)]
     assert [digest(1) in store, digest(2) in store] == [False, False]
@@ -403,7 +403,7 @@ def test_a_part_twice_is_no_damage(tmp_path: Path):
     (part,) = files_of(filled(tmp_path, [[1, 2]]), "part-*.parquet")
     stem, _, end = part.name.rpartition("-")
     part.with_name(f"{stem}9-{end}").write_bytes(part.read_bytes())
-    with heard_by(told := Silent()):
+    with notifying(told := Silent()):
         store = FeatureStore(tmp_path, IDENTITY)
         assert np.array_equal(store.read([digest(2), digest(1)]), rows([2, 1]))
     assert (told.notes, len(store)) == ([], 2)
@@ -414,7 +414,7 @@ def test_damage_that_two_stores_see_is_told_once(tmp_path: Path):
     one, other = FeatureStore(tmp_path, IDENTITY), FeatureStore(tmp_path, IDENTITY)
     (victim,) = files_of(one, "part-*.parquet")
     changed(victim, row(2).tobytes())
-    with heard_by(told := Silent()):
+    with notifying(told := Silent()):
         assert one.facts(digest(1)) is None
         assert other.facts(digest(1)) is None
     assert told.notes == [aside(victim)]
@@ -461,7 +461,7 @@ def test_a_part_of_another_dimension_is_set_aside(tmp_path: Path):
     wider = Rows([digest(2)], [FACTS], np.ones((1, D + 1), np.float32))
     part_files.write(store.folder, "part-9-0", IDENTITY, wider)
     (odd,) = files_of(store, "part-9-0*")
-    with heard_by(told := Silent()):
+    with notifying(told := Silent()):
         store.refresh()
     assert told.notes == [aside(odd, f"rows of {D + 1} values, not {D}")]
     assert digest(2) not in store
@@ -491,7 +491,7 @@ def test_a_part_that_another_process_set_aside(tmp_path: Path, monkeypatch: pyte
         return own(path, key)
 
     monkeypatch.setattr(part_files, "read_part", found_by_both)
-    with heard_by(told := Silent()):
+    with notifying(told := Silent()):
         assert len(FeatureStore(tmp_path, IDENTITY)) == 1
     assert told.notes == []
 
@@ -580,14 +580,14 @@ def test_a_damaged_manifest_costs_nothing(tmp_path: Path, damage: str, dimension
     folder = filled(tmp_path, [[1], [2]]).folder
     found = (folder / "manifest.json").read_bytes()
     MANIFESTS[damage](folder / "manifest.json")
-    with heard_by(told := Silent()):
+    with notifying(told := Silent()):
         assert exists(tmp_path, IDENTITY)
         store = FeatureStore(tmp_path, IDENTITY, dimension)
         assert np.array_equal(store.read([digest(2), digest(1)]), rows([2, 1]))
     note = f"{folder / 'manifest.json'}: damaged, set aside; it is made again"
     assert told.notes == [note]
     assert (folder / "manifest.json").read_bytes() == found
-    with heard_by(told := Silent()):
+    with notifying(told := Silent()):
         FeatureStore(tmp_path, IDENTITY)
     assert told.notes == []
 

@@ -20,7 +20,7 @@ from offshelf.features.store import merging, part_files
 from offshelf.features.store.feature_store import FeatureStore
 from offshelf.features.store.part_format import Rows
 from offshelf.jobs.doctor.cleaning import clean
-from offshelf.progress import Silent, heard_by
+from offshelf.progress import Silent, notifying
 
 IDENTITY = {"layer": "pool5"}
 D = 4
@@ -201,7 +201,7 @@ def test_a_damaged_part_with_doubled_rows_is_left_to_whoever_uses_it(
     path.write_bytes(content)
     assert clean(tmp_path).removals == ()
     told = Silent()
-    with heard_by(told):
+    with notifying(told):
         again = FeatureStore(tmp_path / "features", IDENTITY)
         known = [number for number in (1, 2, 3, 4) if digest(number) in again]
     assert known == [[2, 3, 4], [1, 2, 3]][damaged]

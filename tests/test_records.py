@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from offshelf import sealed_json
-from offshelf.progress import Silent, heard_by
+from offshelf.progress import Silent, notifying
 
 DOCUMENT = {"name": "Straße \udc80", "numbers": [1, 2.5, math.inf], "nothing": None}
 
@@ -37,7 +37,7 @@ def test_what_was_not_written_is_set_aside_and_said_once(tmp_path: Path, damage:
         path.mkdir()
     else:
         path.write_text("7" if damage == "number" else "")
-    with heard_by(told := Silent()):
+    with notifying(told := Silent()):
         assert sealed_json.read(path) is None
         assert sealed_json.read(path) is None
     assert told.notes == [f"{path}: damaged, set aside; it is made again"]

@@ -127,7 +127,7 @@ def last_used(folder: Path) -> float:
 
 
 def remove_unused(folder: Path) -> bool:
-    """Remove *folder* at once, unless a living process uses it or that cannot be told."""
+    """Remove *folder* at once, unless a living process uses it or perhaps does."""
     lock = Lock(folder / USED)
     try:
         if not lock.take():

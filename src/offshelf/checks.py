@@ -1,4 +1,4 @@
-"""Argument validation for functions on arrays; every message is one line."""
+"""Validation of arguments, with messages of one line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from offshelf.errors import DataError
 
 
 def whole(what: str, value: Any, low: int = 0) -> int:
-    """Return *value* as a plain number.
+    """Return *value* as an int.
 
     Raises:
         DataError: it is not a whole number of *low* or more.
@@ -27,7 +27,7 @@ def whole(what: str, value: Any, low: int = 0) -> int:
 
 
 def share(what: str, value: Any) -> float:
-    """Return *value* as a plain number.
+    """Return *value* as a float.
 
     Raises:
         DataError: it does not lie between 0 and 1, ends excluded.
@@ -44,7 +44,7 @@ def class_indices(what: str, values: Any, n_classes: int | None = None) -> NDArr
     """Return *values* as N class indices, int64, N >= 1.
 
     Raises:
-        DataError: not a list of whole numbers, none at all, or one that is no index of
+        DataError: not a list of whole numbers, an empty one, or an index outside the
             *n_classes* classes (None takes any number of them).
 
     >>> class_indices("targets", [0, 2], 3)
@@ -66,10 +66,10 @@ def class_indices(what: str, values: Any, n_classes: int | None = None) -> NDArr
 
 
 def numbers(what: str, values: Any, dimensions: int) -> NDArray[np.float64]:
-    """Return *values* as a finite float64 array of so many dimensions, none of length 0.
+    """Return *values* as a finite float64 array with so many dimensions, none of length 0.
 
     Raises:
-        DataError: another number of dimensions, no values, no numbers, NaN or infinity.
+        DataError: another number of dimensions, no values, not numbers, NaN or infinity.
 
     >>> numbers("scores", [[1, 2]], 2)
     array([[1., 2.]])
@@ -88,7 +88,7 @@ def numbers(what: str, values: Any, dimensions: int) -> NDArray[np.float64]:
 
 
 def same_length(first: str, n: int, second: str, m: int) -> None:
-    """Refuse two lists that do not belong together.
+    """Refuse two lists of different lengths.
 
     Raises:
         DataError: n is not m.

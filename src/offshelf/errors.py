@@ -1,4 +1,4 @@
-"""The errors of offshelf: one line that says what is wrong and what to do.
+"""The errors of offshelf.
 
 Every error that bad input can cause is an :class:`OffshelfError` whose text is one
 line: what is wrong, where, and what to do. The command line prints it after

@@ -1,4 +1,4 @@
-"""Signal handling: SIGTERM and SIGHUP behave like Ctrl-C, and can be deferred.
+"""Signals: SIGTERM and SIGHUP behave like Ctrl-C, and all three can be deferred.
 
 A library that calls Python back would lose what a signal raises, or make it another error.
 """
@@ -30,12 +30,12 @@ def terminated(number: int, _frame: FrameType | None) -> NoReturn:
 
 
 @contextlib.contextmanager
-def ended_by_signals() -> Iterator[None]:
+def raising_on_signals() -> Iterator[None]:
     """Let SIGTERM and SIGHUP raise :class:`TerminatedError` in the block.
 
     Only where they have no handler: what is ignored stays so, as ``nohup`` asks for.
 
-    >>> with ended_by_signals():
+    >>> with raising_on_signals():
     ...     signal.getsignal(signal.SIGTERM) is terminated
     True
     """
@@ -53,12 +53,12 @@ def ended_by_signals() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def interrupted_afterwards() -> Iterator[None]:
-    """Hold Ctrl-C, SIGTERM and SIGHUP back until the end of the block.
+def deferring_signals() -> Iterator[None]:
+    """Defer Ctrl-C, SIGTERM and SIGHUP to the end of the block.
 
     Only where they would raise here: in the main thread, by Python's own handler or ours.
 
-    >>> with interrupted_afterwards():
+    >>> with deferring_signals():
     ...     print("goes on")
     goes on
     """

@@ -1,7 +1,7 @@
 """File locks, which the system releases however their owner ends, and thread locks across forks.
 
-File locks are advisory and belong to an open file, so they also hold between threads. Where a file
-system has none, or nothing can be written, taking one raises ``OSError``; work then goes on
+File locks are advisory and belong to an open file, so they also hold between threads. Where a
+file system has none, or nothing can be written, taking one raises ``OSError``; work then goes on
 as if it were alone, which costs time and never a result.
 """
 
@@ -80,7 +80,7 @@ class Lock:
             os.write(self._handle, content)
 
     def beat(self) -> None:
-        """Show by the file's time that the owner of the lock goes on."""
+        """Show by the file's time that the owner of the lock is at work."""
         with contextlib.suppress(OSError):
             os.utime(self.path)
 
@@ -103,7 +103,7 @@ class Lock:
 def is_held(path: Path) -> bool:
     """Return whether a living process holds a lock on the file at *path*.
 
-    True where that cannot be told: nothing is taken from an owner that may be alive.
+    True also where that cannot be known: nothing is taken from an owner that may be alive.
 
     >>> is_held(Path("no such file"))
     False

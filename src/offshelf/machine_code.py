@@ -30,11 +30,7 @@ def host_has(feature: str) -> bool:
 
 
 class Instructions:
-    """Writes instructions at the end of a function.
-
-    Args:
-        function: an LLVM function without code.
-    """
+    """Writes instructions at the end of an LLVM *function* that has no code yet."""
 
     def __init__(self, function: Any) -> None:
         from llvmlite import ir
@@ -43,14 +39,14 @@ class Instructions:
         self.index = ir.IntType(64)
 
     def function(self, name: str, kind: Any) -> Any:
-        """Return the function *name* of LLVM's own, declared once."""
+        """Return the function *name* of LLVM's own, declared once in the module."""
         from llvmlite import ir
 
         module = self.builder.module
         return module.globals.get(name) or ir.Function(module, kind, name)
 
     def number(self, value: Any) -> Any:
-        """Return *value* as an instruction."""
+        """Return *value* as an operand."""
         return self.index(value) if isinstance(value, int) else value
 
     def sum(self, *values: Any) -> Any:
@@ -78,7 +74,7 @@ class Instructions:
 
     @contextlib.contextmanager
     def loop(self, stop: Any, step: Any = 1) -> Iterator[Any]:
-        """Count from 0 to below *stop*; what is written inside is the loop's body."""
+        """Write a loop that counts from 0 to below *stop*; the block writes its body."""
         builder = self.builder
         before = builder.block
         head, body, after = (builder.append_basic_block(name) for name in ("head", "body", "after"))

@@ -29,7 +29,7 @@ from offshelf.features.extraction import Extraction, extract
 from offshelf.features.reader import ReadOptions
 from offshelf.heads.fitting.fit_head import decision
 from offshelf.model_file.model import Model, load_model
-from offshelf.progress import Progress, Silent, heard_by
+from offshelf.progress import Progress, Silent, notifying
 from offshelf.text import shown, spelled
 
 SELF_TEST_TOLERANCE = 1e-3
@@ -151,7 +151,7 @@ def open_model(
     backbone.note_untrained(progress)
     if model.samples or model.backbone.calibrated:
         with (
-            heard_by(progress),
+            notifying(progress),
             contextlib.closing(_engine(model, backbone, options, str(path))) as engine,
         ):
             difference = self_test(model, engine, str(path), _elsewhere(model, options))

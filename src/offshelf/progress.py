@@ -53,45 +53,45 @@ class Silent:
         self.notes.append(message)
 
 
-Hearer = tuple[Progress, set[str]]
-_HEARER: ContextVar[Hearer | None] = ContextVar("hearer", default=None)
+Listener = tuple[Progress, set[str]]
+_LISTENER: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 
 @contextlib.contextmanager
-def heard_by(progress: Progress) -> Iterator[None]:
-    """Let *progress* hear what is told in the block, each line once.
+def notifying(progress: Progress) -> Iterator[None]:
+    """Pass what :func:`notify` is given in the block to *progress*, each line once.
 
     For what is found deep inside, where no progress is at hand: a damaged file of
     the cache.
 
     >>> progress = Silent()
-    >>> with heard_by(progress):
-    ...     tell("plan.json: damaged")
-    ...     tell("plan.json: damaged")
+    >>> with notifying(progress):
+    ...     notify("plan.json: damaged")
+    ...     notify("plan.json: damaged")
     >>> progress.notes
     ['plan.json: damaged']
     """
-    outer = _HEARER.get()
-    token = _HEARER.set((progress, outer[1] if outer else set()))
+    outer = _LISTENER.get()
+    token = _LISTENER.set((progress, outer[1] if outer else set()))
     try:
         yield
     finally:
-        _HEARER.reset(token)
+        _LISTENER.reset(token)
 
 
-def hearer() -> Hearer | None:
-    """Return who hears what is told here, for :func:`hear` in another thread."""
-    return _HEARER.get()
+def listener() -> Listener | None:
+    """Return who receives notes here, for :func:`listen` in another thread."""
+    return _LISTENER.get()
 
 
-def hear(found: Hearer | None) -> None:
-    """Let *found* hear what this thread tells from now on."""
-    _HEARER.set(found)
+def listen(found: Listener | None) -> None:
+    """Pass the notes of this thread to *found* from now on."""
+    _LISTENER.set(found)
 
 
-def tell(message: str) -> None:
-    """Pass one line to every listener, if it was not passed before."""
-    found = _HEARER.get()
+def notify(message: str) -> None:
+    """Pass one line to the listener, if it was not passed before."""
+    found = _LISTENER.get()
     if found is None or message in found[1]:
         return
     found[1].add(message)

@@ -1,6 +1,6 @@
-"""Small JSON documents in the cache, each sealed by a hash of what it says.
+"""Small JSON documents in the cache, each sealed by a hash of its content.
 
-A document that is not what was written is never believed: it is set aside, said once, and
+A document that is not what was written is never believed: it is set aside with one note, and
 the next reader makes it again.
 """
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from offshelf import files
-from offshelf.progress import tell
+from offshelf.progress import notify
 
 SEAL = "seal"
 
@@ -77,7 +77,7 @@ def set_aside(path: Path, what: str = "it is made again", why: str = "damaged") 
     except OSError:
         # A folder that cannot be written: the next process finds the same.
         pass
-    tell(f"{path}: {why}, set aside; {what}")
+    notify(f"{path}: {why}, set aside; {what}")
     return True
 
 

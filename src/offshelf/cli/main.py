@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from offshelf.cli.terminal.console import flush_stdout, prepared_streams, write_stderr
 from offshelf.cli.terminal.parser import WRONG_INPUT, Parser
 from offshelf.errors import OffshelfError
-from offshelf.interrupt import TerminatedError, ended_by_signals
+from offshelf.interrupt import TerminatedError, raising_on_signals
 from offshelf.text import shown
 from offshelf.version import __version__
 
@@ -72,7 +72,7 @@ def console() -> int:
     """Run the command of this process, and return its exit code."""
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
     try:
-        with ended_by_signals():
+        with raising_on_signals():
             return main()
     finally:
         flush_stdout()

@@ -155,7 +155,7 @@ def decoding(
             # In a list, so that no name here keeps the pixels when the memory is given back.
             decoded = [_decoded(name, content, limits, at_least, held)]
             if ImageFile.LOAD_TRUNCATED_IMAGES and name != "JPEG" and ends_early(name, content):
-                raise OSError("truncated")  # another library told Pillow to accept it
+                raise OSError("truncated")  # another library made Pillow accept it
         except Exception as error:  # on hostile bytes Pillow's readers raise nearly anything
             raise _undecoded(error, name, content) from error
         yield decoded.pop()

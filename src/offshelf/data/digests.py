@@ -28,7 +28,7 @@ from offshelf.locks import alone
 SCHEMA = 1
 NAME = "digests.bin"
 # Reading fewer files costs less than keeping what they are.
-FEWEST = 8
+MIN_FILES = 8
 # 72 bytes each; those that were read last stay.
 MAX_RECORDS = 2**20
 PATIENCE_SECONDS = 10.0
@@ -78,7 +78,7 @@ class Digests:
         self._file: Path | None = None
         self._usage: Usage | None = None
         self.changed: list[str] = []
-        if len(paths) < FEWEST:
+        if len(paths) < MIN_FILES:
             return
         self._here = os.path.join(_working_folder(), "")  # noqa: PTH118 (hot loop)
         named = [self._absolute(path) for path in paths]
@@ -96,7 +96,7 @@ class Digests:
             self._rows[paths[place]] = int(rows[place])
 
     def find(self, path: str) -> Found | None:
-        """Return what the file at *path* holds, if it is surely what was read once."""
+        """Return what the file at *path* holds, if it has not changed since it was read."""
         row = None if self._rehash else self._rows.get(path)
         if row is None:
             return None

@@ -1,1 +1,1 @@
-"""Features: from images, through an engine, into a store that nothing can half-write."""
+"""Features: from images, through an engine, into a store of whole files."""

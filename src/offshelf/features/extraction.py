@@ -26,9 +26,9 @@ from offshelf.errors import DataError
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.features.loop import Job, Row
 from offshelf.features.profile import Profile, Stopwatch
-from offshelf.features.reader import Digested, Picture, ReadOptions, Unread, read_ahead
+from offshelf.features.reader import Digested, KnownFiles, Picture, ReadOptions, read_ahead
 from offshelf.features.store.feature_store import FeatureStore
-from offshelf.progress import Progress, Silent, heard_by
+from offshelf.progress import Progress, Silent, notifying
 from offshelf.text import shown
 
 __all__ = ["Extraction", "Row", "extract"]
@@ -98,7 +98,7 @@ def extract(
         kinds: the features wanted, all taken in one pass.
         options: the engine and its settings.
         reading: threads that read and decode, bounds on bytes and pixels, place of the stores.
-        progress: is told how many images are done.
+        progress: counts the images that are done.
 
     Raises:
         EngineError: the engine or device is not available.
@@ -113,7 +113,7 @@ def extract(
     job = Job(backbone, tuple(kinds), options, progress)
     place = reading.stores or cache.features_folder(options.cache_dir)
 
-    with heard_by(progress):
+    with notifying(progress):
         job.open_stores(place, reading.limits.background)
         started, opened = time.perf_counter(), job.opening
         watch = _run(job, paths, reading)
@@ -134,11 +134,11 @@ def _run(job: Job, paths: Sequence[str | Picture], reading: ReadOptions) -> Stop
     watch = Stopwatch()
     files = [path for path in paths if isinstance(path, str)]
     digests = Digests(cache.cache_root(job.options.cache_dir), files, reading.rehash)
-    unread = Unread(digests, job.stored)
+    known_files = KnownFiles(digests, job.stored)
 
     def read(places: Sequence[int]) -> Iterator[Digested]:
         chosen = [paths[place] for place in places]
-        return read_ahead(chosen, job.known, job.backbone.input, reading, watch, unread)
+        return read_ahead(chosen, job.known, job.backbone.input, reading, watch, known_files)
 
     try:
         job.run(read, len(paths), watch)

@@ -1,4 +1,4 @@
-"""The extraction loop: new images through the engine, all into the ledger."""
+"""The extraction loop: images that are new go through the engine, all into the ledger."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from offshelf.features.store.feature_store import FeatureStore
 from offshelf.progress import Progress
 from offshelf.text import counted, shown, spelled
 
-# Somebody who waits for so long is told for what.
+# A wait of so long is reported.
 WAITING_SECONDS = 5.0
 PAUSE_SECONDS = 0.1
 Reader = Callable[[Sequence[int]], Iterator[Digested]]
@@ -56,7 +56,7 @@ class Row:
 
 
 class Job:
-    """One pass: takes what the reader gives, runs what is new, fills ledger and stores."""
+    """One extraction: takes what the reader yields, runs what is new, fills ledger and stores."""
 
     def __init__(
         self,
@@ -197,21 +197,21 @@ class Job:
         """
         # Others may be waiting for these rows.
         self._flush()
-        began, told = time.monotonic(), False
+        began, noted = time.monotonic(), False
         while self._left:
             # In this order: a process that has ended has stored its rows before.
             sharing.settle()
             for store in self.stores.values():
                 store.refresh()
-            gone = [place for place, digest in self._left.items() if not self._stays(digest)]
+            gone = [place for place, digest in self._left.items() if not self._is_held(digest)]
             stored = {place for place in gone if self.stored(self._left[place]) is not None}
             self._count(stored)
             if len(gone) == len(self._left) or len(stored) < len(gone):
                 for place in gone:
                     del self._left[place]
                 return gone
-            if not told and time.monotonic() - began > WAITING_SECONDS:
-                told = True
+            if not noted and time.monotonic() - began > WAITING_SECONDS:
+                noted = True
                 count = len(self._left) - len(gone)
                 images = counted(count, "image")
                 self.progress.note(f"waiting for {images} that another process computes")
@@ -220,13 +220,13 @@ class Job:
         return []
 
     def _count(self, stored: set[int]) -> None:
-        """Let the progress go on while others work; else time spent waiting looks like a rate."""
+        """Advance the progress while others work; otherwise waiting looks like a rate."""
         new = stored - self._counted
         self._counted |= new
         if new:
             self.progress.advance(len(new))
 
-    def _stays(self, digest: bytes) -> bool:
+    def _is_held(self, digest: bytes) -> bool:
         missing = self._missing(digest)
         return bool(missing) and self._sharing is not None and self._sharing.held(digest, missing)
 

@@ -49,7 +49,7 @@ def network_input(
             H x W x 1, 3 or 4), which is decoded already: ``spec.decode`` is about files.
         spec: the preprocessing.
         limits: bounds on bytes and pixels.
-        watch: is told how long decoding and resizing take.
+        watch: measures decoding and resizing.
 
     Raises:
         ImageError: the file or PIL image cannot be decoded; the reason names no file.

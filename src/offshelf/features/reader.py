@@ -21,7 +21,7 @@ from offshelf.data.digests import Digests
 from offshelf.errors import DataError, ImageError
 from offshelf.features.network_input import network_input
 from offshelf.features.profile import Stopwatch
-from offshelf.progress import hear, hearer
+from offshelf.progress import listen, listener
 
 AHEAD_PER_WORKER = 8
 Known = Callable[[bytes], Facts | None]
@@ -83,7 +83,7 @@ class Digested:
 
 
 @dataclass(frozen=True, eq=False)
-class Unread:
+class KnownFiles:
     """Files that need not be read: their *digests* are known, and their features are *stored*."""
 
     digests: Digests
@@ -108,7 +108,7 @@ def read_ahead(
     spec: InputSpec,
     options: ReadOptions,
     watch: Stopwatch,
-    unread: Unread | None = None,
+    known_files: KnownFiles | None = None,
 ) -> Iterator[Digested]:
     """Yield one :class:`Digested` per path, in order, by :func:`in_threads`.
 
@@ -119,11 +119,11 @@ def read_ahead(
         spec: the preprocessing.
         options: threads and limits.
         watch: measures reading, decoding and resizing.
-        unread: what need not be read; None reads every file.
+        known_files: what need not be read; None reads every file.
     """
     limits = options.limits
     # Without what is not needed, as a test may put another function there.
-    more = () if unread is None else (unread.digests,)
+    more = () if known_files is None else (known_files.digests,)
 
     def work(path: str | Picture) -> Digested:
         if isinstance(path, Picture):
@@ -131,10 +131,10 @@ def read_ahead(
         return digest_one(path, known, spec, limits, watch, *more)
 
     def find(path: str | Picture) -> Digested | None:
-        if unread is None:
+        if known_files is None:
             return None
         with watch.stage("read"):
-            return unread.find(path, limits)
+            return known_files.find(path, limits)
 
     return in_threads(work, paths, options.threads, find)
 
@@ -154,7 +154,7 @@ def in_threads(
     ['A', 'B', 'C']
     """
     window: collections.deque[Future[R] | tuple[R]] = collections.deque()
-    pool = ThreadPoolExecutor(threads, "offshelf-reader", hear, (hearer(),))
+    pool = ThreadPoolExecutor(threads, "offshelf-reader", listen, (listener(),))
     try:
         for item in items:
             found = find(item)
@@ -179,10 +179,9 @@ def digest_one(
     watch: Stopwatch,
     digests: Digests | None = None,
 ) -> Digested:
-    """Read one file; nothing about the file can raise.
+    """Read one file and add its hash to *digests*; nothing about the file can raise.
 
-    What is known is judged by its facts, as the decoder would judge it. *digests* are told
-    what the file holds.
+    An image that is known is judged by its facts, as the decoder would judge it.
     """
     digest = b""
     try:

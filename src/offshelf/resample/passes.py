@@ -169,13 +169,14 @@ class Passes:
         down = down.from_pixel(first)
         grouped = self._grouped(across, channels)
         if columns_first:
-            result = self._narrowed(self._lowered(self._wide(source), down), grouped, channels)
+            lowered = self._down_columns(self._padded(source), down)
+            result = self._along_rows(lowered, grouped, channels)
         else:
-            result = self._lowered(self._narrowed(source, grouped, channels), down)
+            result = self._down_columns(self._along_rows(source, grouped, channels), down)
         length = len(across.starts) * channels
         return np.ascontiguousarray(result[:, :length]).reshape(len(result), -1, *rows.shape[2:])
 
-    def _narrowed(self, source: Pixels, given: _Grouped, channels: int) -> Pixels:
+    def _along_rows(self, source: Pixels, given: _Grouped, channels: int) -> Pixels:
         """Make the pass along rows. What is read behind a row counts for nothing."""
         starts, weights = given
         columns, groups = weights.shape[:2]
@@ -195,7 +196,7 @@ class Passes:
             )
         return target
 
-    def _lowered(self, source: Pixels, given: Weights) -> Pixels:
+    def _down_columns(self, source: Pixels, given: Weights) -> Pixels:
         """Make the pass down columns of rows that are wide enough."""
         rows, taps = given.values.shape
         target = np.empty((rows, source.shape[1]), np.uint8)
@@ -205,7 +206,7 @@ class Passes:
         )
         return target
 
-    def _wide(self, source: Pixels) -> Pixels:
+    def _padded(self, source: Pixels) -> Pixels:
         missing = self._functions.least - source.shape[1]
         return source if missing <= 0 else np.pad(source, ((0, 0), (0, missing)))
 

@@ -1,7 +1,7 @@
 """Pillow's resize: by machine code once that is worth compiling, else by Pillow.
 
-The bits are the same, whoever computes. Whether they are is looked at once in a process, on
-small pictures: another version of Pillow may compute in another order.
+The bits are the same, whoever computes. That is checked once in a process, on small pictures:
+another version of Pillow may compute in another order.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FILTERS: dict[Filter, Image.Resampling] = {
 # Pixels that Pillow resizes in about the time of loading LLVM and compiling.
 WORTH_COMPILING = 2**23
 # The weights of longer sides take more memory than is kept for them.
-LONGEST_SIDE = 2**15
+MAX_SIDE = 2**15
 _STRIP = 64
 # Width, height, channels, width and height of the result, and what is seen.
 _PROBES: tuple[tuple[Size, int, Size, Box], ...] = (
@@ -115,7 +115,7 @@ class _Maker:
 
     def passes_for(self, pixels: Pixels) -> Passes | None:
         """Return what resizes a picture, None for Pillow."""
-        if max(pixels.shape[:2]) > LONGEST_SIDE:
+        if max(pixels.shape[:2]) > MAX_SIDE:
             return None
         if not self._tried:
             # Threads may miss each other's pixels: it is then compiled a little later.

@@ -65,7 +65,7 @@ class _Pass(Instructions):
         self.half = ir.Constant(_SUMS, [1 << (BITS - 1)] * LANES)
 
     @contextlib.contextmanager
-    def adding(
+    def accumulating(
         self, stop: Any, starts: Sequence[Any]
     ) -> Iterator[tuple[Any, list[Any], list[Any]]]:
         """Count from 0 to below *stop* with a sum from each of *starts* on.
@@ -128,7 +128,7 @@ class _Along(_Pass):
         with self.loop(n["columns"]) as column:
             start = builder.load(self.at(n["starts"], column))
             weights = self.at(n["weights"], self.product(column, each))
-            with self.adding(n["groups"], [zero] * count) as (group, sums, more):
+            with self.accumulating(n["groups"], [zero] * count) as (group, sums, more):
                 spot = self.at(weights, self.product(group, LANES))
                 loaded = builder.load(builder.bitcast(spot, _SUMS.as_pointer()), align=4)
                 step = self.sum(start, self.product(group, PIXELS[channels] * channels))
@@ -168,8 +168,8 @@ class _Down(_Pass):
             with self.loop(n["line"], MIN_LINE) as step:
                 # The last begins sooner, and computes some once more.
                 place = self.least(step, furthest)
-                with self.adding(count, [self.half] * BESIDE) as (tap, sums, more):
-                    weight = self._everywhere(builder.load(self.at(weights, tap)))
+                with self.accumulating(count, [self.half] * BESIDE) as (tap, sums, more):
+                    weight = self._broadcast(builder.load(self.at(weights, tap)))
                     spot = self.at(source, self.product(tap, n["line"]), place)
                     spots = [self.at(spot, beside * LANES) for beside in range(BESIDE)]
                     more += [self.weighted(one, weight) for one in spots]
@@ -177,7 +177,7 @@ class _Down(_Pass):
                     self.store(total, self.at(target, place, beside * LANES))
         builder.ret_void()
 
-    def _everywhere(self, weight: Any) -> Any:
+    def _broadcast(self, weight: Any) -> Any:
         empty = ir.Constant(_SUMS, ir.Undefined)
         first = self.builder.insert_element(empty, weight, WORD(0))
         return self.builder.shuffle_vector(first, empty, ir.Constant(_SUMS, [0] * LANES))

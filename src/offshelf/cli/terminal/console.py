@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
-from offshelf.progress import Progress, Silent, heard_by
+from offshelf.progress import Progress, Silent, notifying
 from offshelf.text import duration, json_text, shown
 
 LINE_SECONDS = 10.0
@@ -46,7 +46,7 @@ def progress(quiet: bool) -> Iterator[Progress]:
         chosen: Progress = Silent()
         if not quiet:
             chosen = stack.enter_context(_Bar()) if sys.stderr.isatty() else _Lines()
-        stack.enter_context(heard_by(chosen))
+        stack.enter_context(notifying(chosen))
         yield chosen
 
 

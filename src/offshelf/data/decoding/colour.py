@@ -23,9 +23,9 @@ from PIL import Image, ImageChops
 from offshelf.data.decoding.deep_samples import (
     HALVES,
     RGB,
+    composited,
     deep_grey,
     deep_png,
-    laid_on,
     tags_of,
     three_channels,
 )
@@ -150,7 +150,7 @@ def _laid(strip: Image.Image, background: RGB, clear: Any) -> Pixels:
     if strip.info.get("transparency") != clear:
         strip = strip.copy()  # the caller's image stays as it is
         strip.info["transparency"] = clear
-    return laid_on(strip, background)
+    return composited(strip, background)
 
 
 def _raw_mode(image: Image.Image) -> str:

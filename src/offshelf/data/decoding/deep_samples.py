@@ -1,7 +1,7 @@
 """Samples of more than 8 bits become RGB of 8 bits: grey as Pillow holds it, colour of a PNG.
 
-Of PNG colour of 16 bits Pillow reads the high bytes alone. It can be told to take the low byte in
-its place, so the file is read twice; grey and alpha of 16 bits each are as long as four channels
+Of PNG colour of 16 bits Pillow reads the high bytes alone. It can read the low byte in its
+place, so the file is read twice; grey and alpha of 16 bits each are as long as four channels
 of 8, and are read once.
 """
 
@@ -75,7 +75,7 @@ def tags_of(image: Image.Image) -> Any:
     return getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
 
 
-def laid_on(image: Image.Image, background: RGB) -> Pixels:
+def composited(image: Image.Image, background: RGB) -> Pixels:
     """Return an image with transparency laid on *background*, H x W x 3."""
     rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
     flat = Image.new("RGB", rgba.size, background)
@@ -152,7 +152,7 @@ def _rgb(values: NDArray[np.uint16], clear: Any, background: RGB) -> Pixels:
     if pixels.shape[2] == 2:
         pixels = pixels[..., [0, 0, 0, 1]]
     if pixels.shape[2] == 4:
-        return laid_on(Image.fromarray(pixels), background)
+        return composited(Image.fromarray(pixels), background)
     if isinstance(clear, tuple):
         pixels[(values == clear).all(axis=-1)] = background
     return pixels

@@ -211,7 +211,7 @@ _COLOURS = {
     **dict.fromkeys((8, 9, 10), "Lab"),
     **dict.fromkeys((32803, 34892), "camera's colours"),
 }
-_MANY = 9999  # so that a damaged number stays short
+_MAX_SHOWN = 9999  # so that a damaged number stays short
 _PILLOWS = frozenset({2, 3, 4, 6, 7, 32771, 32809, 34676, 34677, 50001}) | PACKED_BYTES
 _STAND_ALONE = frozenset({0x01, *range(0xD0, 0xDA)})  # markers without a length
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -291,8 +291,8 @@ def _samples_in_words(directory: Directory) -> str:
         return "complex numbers"
     photometric = directory.one(tiff.PHOTOMETRIC, 1)
     colour = _COLOURS.get(photometric, "unknown colours")
-    bands = min(directory.one(tiff.SAMPLES, 1), _MANY)
-    bit = min(bits.pop(), _MANY) if len(bits) == 1 else 0
+    bands = min(directory.one(tiff.SAMPLES, 1), _MAX_SHOWN)
+    bit = min(bits.pop(), _MAX_SHOWN) if len(bits) == 1 else 0
     size = f"{bit} bit{'s' if bit > 1 else ''}" if bit else "several sizes"
     what = "floats of " if formats == {_FLOATS} else ""
     return f"{colour}, {bands} band{'s' if bands > 1 else ''} of {what}{size}"

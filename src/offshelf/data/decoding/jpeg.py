@@ -144,7 +144,7 @@ ZEROS = bytes(64)
 _SPARE = 2
 _BEHIND = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 _FAULTS = ("Corrupt JPEG data", "Premature end", "Inconsistent progression")
-_LONGEST_SIDE = 65_500
+_MAX_SIDE = 65_500
 _AT_ONCE = 2_000
 _MAX_TRIES = 20_000
 
@@ -245,9 +245,9 @@ def _is_whole(jpeg: Jpeg, pieces: list[bytes]) -> bool:
     wide, tall = jpeg.unit
     width, height = jpeg.interval * wide, len(pieces) * tall
     across = -(-jpeg.width // wide)
-    if width > _LONGEST_SIDE and not jpeg.interval % across:
+    if width > _MAX_SIDE and not jpeg.interval % across:
         width, height = across * wide, height * (jpeg.interval // across)
-    if max(width, height) > _LONGEST_SIDE:
+    if max(width, height) > _MAX_SIDE:
         return False
     marked = (bytes([0xFF, 0xD0 + at % 8]) + piece for at, piece in enumerate(pieces[1:]))
     joined = b"".join([pieces[0], *marked])

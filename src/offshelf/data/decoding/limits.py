@@ -31,7 +31,7 @@ _OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY
 
 @dataclass(frozen=True)
 class Limits:
-    """What one image may cost, and what shows through it.
+    """The limits on one image, and the background of its transparent pixels.
 
     Attributes:
         max_pixels: width x height that a file may claim. Pillow's own limit
@@ -140,7 +140,7 @@ def _unopened(path: str | Path, error: OSError | ValueError) -> ImageError:
     return ImageError("unreadable", "the name of the file cannot be used on this system")
 
 
-# Another library may have set it; it is looked at where Pillow opens a file.
+# Another library may have set it; it is checked where Pillow opens a file.
 PILLOWS_LIMIT = "more pixels than Pillow opens; make the image smaller"
 
 

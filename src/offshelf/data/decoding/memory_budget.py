@@ -156,7 +156,7 @@ _UNPACKED = ("raw", *_GATHERING)  # readers that do not copy the file
 _TILE_SAMPLE = 6
 _COEFFICIENT = 2
 # Rows are resized before columns: to what a network sees at most.
-_WIDEST = 1024
+_MAX_WIDTH = 1024
 _ORIENTATION, _ROWS_PER_STRIP, _TILE_WIDTH, _TILE_HEIGHT = 274, 278, 322, 323
 _SIZES_OF_CODESTREAM = b"\xff\x4f\xff\x51"
 
@@ -189,7 +189,7 @@ def resize_bytes(width: int, height: int, channels: int) -> int:
     11096000
     """
     stored = 1 if channels == 1 else 4
-    return width * height * (channels + stored) + height * _WIDEST * stored
+    return width * height * (channels + stored) + height * _MAX_WIDTH * stored
 
 
 def _stored(mode: str) -> int:

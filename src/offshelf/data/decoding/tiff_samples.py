@@ -1,7 +1,7 @@
 """The first directory of a TIFF file, and its samples as arrays, a block of rows after the other.
 
-Pillow reads few kinds of samples, but unpacks all: the strips or tiles of a block are shown
-to it as a TIFF file of plain bytes, and what the bytes mean is told here.
+Pillow reads few kinds of samples, but unpacks all: the strips or tiles of a block are given
+to it as a TIFF file of plain bytes, and this module decides what the bytes mean.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from offshelf.data.folders.class_names import (
     VAL,
     images_among,
     is_batch,
-    is_heap,
+    is_generic,
     same_class_key,
     split_mark,
 )
@@ -211,13 +211,14 @@ def _check_names(folder: Path, tops: list[str], tree: Tree) -> None:
             f"{shown(folder)}: {listed(tops)} are no classes by their names; give "
             f"'{shown(folder / images)}' as DATA, or say --classes outer if they are"
         )
-    heaps = [name for name in tops if is_heap(name) and tree.is_nested(folder / name)]
-    if len(heaps) == 1 and len(tops) > 1:
-        inner = tree.folders(folder / heaps[0])
+    generic = [name for name in tops if is_generic(name) and tree.is_nested(folder / name)]
+    if len(generic) == 1 and len(tops) > 1:
+        inner = tree.folders(folder / generic[0])
         if len(inner) > 1 and not _nothing_but_parts(inner):
             raise DataError(
-                f"{shown(folder)}: {listed(heaps)} holds folders ({listed(inner)}) and is hardly a "
-                f"class; give '{shown(folder / heaps[0])}' as DATA, or say --classes outer if it is"
+                f"{shown(folder)}: {listed(generic)} holds folders ({listed(inner)}) and is hardly "
+                f"a class; give '{shown(folder / generic[0])}' as DATA, or say --classes outer if "
+                "it is"
             )
     for name in tops:
         shared = set(tree.folders(folder / name)) & (set(tops) - {name})
@@ -263,7 +264,7 @@ def _loose_notes(folder: Path, tree: Tree) -> list[str]:
 
 
 def _nothing_but_parts(names: Collection[str]) -> bool:
-    return all(is_batch(name) or is_heap(name) or name.isdecimal() for name in names)
+    return all(is_batch(name) or is_generic(name) or name.isdecimal() for name in names)
 
 
 def _inner(folder: Path, tree: Tree, split: str) -> tuple[ClassFolder, ...]:

@@ -22,7 +22,7 @@ from offshelf.data.folders.class_depth import (
 from offshelf.data.folders.class_names import NAMED, TRAIN, is_batch, same_class_key, split_mark
 from offshelf.data.folders.given_splits import (
     loose_note,
-    portions,
+    split_class_folders,
     split_names_note,
     unlabelled_note,
 )
@@ -132,7 +132,7 @@ def _nothing_in(data: Path, folders: bool, loose: bool, left_out: LeftOut) -> st
     return f"{shown(data)}: holds no images (.jpg, .png, .tif, .webp, ...){found}"
 
 
-DEEPEST_WRAPPING = 8
+MAX_WRAPPING = 8
 CHOICES = (OUTER, INNER)
 
 
@@ -179,7 +179,7 @@ def layout_of(data: Path, question: Question | None = None) -> Depth:
             (f"the images are those of '{shown(folder / lone)}'", *notes, *inner.notes),
         )
     if partition.splits:
-        found = portions(folder, partition, tree, question.choice, question.known)
+        found = split_class_folders(folder, partition, tree, question.choice, question.known)
         if partition.beside:
             more = (f"folders beside the splits are left out: {listed(partition.beside)}",)
             found = Depth(found.folders, (*found.notes, *more))
@@ -202,7 +202,7 @@ def has_splits(data: Path) -> bool:
 def _unwrapped(data: Path, tree: Tree, question: Question) -> Path:
     """Return the folder inside single folders, such as an archive's, that holds the classes."""
     folder, names = data, tree.folders(data)
-    while len(names) == 1 and len(folder.parts) - len(data.parts) < DEEPEST_WRAPPING:
+    while len(names) == 1 and len(folder.parts) - len(data.parts) < MAX_WRAPPING:
         inside, mark = folder / names[0], split_mark(names[0])
         if tree.images(inside) or (mark and mark.strength < NAMED):
             break

@@ -60,13 +60,13 @@ _ROLES = {
     **dict.fromkeys(("pred", "predict", "prediction", "predictions", "inference"), UNLABELLED),
 }
 # Words beside which a split is still a split: train_images, test-set-1, x_train, val2017.
-_HEAPS = frozenset(
+_GENERIC = frozenset(
     {"data", "dataset", "datasets", "dir", "directory", "file", "files", "folder", "folders"}
     | {"image", "images", "img", "imgs", "jpeg", "jpg", "photo", "photos", "pic", "pics"}
     | {"picture", "pictures", "png", "sample", "samples", "set", "sets", "all"}
 )
 _DECORATIONS = (
-    _HEAPS
+    _GENERIC
     | {"class", "classes", "clean", "cropped", "final", "for", "full", "labeled", "labelled", "my"}
     | {"new", "original", "raw", "resized", "small", "split", "subset", "the", "to", "x", "y"}
 )
@@ -158,14 +158,14 @@ def is_batch(name: str) -> bool:
     )
 
 
-def is_heap(name: str) -> bool:
-    """Return whether a folder of this name says nothing of what it holds: images, all_data.
+def is_generic(name: str) -> bool:
+    """Return whether a folder name says nothing about its content: images, all_data.
 
-    >>> is_heap("images"), is_heap("coast"), is_heap("7")
+    >>> is_generic("images"), is_generic("coast"), is_generic("7")
     (True, False, False)
     """
     words = _words(name)
-    rest = [word for word in words if word not in _HEAPS]
+    rest = [word for word in words if word not in _GENERIC]
     return len(rest) < len(words) and all(word.isdecimal() for word in rest)
 
 

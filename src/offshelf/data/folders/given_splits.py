@@ -15,12 +15,12 @@ from offshelf.data.folders.class_names import (
     same_class_key,
 )
 from offshelf.data.folders.image_files import LeftOut, Tree, images_under
-from offshelf.data.folders.split_folders import Partition, no_classes, undoubled
+from offshelf.data.folders.split_folders import Partition, no_classes, without_wrappers
 from offshelf.errors import DataError
 from offshelf.text import counted, listed, shown
 
 
-def portions(
+def split_class_folders(
     folder: Path, partition: Partition, tree: Tree, choice: str, known: frozenset[str]
 ) -> Depth:
     """Return the class folders of the splits of *folder*.
@@ -33,7 +33,7 @@ def portions(
     Raises:
         DataError: images to train on lie in no class folders.
     """
-    names = {split: undoubled(folder, n, tree) for split, n in partition.splits.items() if n}
+    names = {split: without_wrappers(folder, n, tree) for split, n in partition.splits.items() if n}
     labelled = {split: name for split, name in names.items() if tree.folders(folder / name)}
     flat = {split: name for split, name in names.items() if split not in labelled}
     if TRAIN in flat or (flat and TRAIN not in partition.splits):
@@ -62,7 +62,7 @@ def _taken(
     partition: Partition, names: Mapping[str, str], labelled: Mapping[str, str]
 ) -> list[str]:
     """Say which folders are which splits, where their names are not just those."""
-    if not partition.telling and dict(names) == {s: n for s, n in partition.splits.items() if n}:
+    if not partition.noted and dict(names) == {s: n for s, n in partition.splits.items() if n}:
         return []
     pairs = [f"{shown(name)}/ is {split}" for split, name in labelled.items()]
     if VAL in labelled and TEST not in labelled:

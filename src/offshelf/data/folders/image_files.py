@@ -76,7 +76,7 @@ _LISTINGS: ContextVar[dict[str, _Listing] | None] = ContextVar("listings", defau
 
 
 def is_hidden(name: str) -> bool:
-    """Return whether a file or folder of this name is none of the person's own.
+    """Return whether a file or folder of this name belongs to a system, not to the user.
 
     >>> is_hidden(".DS_Store"), is_hidden("__MACOSX"), is_hidden("coast")
     (True, True, False)

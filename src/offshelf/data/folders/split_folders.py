@@ -15,7 +15,7 @@ from offshelf.data.folders.class_names import (
     UNLABELLED,
     VAL,
     Mark,
-    is_heap,
+    is_generic,
     same_class_key,
     split_mark,
 )
@@ -35,13 +35,13 @@ class Partition:
             itself, whose class folders lie beside its test folder.
         unlabelled: folders of unlabelled images.
         beside: folders that are none of these.
-        telling: whether a note should say which folder is which split.
+        noted: whether a note should say which folder is which split.
     """
 
     splits: Mapping[str, str] = field(default_factory=dict)
     unlabelled: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
-    telling: bool = False
+    noted: bool = False
 
 
 def partition_of(folder: Path, tree: Tree, choice: str = "") -> Partition:
@@ -56,8 +56,8 @@ def partition_of(folder: Path, tree: Tree, choice: str = "") -> Partition:
     found, unlabelled = _roles(folder, marks)
     taken = [*found.values(), *unlabelled]
     beside = tuple(name for name in names if name not in taken)
-    telling = any(marks[name].strength != PLAIN for name in found.values())
-    splits = Partition(found, tuple(unlabelled), beside, telling)
+    noted = any(marks[name].strength != PLAIN for name in found.values())
+    splits = Partition(found, tuple(unlabelled), beside, noted)
     if TRAIN in found and len(taken) > 1 and _is_split(folder, splits, marks, tree):
         return splits
     if choice == OUTER or not taken:
@@ -67,10 +67,10 @@ def partition_of(folder: Path, tree: Tree, choice: str = "") -> Partition:
     return _among_classes(folder, splits, tree)
 
 
-def undoubled(folder: Path, name: str, tree: Tree) -> str:
+def without_wrappers(folder: Path, name: str, tree: Tree) -> str:
     """Return the path inside *folder* of what the split folder *name* really holds.
 
-    A folder that holds one folder of its own name, or of a name that says nothing, is
+    A folder that holds a single folder of its own name, or of a generic name, is
     what an archive leaves behind: ``test/test``, ``train/images``.
     """
     while True:
@@ -80,18 +80,19 @@ def undoubled(folder: Path, name: str, tree: Tree) -> str:
             return name
         outer, inner = split_mark(place.name), split_mark(inside[0])
         alike = inner is not None and outer is not None and inner.role in (outer.role, UNLABELLED)
-        if not (alike or is_heap(inside[0]) or inside[0].casefold() == place.name.casefold()):
+        if not (alike or is_generic(inside[0]) or inside[0].casefold() == place.name.casefold()):
             return name
         name = f"{name}/{inside[0]}"
 
 
 def classes_of(folder: Path, name: str, tree: Tree) -> set[str]:
     """Return the keys of the class folders that the split folder *name* seems to hold."""
-    return {same_class_key(one) for one in tree.folders(folder / undoubled(folder, name, tree))}
+    place = folder / without_wrappers(folder, name, tree)
+    return {same_class_key(one) for one in tree.folders(place)}
 
 
 def _credible(folder: Path, names: list[str], tree: Tree) -> dict[str, Mark]:
-    """Return the marks to believe: a name with other words needs a partner or its classes."""
+    """Return the marks that count: a name with other words needs a partner or its classes."""
     marks = {name: mark for name in names if (mark := split_mark(name))}
     strong = {name: mark for name, mark in marks.items() if mark.strength < NAMED}
     trains = [name for name, mark in strong.items() if mark.role == TRAIN]
@@ -188,7 +189,7 @@ def _among_classes(folder: Path, partition: Partition, tree: Tree) -> Partition:
         and not train
         and all(_overlap(others, classes_of(folder, name, tree)) for name in tests.values())
     ):
-        return Partition({TRAIN: "", **tests}, partition.unlabelled, (), telling=True)
+        return Partition({TRAIN: "", **tests}, partition.unlabelled, (), noted=True)
     if (
         TEST in tests
         and len(partition.beside) == 1

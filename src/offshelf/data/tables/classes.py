@@ -250,7 +250,7 @@ def _is_missing(value: Any) -> bool:
 
 
 def _check_one_kind(values: Sequence[Any]) -> None:
-    """Refuse what numpy would turn into one kind: 1 and "1" are not one class by the way."""
+    """Refuse labels that numpy would turn into one kind: 1 and "1" are not one class."""
     first: dict[str, Any] = {}
     for value in values:
         first.setdefault(_kind(value), value)

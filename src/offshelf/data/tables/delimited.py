@@ -18,7 +18,7 @@ from offshelf.text import counted, shown, spelled
 MARKS = ",;\t|"
 _LINE = re.compile(r'([^"\r\n]*)(?:\r\n|\n|\r|\Z)')
 _END = re.compile(r"\r\n|\n|\r")
-# The first line by which a spreadsheet is told the separator.
+# The first line that names the separator to a spreadsheet.
 _DECLARED = re.compile(r'"?sep=([^\r\n"])"?[,;\t ]*(?:\r\n|\n|\r)', re.IGNORECASE)
 
 

@@ -286,11 +286,11 @@ def contradiction(table: ImageTable, digests: Sequence[bytes]) -> str:
         known = labels.setdefault(digest, [])
         if digest and label not in known:
             known.append(label)
-    torn = {digest for digest, names in labels.items() if len(names) > 1}
-    if not torn:
+    contradicting = {digest for digest, names in labels.items() if len(names) > 1}
+    if not contradicting:
         return ""
-    first = next(row for row, digest in enumerate(digests) if digest in torn)
-    stand = "picture stands" if len(torn) == 1 else "pictures stand"
+    first = next(row for row, digest in enumerate(digests) if digest in contradicting)
+    stand = "picture stands" if len(contradicting) == 1 else "pictures stand"
     example = f"{shown(table.paths[first])} ({listed(labels[digests[first]])})"
-    several = f"{len(torn)} {stand} under more than one label"
+    several = f"{len(contradicting)} {stand} under more than one label"
     return f"{several}, for example {example}; see 'offshelf audit'"

@@ -263,12 +263,12 @@ def _without_repeats(rows: list[Row], warnings: list[str]) -> tuple[Row, ...]:
         splits.setdefault(place, set()).add(row.split)
     names = {os.path.normpath(row.path): row.name for row in reversed(rows)}
     repeats = len(rows) - len(first)
-    torn = [names[place] for place, found in labels.items() if len(found) > 1]
+    contradicting = [names[place] for place, found in labels.items() if len(found) > 1]
     leaked = [names[place] for place, found in splits.items() if len(found) > 1]
     if repeats:
         warnings.append(f"{counted(repeats, 'repeated row')} left out")
-    if torn:
-        warnings.append(f"images with more than one label: {listed(torn)}")
+    if contradicting:
+        warnings.append(f"images with more than one label: {listed(contradicting)}")
     if leaked:
         warnings.append(f"images both in train and in test (accuracy too high): {listed(leaked)}")
     return tuple(first.values())

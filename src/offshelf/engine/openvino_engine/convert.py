@@ -9,7 +9,7 @@ from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.construct.torch_context import one_thread
 from offshelf.engine.contract import Tap
 from offshelf.engine.openvino_runtime import ROWS, import_openvino
-from offshelf.interrupt import interrupted_afterwards
+from offshelf.interrupt import deferring_signals
 
 
 def convert(backbone: Backbone, taps: tuple[Tap, ...]) -> Any:
@@ -30,7 +30,7 @@ def convert(backbone: Backbone, taps: tuple[Tap, ...]) -> Any:
     size = backbone.input.size
     example = torch.zeros((ROWS, size, size, 3), dtype=torch.uint8)
     quiet = warnings.catch_warnings()
-    with interrupted_afterwards(), torch.inference_mode(), one_thread(), quiet:
+    with deferring_signals(), torch.inference_mode(), one_thread(), quiet:
         # OpenVINO traces by torch.jit, which torch calls deprecated; and what it warns to take
         # for a constant is one, as all shapes here are fixed.
         warnings.simplefilter("ignore", DeprecationWarning)

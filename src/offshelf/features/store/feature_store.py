@@ -3,9 +3,10 @@
 A store belongs to one kind of features (its *identity*: weights hash, preprocessing,
 layer, pooling, engine, precision). Its rows are addressed by the sha256 of the image's
 bytes: a renamed image costs nothing, a changed one is another row. Beside each row stand the
-facts of its image, so that the limits of a run hold for images that are known, too. Rows
-live in Parquet parts, each whole or absent; any number of processes may add parts, and one at a
-time merges small ones. A part is looked through before the first of its rows is said to be known: a
+facts of its image, so that the limits of a run hold for images that are known, too.
+
+Rows live in Parquet parts, each whole or absent; any number of processes may add parts, and one
+at a time merges small ones. A part is checked before the first of its rows counts as known: a
 damaged one is set aside while its images can still be extracted again.
 """
 
@@ -229,7 +230,7 @@ class FeatureStore:
         return matrix
 
     def _is_sound(self, part: Part) -> bool:
-        """Return whether the features of *part* are sound, looking through it at first."""
+        """Return whether the features of *part* are sound; they are checked the first time."""
         if part.path in self._sound:
             return True
         with self._lock:

@@ -28,7 +28,7 @@ from offshelf.locks import Lock
 # Parts of about one size are merged: those with fewer bytes of features than the first, and
 # those with fewer than the second. No merged part has more than MERGED_BYTES.
 SIZES = (2**20, 2**24)
-MANY = 16
+MIN_PARTS = 16
 MERGED_BYTES = 2**25
 _LOCK = ".merge.lock"
 
@@ -40,7 +40,7 @@ def due(found: Iterable[Part]) -> list[Part]:
     )
     for least, most in itertools.pairwise((0, *SIZES)):
         alike = [part for part in oldest if least <= part.size < most]
-        if len(alike) >= MANY or sum(part.size for part in alike) >= MERGED_BYTES:
+        if len(alike) >= MIN_PARTS or sum(part.size for part in alike) >= MERGED_BYTES:
             ends = itertools.accumulate(part.size for part in alike)
             return [part for part, end in zip(alike, ends, strict=True) if end <= MERGED_BYTES]
     return []

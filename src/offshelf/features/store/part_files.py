@@ -157,7 +157,7 @@ def verify(part: Part) -> None:
     """
     with features_of(part) as features:
         for group in range(len(part.groups)):
-            features.make_sure(group)
+            features.ensure_checked(group)
 
 
 def _end(metadata: Any, group: int) -> int:

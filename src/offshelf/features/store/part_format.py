@@ -92,13 +92,13 @@ def opened(path: Path) -> Iterator[Any]:
     """Yield the Parquet file of the part at *path*."""
     import pyarrow.parquet as pq
 
-    with judged(path), pq.ParquetFile(path) as part:
+    with store_errors(path), pq.ParquetFile(path) as part:
         yield part
 
 
 @contextmanager
-def judged(path: Path) -> Iterator[None]:
-    """Make whatever is wrong with the part at *path* an error of the store."""
+def store_errors(path: Path) -> Iterator[None]:
+    """Turn whatever is wrong with the part at *path* into an error of the store."""
     import pyarrow as pa
 
     try:
@@ -154,7 +154,7 @@ class Features:
             return self._as_it_lies(group, start, end)
         return self.check(group)[start:end]
 
-    def make_sure(self, group: int) -> None:
+    def ensure_checked(self, group: int) -> None:
         """Check a row group, unless this process has done so."""
         if group not in self._checked.groups:
             self.check(group)
@@ -191,7 +191,7 @@ def features_of(part: Part) -> Iterator[Features]:
         StoreError: the system cannot read the file.
     """
     now = time.time_ns()
-    with judged(part.path), FileIO(part.path) as handle:
+    with store_errors(part.path), FileIO(part.path) as handle:
         yield Features(part, handle, now)
 
 

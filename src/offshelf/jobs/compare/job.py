@@ -33,7 +33,7 @@ from offshelf.jobs.compare.verdicts import assemble
 from offshelf.jobs.setup.opening import note_all
 from offshelf.jobs.setup.run_costs import Clock
 from offshelf.jobs.setup.settings import RunSettings
-from offshelf.progress import Progress, Silent, heard_by
+from offshelf.progress import Progress, Silent, notifying
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,12 +96,12 @@ def compare(
         work = _prepare(data, settings, run, progress)
     with clock.stage("extract"):
         found = extract_all(work.table, work.views, work.networks, run, progress)
-    with clock.stage("speed"), heard_by(progress):
+    with clock.stage("speed"), notifying(progress):
         speeds = speeds_of(found, work.table, run)
     folds = folds_of(work.table, settings.protocol, run.seed, usable(found.values()))
     keep_splits(work.table, folds, settings.protocol, run.seed)
     plan = make_plan(work, folds, found, run)
-    with heard_by(progress), contextlib.closing(Usage(plan.results, make=True)):
+    with notifying(progress), contextlib.closing(Usage(plan.results, make=True)):
         scores = _trained(plan, settings, progress, clock)
         assembled = assemble(plan, work.views, (found, speeds), scores)
     failures = next(iter(found.values())).extraction.failures

@@ -46,7 +46,7 @@ from offshelf.jobs.setup.workload import (
     slower_than_fp32,
     workload,
 )
-from offshelf.progress import Progress, Silent, heard_by
+from offshelf.progress import Progress, Silent, notifying
 from offshelf.text import counted
 
 AUTO = "auto"
@@ -75,7 +75,7 @@ def resolve_precision(
         return options
     options = dataclasses.replace(options, calibration=calibration(table, backbone, run, progress))
     if choose(options) == ("openvino", "cpu"):
-        with heard_by(progress):
+        with notifying(progress):
             slower = slower_than_fp32(backbone, kinds, options)
         if slower:
             progress.note(slower)
@@ -101,7 +101,7 @@ def _decided(
         progress.note(f"precision auto takes fp32: with {images} no other pays")
         return plain
     reason, said, place = "precision auto takes fp32", [], None
-    with heard_by(progress):
+    with notifying(progress):
         tried = tuple(_faster(plain, device, lambda: calibration(table, backbone, run, progress)))
         if device == "cpu":
             place = decision_file(table, backbone, kinds, tried[0], run.seed)

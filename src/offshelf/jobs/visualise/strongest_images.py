@@ -37,7 +37,7 @@ from offshelf.jobs.visualise.feature_maps import (
     spatial_layer,
 )
 from offshelf.jobs.visualise.top_images import TopImages, TopResult
-from offshelf.progress import Progress, Silent, heard_by
+from offshelf.progress import Progress, Silent, notifying
 from offshelf.text import spelled
 
 DEFAULT_TOP, MAX_TOP = 8, 16
@@ -115,7 +115,7 @@ class _Search:
         progress.start("images", len(paths))
         try:
             with (
-                heard_by(progress),
+                notifying(progress),
                 contextlib.closing(open_engine(self.backbone, taps, options)) as engine,
             ):
                 self.ran = described(engine)
