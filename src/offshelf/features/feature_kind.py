@@ -91,9 +91,6 @@ def feature_kinds(
 ) -> tuple[FeatureKind, ...]:
     """Return every layer with every pooling, each once.
 
-    Raises:
-        LayerError: a layer or pooling is unknown.
-
     >>> from offshelf.backbones.backbone import open_backbone
     >>> [kind.column for kind in feature_kinds(open_backbone("efficientnet_lite0"))]
     ['penultimate_avg']

@@ -152,11 +152,7 @@ def webp_pixels(content: bytes) -> bytes:
 
 
 def tiff_pixels(content: bytes) -> bytes:
-    """Return the TIFF file *content* with a new directory, of the tags that draw the picture.
-
-    Raises:
-        ImageError: ``unreadable``, one of them has over a million values.
-    """
+    """Return the TIFF file *content* with a new directory, of the tags that draw the picture."""
     order = "<" if content[:1] == b"I" else ">"
     try:
         version, start = struct.unpack_from(f"{order}HI", content, 2)

@@ -90,11 +90,7 @@ def class_folders(
 
 
 def splits_inside(folder: Path, tree: Tree) -> Depth | None:
-    """Return the splits inside class folders (``cat/train``, ``cat/test``), None for none.
-
-    Raises:
-        DataError: class folders lie inside those splits, or images lie beside them.
-    """
+    """Return the splits inside class folders (``cat/train``, ``cat/test``), None for none."""
     tops = tree.folders(folder)
     _check_names(folder, tops, tree)
     inside = {top: _split_names(folder / top, tree) for top in tops}

@@ -162,12 +162,7 @@ class Question:
 
 
 def layout_of(data: Path, question: Question | None = None) -> Depth:
-    """Return the class folders of the folder *data* with their splits.
-
-    Raises:
-        DataError: what its folders are is not certain, or images to train on lie in no
-            class folders.
-    """
+    """Return the class folders of the folder *data* with their splits."""
     question, tree = question or Question(), Tree()
     folder = _unwrapped(data, tree, question)
     partition = partition_of(folder, tree, question.choice)

@@ -29,9 +29,6 @@ def split_class_folders(
     Images without class folders can neither train nor test: they are left out. Where no
     labelled ones are left to test with, the class folders have no split. *choice* and *known* are
     as for ``class_folders``.
-
-    Raises:
-        DataError: images to train on lie in no class folders.
     """
     names = {split: without_wrappers(folder, n, tree) for split, n in partition.splits.items() if n}
     labelled = {split: name for split, name in names.items() if tree.folders(folder / name)}

@@ -45,12 +45,7 @@ class Partition:
 
 
 def partition_of(folder: Path, tree: Tree, choice: str = "") -> Partition:
-    """Return the splits of *folder*, none where its folders are classes.
-
-    Raises:
-        DataError: two folders mean one split, or a folder may be a split or a class and
-            *choice* does not say ``outer``: every folder is a class.
-    """
+    """Return the splits of *folder*, none where its folders are classes."""
     names = tree.folders(folder)
     marks = _credible(folder, names, tree)
     found, unlabelled = _roles(folder, marks)

@@ -104,11 +104,7 @@ def _check_distinct(data: Path, names: Iterable[str]) -> None:
 
 
 def check_two_classes(data: Path, rows: Iterable[Row]) -> None:
-    """Refuse fewer than two classes.
-
-    Raises:
-        DataError: naming the one class, and the folder that was perhaps meant.
-    """
+    """Refuse fewer than two classes."""
     names = sorted({row.label for row in rows})
     if len(names) < 2:
         inner = data / names[0]
@@ -125,11 +121,7 @@ def check_two_classes(data: Path, rows: Iterable[Row]) -> None:
 
 
 def check_given_split(data: Path, rows: Iterable[Row]) -> tuple[str, ...]:
-    """Check a split that *data* gives; return the warnings.
-
-    Raises:
-        DataError: a split is empty, or a class is only in test.
-    """
+    """Check a split that *data* gives; return the warnings."""
     rows = list(rows)
     train, test = images_by_class(rows, TRAIN), images_by_class(rows, TEST)
     for split, images in ((TRAIN, train), (TEST, test)):
@@ -151,11 +143,7 @@ def check_given_split(data: Path, rows: Iterable[Row]) -> tuple[str, ...]:
 
 
 def check_seeded_split(data: Path, rows: Iterable[Row]) -> tuple[str, ...]:
-    """Check that classes can be split; return the warnings.
-
-    Raises:
-        DataError: every class has one image, so nothing could be tested.
-    """
+    """Check that classes can be split; return the warnings."""
     images = images_by_class(rows)
     single = sorted(name for name, number in images.items() if number == 1)
     if len(single) == len(images):

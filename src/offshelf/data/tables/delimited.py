@@ -54,9 +54,6 @@ def csv_rows(file: Path, text: str, column: str = "path") -> Iterator[tuple[int,
 
     The separator is what a line ``sep=;`` says, or else the one that makes *column* a
     cell of the header, or else the most frequent of that line.
-
-    Raises:
-        DataError: a quote is not closed, or text follows one that is.
     """
     declared = _DECLARED.match(text)
     mark = declared[1] if declared else _separator(text, column)

@@ -191,11 +191,7 @@ def _table(reading: Reading) -> ImageTable:
 
 
 def check_split_settings(test_size: float, seed: int) -> None:
-    """Refuse a share outside (0, 1) and a seed that is no whole number >= 0.
-
-    Raises:
-        DataError: naming the setting and its value.
-    """
+    """Refuse a share outside (0, 1) and a seed that is no whole number >= 0."""
     if not isinstance(test_size, numbers.Real) or not 0 < test_size < 1:
         raise DataError(f"test_size is a share between 0 and 1 such as 0.25, not {test_size!r}")
     if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or seed < 0:

@@ -58,9 +58,6 @@ def read_labelled_source(place: Path, question: Question | None = None) -> Readi
     """Read *place* with labels: a folder, or a CSV or Parquet file.
 
     *question* says how to read folders where more than one way is right.
-
-    Raises:
-        DataError: it is another kind of file, or what its reader says.
     """
     if _is_folder(place):
         return read_folder(place, question)
@@ -94,9 +91,6 @@ def read_unlabelled_sources(sources: Sequence[str | Path]) -> Reading:
     """Read the images of files, folders, tables, lists and patterns, in their order.
 
     ``-`` is a list on standard input.
-
-    Raises:
-        DataError: a source is missing, or a table or list cannot be read.
     """
     readings = [reading for source in sources for reading in _readings(source)]
     return Reading(
@@ -159,10 +153,6 @@ def read_tabular(file: Path, *, labelled: bool = True) -> Reading:
     Paths are relative to the folder of *file*. A few images that do not exist are the
     business of the row ledger; if none exists, the paths are wrong. Without *labelled* the columns
     ``label`` and ``split`` are ignored.
-
-    Raises:
-        DataError: the file cannot be read, lacks a column or has no rows; a row has an
-            empty path or label or an unknown split; or not one of its images exists.
     """
     needed = ("path", "label") if labelled else ("path",)
     warnings: list[str] = []

@@ -248,11 +248,7 @@ def _array(values: NDArray[Any]) -> Any:
 
 
 def index_of(table: Any) -> dict[str, NDArray[Any]]:
-    """Return hashes and facts of a table as arrays.
-
-    Raises:
-        ValueError: a value is missing.
-    """
+    """Return hashes and facts of a table as arrays."""
     columns = {name: table[name].combine_chunks() for name in (HASH_COLUMN, *FACT_TYPES)}
     if any(column.null_count for column in columns.values()):
         raise ValueError("a value is missing")
