@@ -9,9 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from offshelf.data import lookalikes
 from offshelf.data.decode import Limits
-from offshelf.data.lookalikes import fingerprint, sharpness
+from offshelf.data.lookalikes import Fingerprint, sharpness
 from offshelf.errors import ImageError
+
+
+def fingerprint(content: bytes, limits: Limits = Limits()) -> Fingerprint:  # noqa: B008
+    return lookalikes.fingerprint(content, limits)[0]
 
 
 def saved(image: Image.Image, form: str = "PNG", **settings: Any) -> bytes:

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 
 from offshelf.backbones.specification.preprocess import prepare
 from offshelf.backbones.specification.spec import InputSpec
-from offshelf.data.decode import decode, decode_compact, decoding
+from offshelf.data.decode import decode, decode_with_facts, decoding
 from offshelf.data.decoding.jpeg import quick_pixels
 from offshelf.errors import ImageError
 
@@ -78,7 +78,7 @@ def test_a_cut_file_is_left_to_pillow() -> None:
 
 def test_grey_resized_as_one_channel_is_the_same() -> None:
     content = jpeg(photo(90)[:, :, 0])
-    compact = decode_compact(content)
+    compact = decode_with_facts(content).pixels
     assert compact.shape == (90, 90)
     for mode in ("squash", "crop", "letterbox"):
         spec = InputSpec(size=32, resize=mode, interpolation="bicubic")
@@ -90,7 +90,7 @@ def test_grey_resized_as_one_channel_is_the_same() -> None:
 def test_a_reduced_decoding_keeps_twice_the_input(side: int, kept: int) -> None:
     spec = InputSpec(size=224, decode="reduced", interpolation="bicubic")
     content = jpeg(photo(side), quality=90)
-    reduced = decode_compact(content, at_least=spec.decoded_side)
+    reduced = decode_with_facts(content, at_least=spec.decoded_side).pixels
     assert reduced.shape == (kept, kept, 3)
     full = prepare(decode(content), spec).astype(int)
     difference = np.abs(prepare(reduced, spec) - full)

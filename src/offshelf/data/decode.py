@@ -47,7 +47,6 @@ __all__ = [
     "Limits",
     "as_rgb",
     "decode",
-    "decode_compact",
     "decode_with_facts",
     "read_bytes",
 ]
@@ -87,13 +86,13 @@ def decode(content: bytes, limits: Limits = DEFAULT_LIMITS) -> NDArray[np.uint8]
     >>> decode(b"P5 2 1 255 \x00\xff").tolist()
     [[[0, 0, 0], [255, 255, 255]]]
     """
-    pixels = decode_compact(content, limits)
+    pixels = decode_with_facts(content, limits).pixels
     return pixels if pixels.ndim == 3 else three_channels(pixels)
 
 
-def decode_compact(
+def decode_with_facts(
     content: bytes, limits: Limits = DEFAULT_LIMITS, at_least: int = 0
-) -> NDArray[np.uint8]:
+) -> Decoded:
     r"""Decode as :func:`decode` does, but leave an 8-bit grey image one channel.
 
     Args:
@@ -103,27 +102,15 @@ def decode_compact(
             at a smaller scale, see :func:`offshelf.data.decoding.jpeg.quick_pixels`.
 
     Returns:
-        uint8, H x W for grey and H x W x 3 for everything else; it may be read-only.
+        The pixels, uint8, H x W for grey and H x W x 3 for everything else, which may be
+        read-only; and what was learned of the file.
 
     Raises:
         ImageError: as :func:`decode`.
 
-    >>> decode_compact(b"P5 2 1 255 \x00\xff").tolist()
-    [[0, 255]]
-    """
-    return decode_with_facts(content, limits, at_least).pixels
-
-
-def decode_with_facts(
-    content: bytes, limits: Limits = DEFAULT_LIMITS, at_least: int = 0
-) -> Decoded:
-    r"""Decode as :func:`decode_compact` does, and keep what was learned of the file.
-
-    Raises:
-        ImageError: as :func:`decode`.
-
-    >>> decode_with_facts(b"P5 2 1 255 \x00\xff").facts.width
-    2
+    >>> decoded = decode_with_facts(b"P5 2 1 255 \x00\xff")
+    >>> decoded.pixels.tolist(), decoded.facts.width
+    ([[0, 255]], 2)
     """
     with decoding(content, limits, at_least) as decoded:
         return replace(decoded, pixels=np.ascontiguousarray(decoded.pixels))

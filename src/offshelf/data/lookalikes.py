@@ -180,30 +180,15 @@ class Fingerprint:
         return max(self.width, self.height) / self.short_side
 
 
-def fingerprint(content: bytes, limits: Limits = DEFAULT_LIMITS) -> Fingerprint:
-    r"""Return the fingerprint of an image file.
-
-    Args:
-        content: the bytes of the file.
-        limits: what one image may cost.
+def fingerprint(content: bytes, limits: Limits = DEFAULT_LIMITS) -> tuple[Fingerprint, Facts]:
+    r"""Return the fingerprint of an image file, and what the decoder learned of it.
 
     Raises:
         ImageError: it cannot be decoded, as :func:`offshelf.data.decode.decode` says.
 
-    >>> found = fingerprint(b"P5 3 3 255 " + bytes([0, 0, 0, 0, 90, 0, 0, 0, 0]))
+    >>> found, _ = fingerprint(b"P5 3 3 255 " + bytes([0, 0, 0, 0, 90, 0, 0, 0, 0]))
     >>> found.width, found.mode, found.coloured, found.brightness
     (3, 'L', False, 10.0)
-    """
-    return fingerprint_with_facts(content, limits)[0]
-
-
-def fingerprint_with_facts(
-    content: bytes, limits: Limits = DEFAULT_LIMITS
-) -> tuple[Fingerprint, Facts]:
-    """Return the fingerprint of an image file, and what the decoder learned of it.
-
-    Raises:
-        ImageError: as for :func:`fingerprint`.
     """
     with decoding(content, limits, LONG_SIDE) as decoded:
         mode, width, height = _stored(content, decoded.pixels)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from offshelf.data.decode import Limits, read_bytes
 from offshelf.data.decoding.limits import Facts
-from offshelf.data.lookalikes import Fingerprint, fingerprint_with_facts
+from offshelf.data.lookalikes import Fingerprint, fingerprint
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import ImageError
 from offshelf.features.reader import ReadOptions, in_threads
@@ -171,7 +171,7 @@ def _fingerprint(path: str, limits: Limits) -> tuple[Fingerprint | ImageError, b
     """Return what a file looks like, the sha256 of what was read, and the facts of it."""
     try:
         content = read_bytes(path, limits)
-        found, facts = fingerprint_with_facts(content, limits)
+        found, facts = fingerprint(content, limits)
     except ImageError as error:
         return error, b"", None
     # The file may have changed since its features were taken.
