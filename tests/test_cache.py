@@ -183,8 +183,9 @@ def test_an_extraction_keeps_to_the_bound_and_keeps_its_own_features(full: Path,
     assert found.matrix(kind, [0]).shape[0] == 1
     assert NEWEST not in names(full)
     assert len([name for name in names(full) if name.startswith("features/")]) == 1
-    (note,) = [note for note in told.notes if "bound" in note]
-    assert note.startswith(f"{full}: over its bound, the least recently used went (5 folders, ")
+    (note,) = [note for note in told.notes if "size limit" in note]
+    said = f"{full}: over its size limit, removed the least recently used (5 folders, "
+    assert note.startswith(said)
 
 
 def test_a_wrong_bound_is_refused_before_any_work(tmp_path: Path):

@@ -235,7 +235,7 @@ def test_a_stopped_owner_ends_no_extraction(
     told = Silent()
     found = run(paths, lite, tmp_path / "cache", told)
     assert found.computed == 9
-    assert told.notes == ["waiting for 3 images that another process computes"]
+    assert told.notes == ["waiting for 3 images that another process is computing"]
     stopped.close()
     assert np.array_equal(features(found), features(run(paths, lite, tmp_path / "other")))
 

@@ -235,7 +235,7 @@ class Removed:
     def __str__(self) -> str:
         count, size = len(self.entries), f"{self.size / 2**20:,.1f} MiB"
         folders = "1 folder" if count == 1 else f"{count:,} folders"
-        return f"the least recently used went ({folders}, {size})"
+        return f"removed the least recently used ({folders}, {size})"
 
 
 def size_in_bytes(text: str) -> int | None:

@@ -166,7 +166,7 @@ class Job:
     def _keep_to_bound(self) -> None:
         gone = cache.keep_to(self._root, self._most)
         if gone.entries:
-            self.progress.note(f"{self._root}: over its bound, {gone}")
+            self.progress.note(f"{self._root}: over its size limit, {gone}")
 
     def _pass(self, ahead: Iterator[Digested]) -> None:
         first = self._next_new(ahead)
@@ -180,7 +180,7 @@ class Job:
             self._with_room(store, store.flush)
 
     def _with_room(self, store: FeatureStore, write: Callable[[], None]) -> None:
-        """Write to a store; where the disk is full, the least recently used goes for it."""
+        """Write to a store; on a full disk, the least recently used is removed."""
         try:
             write()
         except StoreError as error:
@@ -214,7 +214,7 @@ class Job:
                 noted = True
                 count = len(self._left) - len(gone)
                 images = counted(count, "image")
-                self.progress.note(f"waiting for {images} that another process computes")
+                self.progress.note(f"waiting for {images} that another process is computing")
             with self._watch.waiting():
                 time.sleep(PAUSE_SECONDS)
         return []
