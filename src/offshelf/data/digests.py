@@ -14,7 +14,7 @@ import os
 import struct
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,18 +46,6 @@ _RECORD = np.dtype(
 )
 _PACKED = struct.Struct("<QQqqQ32s")
 Records = NDArray[np.void]
-
-
-class Found(NamedTuple):
-    """A file whose bytes are known.
-
-    Attributes:
-        digest: their sha256, 32 bytes.
-        size: their number.
-    """
-
-    digest: bytes
-    size: int
 
 
 class Digests:
@@ -95,8 +83,8 @@ class Digests:
         for place in np.flatnonzero(kept["key"][rows] == keys).tolist():
             self._rows[paths[place]] = int(rows[place])
 
-    def find(self, path: str) -> Found | None:
-        """Return what the file at *path* holds, if it has not changed since it was read."""
+    def find(self, path: str) -> tuple[bytes, int] | None:
+        """Return sha256 and size of a file, if it has not changed since it was read."""
         row = None if self._rehash else self._rows.get(path)
         if row is None:
             return None
@@ -105,7 +93,7 @@ class Digests:
             stamp = stamp_of(os.stat(path))  # noqa: PTH116 (hot loop)
         except (OSError, ValueError):
             return None
-        return Found(digest, size) if stamp == (size, *rest) else None
+        return (digest, size) if stamp == (size, *rest) else None
 
     def note(self, path: str, stamp: Stamp, digest: bytes) -> None:
         """Keep that the file at *path* holds these bytes; from any thread.

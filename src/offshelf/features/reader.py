@@ -91,15 +91,17 @@ class KnownFiles:
 
     def find(self, path: str | Picture, limits: Limits) -> Digested | None:
         """Return what reading the file at *path* would give, None where it must be read."""
-        found = None if isinstance(path, Picture) else self.digests.find(path)
-        facts = None if found is None else self.stored(found.digest)
-        if found is None or facts is None or isinstance(path, Picture):
+        if isinstance(path, Picture) or (found := self.digests.find(path)) is None:
+            return None
+        digest, size = found
+        facts = self.stored(digest)
+        if facts is None:
             return None
         try:
-            check_bytes(found.size, limits)
+            check_bytes(size, limits)
         except ImageError as error:
             return Digested(path, error.status, error.reason, b"", None)
-        return _of_known(path, found.digest, facts, limits)
+        return _of_known(path, digest, facts, limits)
 
 
 def read_ahead(

@@ -17,6 +17,13 @@ from numpy.typing import NDArray
 Filter = Literal["bilinear", "bicubic"]
 Doubles = NDArray[np.float64]
 BITS = 32 - 8 - 2
+# Bytes in a vector, and how many pixels are whole in one, by channels. A byte that three channels
+# leave over has weight 0.
+LANES = 16
+PIXELS = {1: LANES, 3: LANES // 3}
+# Vectors of a row that share a loaded weight, and the bytes that are computed at once in it.
+BESIDE = 4
+MIN_LINE = LANES * BESIDE
 # Sides whose weights stay at hand: most pictures of a folder are of a few sizes.
 KEPT = 8
 _SHARPNESS = -0.5

@@ -11,7 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.resample.filter_weights import KEPT, Filter, Side, Weights, pillows_weights
+from offshelf.resample.filter_weights import (
+    KEPT,
+    LANES,
+    MIN_LINE,
+    PIXELS,
+    Filter,
+    Side,
+    Weights,
+    pillows_weights,
+)
 
 Pixels = NDArray[np.uint8]
 
@@ -80,17 +89,11 @@ class Functions:
     Attributes:
         along: the pass along rows, by channels; see :func:`.resize_code.along_rows`.
         down: that down columns; see :func:`offshelf.resample.resize_code.down_columns`.
-        lanes: bytes in a vector.
-        pixels: how many are whole in a vector, by channels.
-        least: bytes of a row, where columns are computed.
         engine: owns the machine code.
     """
 
     along: dict[int, Callable[..., None]]
     down: Callable[..., None]
-    lanes: int
-    pixels: dict[int, int]
-    least: int
     engine: Any
 
 
@@ -102,7 +105,7 @@ def compiled(processor: str = "") -> Functions:
     from offshelf.resample import resize_code
 
     module = ir.Module("resize")
-    for channels in resize_code.PIXELS:
+    for channels in PIXELS:
         resize_code.along_rows(module, f"along{channels}", channels)
     resize_code.down_columns(module, "down")
     engine = assembled(module, processor, rewritten=False)
@@ -113,14 +116,8 @@ def compiled(processor: str = "") -> Functions:
         return kind(engine.get_function_address(name))
 
     return Functions(
-        along={
-            channels: function(f"along{channels}", resize_code.ALONG)
-            for channels in resize_code.PIXELS
-        },
+        along={n: function(f"along{n}", resize_code.ALONG) for n in PIXELS},
         down=function("down", resize_code.DOWN),
-        lanes=resize_code.LANES,
-        pixels=resize_code.PIXELS,
-        least=resize_code.MIN_LINE,
         engine=engine,
     )
 
@@ -167,7 +164,7 @@ class Passes:
         first, last = down.span
         source = rows[first:last].reshape(last - first, -1)
         down = down.from_pixel(first)
-        grouped = self._grouped(across, channels)
+        grouped = _grouped(across, channels)
         if columns_first:
             lowered = self._down_columns(self._padded(source), down)
             result = self._along_rows(lowered, grouped, channels)
@@ -181,9 +178,9 @@ class Passes:
         starts, weights = given
         columns, groups = weights.shape[:2]
         rows, line = source.shape
-        length = max(columns * channels + 1, self._functions.least)
+        length = max(columns * channels + 1, MIN_LINE)
         target = np.empty((rows, length), np.uint8)
-        behind = groups * self._functions.lanes
+        behind = groups * LANES
         # Behind the last row there may be no memory at all.
         tail = min(rows, -(-behind // line))
         spare = np.zeros(tail * line + behind, np.uint8)
@@ -207,24 +204,19 @@ class Passes:
         return target
 
     def _padded(self, source: Pixels) -> Pixels:
-        missing = self._functions.least - source.shape[1]
+        missing = MIN_LINE - source.shape[1]
         return source if missing <= 0 else np.pad(source, ((0, 0), (0, missing)))
-
-    def _grouped(self, given: Weights, channels: int) -> _Grouped:
-        return _grouped(given, channels, self._functions.pixels[channels], self._functions.lanes)
 
 
 @functools.lru_cache(maxsize=KEPT)
-def _grouped(given: Weights, channels: int, together: int, lanes: int) -> _Grouped:
-    """Return where the bytes of each result begin, and their weights, N x groups x lanes.
-
-    *together* pixels of *channels* bytes make a vector of *lanes* bytes.
-    """
+def _grouped(given: Weights, channels: int) -> _Grouped:
+    """Return where the bytes of each result begin, and their weights, N x groups x lanes."""
+    together = PIXELS[channels]
     count, taps = given.values.shape
     groups = -(-taps // together)
     pixels = np.zeros((count, groups * together), np.int32)
     pixels[:, :taps] = given.values
-    weights = np.zeros((count, groups, lanes), np.int32)
+    weights = np.zeros((count, groups, LANES), np.int32)
     pixels = pixels.reshape(count, groups, together)
     weights[:, :, : together * channels] = np.repeat(pixels, channels, axis=2)
     return given.starts * channels, weights

@@ -13,16 +13,10 @@ from typing import Any
 from llvmlite import ir
 
 from offshelf.machine_code import Instructions
-from offshelf.resample.filter_weights import BITS
+from offshelf.resample.filter_weights import BESIDE, BITS, LANES, MIN_LINE, PIXELS
 
-LANES = 16
-# Whole pixels in a vector of so many bytes. A byte that three channels leave over has weight 0.
-PIXELS = {1: LANES, 3: LANES // 3}
-# Rows that share a loaded weight, and vectors of a row that do.
-ROWS, BESIDE = 4, 4
-# Bytes that are computed at once down columns.
-MIN_LINE = LANES * BESIDE
-
+# Rows that share a loaded weight.
+ROWS = 4
 INDEX, BYTE, WORD = ir.IntType(64), ir.IntType(8), ir.IntType(32)
 _BYTES, _SUMS = ir.VectorType(BYTE, LANES), ir.VectorType(WORD, LANES)
 # The names and kinds of the arguments, in order.

@@ -44,6 +44,13 @@ class LeftOut:
     loops: list[str] = field(default_factory=list)
     locked: list[str] = field(default_factory=list)
 
+    def add(self, other: LeftOut) -> None:
+        """Add what another walk left out."""
+        self.hidden += other.hidden
+        self.suffixes.update(other.suffixes)
+        self.loops += other.loops
+        self.locked += other.locked
+
     def warnings(self, data: str | Path) -> tuple[str, ...]:
         """Return one line for each kind of thing that was left out of *data*."""
         lines = []
@@ -62,17 +69,11 @@ class LeftOut:
         return tuple(f"{shown(data)}: {line}" for line in lines)
 
 
-@dataclass
-class _Listing:
-    """What lies in one folder: what counts, and tallies of what does not."""
-
-    kept: list[tuple[str, bool, bool]]
-    hidden: int
-    suffixes: Counter[str]
-    locked: list[str]
-
-
-_LISTINGS: ContextVar[dict[str, _Listing] | None] = ContextVar("listings", default=None)
+# Name, is a folder, is a link.
+_Kept = list[tuple[str, bool, bool]]
+_LISTINGS: ContextVar[dict[str, tuple[_Kept, LeftOut]] | None] = ContextVar(
+    "listings", default=None
+)
 
 
 def is_hidden(name: str) -> bool:
@@ -171,37 +172,35 @@ def listed_once() -> Iterator[None]:
         _LISTINGS.reset(token)
 
 
-def _entries(folder: Path, left_out: LeftOut) -> list[tuple[str, bool, bool]]:
-    """Return (name, is a folder, is a link) of what counts, sorted by name."""
+def _entries(folder: Path, left_out: LeftOut) -> _Kept:
+    """Return the images and folders in *folder*, sorted by name."""
     listings = _LISTINGS.get()
     found = None if listings is None else listings.get(str(folder))
     if found is None:
         found = _listing(folder)
         if listings is not None:
             listings[str(folder)] = found
-    left_out.hidden += found.hidden
-    left_out.suffixes.update(found.suffixes)
-    left_out.locked += found.locked
-    return found.kept
+    left_out.add(found[1])
+    return found[0]
 
 
-def _listing(folder: Path) -> _Listing:
+def _listing(folder: Path) -> tuple[_Kept, LeftOut]:
+    kept, beside = list[tuple[str, bool, bool]](), LeftOut()
     try:
         with os.scandir(folder) as scan:
             entries = sorted(scan, key=lambda entry: entry.name)
     except OSError:
-        return _Listing([], 0, Counter(), [str(folder)])
-    found = _Listing([], 0, Counter(), [])
+        return kept, LeftOut(locked=[str(folder)])
     for entry in entries:
         is_folder = _is_folder(entry)
         if is_hidden(entry.name):
-            found.hidden += 1
+            beside.hidden += 1
         elif is_folder or is_image_name(entry.name):
-            found.kept.append((entry.name, is_folder, entry.is_symlink()))
+            kept.append((entry.name, is_folder, entry.is_symlink()))
         else:
             suffix = os.path.splitext(entry.name)[1].lower()  # noqa: PTH122
-            found.suffixes[suffix or "no ending"] += 1
-    return found
+            beside.suffixes[suffix or "no ending"] += 1
+    return kept, beside
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -119,19 +119,9 @@ def _unreadable(path: Path, error: OSError) -> str:
     return f"{path}: cannot be read ({os.strerror(error.errno or 0)}); run again"
 
 
-@dataclass
-class _Checked:
-    """The row groups of one file, with its stamp of then, that are known to be sound.
-
-    Of each group it is known whether its features are one page.
-    """
-
-    stamp: Stamp
-    groups: dict[int, bool]
-
-
-# By name, which a part has for itself. Whoever finds another stamp begins anew.
-_CHECKED: dict[Path, _Checked] = {}
+# Of each file by its name, which a part has for itself: its stamp, and of the row groups that were
+# found sound in this process, whether their features are one page.
+_CHECKED: dict[Path, tuple[Stamp, dict[int, bool]]] = {}
 
 
 class Features:
@@ -140,23 +130,23 @@ class Features:
     def __init__(self, part: Part, handle: FileIO, now: int) -> None:
         self._part, self._handle = part, handle
         stamp = stamp_of(os.fstat(handle.fileno()))
-        self._checked = _Checked(stamp, {})
+        self._checked: dict[int, bool] = {}
         if not stamp.is_settled(now):
             return
         known = _CHECKED.get(part.path)
-        if known is None or known.stamp != stamp:
-            known = _CHECKED[part.path] = self._checked
-        self._checked = known
+        if known is None or known[0] != stamp:
+            known = _CHECKED[part.path] = stamp, self._checked
+        self._checked = known[1]
 
     def read(self, group: int, start: int, end: int) -> NDArray[np.float32]:
         """Return rows *start* to *end* of a row group, checked."""
-        if self._checked.groups.get(group):
+        if self._checked.get(group):
             return self._as_it_lies(group, start, end)
         return self.check(group)[start:end]
 
     def ensure_checked(self, group: int) -> None:
         """Check a row group, unless this process has done so."""
-        if group not in self._checked.groups:
+        if group not in self._checked:
             self.check(group)
 
     def check(self, group: int) -> NDArray[np.float32]:
@@ -169,7 +159,7 @@ class Features:
         one_page = checksum(matrix) == self._part.checksums[group]
         if not one_page:
             matrix = _decoded(self._part, group)
-        self._checked.groups[group] = one_page
+        self._checked[group] = one_page
         return matrix
 
     def _as_it_lies(self, group: int, start: int, end: int) -> NDArray[np.float32]:
