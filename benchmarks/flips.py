@@ -32,13 +32,14 @@ from offshelf.evaluate.transfer.transferability import Transfer
 from offshelf.features.store import part_files
 from offshelf.features.store.feature_store import FeatureStore, exists
 from offshelf.jobs.compare import grid_cell
-from offshelf.jobs.compare import speed as costs
-from offshelf.jobs.compare.plan import Plan, Recipe, Stored
+from offshelf.jobs.compare import source_features as costs
+from offshelf.jobs.compare.plan import Plan, Stored
+from offshelf.jobs.setup.settings import HeadSettings
 from offshelf.progress import Silent, notifying
 
 D, PARTS, ROWS, GROUP = 6, 3, 12, 5
 IDENTITY = {"layer": "pool5", "pooling": "avg"}
-RECIPES = (Recipe(), Recipe(c=0.01), Recipe(head="centroid"))
+RECIPES = (HeadSettings(), HeadSettings(c=0.01), HeadSettings(head="centroid"))
 FOREIGN = "foreign"
 
 

@@ -17,17 +17,14 @@ from offshelf.backbones.catalogue import imagenet
 from offshelf.backbones.catalogue.imagenet import class_names
 from offshelf.cli.main import main
 from offshelf.engine.contract import EngineOptions, Tap
-from offshelf.engine.torch_engine.training_mode import TrainingMode
+from offshelf.engine.torch_engine.training_mode import TrainingMode, random_crops, training_outputs
 from offshelf.errors import DataError, EngineError, LayerError
-from offshelf.jobs.classify.answers import (
+from offshelf.jobs.classify import (
     Answer,
-    random_crops,
-    ranking,
-    softmax,
-    spread,
-    training_views,
+    ClassifyResult,
+    NetworkRun,
+    classify,
 )
-from offshelf.jobs.classify.job import ClassifyResult, classify
 from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
 from offshelf.report.tables.table_formats import render
 
@@ -65,17 +62,17 @@ def test_without_the_source_file_torchvision_is_asked(monkeypatch):
 
 
 def test_probabilities_are_a_softmax_in_double_precision():
-    logits = np.random.default_rng(0).normal(0, 40, (5, 1000)).astype(np.float32)
-    shares = softmax(logits)
-    assert shares.dtype == np.float64
-    assert np.abs(shares.sum(1) - 1).max() < 1e-12
-    assert (shares > 0).all()
-    assert (np.argsort(shares, 1)[:, -1] == logits.argmax(1)).all()
-    assert softmax(np.float32([3e38, -3e38])).tolist() == [1.0, 0.0]
+    for logits in np.random.default_rng(0).normal(0, 40, (5, 1000)).astype(np.float32):
+        shares = NetworkRun("evaluation", logits).probabilities
+        assert shares.dtype == np.float64
+        assert abs(shares.sum() - 1) < 1e-12
+        assert (shares > 0).all()
+        assert shares.argmax() == logits.argmax()
+    assert NetworkRun("x", np.float32([3e38, -3e38])).probabilities.tolist() == [1.0, 0.0]
 
 
 def test_equal_logits_keep_the_order_of_the_classes():
-    assert ranking(np.float32([1, 2, 2, 0])).tolist() == [1, 2, 0, 3]
+    assert NetworkRun("x", np.float32([1, 2, 2, 0])).ranking == [1, 2, 0, 3]
 
 
 @pytest.mark.slow
@@ -126,7 +123,7 @@ def test_both_answers_stand_side_by_side(answers: ClassifyResult):
     shown = {row[0] for row in table.rows}
     for view in answer.logits:
         assert {guess.label for guess in answer.best(5, view)} <= shown
-    shares = softmax(answer.logits["not normalised"])
+    shares = answer.runs[1].probabilities
     for name, _, share in table.rows:
         assert share == shares[class_names().index(name)]
     (line,) = answer.changes()
@@ -134,32 +131,36 @@ def test_both_answers_stand_side_by_side(answers: ClassifyResult):
     assert "of the 5 best stay" in line
 
 
-def made(**views: list[float]) -> Answer:
-    logits = {name: np.zeros(1000, np.float32) for name in views}
-    for name, values in views.items():
-        logits[name][: len(values)] = values
-    return Answer("a.jpg", "ok", "", {"evaluation": logits.pop("evaluation"), **logits})
+def made(*runs: tuple[str, int, list[float]]) -> Answer:
+    built = []
+    for way, number, values in runs:
+        logits = np.zeros(1000, np.float32)
+        logits[: len(values)] = values
+        built.append(NetworkRun(way, logits, number))
+    return Answer("a.jpg", "ok", "", tuple(built))
+
+
+NORMAL = ("evaluation", 0, [30.0, 10.0])
 
 
 def test_what_changed_is_said_in_figures():
-    both = {"evaluation": [30, 10], "not normalised": [10, 30]}
-    assert made(**both).changes() == (
+    assert made(NORMAL, ("not normalised", 0, [10.0, 30.0])).changes() == (
         "not normalised: goldfish (100.00 %) instead of tench (100.00 %); 5 of the 5 best stay; "
         "100.00 % of the probability has moved",
     )
-    three = {"evaluation": [30, 10], "alone 1": [30], "alone 2": [30], "alone 3": [30]}
-    assert made(**three).changes() == (
+    same = [("alone", number, [30.0]) for number in (1, 2, 3)]
+    assert made(NORMAL, *same).changes() == (
         "alone: still tench (100.00 %), was tench (100.00 %); 5 of the 5 best stay; "
         "0.00 % of the probability has moved; its 3 passes agree",
     )
-    moving = three | {"alone 3": [0, 30]}
-    assert made(**moving).changes()[0].endswith("its 3 passes differ by up to 100.00 %")
+    moving = made(NORMAL, *same[:2], ("alone", 3, [0.0, 30.0]))
+    assert moving.changes()[0].endswith("its 3 passes differ by up to 100.00 %")
 
 
-def test_spread_is_the_largest_range_of_one_class():
-    assert spread([np.array([0.1, 0.9]), np.array([0.3, 0.7]), np.array([0.2, 0.8])]) == (
-        pytest.approx(0.2)
-    )
+def test_a_digit_in_the_name_of_a_way_is_no_number():
+    found = made(NORMAL, ("int8", 0, [10.0, 30.0]), ("int", 8, [30.0]))
+    assert [line.partition(":")[0] for line in found.changes()] == ["int8", "int"]
+    assert list(found.logits) == ["evaluation", "int8", "int 8"]
 
 
 @pytest.fixture(scope="module")
@@ -213,9 +214,9 @@ def test_a_network_that_cannot_be_trained_on_one_image_is_told():
     backbone = open_backbone("mobilenet_v4_small", weights="random")
     tap = Tap(backbone.path_of("logits"), "flatten")
     pixels = {0: np.zeros((224, 224, 3), np.uint8)}
-    views, notes = training_views(pixels, backbone, tap)
-    assert not any(view.startswith("alone") for view in views[0])
-    assert "in a batch 3" in views[0]
+    outputs, notes = training_outputs(pixels, backbone, tap)
+    counts = {way: len(vectors) for way, vectors in outputs[0].items()}
+    assert counts == {"alone": 0, "in a batch": 3, "evaluation after": 1}
     assert notes[1] == (
         "an image alone cannot be run in training mode: batch normalisation needs more than one "
         "value of each channel"

@@ -373,7 +373,7 @@ def test_an_unexpected_error_of_the_system_is_one_line(
     def fail(*_: object) -> None:
         raise OSError(24, "Too many open files", "somewhere")
 
-    monkeypatch.setattr("offshelf.jobs.catalogue.listing.backbone_rows", fail)
+    monkeypatch.setattr("offshelf.jobs.catalogue.backbone_rows", fail)
     run = Run(capsys, "backbones")
     assert (run.code, run.err) == (2, "error: somewhere: Too many open files\n")
 

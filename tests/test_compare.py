@@ -20,7 +20,7 @@ from offshelf.errors import DataError, HeadError, LayerError, MissingExtraError,
 from offshelf.evaluate.metrics import wilson
 from offshelf.evaluate.significance.not_distinguishable import holm
 from offshelf.evaluate.significance.paired import mcnemar
-from offshelf.jobs.compare import grid_cell, processes, speed
+from offshelf.jobs.compare import grid_cell, processes, source_features
 from offshelf.jobs.compare.comparison import Comparison, check_pictures
 from offshelf.jobs.compare.comparison_charts import available, picture
 from offshelf.jobs.compare.grid import HeadAxes, NetworkAxes, ProtocolSettings
@@ -472,7 +472,7 @@ def test_the_speed_of_another_number_of_threads_is_timed_apart(
     scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compare(scenes, run=apart(tmp_path))
-    monkeypatch.setattr(speed, "_sampled", lambda *_: 1234.0)
+    monkeypatch.setattr(source_features, "_sampled", lambda *_: 1234.0)
     engine = dataclasses.replace(apart(tmp_path).engine, threads=97)
     slow = compare(scenes, run=dataclasses.replace(apart(tmp_path), engine=engine)).best.cost
     assert slow is not None
@@ -486,7 +486,7 @@ def test_copies_are_no_reason_to_time_again(
     def never(*_: object) -> None:
         raise AssertionError("the network was timed once more")
 
-    monkeypatch.setattr(speed, "take_sample", never)
+    monkeypatch.setattr(source_features, "take_sample", never)
     data = tmp_path / "copies"
     shutil.copytree(scenes, data)
     source = data / "train" / "checks" / "0.png"

@@ -31,10 +31,11 @@ from offshelf.jobs.compare.grid import (
     check_size,
     recipes_of,
 )
-from offshelf.jobs.compare.grid_cell import Cell, read_cell, run_unit, training_matrix
-from offshelf.jobs.compare.plan import Plan, Recipe, Stored
+from offshelf.jobs.compare.grid_cell import Cell, matrix_of, read_cell, run_unit
+from offshelf.jobs.compare.plan import Plan, Stored
 from offshelf.jobs.compare.processes import run_plan
-from offshelf.jobs.compare.speed import Speed, macs_up_to
+from offshelf.jobs.compare.source_features import Speed, macs_up_to
+from offshelf.jobs.setup.settings import HeadSettings
 from offshelf.progress import Silent, notifying
 
 LAYERS = {"deepest": ("last",), "all": ("first", "last")}
@@ -234,7 +235,7 @@ def plan(tmp_path: Path) -> Plan:
         classes=("a", "b", "c"),
         folds=(fold,),
         views=(Stored((identity,)),),
-        recipes=(Recipe(), Recipe(c=0.01), Recipe(head="centroid")),
+        recipes=(HeadSettings(), HeadSettings(c=0.01), HeadSettings(head="centroid")),
         seed=0,
     )
 
@@ -261,7 +262,7 @@ def test_a_cell_holds_what_the_head_says(plan: Plan) -> None:
 def test_a_plan_survives_json(plan: Plan) -> None:
     again = Plan.from_json(json.loads(json.dumps(plan.to_json())))
     assert again.to_json() == plan.to_json()
-    assert again.place(0, 0, Recipe()) == plan.place(0, 0, Recipe())
+    assert again.place(0, 0, HeadSettings()) == plan.place(0, 0, HeadSettings())
 
 
 @pytest.mark.parametrize(
@@ -278,14 +279,15 @@ def test_a_plan_survives_json(plan: Plan) -> None:
 )
 def test_what_decides_the_numbers_decides_the_name(plan: Plan, change: dict[str, object]) -> None:
     other = dataclasses.replace(plan, **change)  # type: ignore[arg-type]
-    assert other.place(0, 0, Recipe()) != plan.place(0, 0, Recipe())
+    assert other.place(0, 0, HeadSettings()) != plan.place(0, 0, HeadSettings())
 
 
 @pytest.mark.parametrize(
-    "recipe", [Recipe(normalisation="none"), Recipe(reduction="pca:2"), Recipe(c=2.0)]
+    "recipe",
+    [HeadSettings(normalisation="none"), HeadSettings(reduction="pca:2"), HeadSettings(c=2.0)],
 )
-def test_another_recipe_has_another_name(plan: Plan, recipe: Recipe) -> None:
-    assert plan.place(0, 0, recipe) != plan.place(0, 0, Recipe())
+def test_another_recipe_has_another_name(plan: Plan, recipe: HeadSettings) -> None:
+    assert plan.place(0, 0, recipe) != plan.place(0, 0, HeadSettings())
 
 
 @pytest.mark.parametrize(
@@ -330,7 +332,7 @@ def test_processes_say_what_this_process_says(plan: Plan, tmp_path: Path) -> Non
     many = dataclasses.replace(
         plan,
         folds=tuple(Fold(np.arange(n, n + 40), np.arange(50, 60)) for n in range(6)),
-        recipes=(Recipe(), Recipe(c=0.1), Recipe(head="ridge")),
+        recipes=(HeadSettings(), HeadSettings(c=0.1), HeadSettings(head="ridge")),
     )
     here = dataclasses.replace(many, results=tmp_path / "here")
     run_plan(here, Silent(), workers=1)
@@ -349,7 +351,7 @@ def test_a_working_process_that_fails_says_why(plan: Plan) -> None:
         plan,
         digests=(b"\x99" * 32, *plan.digests[1:]),
         folds=tuple(Fold(np.arange(n, n + 40), np.arange(50, 60)) for n in range(3)),
-        recipes=tuple(Recipe(c=c) for c in (0.1, 0.2, 0.3, 0.4, 0.5)),
+        recipes=tuple(HeadSettings(c=c) for c in (0.1, 0.2, 0.3, 0.4, 0.5)),
     )
     with pytest.raises(OffshelfError) as caught:
         run_plan(many, Silent(), workers=2)
@@ -362,7 +364,7 @@ def test_a_working_process_that_is_killed_is_said(
     many = dataclasses.replace(
         plan,
         folds=tuple(Fold(np.arange(n, n + 40), np.arange(50, 60)) for n in range(3)),
-        recipes=tuple(Recipe(c=c) for c in (0.1, 0.2, 0.3, 0.4, 0.5)),
+        recipes=tuple(HeadSettings(c=c) for c in (0.1, 0.2, 0.3, 0.4, 0.5)),
     )
     monkeypatch.setattr(processes.sys, "executable", shutil.which("false"))
     with pytest.raises(OffshelfError) as caught:
@@ -371,7 +373,7 @@ def test_a_working_process_that_is_killed_is_said(
 
 
 def test_a_reduction_beyond_the_rank_is_a_row_with_a_reason(plan: Plan) -> None:
-    recipe = Recipe(reduction="pca:200")
+    recipe = HeadSettings(reduction="pca:200")
     run_unit(dataclasses.replace(plan, recipes=(recipe,)), 0, 0)
     cell = read_cell(plan, 0, 0, recipe)
     assert cell is not None
@@ -382,7 +384,7 @@ def test_a_reduction_beyond_the_rank_is_a_row_with_a_reason(plan: Plan) -> None:
 def test_parts_side_by_side_have_norm_one(plan: Plan) -> None:
     part = plan.views[0].parts[0]
     several = dataclasses.replace(plan, views=(Stored((part, part)),))
-    matrix = training_matrix(several, 0, 0)
+    matrix = matrix_of(several, 0, several.folds[0].train)
     assert matrix.shape == (40, 16)
     assert np.allclose(np.linalg.norm(matrix[:, :8], axis=1), 1, atol=1e-6)
 
@@ -412,10 +414,10 @@ def test_a_product_keeps_products_of_inner_products() -> None:
 def test_a_product_is_another_view(plan: Plan) -> None:
     part = plan.views[0].parts[0]
     both = [dataclasses.replace(plan, views=(Stored((part, part), (), p),)) for p in (False, True)]
-    side_by_side, product = (training_matrix(one, 0, 0) for one in both)
+    side_by_side, product = (matrix_of(one, 0, one.folds[0].train) for one in both)
     assert side_by_side.shape == (40, 16)
     assert product.shape == (40, 2048)
-    assert both[0].place(0, 0, Recipe()) != both[1].place(0, 0, Recipe())
+    assert both[0].place(0, 0, HeadSettings()) != both[1].place(0, 0, HeadSettings())
     again = Plan.from_json(json.loads(json.dumps(both[1].to_json())))
     assert again.views == both[1].views
 

@@ -22,16 +22,17 @@ from offshelf.errors import DataError, ImageError
 from offshelf.features.network_input import network_input
 from offshelf.features.profile import Stopwatch
 from offshelf.features.reader import ReadOptions, digest_one
-from offshelf.jobs.classify import job as classify_job
-from offshelf.jobs.explain.job import explain
+from offshelf.jobs import classify as classify_job
+from offshelf.jobs.explain import explain
 from offshelf.jobs.fit import model_assembly
 from offshelf.jobs.fit.job import fit
 from offshelf.jobs.predict import predict
 from offshelf.jobs.setup import precision
 from offshelf.jobs.setup.settings import FeatureSettings
-from offshelf.jobs.visualise.activation_maps import Choice, activation_maps
+from offshelf.jobs.visualise.activation_maps import activation_maps
+from offshelf.jobs.visualise.feature_maps import Choice
 from offshelf.jobs.visualise.picture_files import input_to_show
-from offshelf.jobs.visualise.strongest_images import top_images
+from offshelf.jobs.visualise.top_images import top_images
 from offshelf.resample import resize as resample
 
 Pixels = NDArray[np.uint8]
@@ -85,7 +86,7 @@ def by_training_mode(photo: str, backbone: Backbone) -> Pixels:
         return {}, ()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(classify_job, "training_views", views)
+        patch.setattr(classify_job, "training_outputs", views)
         settings = FeatureSettings(decode="reduced", resize="squash")
         classify_job.classify([photo], settings, train_mode=True)
     return taken[0]

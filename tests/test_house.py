@@ -21,10 +21,10 @@ PUBLIC = {
     ("backbones/backbone.py", "open_backbone"): 8,
     ("estimator.py", "FeatureExtractor"): 8,
     ("estimator.py", "TransferClassifier"): 8,
-    ("jobs/explain/job.py", "explain"): 7,
+    ("jobs/explain.py", "explain"): 7,
     ("jobs/extract/job.py", "extract_features"): 7,
     ("jobs/fit/job.py", "fit"): 7,
-    ("jobs/visualise/strongest_images.py", "top_images"): 7,
+    ("jobs/visualise/top_images.py", "top_images"): 7,
 }
 HEAVY = {"torch", "torchvision", "timm", "openvino", "matplotlib", "sklearn", "pandas", "pyarrow"}
 # The engines are chosen by name and then imported; the estimators inherit from scikit-learn.

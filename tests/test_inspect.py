@@ -11,7 +11,7 @@ import pytest
 import offshelf
 from offshelf.cli.main import main
 from offshelf.errors import BackboneError
-from offshelf.jobs.catalogue.inspection import Inspection, inspect
+from offshelf.jobs.inspect import Inspection, inspect
 
 
 @pytest.fixture(scope="module")

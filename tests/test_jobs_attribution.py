@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from offshelf.errors import HeadError
 from offshelf.heads.head import FittedHead
-from offshelf.jobs.explain import attribution
-from offshelf.jobs.explain.attribution import ClassMap
+from offshelf.heads.kinds.flat_weights import linear_weights
+from offshelf.jobs.visualise import attribution
+from offshelf.jobs.visualise.attribution import ClassMap
 
 
 def draw(seed: int, channels: int, count: int) -> tuple[np.ndarray, np.random.Generator]:
@@ -97,4 +101,6 @@ def test_a_difference_adds_up_where_its_parts_do() -> None:
     ],
 )
 def test_a_linear_head_is_told_by_its_arrays(arrays, expected: bool) -> None:
-    assert attribution.is_linear(FittedHead("x", ("a", "b"), arrays, {}, "l2")) is expected
+    head = FittedHead("x", ("a", "b"), arrays, {}, "l2")
+    with nullcontext() if expected else pytest.raises(HeadError, match="head x is not linear"):
+        assert linear_weights(head)[0].shape == (2, 3)

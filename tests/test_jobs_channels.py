@@ -6,12 +6,7 @@ import numpy as np
 import pytest
 
 from offshelf.errors import LayerError, OffshelfError
-from offshelf.jobs.visualise.feature_maps import (
-    check_channels,
-    check_sort,
-    chosen,
-    parse_channels,
-)
+from offshelf.jobs.visualise.feature_maps import Choice, parse_channels
 
 STRENGTHS = np.array([1.0, 5.0, 2.0, 5.0])
 
@@ -57,7 +52,7 @@ def test_anything_else_is_one_line(text: str, expected: str) -> None:
     ],
 )
 def test_channels_are_chosen(wanted, sort: str, limit: int, expected) -> None:
-    assert chosen(STRENGTHS, wanted, sort, limit) == expected
+    assert Choice(wanted, sort, limit).of(STRENGTHS) == expected
 
 
 @pytest.mark.parametrize(
@@ -70,11 +65,11 @@ def test_channels_are_chosen(wanted, sort: str, limit: int, expected) -> None:
 )
 def test_a_channel_out_of_range_is_one_line(wanted: tuple[int, ...], text: str) -> None:
     with pytest.raises(LayerError) as error:
-        check_channels(wanted, 64, "relu1_1")
+        Choice(wanted).check(64, "relu1_1")
     assert str(error.value) == text
 
 
 def test_an_unknown_order_is_one_line() -> None:
     with pytest.raises(OffshelfError) as error:
-        check_sort("strenght")
+        Choice(sort="strenght")
     assert str(error.value) == "no order 'strenght': index or strength. Did you mean 'strength'?"

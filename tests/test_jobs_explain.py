@@ -15,8 +15,8 @@ from offshelf.engine.torch_engine.gradients import Probe
 from offshelf.errors import DataError, ModelFileError, OffshelfError
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.heads.head import FittedHead
-from offshelf.jobs.catalogue.listing import pooled_dimension
-from offshelf.jobs.explain.job import Explanation, explain, explain_prepared
+from offshelf.jobs.catalogue import pooled_dimension
+from offshelf.jobs.explain import Explanation, explain, explain_prepared
 from offshelf.jobs.fit.job import fit
 from offshelf.jobs.predict import predict
 from offshelf.jobs.setup.settings import RunSettings

@@ -12,7 +12,7 @@ from offshelf.backbones.backbone import open_backbone
 from offshelf.backbones.weights_file.locate import read_tensors
 from offshelf.errors import BackboneError, LayerError
 from offshelf.jobs.setup.settings import FeatureSettings
-from offshelf.jobs.visualise.activation_maps import Choice
+from offshelf.jobs.visualise.feature_maps import Choice
 from offshelf.jobs.visualise.first_filters import FiltersResult, first_filters
 
 

@@ -16,11 +16,11 @@ from offshelf.engine.selection.select import open_engine
 from offshelf.errors import DataError, LayerError, OffshelfError
 from offshelf.jobs.setup.settings import FeatureSettings
 from offshelf.jobs.visualise.activation_maps import (
-    Choice,
     MapsResult,
     activation_maps,
     for_one_image,
 )
+from offshelf.jobs.visualise.feature_maps import Choice
 from offshelf.report.pictures.activation_tiles import Look
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)

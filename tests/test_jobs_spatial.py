@@ -9,13 +9,14 @@ from offshelf.backbones.backbone import open_backbone
 from offshelf.backbones.named_layers import resolve
 from offshelf.errors import LayerError
 from offshelf.jobs.visualise.feature_maps import (
+    Choice,
     Grid,
     grid_of,
     layer_label,
     maps_before,
     maps_of,
     positions,
-    spatial_layer,
+    spatial_layers,
 )
 
 
@@ -86,7 +87,7 @@ def test_positions_stand_as_flattened_features_do() -> None:
 def test_a_layer_without_a_map_is_one_line(name: str, layer: str, text: str) -> None:
     weights = None if name == "efficientnet_lite0" else "random"
     with pytest.raises(LayerError) as error:
-        spatial_layer(open_backbone(name, weights=weights), layer)
+        spatial_layers(open_backbone(name, weights=weights), [layer], Choice())
     assert str(error.value) == text
 
 

@@ -18,9 +18,8 @@ from offshelf.data.decode import as_rgb
 from offshelf.engine.contract import EngineOptions, Tap
 from offshelf.engine.selection.select import open_engine
 from offshelf.errors import DataError, LayerError
-from offshelf.jobs.visualise.activation_maps import Choice
-from offshelf.jobs.visualise.strongest_images import _Best, top_images
-from offshelf.jobs.visualise.top_images import TopResult, crop_box
+from offshelf.jobs.visualise.feature_maps import Choice, StrongestCells, crop_box
+from offshelf.jobs.visualise.top_images import TopResult, top_images
 
 
 @pytest.fixture(scope="module")
@@ -107,14 +106,14 @@ def test_other_channels_can_be_chosen_afterwards(result: TopResult) -> None:
 
 
 def test_nothing_excites_a_dead_channel() -> None:
-    best = _Best(2, 2)
+    best = StrongestCells(2, 2)
     best.add(0, np.array([[0, 0], [0, 1]], np.float32))
     assert np.isinf(best.values[0]).all()
     assert best.values[1].tolist() == [1.0, -np.inf]
 
 
 def test_among_equal_values_the_larger_mean_goes_first_then_the_earlier_image() -> None:
-    best = _Best(1, 3)
+    best = StrongestCells(1, 3)
     for number, cells in enumerate([[6, 0, 0], [6, 6, 0], [5, 5, 5.5], [6, 0, 0], [6, 6, 5]]):
         best.add(number, np.array([cells], np.float32))
     assert best.images[0].tolist() == [4, 1, 0]

@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from offshelf.backbones.catalogue.names import names as list_backbones
     from offshelf.errors import OffshelfError
     from offshelf.estimator import FeatureExtractor, TransferClassifier
-    from offshelf.jobs.catalogue.inspection import inspect
-    from offshelf.jobs.classify.job import classify as classify_images
+    from offshelf.jobs.classify import classify as classify_images
     from offshelf.jobs.compare.grid import HeadAxes, NetworkAxes, ProtocolSettings
     from offshelf.jobs.compare.job import CompareSettings, compare
     from offshelf.jobs.curve import learning_curve
     from offshelf.jobs.evaluate import evaluate_model
-    from offshelf.jobs.explain.job import explain
+    from offshelf.jobs.explain import explain
     from offshelf.jobs.extract.job import extract_features
     from offshelf.jobs.fit.job import fit
+    from offshelf.jobs.inspect import inspect
     from offshelf.jobs.predict import predict as predict_images
     from offshelf.jobs.visualise.activation_maps import activation_maps
     from offshelf.jobs.visualise.first_filters import first_filters
-    from offshelf.jobs.visualise.strongest_images import top_images
+    from offshelf.jobs.visualise.top_images import top_images
     from offshelf.model_file.model import load_model
 
 __all__ = [
@@ -66,19 +66,19 @@ _NAMES = {
     "OffshelfError": ("errors", "OffshelfError"),
     "TransferClassifier": ("estimator", "TransferClassifier"),
     "activation_maps": ("jobs.visualise.activation_maps", "activation_maps"),
-    "classify_images": ("jobs.classify.job", "classify"),
+    "classify_images": ("jobs.classify", "classify"),
     "compare": ("jobs.compare.job", "compare"),
     "evaluate_model": ("jobs.evaluate", "evaluate_model"),
-    "explain": ("jobs.explain.job", "explain"),
+    "explain": ("jobs.explain", "explain"),
     "extract_features": ("jobs.extract.job", "extract_features"),
     "first_filters": ("jobs.visualise.first_filters", "first_filters"),
     "fit": ("jobs.fit.job", "fit"),
-    "inspect": ("jobs.catalogue.inspection", "inspect"),
+    "inspect": ("jobs.inspect", "inspect"),
     "learning_curve": ("jobs.curve", "learning_curve"),
     "list_backbones": ("backbones.catalogue.names", "names"),
     "load_model": ("model_file.model", "load_model"),
     "predict_images": ("jobs.predict", "predict"),
-    "top_images": ("jobs.visualise.strongest_images", "top_images"),
+    "top_images": ("jobs.visualise.top_images", "top_images"),
 }
 
 

@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from offshelf.jobs.catalogue.listing import backbone_rows, backbone_table
+    from offshelf.jobs.catalogue import backbone_rows, backbone_table
     from offshelf.report.tables.table_formats import render
 
     rows = backbone_rows(arguments.cache_dir)

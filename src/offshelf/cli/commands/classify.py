@@ -10,7 +10,7 @@ from offshelf.cli.terminal import console
 from offshelf.cli.terminal.parser import whole_number
 
 if TYPE_CHECKING:
-    from offshelf.jobs.classify.job import ClassifyResult
+    from offshelf.jobs.classify import ClassifyResult
 
 SUMMARY = "name what is on pictures with a network's own classifier"
 EPILOG = (
@@ -25,12 +25,7 @@ EPILOG = (
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.epilog = EPILOG
-    parser.add_argument(
-        "paths",
-        nargs="+",
-        metavar="IMAGE",
-        help=shared_options.IMAGES_HELP,
-    )
+    parser.add_argument("paths", nargs="+", metavar="IMAGE", help=shared_options.IMAGES_HELP)
     parser.add_argument(
         "-k",
         "--top",
@@ -60,12 +55,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from offshelf.jobs.classify.job import classify
+    from offshelf.jobs.classify import classify
 
     with console.progress(arguments.quiet) as progress:
         result = classify(
             arguments.paths,
-            shared_options.feature_settings(arguments, "logits", "flatten"),
+            shared_options.feature_settings(arguments),
             run=shared_options.run_settings(arguments),
             no_normalize=arguments.no_normalize,
             train_mode=arguments.train_mode,
@@ -79,14 +74,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def show(result: ClassifyResult, top: int) -> None:
-    """Print the answers for a person."""
+    """Print a line or a table for each image, and the notes."""
     from offshelf.report.tables.table_formats import format_cell, render
     from offshelf.text import shown
 
     for answer in result.answers:
-        if not answer.logits:
+        if not answer.runs:
             console.say(f"{shown(answer.path)}: {answer.status}, {answer.reason}")
-        elif len(answer.logits) == 1:
+        elif len(answer.runs) == 1:
             best = ", ".join(
                 f"{guess.label} {format_cell(guess.probability, 'percent')}"
                 for guess in answer.best(top)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from offshelf.cli.options import shared_options
@@ -55,13 +56,16 @@ def strengths(text: str) -> tuple[float | str, ...]:
     return tuple(strength(word) for word in words(text))
 
 
-def _axis(group: argparse._ArgumentGroup, names: list[str], default: str, help_text: str) -> None:
+def _axis(
+    group: argparse._ArgumentGroup, names: list[str], default: str, text: str, **more: str
+) -> None:
     group.add_argument(
         *names,
         type=words,
         default=words(default),
         metavar="LIST",
-        help=f"{help_text} ({default or 'none'})",
+        help=f"{text} ({default or 'none'})",
+        **more,  # type: ignore[arg-type]
     )
 
 
@@ -78,12 +82,8 @@ def _add_networks(parser: argparse.ArgumentParser) -> None:
     _axis(group, ["--poolings"], "avg", "flatten, avg, max, gem")
     _axis(group, ["--resizes"], "", "squash, crop, letterbox; none for the weights' own")
     _axis(group, ["--weights"], "trained", "trained, random (no pretraining)")
-    _axis(
-        group,
-        ["--scaling"],
-        "weights",
-        "weights (ImageNet's mean and deviation), none (pixels in 0 to 1)",
-    )
+    scaling = "weights (ImageNet's mean and deviation), none (pixels in 0 to 1)"
+    _axis(group, ["--scaling"], "weights", scaling, dest="scalings")
     _axis(group, ["--precisions"], "fp32", "fp32, int8, or what the hardware has")
     _axis(group, ["--flips"], "no", "yes averages the scores of a test image and its mirror image")
     group.add_argument(
@@ -144,8 +144,9 @@ def _add_protocol(parser: argparse.ArgumentParser) -> None:
         help="images of a group stay on one side: a regular expression on file names, or "
         "FILE:COLUMN",
     )
-    group.add_argument("--splits", metavar="FILE", help="use the splits of this file")
-    group.add_argument("--write-splits", metavar="FILE", help="write the splits (.json or .csv)")
+    read, write = "use the splits of this file", "write the splits (.json or .csv)"
+    group.add_argument("--splits", dest="splits_from", metavar="FILE", help=read)
+    group.add_argument("--write-splits", dest="splits_to", metavar="FILE", help=write)
     shared_options.add_test_size(group)
     shared_options.add_seed(parser)
 
@@ -176,7 +177,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def text(result: Comparison) -> str:
-    """Return the result for a person."""
+    """Return the table, the findings, failures and times as text."""
     from offshelf.report.summary import failure_lines, seconds_line
 
     time = f"time: {seconds_line(result.seconds)}"
@@ -187,38 +188,20 @@ def _settings(arguments: argparse.Namespace) -> CompareSettings:
     from offshelf.jobs.compare.grid import HeadAxes, NetworkAxes, ProtocolSettings
     from offshelf.jobs.compare.job import CompareSettings
 
-    networks = NetworkAxes(
-        backbones=arguments.backbones,
-        layers=arguments.layers,
-        poolings=arguments.poolings,
-        resizes=arguments.resizes or (None,),
-        weights=arguments.weights,
-        scalings=arguments.scaling,
-        precisions=arguments.precisions,
-        flips=arguments.flips,
+    given = vars(arguments)
+    given["resizes"] = given["resizes"] or (None,)
+    given["class_weights"] = tuple(None if w == "none" else w for w in given["class_weights"])
+    given["kind"] = given["protocol"]
+    built: Any = (
+        kind(**{field.name: given[field.name] for field in dataclasses.fields(kind)})
+        for kind in (NetworkAxes, HeadAxes, ProtocolSettings)
     )
-    weights: Any = tuple(None if word == "none" else word for word in arguments.class_weights)
-    heads = HeadAxes(
-        heads=arguments.heads,
-        cs=arguments.cs,
-        normalisations=arguments.normalisations,
-        reductions=arguments.reductions,
-        class_weights=weights,
-    )
-    protocol = ProtocolSettings(
-        kind=arguments.protocol,
-        folds=arguments.folds,
-        repeats=arguments.repeats,
-        per_class=arguments.per_class,
-        groups=arguments.groups,
-        splits_from=arguments.splits,
-        splits_to=arguments.write_splits,
-    )
+    networks, heads, protocol = built
     return CompareSettings(
         networks=networks,
         heads=heads,
-        concat=tuple(arguments.concat),
         protocol=protocol,
+        concat=tuple(arguments.concat),
         transfer=arguments.transfer,
         yes=arguments.yes,
         download=not arguments.no_download,

@@ -41,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from offshelf.jobs.explain.job import explain
+    from offshelf.jobs.explain import explain
 
     picture_options.check_out(arguments)
     look = picture_options.look(arguments)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 
 from offshelf.cli.options import picture_options, shared_options
 from offshelf.cli.terminal import console
@@ -24,21 +23,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from offshelf.engine.contract import EngineOptions
-    from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
     from offshelf.jobs.visualise.first_filters import first_filters
 
     picture_options.check_out(arguments)
     look = picture_options.look(arguments)
-    features = FeatureSettings(
-        arguments.backbone, weights=arguments.weights, download=not arguments.no_download
-    )
-    engine = dataclasses.replace(EngineOptions(), cache_dir=arguments.cache_dir)
     with console.progress(arguments.quiet) as progress:
         result = first_filters(
-            features,
+            shared_options.feature_settings(arguments),
             choice=picture_options.choice(arguments, 64),
-            run=RunSettings(engine=engine),
+            run=shared_options.run_settings(arguments),
             progress=progress,
         )
     written = result.write(arguments.out, look)

@@ -71,7 +71,7 @@ def _add_forecast(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from offshelf.jobs.catalogue.inspection import inspect
+    from offshelf.jobs.inspect import inspect
 
     inspection = inspect(
         arguments.backbone,
@@ -102,27 +102,14 @@ def _show(forecast: Forecast, form: str) -> None:
 
 
 def _forecast(arguments: argparse.Namespace) -> Forecast:
-    from offshelf.engine.contract import EngineOptions
-    from offshelf.features.reader import ReadOptions
     from offshelf.jobs.extract.forecast import forecast_data
-    from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
 
-    engine = EngineOptions(
-        engine=arguments.engine,
-        device=arguments.device,
-        batch_size=arguments.batch_size,
-        cache_dir=arguments.cache_dir,
-    )
-    settings = RunSettings(engine=engine, reading=ReadOptions(arguments.workers))
-    features = FeatureSettings(
-        arguments.backbone, weights=arguments.weights, download=not arguments.no_download
-    )
     with console.progress(arguments.quiet) as progress:
         return forecast_data(
             arguments.data,
-            features,
+            shared_options.feature_settings(arguments),
             arguments.layer,
             arguments.pooling,
-            settings,
+            shared_options.run_settings(arguments),
             progress=progress,
         )

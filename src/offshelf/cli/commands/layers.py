@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     from offshelf.backbones.catalogue.names import get_spec
-    from offshelf.jobs.catalogue.listing import layer_rows, layer_table, pooled_dimension
+    from offshelf.jobs.catalogue import layer_rows, layer_table, pooled_dimension
     from offshelf.report.tables.table_formats import render
 
     spec = get_spec(arguments.backbone)

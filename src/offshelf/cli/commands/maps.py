@@ -85,7 +85,7 @@ def _maps(arguments: argparse.Namespace, progress: Progress) -> MapsResult:
     return activation_maps(
         arguments.image,
         arguments.layer,
-        features=shared_options.feature_settings(arguments, "", ""),
+        features=shared_options.feature_settings(arguments),
         choice=picture_options.choice(arguments, CHANNELS),
         run=shared_options.run_settings(arguments),
         progress=progress,
@@ -93,12 +93,12 @@ def _maps(arguments: argparse.Namespace, progress: Progress) -> MapsResult:
 
 
 def _top(arguments: argparse.Namespace, maps: MapsResult | None, progress: Progress) -> TopResult:
-    from offshelf.jobs.visualise.strongest_images import top_images
+    from offshelf.jobs.visualise.top_images import top_images
 
     top = top_images(
         [arguments.top_images],
         arguments.layer,
-        features=shared_options.feature_settings(arguments, "", ""),
+        features=shared_options.feature_settings(arguments),
         choice=picture_options.choice(arguments, CHANNELS_OF_TOP),
         top=arguments.top,
         run=shared_options.run_settings(arguments),

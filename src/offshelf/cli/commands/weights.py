@@ -48,8 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from offshelf.jobs.catalogue.listing import backbone_rows
-    from offshelf.jobs.weights import weights_table
+    from offshelf.jobs.catalogue import backbone_rows, weights_table
     from offshelf.report.tables.table_formats import render
 
     rows = [row for row in backbone_rows(arguments.cache_dir) if row.available]
@@ -61,7 +60,7 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _add(arguments: argparse.Namespace) -> int:
-    from offshelf.jobs.weights import add_weights
+    from offshelf.jobs.catalogue import add_weights
 
     file = add_weights(
         arguments.file,
@@ -73,7 +72,7 @@ def _add(arguments: argparse.Namespace) -> int:
 
 
 def _fetch(arguments: argparse.Namespace) -> int:
-    from offshelf.jobs.weights import fetch_weights
+    from offshelf.jobs.catalogue import fetch_weights
 
     with console.progress(arguments.quiet) as progress:
         file = fetch_weights(arguments.backbone, cache_dir=arguments.cache_dir, progress=progress)
@@ -81,7 +80,7 @@ def _fetch(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace, file: WeightsFile) -> int:
-    from offshelf.jobs.weights import weights_json
+    from offshelf.jobs.catalogue import weights_json
 
     if arguments.json:
         console.print_json(weights_json(arguments.backbone, file))

@@ -13,7 +13,7 @@ from offshelf.cli.terminal.parser import whole_number
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from offshelf.jobs.visualise.activation_maps import Choice
+    from offshelf.jobs.visualise.feature_maps import Choice
     from offshelf.report.pictures.activation_tiles import Look
 
 
@@ -58,8 +58,7 @@ def add_out(parser: argparse.ArgumentParser, default: str) -> None:
 
 def choice(arguments: argparse.Namespace, limit: int) -> Choice:
     """Return the channels that the options choose, at most *limit* unless they say more."""
-    from offshelf.jobs.visualise.activation_maps import Choice
-    from offshelf.jobs.visualise.feature_maps import parse_channels
+    from offshelf.jobs.visualise.feature_maps import Choice, parse_channels
 
     listed = parse_channels(arguments.channels) if arguments.channels is not None else None
     return Choice(listed, arguments.sort, arguments.limit or limit)

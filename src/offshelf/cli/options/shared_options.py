@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from offshelf.cli.terminal.parser import memory_size, whole_number
 
@@ -253,20 +253,16 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
-def feature_settings(options: argparse.Namespace, layer: str, pooling: str) -> FeatureSettings:
+def feature_settings(
+    options: argparse.Namespace, layer: str | None = None, pooling: str | None = None
+) -> FeatureSettings:
     """Return which features the options ask for."""
     from offshelf.jobs.setup.settings import FeatureSettings
 
-    return FeatureSettings(
-        options.backbone,
-        layer=layer,
-        pooling=pooling,
-        weights=options.weights,
-        resize=options.resize,
-        grey=options.grey,
-        decode=options.decode,
-        download=not options.no_download,
-    )
+    given = _given(options, "weights", "resize", "grey", "decode")
+    given |= {"layer": layer} if layer is not None else {}
+    given |= {"pooling": pooling} if pooling is not None else {}
+    return FeatureSettings(options.backbone, download=not options.no_download, **given)
 
 
 def run_settings(options: argparse.Namespace) -> RunSettings:
@@ -275,18 +271,9 @@ def run_settings(options: argparse.Namespace) -> RunSettings:
     from offshelf.features.reader import ReadOptions
     from offshelf.jobs.setup.settings import RunSettings
 
-    given = {
-        name: getattr(options, name)
-        for name in ("seed", "test_size", "samples", "classes")
-        if getattr(options, name, None) is not None
-    }
-    bounds = {
-        name: getattr(options, name)
-        for name in ("max_pixels", "max_memory", "keep_damaged")
-        if getattr(options, name)
-    }
-    limits = Limits(**bounds)
-    reading = ReadOptions(options.workers, limits, options.rehash)
+    limits = Limits(**_given(options, "max_pixels", "max_memory", "keep_damaged"))
+    reading = ReadOptions(limits=limits, **_given(options, "workers", "rehash"))
+    given = _given(options, "seed", "test_size", "samples", "classes")
     return RunSettings(engine=engine_options(options), reading=reading, **given)
 
 
@@ -294,11 +281,11 @@ def engine_options(options: argparse.Namespace) -> EngineOptions:
     """Return the engine that the options ask for."""
     from offshelf.engine.contract import EngineOptions
 
-    return EngineOptions(
-        engine=options.engine,
-        device=options.device,
-        precision=getattr(options, "precision", "fp32"),
-        batch_size=options.batch_size,
-        cache_dir=options.cache_dir,
-        cache_size=getattr(options, "cache_size", None),
-    )
+    names = ("engine", "device", "precision", "batch_size", "cache_dir", "cache_size")
+    return EngineOptions(**_given(options, *names))
+
+
+def _given(options: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """Return the options of these names that the command has and that have a value."""
+    found = {name: getattr(options, name, None) for name in names}
+    return {name: value for name, value in found.items() if value is not None}

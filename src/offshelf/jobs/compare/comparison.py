@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from offshelf import files
 from offshelf.errors import MissingExtraError, OffshelfError
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 SUFFIXES = {".md": "markdown", ".csv": "csv", ".txt": "text", ".html": "html", ".tex": "latex"}
 PARQUET, JSON = ".parquet", ".json"
-SAME = "= best"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -224,90 +223,59 @@ _AXES: tuple[tuple[str, Callable[[Row], str]], ...] = (
 _ALWAYS = ("backbone", "layer")
 
 
+_FIGURES = (
+    (Column("dim", "integer"), "cost.dimension"),
+    (Column("accuracy", "percent"), "score.accuracy"),
+    (Column("low", "percent"), "score.low"),
+    (Column("high", "percent"), "score.high"),
+    (Column("sd", "percent"), "score.sd"),
+    (Column("balanced", "percent"), "score.balanced_accuracy"),
+    (Column("balanced sd", "percent"), "score.balanced_sd"),
+    (Column("p (Holm)", "number"), "verdict.adjusted"),
+    (Column("verdict"), "conclusion"),
+    (Column("image", "number", "ms"), "cost.ms_per_image"),
+    (Column("fit", "seconds"), "cost.fit_seconds"),
+    (Column("predict", "number", "ms"), "cost.predict_ms"),
+    (Column("stored", "bytes"), "cost.stored_bytes"),
+    (Column("without leaks", "percent"), "score.without_leaks"),
+    (Column("LogME", "number"), "transfer.logme"),
+    (Column("H-score", "number"), "transfer.h_score_shrunk"),
+    (Column("ridge error", "percent"), "transfer.ridge_error"),
+)
+# Columns of several folds, and of what was asked for: shown where a row has a value.
+_SOMETIMES = ("sd", "balanced sd", "without leaks", "LogME", "H-score", "ridge error")
+
+
 def comparison_table(rows: Sequence[Row], protocol: str, every: bool = False) -> Table:
     """Return the table.
 
     Args:
         rows: in the order of the table.
         protocol: on one line, for the title.
-        every: also columns in which all rows are equal.
+        every: also columns in which all rows are equal, and the accuracy without leaks.
     """
     axes = [
         (name, value)
         for name, value in _AXES
         if every or name in _ALWAYS or len({value(row) for row in rows}) > 1
     ]
-    figures = _figures(rows, every)
+    figures = [
+        (column, place)
+        for column, place in _FIGURES
+        if (every or column.name != "without leaks")
+        and (column.name not in _SOMETIMES or any(_figure(row, place) is not None for row in rows))
+    ]
     columns = (*(Column(name) for name, _ in axes), *(column for column, _ in figures))
     cells = tuple(
-        (*(value(row) for _, value in axes), *(value(row) for _, value in figures)) for row in rows
+        (*(value(row) for _, value in axes), *(_figure(row, place) for _, place in figures))
+        for row in rows
     )
     return Table(f"Comparison, {protocol}", columns, cells)
 
 
-Figure = tuple[Column, Callable[[Row], Cell]]
-
-
-def _figures(rows: Sequence[Row], every: bool) -> list[Figure]:
-    folds = max((len(row.score.accuracies) for row in rows if row.score), default=1)
-    figures: list[Figure] = [
-        (Column("dim", "integer"), lambda row: row.cost.dimension if row.cost else None),
-        (Column("accuracy", "percent"), lambda row: row.score.accuracy if row.score else None),
-        (Column("low", "percent"), lambda row: row.score.interval[0] if row.score else None),
-        (Column("high", "percent"), lambda row: row.score.interval[1] if row.score else None),
-    ]
-    if folds > 1:
-        figures.append((Column("sd", "percent"), lambda row: row.score.sd if row.score else None))
-    figures.append(
-        (
-            Column("balanced", "percent"),
-            lambda row: row.score.balanced_accuracy if row.score else None,
-        )
-    )
-    if folds > 1:
-        figures.append(
-            (
-                Column("balanced sd", "percent"),
-                lambda row: row.score.balanced_sd if row.score else None,
-            )
-        )
-    figures += [
-        (Column("p (Holm)", "number"), lambda row: row.verdict.adjusted if row.verdict else None),
-        (Column("verdict"), _verdict),
-        (Column("image", "number", "ms"), lambda row: row.cost.ms_per_image if row.cost else None),
-        (Column("fit", "seconds"), lambda row: row.cost.fit_seconds if row.cost else None),
-        (Column("predict", "number", "ms"), lambda row: row.cost.predict_ms if row.cost else None),
-        (Column("stored", "bytes"), lambda row: row.cost.stored_bytes if row.cost else None),
-    ]
-    if every and any(row.score and row.score.without_leaks is not None for row in rows):
-        figures.append(
-            (
-                Column("without leaks", "percent"),
-                lambda row: row.score.without_leaks if row.score else None,
-            )
-        )
-    if any(row.transfer for row in rows):
-        figures += _transfer_figures()
-    return figures
-
-
-def _transfer_figures() -> list[Figure]:
-    return [
-        (Column("LogME", "number"), lambda row: row.transfer.logme if row.transfer else None),
-        (
-            Column("H-score", "number"),
-            lambda row: row.transfer.h_score_shrunk if row.transfer else None,
-        ),
-        (
-            Column("ridge error", "percent"),
-            lambda row: row.transfer.ridge_error if row.transfer else None,
-        ),
-    ]
-
-
-def _verdict(row: Row) -> str:
-    if row.problem:
-        return row.problem
-    if row.verdict is None or not row.verdict.same:
-        return "worse"
-    return SAME
+def _figure(row: Row, place: str) -> Cell:
+    """Return the figure at *place*, for example ``cost.dimension``; None without that part."""
+    value: Any = row
+    for name in place.split("."):
+        value = None if value is None else getattr(value, name)
+    return cast(Cell, value)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from offshelf.errors import OffshelfError, did_you_mean
 from offshelf.jobs.compare.comparison_rows import Row
 from offshelf.report.pictures.charts import Axis, Dot, Series, chart
 
-KINDS = ("depth", "cost", "dimension", "reduction")
+ACCURACY = Axis(name="accuracy", percent=True)
 
 
 def picture(rows: Sequence[Row], kind: str | None = None, form: str = "png") -> bytes:
@@ -26,16 +26,12 @@ def picture(rows: Sequence[Row], kind: str | None = None, form: str = "png") -> 
     Raises:
         OffshelfError: unknown kind or form, or the rows do not hold what it shows.
     """
+    draw = {"depth": _depth, "cost": _cost, "dimension": _dimension, "reduction": _reduction}
     kind = kind or available(rows)[0]
-    if kind not in KINDS:
-        hint = did_you_mean(kind, KINDS)
-        raise OffshelfError(f"unknown picture {kind!r}: use {', '.join(KINDS)}.{hint}")
-    scored = [row for row in rows if row.score and row.cost]
-    if kind == "depth":
-        return _depth(scored, form)
-    if kind == "cost":
-        return _cost(scored, form)
-    return _dimension(scored, form) if kind == "dimension" else _reduction(scored, form)
+    if kind not in draw:
+        hint = did_you_mean(kind, draw)
+        raise OffshelfError(f"unknown picture {kind!r}: use {', '.join(draw)}.{hint}")
+    return draw[kind]([row for row in rows if row.score and row.cost], form)
 
 
 def available(rows: Sequence[Row]) -> tuple[str, ...]:
@@ -82,33 +78,27 @@ def _depth(rows: Sequence[Row], form: str) -> bytes:
         for name, depths in layers.items()
     ]
     x = Axis(name="depth: from the first stage to the last", ticks=False)
-    return chart("Accuracy by depth", x, Axis(name="accuracy", percent=True), series, form)
+    return chart("Accuracy by depth", x, ACCURACY, series, form)
 
 
 def _cost(rows: Sequence[Row], form: str) -> bytes:
     known = [row for row in rows if row.cost and row.cost.ms_per_image]
     if not known:
         raise OffshelfError("the picture 'cost' needs the speed of the networks")
-    series = [
-        Series(name=name, dots=tuple(dots), line=False)
-        for name, dots in _by_backbone(known).items()
-    ]
+    series = _by_backbone(known, lambda row: (row.cost and row.cost.ms_per_image) or 0.0)
     front: list[Dot] = []
     for dot in sorted((dot for one in series for dot in one.dots), key=lambda d: (d.x, -d.y)):
         if not front or dot.y > front[-1].y:
             front.append(Dot(dot.x, dot.y, None, ""))
     series.append(Series(name="best for its cost", dots=tuple(front), markers=False))
     x = Axis(name="milliseconds for an image, files to features", logarithmic=True)
-    return chart("Accuracy against cost", x, Axis(name="accuracy", percent=True), series, form)
+    return chart("Accuracy against cost", x, ACCURACY, series, form)
 
 
 def _dimension(rows: Sequence[Row], form: str) -> bytes:
-    groups: dict[str, list[Dot]] = {}
-    for row in rows:
-        groups.setdefault(row.view.backbone, []).append(_dot(row, _width(row), row.view.layer))
-    series = [Series(name=name, dots=tuple(dots), line=False) for name, dots in groups.items()]
+    series = _by_backbone(rows, _width)
     x = Axis(name="dimensions that the head sees", logarithmic=True)
-    return chart("Accuracy against dimension", x, Axis(name="accuracy", percent=True), series, form)
+    return chart("Accuracy against dimension", x, ACCURACY, series, form)
 
 
 def _reduction(rows: Sequence[Row], form: str) -> bytes:
@@ -130,19 +120,15 @@ def _reduction(rows: Sequence[Row], form: str) -> bytes:
     ]
     x = Axis(name="dimensions that are left", logarithmic=True)
     title = f"Accuracy against dimensions left: {best.view.layer}, {best.recipe.head}"
-    return chart(title, x, Axis(name="accuracy", percent=True), series, form)
+    return chart(title, x, ACCURACY, series, form)
 
 
 def _width(row: Row) -> int:
     return row.cost.dimension if row.cost else 0
 
 
-def _ms(row: Row) -> float:
-    return (row.cost.ms_per_image or 0.0) if row.cost else 0.0
-
-
-def _by_backbone(rows: Sequence[Row]) -> dict[str, list[Dot]]:
+def _by_backbone(rows: Sequence[Row], x: Callable[[Row], float]) -> list[Series]:
     found: dict[str, list[Dot]] = {}
     for row in rows:
-        found.setdefault(row.view.backbone, []).append(_dot(row, _ms(row), row.view.layer))
-    return found
+        found.setdefault(row.view.backbone, []).append(_dot(row, x(row), row.view.layer))
+    return [Series(name=name, dots=tuple(dots), line=False) for name, dots in found.items()]

@@ -14,14 +14,15 @@ from offshelf.evaluate.splits.protocol import Fold
 from offshelf.evaluate.transfer.transferability import Transfer
 from offshelf.jobs.compare.feature_sets import View
 from offshelf.jobs.compare.grid_cell import Cell
-from offshelf.jobs.compare.plan import Plan, Recipe
+from offshelf.jobs.compare.plan import Plan
+from offshelf.jobs.setup.settings import HeadSettings
 
-MIN_FOLDS = 2
+SAME = "= best"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Score:
-    """What the protocol says of one row.
+    """Accuracy of one row under the protocol.
 
     Attributes:
         accuracies: one for each fold, 0 to 1.
@@ -29,7 +30,7 @@ class Score:
         interval: 95 % interval of the (mean) accuracy: Wilson's for one fold, else that of
             the corrected resampled t-test.
         right: for one fold, which test images were labelled rightly; else empty.
-        leaks: test images, over all folds, whose bytes also stand in the training rows.
+        leaks: test images, over all folds, that are, byte for byte, training images, too.
         without_leaks: mean accuracy without those; None where there are none.
     """
 
@@ -49,6 +50,16 @@ class Score:
     def balanced_accuracy(self) -> float:
         """Mean over the folds."""
         return float(np.mean(self.balanced))
+
+    @property
+    def low(self) -> float:
+        """Lower end of the interval."""
+        return self.interval[0]
+
+    @property
+    def high(self) -> float:
+        """Upper end of the interval."""
+        return self.interval[1]
 
     @property
     def sd(self) -> float | None:
@@ -112,7 +123,7 @@ class Row:
     """
 
     view: View
-    recipe: Recipe
+    recipe: HeadSettings
     score: Score | None = None
     cost: Cost | None = None
     verdict: Verdict | None = None
@@ -121,10 +132,17 @@ class Row:
     problem: str = ""
     depth: int = 0
 
+    @property
+    def conclusion(self) -> str:
+        """The verdict in a word or two, or why there is no head."""
+        if self.problem:
+            return self.problem
+        return SAME if self.verdict and self.verdict.same else "worse"
+
     def to_json(self) -> dict[str, Any]:
         """Return the row as one flat JSON object."""
         view, recipe = self.view, self.recipe
-        document: dict[str, Any] = {
+        document = {
             "backbone": view.backbone,
             "layer": view.layer,
             "pooling": view.pooling,
@@ -133,12 +151,14 @@ class Row:
             "scaling": view.scaling,
             "precision": view.precision,
             "flips": view.flips,
-            **asdict(recipe),
+            "normalisation": recipe.normalisation,
+            "reduction": recipe.reduction,
+            "head": recipe.head,
+            "class_weight": recipe.class_weight,
             "C": recipe.c,
             "C_chosen": list(self.c),
             "problem": self.problem,
         }
-        del document["c"]
         return document | self._figures()
 
     def _figures(self) -> dict[str, Any]:
@@ -188,7 +208,7 @@ def score_of(plan: Plan, cells: list[Cell]) -> Score:
 
 
 def leaked_rows(plan: Plan, fold: Fold) -> NDArray[np.bool_]:
-    """Return which test images of *fold* stand among its training images, byte for byte."""
+    """Return which test images of *fold* are, byte for byte, among its training images."""
     train = {plan.digests[row] for row in fold.train.tolist()}
     return np.array([plan.digests[row] in train for row in fold.test.tolist()], bool)
 
@@ -202,7 +222,7 @@ def sizes(plan: Plan) -> tuple[int, int]:
 def _interval(
     plan: Plan, accuracies: list[float], hits: list[NDArray[np.bool_]]
 ) -> tuple[float, float]:
-    if len(accuracies) < MIN_FOLDS:
+    if len(accuracies) == 1:
         return wilson(int(hits[0].sum()), len(hits[0]))
     n_train, n_test = sizes(plan)
     low, high = mean_interval(accuracies, n_train=n_train, n_test=n_test)

@@ -127,7 +127,7 @@ def views_of(axes: NetworkAxes, concat: Sequence[str], layers: Layers) -> tuple[
         axes: what varies.
         concat: ``all`` (the deepest layer of every backbone), or parts joined by ``+`` (side
             by side) or ``*`` (their product), each a backbone and perhaps ``:layer``.
-        layers: says which layers some words stand for in a source.
+        layers: returns the layers that some words mean in a source.
 
     Raises:
         LayerError: a backbone lacks a layer.

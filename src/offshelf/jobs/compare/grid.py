@@ -1,4 +1,4 @@
-"""The grid of a comparison: its axes, its protocol, its recipes and its size."""
+"""The grid of a comparison: its axes, its recipes and its size; its protocol and the folds."""
 
 from __future__ import annotations
 
@@ -9,20 +9,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
 from offshelf.backbones.layer_choice import DEEPEST
+from offshelf.data.tables.image_table import ImageTable
 from offshelf.engine.contract import check_pooling
-from offshelf.errors import OffshelfError, did_you_mean
+from offshelf.errors import DataError, OffshelfError, did_you_mean
+from offshelf.evaluate.splits.image_groups import groups_by_column, groups_by_pattern
+from offshelf.evaluate.splits.protocol import Fold, given_split, k_fold, repeats
+from offshelf.evaluate.splits.split_file import Splits, read_splits, write_splits
 from offshelf.heads.arguments import check_normalisation, checked_options
 from offshelf.heads.kinds.registry import get_fitter
 from offshelf.heads.options import ClassWeight, Normalisation
 from offshelf.heads.preparation.reduction import parse_reduction
-from offshelf.jobs.compare.plan import Recipe
-from offshelf.jobs.setup.settings import DEFAULT_BACKBONE
+from offshelf.jobs.setup.settings import DEFAULT_BACKBONE, HeadSettings
 
 Weights = Literal["trained", "random"]
 Scaling = Literal["weights", "none"]
 Protocol = Literal["given", "k-fold", "repeats"]
 Flips = Literal["no", "yes"]
+Rows = NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,8 +139,8 @@ MAX_HEADS = 5_000
 SECONDS_PER_HEAD = 0.4
 
 
-def recipes_of(axes: HeadAxes) -> tuple[Recipe, ...]:
-    """Return every combination, each once; heads without C have one.
+def recipes_of(axes: HeadAxes) -> tuple[HeadSettings, ...]:
+    """Return every combination, each once; heads without C have one of it.
 
     Raises:
         HeadError: a name or number that no head knows.
@@ -154,17 +161,14 @@ def recipes_of(axes: HeadAxes) -> tuple[Recipe, ...]:
         axes.normalisations, axes.reductions, axes.heads, axes.cs, axes.class_weights
     )
     recipes = (
-        Recipe(normalisation=n, reduction=r, head=h, c=c, class_weight=w)
+        HeadSettings(h, c=c, normalisation=n, reduction=r, class_weight=w)
         for n, r, h, c, w in product
     )
     return tuple(dict.fromkeys(map(_usual, recipes)))
 
 
 def check_size(views: Sequence[object], recipes: Sequence[object], folds: int, sure: bool) -> None:
-    """Refuse a grid that nobody can have meant.
-
-    Raises:
-        OffshelfError: too many heads, and *sure* is not set.
+    """Raise OffshelfError for a grid of too many heads, unless *sure*.
 
     >>> check_size(range(100), range(1000), 1, sure=False)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
@@ -183,5 +187,82 @@ def check_size(views: Sequence[object], recipes: Sequence[object], folds: int, s
     )
 
 
-def _usual(recipe: Recipe) -> Recipe:
+def _usual(recipe: HeadSettings) -> HeadSettings:
     return recipe if get_fitter(recipe.head).uses_c else dataclasses.replace(recipe, c=1.0)
+
+
+def folds_of(
+    table: ImageTable, settings: ProtocolSettings, seed: int, rows: Rows | None = None
+) -> tuple[Fold, ...]:
+    """Return the folds of *rows*; None stands for all rows, to check before any work.
+
+    Raises:
+        DataError: the protocol does not fit the data; one line says why.
+    """
+    groups = _groups(table, settings.groups)
+    if settings.splits_from is not None:
+        folds = read_splits(settings.splits_from, table).folds
+    elif settings.kind == "k-fold":
+        return k_fold(table, settings.folds, seed=seed, groups=groups, rows=rows)
+    elif settings.kind == "repeats":
+        return repeats(
+            table, settings.per_class, settings.repeats, seed=seed, groups=groups, rows=rows
+        )
+    else:
+        folds = given_split(table, groups=groups)
+    return folds if rows is None else tuple(_restricted(fold, rows) for fold in folds)
+
+
+def keep_splits(
+    table: ImageTable, folds: tuple[Fold, ...], settings: ProtocolSettings, seed: int
+) -> None:
+    """Write the folds where the settings say."""
+    if settings.splits_to is None:
+        return
+    document = {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in dataclasses.asdict(settings).items()
+        if not name.startswith("splits")
+    }
+    write_splits(settings.splits_to, table, Splits(folds, document | {"seed": seed}))
+
+
+def described(settings: ProtocolSettings, folds: Sequence[Fold]) -> str:
+    """Return the protocol on one line.
+
+    >>> fold = Fold(np.arange(4), np.arange(4, 6))
+    >>> described(ProtocolSettings(), [fold])
+    'given split: 4 images to train, 2 to test'
+    """
+    if settings.splits_from is not None:
+        name = f"splits of {settings.splits_from}"
+    elif settings.kind == "k-fold":
+        name = f"{settings.folds}-fold cross-validation"
+    elif settings.kind == "repeats":
+        name = f"{settings.repeats} repeats of {settings.per_class} training images per class"
+    else:
+        name = "given split"
+    train, test = (_range([len(getattr(f, side)) for f in folds]) for side in ("train", "test"))
+    return f"{name}: {train} images to train, {test} to test"
+
+
+def _groups(table: ImageTable, text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    file, colon, column = text.rpartition(":")
+    if colon and Path(file).is_file():
+        return groups_by_column(table, file, column)
+    return groups_by_pattern(table, text)
+
+
+def _restricted(fold: Fold, rows: Rows) -> Fold:
+    train, test = np.intersect1d(fold.train, rows), np.intersect1d(fold.test, rows)
+    for side, left in (("training", train), ("test", test)):
+        if not len(left):
+            raise DataError(f"none of the {side} images can be used; 'offshelf audit' says why")
+    return Fold(train, test)
+
+
+def _range(values: list[int]) -> str:
+    low, high = min(values), max(values)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"

@@ -1,14 +1,13 @@
 """Cells of the grid: one head trained on one fold, its predictions; and scores of each view.
 
-A finished cell is a small JSON file under a name that its inputs decide. So a comparison
-that was killed goes on where it stood, and the same comparison again reads its results.
+A finished cell is a small JSON file, named by a hash of its inputs: a comparison that was killed
+resumes where it was, and the same comparison again reads its results.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, cast
@@ -22,17 +21,17 @@ from offshelf.evaluate.splits.protocol import Fold
 from offshelf.evaluate.transfer.transferability import Transfer, transfer_scores
 from offshelf.features.store.feature_store import FeatureStore
 from offshelf.heads.fitting.fit_head import decision, fit_prepared
-from offshelf.heads.head import FittedHead
-from offshelf.heads.options import Normalisation, Options
+from offshelf.heads.options import ClassWeight, Normalisation, Options
 from offshelf.heads.preparation.bilinear import product_of
 from offshelf.heads.preparation.prepare import Preparation, apply, prepare
-from offshelf.jobs.compare.plan import Plan, Recipe
+from offshelf.jobs.compare.plan import Plan
+from offshelf.jobs.setup.settings import HeadSettings
 from offshelf.locks import PATIENCE_SECONDS, alone
 from offshelf.progress import Progress
 
 Matrix = NDArray[np.float32]
-# These stand in a name where a cell has its recipe: of the lock of a unit, of transfer scores.
-UNIT, TRANSFER = Recipe(head="unit"), Recipe(head="transfer scores")
+# In place of a recipe, for the names of the lock of a unit and of its transfer scores.
+UNIT, TRANSFER = HeadSettings("unit"), HeadSettings("transfer scores")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,20 +48,17 @@ class Cell:
         problem: why there is no head; "" where there is.
     """
 
-    predictions: tuple[int, ...]
-    fit_seconds: float
-    predict_seconds: float
-    dimension: int
-    c: float | None
+    predictions: tuple[int, ...] = ()
+    fit_seconds: float = 0.0
+    predict_seconds: float = 0.0
+    dimension: int = 0
+    c: float | None = None
     notes: tuple[str, ...] = ()
     problem: str = ""
 
 
-def read_cell(plan: Plan, view: int, fold: int, recipe: Recipe) -> Cell | None:
-    """Return a finished cell of *plan*, None where there is none.
-
-    What cannot be what a head said of that fold is set aside.
-    """
+def read_cell(plan: Plan, view: int, fold: int, recipe: HeadSettings) -> Cell | None:
+    """Return a finished cell of *plan*, else None; an impossible one is set aside."""
     place = plan.place(view, fold, recipe)
     document = sealed_json.read(place)
     if document is None:
@@ -80,7 +76,7 @@ def read_cell(plan: Plan, view: int, fold: int, recipe: Recipe) -> Cell | None:
 
 
 def _possible(cell: Cell, tested: int, classes: int) -> bool:
-    """Return whether a head can have said this of *tested* rows and so many classes."""
+    """Return whether a head can have predicted this for *tested* rows and so many classes."""
     numbers = [cell.fit_seconds, cell.predict_seconds, *([] if cell.c is None else [cell.c])]
     if not all(type(number) in (int, float) and 0 <= number < math.inf for number in numbers):
         return False
@@ -93,16 +89,9 @@ def _possible(cell: Cell, tested: int, classes: int) -> bool:
 
 
 def run_unit(plan: Plan, view: int, fold: int, wait: bool = True) -> bool:
-    """Work out what is missing of one view in one fold, and keep it.
+    """Train the heads that are missing of one view in one fold, and keep what they predict.
 
-    Args:
-        plan: the work.
-        view: number of the view.
-        fold: number of the fold.
-        wait: whether another process that is at it is waited for.
-
-    Returns:
-        False where another process is at it, and was not waited for.
+    Returns False where another process works on it and was not waited for.
 
     Raises:
         StoreError: the features cannot be read.
@@ -119,14 +108,21 @@ def _run(plan: Plan, view: int, fold: int) -> None:
     if not missing:
         return
     rows = plan.folds[fold]
-    train, test = (_matrix(plan, view, side) for side in (rows.train, rows.test))
-    mirror = _matrix(plan, view, rows.test, mirrored=True) if plan.views[view].mirrors else None
-    for (normalisation, reduction), recipes in _grouped(missing).items():
+    train, test = (matrix_of(plan, view, side) for side in (rows.train, rows.test))
+    mirror = matrix_of(plan, view, rows.test, mirrored=True) if plan.views[view].mirrors else None
+    groups: dict[tuple[str, str], list[HeadSettings]] = {}
+    for recipe in missing:
+        groups.setdefault((recipe.normalisation, recipe.reduction), []).append(recipe)
+    for (normalisation, reduction), recipes in groups.items():
         began = time.perf_counter()
         cs = tuple(recipe.c for recipe in recipes)
         try:
             prepared: Any = prepare(
-                train, normalisation=normalisation, reduction=reduction, seed=plan.seed, cs=cs
+                train,
+                normalisation=cast(Normalisation, normalisation),
+                reduction=reduction,
+                seed=plan.seed,
+                cs=cs,
             )
         except HeadError as error:
             prepared = error
@@ -137,21 +133,9 @@ def _run(plan: Plan, view: int, fold: int) -> None:
             sealed_json.write(plan.place(view, fold, recipe), asdict(cell))
 
 
-def training_matrix(plan: Plan, view: int, fold: int) -> Matrix:
-    """Return the features of the training rows of a fold, float32, N x D."""
-    return _matrix(plan, view, plan.folds[fold].train)
-
-
-def _grouped(recipes: list[Recipe]) -> Mapping[tuple[Normalisation, str], list[Recipe]]:
-    groups: dict[tuple[Normalisation, str], list[Recipe]] = {}
-    for recipe in recipes:
-        groups.setdefault((recipe.normalisation, recipe.reduction), []).append(recipe)
-    return groups
-
-
 def _fit(
     plan: Plan,
-    recipe: Recipe,
+    recipe: HeadSettings,
     prepared: Any,
     rows: Fold,
     tested: tuple[Matrix, Matrix | None],
@@ -166,39 +150,27 @@ def _fit(
             prepared,
             plan.targets[rows.train],
             plan.classes,
-            Options(c=recipe.c, class_weight=recipe.class_weight, seed=plan.seed),
+            Options(recipe.c, plan.seed, cast(ClassWeight | None, recipe.class_weight)),
         )
         fitted = time.perf_counter()
     except HeadError as error:
-        return Cell(
-            predictions=(),
-            fit_seconds=0.0,
-            predict_seconds=0.0,
-            dimension=0,
-            c=None,
-            problem=str(error),
-        )
+        return Cell(problem=str(error))
     scores = decision(head, tested[0])
     if tested[1] is not None:
         scores = scores + decision(head, tested[1])
     labels = scores.argmax(axis=1)
     seconds = time.perf_counter() - fitted
-    c = head.parameters.get("C")
     return Cell(
         predictions=tuple(labels.tolist()),
         fit_seconds=shared + fitted - began,
         predict_seconds=seconds,
-        dimension=_inner_dimension(head),
-        c=cast(float | None, c),
+        dimension=int(head.arrays["weight"].shape[1]),
+        c=cast(float | None, head.parameters.get("C")),
         notes=tuple(head.notes),
     )
 
 
-def _inner_dimension(head: FittedHead) -> int:
-    return int(head.arrays["weight"].shape[1])
-
-
-def _matrix(plan: Plan, view: int, rows: NDArray[np.int64], mirrored: bool = False) -> Matrix:
+def matrix_of(plan: Plan, view: int, rows: NDArray[np.int64], mirrored: bool = False) -> Matrix:
     """Return the features of *rows*; several parts side by side, each of norm 1."""
     stored = plan.views[view]
     digests = [plan.digests[row] for row in rows.tolist()]
@@ -216,30 +188,26 @@ def transfer_of(plan: Plan, progress: Progress) -> dict[int, Transfer]:
     found = {}
     try:
         for view in range(len(plan.views)):
-            place = plan.place(view, 0, TRANSFER)
-            found[view] = _read_transfer(place, len(plan.folds[0].train)) or _made_transfer(
-                plan, view, place
-            )
+            found[view] = _transfer(plan, view)
             progress.advance()
     finally:
         progress.finish()
     return found
 
 
-def _made_transfer(plan: Plan, view: int, place: Path) -> Transfer:
+def _transfer(plan: Plan, view: int) -> Transfer:
+    place, rows = plan.place(view, 0, TRANSFER), plan.folds[0].train
+    kept = _read_transfer(place, len(rows))
+    if kept is not None:
+        return kept
     with alone(place):
         # Another comparison may have made them in the meantime.
-        kept = _read_transfer(place, len(plan.folds[0].train))
+        kept = _read_transfer(place, len(rows))
         if kept is None:
-            kept = _transfer(plan, view)
+            scaled = apply(Preparation("l2", "none", {}), matrix_of(plan, view, rows))
+            kept = transfer_scores(scaled, plan.targets[rows])
             sealed_json.write(place, asdict(kept))
         return kept
-
-
-def _transfer(plan: Plan, view: int) -> Transfer:
-    rows = training_matrix(plan, view, 0)
-    scaled = apply(Preparation("l2", "none", {}), rows)
-    return transfer_scores(scaled, plan.targets[plan.folds[0].train])
 
 
 def _read_transfer(place: Path, images: int) -> Transfer | None:

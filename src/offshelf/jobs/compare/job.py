@@ -21,18 +21,25 @@ from offshelf.jobs.compare.grid import (
     NetworkAxes,
     ProtocolSettings,
     check_size,
+    described,
+    folds_of,
+    keep_splits,
     recipes_of,
 )
 from offshelf.jobs.compare.grid_cell import transfer_of
-from offshelf.jobs.compare.plan import Plan, Recipe, Stored
+from offshelf.jobs.compare.plan import Plan, Stored
 from offshelf.jobs.compare.processes import run_plan
-from offshelf.jobs.compare.protocol_folds import described, folds_of, keep_splits
-from offshelf.jobs.compare.source_features import Extracted, Networks, extract_all, usable
-from offshelf.jobs.compare.speed import speeds_of
+from offshelf.jobs.compare.source_features import (
+    Extracted,
+    Networks,
+    extract_all,
+    speeds_of,
+    usable,
+)
 from offshelf.jobs.compare.verdicts import assemble
 from offshelf.jobs.setup.opening import note_all
 from offshelf.jobs.setup.run_costs import Clock
-from offshelf.jobs.setup.settings import RunSettings
+from offshelf.jobs.setup.settings import HeadSettings, RunSettings
 from offshelf.progress import Progress, Silent, notifying
 
 
@@ -130,7 +137,7 @@ class _Work:
     table: ImageTable
     networks: Networks
     views: tuple[View, ...]
-    recipes: tuple[Recipe, ...]
+    recipes: tuple[HeadSettings, ...]
 
 
 def _prepare(

@@ -1,7 +1,7 @@
 """The plan of a comparison: which heads are trained on which rows of which features.
 
-A plan is a JSON document, so that another process can be given it; a cell of the grid is
-known by a hash of everything that decides its numbers.
+A plan is a JSON document, so that other processes can read it; a cell of the grid is named by a
+hash of everything that decides its numbers.
 """
 
 from __future__ import annotations
@@ -12,35 +12,16 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from offshelf import files
 from offshelf.evaluate.splits.protocol import Fold
-from offshelf.heads.options import ClassWeight, Normalisation
+from offshelf.jobs.setup.settings import HeadSettings
 
 VERSION = 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """What is trained on a view.
-
-    Attributes:
-        normalisation: of each row of features.
-        reduction: ``none``, ``pca:N``, ``whiten:N`` or ``random:N``.
-        head: name of the head.
-        c: inverse strength of the regularisation, or ``auto``.
-        class_weight: None or ``balanced``.
-    """
-
-    normalisation: Normalisation = "l2"
-    reduction: str = "none"
-    head: str = "svm"
-    c: float | Literal["auto"] = 1.0
-    class_weight: ClassWeight | None = None
 
 
 @dataclass(frozen=True)
@@ -48,7 +29,7 @@ class Stored:
     """The features of a view, as stores.
 
     Attributes:
-        parts: identity of each store; the parts stand side by side.
+        parts: identity of each store; the parts are concatenated.
         mirrors: the same of the mirror images; () where test images are not flipped.
         product: whether the parts are multiplied instead.
     """
@@ -87,7 +68,7 @@ class Plan:
     classes: tuple[str, ...]
     folds: tuple[Fold, ...]
     views: tuple[Stored, ...]
-    recipes: tuple[Recipe, ...]
+    recipes: tuple[HeadSettings, ...]
     seed: int
 
     @property
@@ -95,7 +76,7 @@ class Plan:
         """Pairs (view, fold): what a worker does at a time."""
         return [(view, fold) for view in range(len(self.views)) for fold in range(len(self.folds))]
 
-    def place(self, view: int, fold: int, recipe: Recipe) -> Path:
+    def place(self, view: int, fold: int, recipe: HeadSettings) -> Path:
         """Return the file of a cell."""
         key = {
             "version": VERSION,
@@ -149,7 +130,7 @@ class Plan:
                 Stored(tuple(v["parts"]), tuple(v["mirrors"]), v.get("product", False))
                 for v in document["views"]
             ),
-            recipes=tuple(Recipe(**recipe) for recipe in document["recipes"]),
+            recipes=tuple(HeadSettings(**recipe) for recipe in document["recipes"]),
             seed=document["seed"],
         )
 

@@ -1,8 +1,8 @@
 """Worker processes that train the heads of a grid, each with one thread of linear algebra.
 
-A process is given units one by one. What it finishes is on disk at once; so a run that
-was stopped anywhere is gone on with, and gives what an unbroken one gives. A unit that another
-comparison is at comes last, and by then is done as a rule.
+A process is given units one by one, and what it finishes is on disk at once: a run that was
+stopped anywhere can be resumed, with the same results. A unit that another comparison is working
+on comes last, and by then is done as a rule.
 
 A worker is ``python -m offshelf.jobs.compare.processes PLAN``: it reads (view, fold, wait) from
 stdin, answers each with one line of JSON, and ends with stdin. joblib would be shorter and as fast,
@@ -18,7 +18,7 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,26 +43,24 @@ Waiting = queue.SimpleQueue[tuple[Unit, bool]]
 def run_plan(plan: Plan, progress: Progress, workers: int | None = None) -> None:
     """Finish every cell of *plan* that is not on disk yet.
 
-    Args:
-        plan: the work.
-        progress: receives the number of trained heads.
-        workers: processes; None for what processors and memory allow.
+    *workers* is the number of processes, None for what processors and memory allow.
 
     Raises:
         StoreError: results or features cannot be kept or read.
         OffshelfError: a worker process exited.
     """
-    waiting = [unit for unit in plan.units if _missing(plan, unit)]
-    heads = sum(_missing(plan, unit) for unit in waiting)
-    if not waiting:
+    counts = {unit: _missing(plan, unit) for unit in plan.units}
+    missing = {unit: heads for unit, heads in counts.items() if heads}
+    if not missing:
         return
+    heads = sum(missing.values())
     progress.start("heads", heads)
     try:
-        count = min(workers or _processes(plan), len(waiting))
+        count = min(workers or max(1, min(processors(), _fitting(plan))), len(missing))
         if count == 1 or heads < WORTH_PROCESSES:
-            _here(plan, waiting, progress)
+            _here(plan, missing, progress)
         else:
-            _apart(plan, waiting, count, progress)
+            _apart(plan, missing, count, progress)
     except OSError as error:
         raise StoreError(f"{plan.results}: cannot keep results: {error.strerror}") from error
     finally:
@@ -73,30 +71,28 @@ def _missing(plan: Plan, unit: Unit) -> int:
     return sum(read_cell(plan, *unit, recipe) is None for recipe in plan.recipes)
 
 
-def _here(plan: Plan, units: Sequence[Unit], progress: Progress) -> None:
-    counts = {unit: _missing(plan, unit) for unit in units}
+def _here(plan: Plan, missing: Mapping[Unit, int], progress: Progress) -> None:
     held = []
-    for unit in units:
+    for unit, heads in missing.items():
         if run_unit(plan, *unit, wait=False):
-            progress.advance(counts[unit])
+            progress.advance(heads)
         else:
             held.append(unit)
     for unit in held:
         run_unit(plan, *unit)
-        progress.advance(counts[unit])
+        progress.advance(missing[unit])
 
 
-def _apart(plan: Plan, units: Sequence[Unit], count: int, progress: Progress) -> None:
+def _apart(plan: Plan, missing: Mapping[Unit, int], count: int, progress: Progress) -> None:
     waiting: Waiting = queue.SimpleQueue()
-    for unit in units:
+    for unit in missing:
         waiting.put((unit, False))
-    counts = {unit: _missing(plan, unit) for unit in units}
     failures: list[str] = []
     lock = threading.Lock()
 
     def done(unit: Unit) -> None:
         with lock:
-            progress.advance(counts[unit])
+            progress.advance(missing[unit])
 
     with files.temporary_folder() as folder:
         place = folder / "plan.json"
@@ -127,7 +123,7 @@ def _feed(
     """Give units to one process until none is left or something failed anywhere."""
     command = [sys.executable, "-m", "offshelf.jobs.compare.processes", str(place)]
     environment = os.environ | _ONE_THREAD | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    # A file: a pipe that nobody reads would stop a process that says much.
+    # A file: a full pipe that is not read would block the process.
     said = place.with_name(f"said-{number}.txt")
     with (
         said.open("w") as complaints,
@@ -175,10 +171,6 @@ def _ask(process: subprocess.Popen[str], asked: tuple[int, ...], said: Path) -> 
     with contextlib.suppress(FileNotFoundError):
         lines = said.read_text(errors="replace").strip().splitlines()
     return {"error": f"a worker process exited: {lines[-1] if lines else 'killed'}"}
-
-
-def _processes(plan: Plan) -> int:
-    return max(1, min(processors(), _fitting(plan)))
 
 
 def _fitting(plan: Plan) -> int:

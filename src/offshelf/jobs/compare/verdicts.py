@@ -1,4 +1,4 @@
-"""Rows from finished cells: figures, costs, the test against the best, order, findings."""
+"""Rows from finished cells: costs, the test against the best, their order, the findings."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from offshelf.evaluate.transfer.transferability import Transfer
 from offshelf.jobs.compare.comparison_rows import Cost, Row, Verdict, score_of, sizes
 from offshelf.jobs.compare.feature_sets import Source, View
 from offshelf.jobs.compare.grid_cell import Cell, read_cell
-from offshelf.jobs.compare.plan import Plan, Recipe
-from offshelf.jobs.compare.source_features import Extracted
-from offshelf.jobs.compare.speed import Speed, milliseconds
+from offshelf.jobs.compare.plan import Plan
+from offshelf.jobs.compare.source_features import Extracted, Speed, milliseconds
+from offshelf.jobs.setup.settings import HeadSettings
 
 ALPHA = 0.05
 Scores = Mapping[int, Transfer]
@@ -35,13 +35,7 @@ class Assembled(TypedDict):
 
 
 def assemble(plan: Plan, views: Sequence[View], measured: Measured, scores: Scores) -> Assembled:
-    """Return everything that a result says of its rows.
-
-    Args:
-        plan: with every cell finished.
-        views: those of the plan.
-        measured: what was extracted, and how fast.
-        scores: cheap scores by number of the view.
+    """Return everything that a result states about its rows; every cell of *plan* is finished.
 
     Raises:
         HeadError: no head could be trained at all.
@@ -59,10 +53,16 @@ def assemble(plan: Plan, views: Sequence[View], measured: Measured, scores: Scor
     if not good:
         raise HeadError(rows[0].problem)
     judged, test = _judged(plan, good)
-    ordered = (*sorted(judged, key=_rank), *(row for row in rows if not row.score))
     found = _agreement(judged)
-    findings = findings_of(ordered, found, sizes(plan))
-    return {"rows": ordered, "test": test, "agreement": found, "findings": findings}
+    judged.sort(key=lambda row: -row.score.accuracy if row.score else 0.0)
+    findings = findings_of(judged, found, sizes(plan))
+    failed = (row for row in rows if not row.score)
+    return {
+        "rows": (*judged, *failed),
+        "test": test,
+        "agreement": found,
+        "findings": findings,
+    }
 
 
 def _depths(views: Sequence[View]) -> list[int]:
@@ -75,7 +75,7 @@ def _depths(views: Sequence[View]) -> list[int]:
     return places
 
 
-def _cell(plan: Plan, view: int, fold: int, recipe: Recipe) -> Cell:
+def _cell(plan: Plan, view: int, fold: int, recipe: HeadSettings) -> Cell:
     cell = read_cell(plan, view, fold, recipe)
     if cell is None:
         raise HeadError(
@@ -84,7 +84,7 @@ def _cell(plan: Plan, view: int, fold: int, recipe: Recipe) -> Cell:
     return cell
 
 
-def _row(plan: Plan, view: View, recipe: Recipe, cells: list[Cell], ms: float | None) -> Row:
+def _row(plan: Plan, view: View, recipe: HeadSettings, cells: list[Cell], ms: float | None) -> Row:
     problem = next((cell.problem for cell in cells if cell.problem), "")
     if problem:
         return Row(view=view, recipe=recipe, problem=problem)
@@ -105,12 +105,11 @@ def _row(plan: Plan, view: View, recipe: Recipe, cells: list[Cell], ms: float | 
 
 def _judged(plan: Plan, rows: Sequence[Row]) -> tuple[list[Row], str]:
     """Test every row against the best."""
-    single = len(plan.folds) == 1
-    n_train, n_test = sizes(plan)
     scores = [row.score for row in rows if row.score]
-    if single:
+    if len(plan.folds) == 1:
         verdicts = not_distinguishable([score.right for score in scores])
     else:
+        n_train, n_test = sizes(plan)
         verdicts = not_distinguishable(
             [np.array(score.accuracies) for score in scores], n_train=n_train, n_test=n_test
         )
@@ -120,10 +119,6 @@ def _judged(plan: Plan, rows: Sequence[Row]) -> tuple[list[Row], str]:
         for row, p, adjusted, same in columns
     ]
     return judged, verdicts.test
-
-
-def _rank(row: Row) -> float:
-    return -row.score.accuracy if row.score else 0.0
 
 
 def _agreement(rows: Sequence[Row]) -> dict[str, Agreement]:
@@ -149,38 +144,32 @@ def _agreement(rows: Sequence[Row]) -> dict[str, Agreement]:
 def findings_of(
     rows: Sequence[Row], agreement: dict[str, Agreement], sizes: tuple[int, int]
 ) -> tuple[str, ...]:
-    """Return the sentences.
+    """Return a sentence for each finding in *rows*: those with a score, the best first.
 
-    Args:
-        rows: the best first; only those with a score count.
-        agreement: rank correlation of cheap scores with the accuracy.
-        sizes: training and test images of a fold.
+    *sizes* are the numbers of training and of test images of a fold.
     """
-    scored = [row for row in rows if row.score]
-    lines = [
-        *_best(scored),
-        *_depth(scored),
-        *_concatenation(scored, sizes),
-        *_leaks(scored[0]),
+    return (
+        *_best(rows),
+        *_depth(rows),
+        *_concatenation(rows, sizes),
+        *_leaks(rows[0]),
         *_agreement_lines(agreement),
-    ]
-    return tuple(lines)
+    )
 
 
 def name_of(row: Row) -> str:
-    """Return a row in a few words.
-
-    The pooling is left out where it is the usual one.
-    """
-    pooling = "" if row.view.pooling == "avg" else f" {row.view.pooling}"
-    recipe = row.recipe
-    more = [word for word in (recipe.reduction,) if word != "none"]
-    more += [word for word in (row.view.weights,) if word != "trained"]
-    more += ["no scaling"] if row.view.scaling == "none" else []
-    more += [row.view.precision] if row.view.precision != "fp32" else []
-    more += ["flips"] if row.view.flips else []
-    tail = f" ({', '.join(more)})" if more else ""
-    view = row.view
+    """Return a row in a few words; what is usual is left out."""
+    view, recipe = row.view, row.recipe
+    pooling = "" if view.pooling == "avg" else f" {view.pooling}"
+    unusual = {
+        recipe.reduction: recipe.reduction != "none",
+        view.weights: view.weights != "trained",
+        "no scaling": view.scaling == "none",
+        view.precision: view.precision != "fp32",
+        "flips": view.flips,
+    }
+    more = ", ".join(word for word, said in unusual.items() if said)
+    tail = f" ({more})" if more else ""
     layer = view.layer if view.of_several_backbones else f"{view.backbone} {view.layer}"
     return f"{layer}{pooling}, {recipe.head}{tail}"
 

@@ -17,7 +17,7 @@ from offshelf.backbones.construct.torchvision_shim import import_torchvision
 from offshelf.engine.contract import EngineOptions
 from offshelf.engine.selection.select import choose
 from offshelf.errors import OffshelfError
-from offshelf.jobs.catalogue.listing import backbone_rows
+from offshelf.jobs.catalogue import backbone_rows
 from offshelf.version import library_versions
 
 

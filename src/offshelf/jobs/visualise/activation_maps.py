@@ -20,39 +20,15 @@ from offshelf.features.network_input import NetworkInput
 from offshelf.jobs.setup.opening import backbone_for, describe
 from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
 from offshelf.jobs.visualise.feature_maps import (
-    DEFAULT_LIMIT,
-    check_channels,
-    check_sort,
-    chosen,
+    Choice,
     layer_label,
     maps_of,
-    spatial_layer,
+    mean_strengths,
+    spatial_layers,
 )
-from offshelf.jobs.visualise.picture_files import input_to_show, picture_path, write_picture
+from offshelf.jobs.visualise.picture_files import input_to_show, write_layers
 from offshelf.progress import Progress, Silent
 from offshelf.report.pictures.activation_tiles import Caption, Look, map_picture
-from offshelf.report.pictures.canvas import form_of
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Which channels are shown.
-
-    Attributes:
-        channels: these; None for all, of which at most *limit* are taken.
-        sort: ``index``, or ``strength``: the mean absolute activation, largest first.
-        limit: 1 to 1024.
-
-    Raises:
-        OffshelfError: *sort* is unknown.
-    """
-
-    channels: tuple[int, ...] | None = None
-    sort: str = "index"
-    limit: int = DEFAULT_LIMIT
-
-    def __post_init__(self) -> None:
-        check_sort(self.sort)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +50,7 @@ class LayerMaps:
     @property
     def strengths(self) -> NDArray[np.float64]:
         """Mean absolute activation of every channel, float64, C."""
-        return np.asarray(np.abs(self.maps).mean(axis=(1, 2), dtype=np.float64))
+        return mean_strengths(self.maps)
 
     def to_json(self) -> dict[str, Any]:
         """Return shape and figures of the chosen channels as JSON values."""
@@ -148,16 +124,13 @@ class MapsResult:
         """
         stem = Path(self.network_input.name).stem
         parts = [one.name if len(self.layers) > 1 else "" for one in self.layers]
-        paths = [
-            picture_path(out, f"{stem}-{one.name}.png", part)
-            for one, part in zip(self.layers, parts, strict=True)
-        ]
-        forms = [form_of(path) for path in paths]
-        for path, one, form in zip(paths, self.layers, forms, strict=True):
-            write_picture(
-                path, self.picture(one.path, dataclasses.replace(look or Look(), form=form))
-            )
-        return tuple(paths)
+        names = [f"{stem}-{one.name}.png" for one in self.layers]
+
+        def draw(number: int, form: str) -> bytes:
+            layer = self.layers[number].path
+            return self.picture(layer, dataclasses.replace(look or Look(), form=form))
+
+        return write_layers(out, names, parts, draw)
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as one JSON document, without the maps themselves."""
@@ -200,7 +173,7 @@ def activation_maps(
         features: backbone, weights and preprocessing; its layer and pooling are not used.
         choice: which channels are shown.
         run: engine and limits; the engine ``auto`` is torch here, which starts sooner.
-        progress: is told of anything worth knowing.
+        progress: receives notes and downloads.
 
     Raises:
         DataError: the image cannot be used.
@@ -213,12 +186,7 @@ def activation_maps(
     """
     run, choice = run or RunSettings(), choice or Choice()
     backbone = backbone_for(features or FeatureSettings(), run, progress or Silent())
-    places = [spatial_layer(backbone, layer) for layer in dict.fromkeys(layers)]
-    if not places:
-        raise LayerError("no layer was asked for")
-    for row, grid in places:
-        if choice.channels is not None:
-            check_channels(choice.channels, grid.channels, row.name)
+    places = spatial_layers(backbone, layers, choice)
     network_input = input_to_show(image, backbone.input, run.reading.limits)
     taps = [Tap(row.path) for row, _ in places]
     with contextlib.closing(open_engine(backbone, taps, for_one_image(run.engine))) as engine:
@@ -228,8 +196,7 @@ def activation_maps(
     found = []
     for tap, (row, grid) in zip(taps, places, strict=True):
         maps = maps_of(outputs[tap][0], grid, last)
-        strengths = np.abs(maps).mean(axis=(1, 2), dtype=np.float64)
-        shown = chosen(strengths, choice.channels, choice.sort, choice.limit)
+        shown = choice.of(mean_strengths(maps))
         found.append(LayerMaps(layer_label(row, backbone.spec), row.path, maps, shown))
     return MapsResult(network_input, backbone, tuple(found), ran)
 
@@ -244,5 +211,5 @@ def for_one_image(options: EngineOptions) -> EngineOptions:
 
 
 def described(engine: Engine) -> str:
-    """Return engine and device as a person says it."""
+    """Return engine and device, for example ``torch on cpu``."""
     return f"{engine.name} on {engine.device}"

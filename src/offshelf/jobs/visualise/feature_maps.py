@@ -1,8 +1,8 @@
-"""Feature maps: which layers have one, its geometry, and the channels that are shown.
+"""Feature maps: which layers have one, its geometry, its strongest cells, the channels shown.
 
 A map is C x H x W with H = W > 1, since every network here is given a square. Networks
 with the channels last, and the tokens of transformers (T x C), are brought to that form;
-tokens that stand for no place, such as the class token, come first and are kept apart.
+tokens without a place, such as the class token, come first and are kept apart.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +21,53 @@ from offshelf.backbones.specification.spec import BackboneSpec
 from offshelf.errors import LayerError, OffshelfError, did_you_mean
 
 MAX_EXTRA_TOKENS = 8
+SORTS = ("index", "strength")
+DEFAULT_LIMIT = 64
+MAX_CHANNELS = 1024
+_RANGE = re.compile(r"(\d{1,7})(?:-(\d{1,7}))?")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which channels are shown.
+
+    Attributes:
+        channels: these; None for all, of which at most *limit* are taken.
+        sort: ``index``: by number, or in the order of *channels*; ``strength``: the
+            strongest first.
+        limit: 1 to 1024.
+
+    Raises:
+        OffshelfError: *sort* is unknown.
+
+    >>> Choice(sort="strength", limit=2).of([1.0, 5.0, 2.0])
+    (1, 2)
+    """
+
+    channels: tuple[int, ...] | None = None
+    sort: str = "index"
+    limit: int = DEFAULT_LIMIT
+
+    def __post_init__(self) -> None:
+        if self.sort not in SORTS:
+            hint = did_you_mean(self.sort, SORTS)
+            raise OffshelfError(f"no order {self.sort!r}: {' or '.join(SORTS)}.{hint}")
+
+    def check(self, count: int, layer: str) -> None:
+        """Raise LayerError if a layer of *count* channels lacks one of these."""
+        if self.channels is None:
+            return
+        _check_count(len(self.channels))
+        for channel in self.channels:
+            if not 0 <= channel < count:
+                raise LayerError(f"{layer} has the channels 0 to {count - 1}: no channel {channel}")
+
+    def of(self, strengths: Sequence[float] | NDArray[np.float64]) -> tuple[int, ...]:
+        """Return the channels to show of a layer whose channels have these *strengths*."""
+        given = list(range(len(strengths)) if self.channels is None else self.channels)
+        if self.sort == "strength":
+            given.sort(key=lambda channel: -float(strengths[channel]))
+        return tuple(given if self.channels is not None else given[: min(self.limit, MAX_CHANNELS)])
 
 
 @dataclass(frozen=True)
@@ -81,13 +127,24 @@ def maps_of(
     return cells.reshape(grid.channels, grid.side, grid.side)
 
 
-def spatial_layer(backbone: Backbone, layer: str) -> tuple[Layer, Grid]:
-    """Return the layer named *layer* and how it lies over the image.
+def spatial_layers(
+    backbone: Backbone, layers: Sequence[str], choice: Choice
+) -> list[tuple[Layer, Grid]]:
+    """Return the layers of these names, each once, and how each lies over the image.
 
     Raises:
         LayerError: there is no such layer, it is not spatial, or the weights do not
-            reach it.
+            reach it; it lacks a channel that was chosen; or no layer is named.
     """
+    found = [_spatial_layer(backbone, layer) for layer in dict.fromkeys(layers)]
+    if not found:
+        raise LayerError("no layer was asked for")
+    for row, grid in found:
+        choice.check(grid.channels, row.name)
+    return found
+
+
+def _spatial_layer(backbone: Backbone, layer: str) -> tuple[Layer, Grid]:
     spec, size = backbone.spec, backbone.input.size
     row = resolve(spec, layer, size)
     grid = grid_of(row.shape, spec.channels_last)
@@ -102,13 +159,7 @@ def spatial_layer(backbone: Backbone, layer: str) -> tuple[Layer, Grid]:
 
 
 def maps_before(backbone: Backbone, path: str, limit: int) -> tuple[tuple[Layer, Grid], ...]:
-    """Return the layers with a map that finish at or before *path*, the last one first.
-
-    Args:
-        backbone: the network.
-        path: module path of a layer.
-        limit: at most so many.
-    """
+    """Return at most *limit* layers with a map that finish at or before *path*, last first."""
     rows = all_layers(backbone.spec, backbone.input.size)
     last = next(number for number, row in enumerate(rows) if row.path == path)
     found = (
@@ -139,10 +190,57 @@ def _examples(spec: BackboneSpec, size: int) -> str:
     return f"{names[0]} to {names[-1]}" if names else "none has a name"
 
 
-SORTS = ("index", "strength")
-DEFAULT_LIMIT = 64
-MAX_CHANNELS = 1024
-_RANGE = re.compile(r"(\d{1,7})(?:-(\d{1,7}))?")
+class StrongestCells:
+    """The *top* largest activations of each of C channels.
+
+    ``values`` (float64, C x top) are -inf where no image is left; ``means`` are those of the
+    maps, ``images`` (int64) and ``cells`` (int64, counted row by row) say where each is.
+    Many networks cut activations off (ReLU6): among equal values the larger mean of the
+    map goes first, then the earlier image.
+    """
+
+    def __init__(self, channels: int, top: int) -> None:
+        self.values = np.full((channels, top), -np.inf)
+        self.means = np.full((channels, top), -np.inf)
+        self.images = np.zeros((channels, top), np.int64)
+        self.cells = np.zeros((channels, top), np.int64)
+
+    @property
+    def strengths(self) -> NDArray[np.float64]:
+        """The largest activation of every channel, float64, C; 0 where no image is left."""
+        return np.where(np.isfinite(self.values[:, 0]), self.values[:, 0], 0.0)
+
+    def add(self, image: int, cells: NDArray[np.float32]) -> None:
+        """Take the largest cell of every channel (C x P), unless all its cells are equal."""
+        values, means = cells.max(axis=1).astype(np.float64), cells.mean(axis=1, dtype=np.float64)
+        last, last_mean = self.values[:, -1], self.means[:, -1]
+        larger = (values > last) | ((values == last) & (means > last_mean))
+        rows = np.flatnonzero(larger & (values > cells.min(axis=1)))
+        self.values[rows, -1], self.means[rows, -1] = values[rows], means[rows]
+        self.images[rows, -1] = image
+        self.cells[rows, -1] = cells[rows].argmax(axis=1)
+        order = np.lexsort((-self.means[rows], -self.values[rows]), axis=1)
+        for array in (self.values, self.means, self.images, self.cells):
+            array[rows] = np.take_along_axis(array[rows], order, axis=1)
+
+
+def crop_box(row: int, column: int, side: int, size: int) -> tuple[int, int, int, int]:
+    """Return the part of the input that is shown for a cell: left, top, right, bottom.
+
+    A square around the middle of the cell, four cells wide, at least an eighth and at
+    most half of the input, moved inside where it would stick out. This is the heart of
+    what the cell sees; its whole receptive field is often the whole image.
+
+    >>> crop_box(0, 13, 14, 224), crop_box(7, 7, 14, 224)
+    ((160, 0, 224, 64), (88, 88, 152, 152))
+    """
+    step = size / side
+    width = round(min(max(4 * step, size / 8), size / 2))
+    left, top = (
+        min(max(round((place + 0.5) * step - width / 2), 0), size - width)
+        for place in (column, row)
+    )
+    return left, top, left + width, top + width
 
 
 def parse_channels(text: str) -> tuple[int, ...]:
@@ -165,48 +263,10 @@ def parse_channels(text: str) -> tuple[int, ...]:
     return tuple(numbers)
 
 
-def check_sort(sort: str) -> str:
-    """Return *sort* if it is ``index`` or ``strength``.
-
-    Raises:
-        OffshelfError: it is neither.
-    """
-    if sort not in SORTS:
-        raise OffshelfError(f"no order {sort!r}: {' or '.join(SORTS)}.{did_you_mean(sort, SORTS)}")
-    return sort
-
-
-def check_channels(wanted: Sequence[int], count: int, layer: str) -> None:
-    """Check that a layer has the channels.
-
-    Raises:
-        LayerError: one of them is out of range, or there are more than 1024.
-    """
-    _check_count(len(wanted))
-    for channel in wanted:
-        if not 0 <= channel < count:
-            raise LayerError(f"{layer} has the channels 0 to {count - 1}: no channel {channel}")
-
-
-def chosen(
-    strengths: Sequence[float] | NDArray[Any], wanted: Sequence[int] | None, sort: str, limit: int
-) -> tuple[int, ...]:
-    """Return the channels to show.
-
-    Args:
-        strengths: of every channel of the layer.
-        wanted: these channels only; None for all, of which at most *limit* are taken.
-        sort: ``index``: by number, or as they stand in *wanted*; ``strength``: the
-            strongest first.
-        limit: at least 1.
-
-    >>> chosen([1.0, 5.0, 2.0], None, "strength", 2)
-    (1, 2)
-    """
-    given = list(wanted) if wanted is not None else list(range(len(strengths)))
-    if sort == "strength":
-        given.sort(key=lambda channel: -float(strengths[channel]))
-    return tuple(given if wanted is not None else given[: min(limit, MAX_CHANNELS)])
+def mean_strengths(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the mean absolute value of every channel, float64, C, of C x ... values."""
+    axes = tuple(range(1, values.ndim))
+    return np.asarray(np.abs(values).mean(axis=axes, dtype=np.float64))
 
 
 def _check_count(count: int) -> None:

@@ -14,8 +14,7 @@ from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.construct.architectures import load_module
 from offshelf.jobs.setup.opening import backbone_for, describe
 from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
-from offshelf.jobs.visualise.activation_maps import Choice
-from offshelf.jobs.visualise.feature_maps import check_channels, chosen
+from offshelf.jobs.visualise.feature_maps import Choice, mean_strengths
 from offshelf.jobs.visualise.picture_files import picture_path, safe, write_picture
 from offshelf.progress import Progress, Silent
 from offshelf.report.pictures.activation_tiles import Caption, Look, filter_picture
@@ -41,7 +40,7 @@ class FiltersResult:
     @property
     def strengths(self) -> NDArray[np.float64]:
         """Mean absolute weight of every filter, float64, N."""
-        return np.asarray(np.abs(self.weights).mean(axis=(1, 2, 3), dtype=np.float64))
+        return mean_strengths(self.weights)
 
     def picture(self, look: Look | None = None) -> bytes:
         """Return the chosen filters as PNG or SVG bytes."""
@@ -107,7 +106,7 @@ def first_filters(
         features: backbone and weights.
         choice: which filters are shown; their strength is the mean absolute weight.
         run: the cache folder.
-        progress: is told of anything worth knowing.
+        progress: receives notes and downloads.
 
     Raises:
         BackboneError: the network begins with no convolution over red, green and blue.
@@ -125,8 +124,5 @@ def first_filters(
     network = load_module(backbone.spec, backbone.file)
     path, convolution = first_convolution(network, backbone.spec.name)
     weights: NDArray[np.float32] = convolution.weight.detach().numpy().astype(np.float32)
-    if choice.channels is not None:
-        check_channels(choice.channels, len(weights), path)
-    strengths = np.abs(weights).mean(axis=(1, 2, 3), dtype=np.float64)
-    shown = chosen(strengths, choice.channels, choice.sort, choice.limit)
-    return FiltersResult(backbone, path, weights, shown)
+    choice.check(len(weights), path)
+    return FiltersResult(backbone, path, weights, choice.of(mean_strengths(weights)))

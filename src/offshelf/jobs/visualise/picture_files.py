@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,24 @@ def write_picture(path: Path, content: bytes) -> Path:
     except OSError as error:
         raise OffshelfError(files.unwritable(path, error)) from error
     return path
+
+
+def write_layers(
+    out: str | Path | None,
+    names: Sequence[str],
+    parts: Sequence[str],
+    draw: Callable[[int, str], bytes],
+) -> tuple[Path, ...]:
+    """Write a picture per layer and return the files; every name is checked first.
+
+    *names* are those of the files where *out* names none, *parts* are put into the name of
+    *out*; *draw* returns picture *number* as bytes of a form.
+    """
+    paths = [picture_path(out, name, part) for name, part in zip(names, parts, strict=True)]
+    forms = [form_of(path) for path in paths]
+    for number, (path, form) in enumerate(zip(paths, forms, strict=True)):
+        write_picture(path, draw(number, form))
+    return tuple(paths)
 
 
 def picture_path(out: str | Path | None, default: str, part: str = "") -> Path:

@@ -1,9 +1,16 @@
-"""Result of a search for the images that activate channels most."""
+"""Search for the images, and the places in them, that activate channels most.
+
+One pass over the images keeps only the best few activations of every channel, so memory does
+not grow with the images; they are opened again when the picture is drawn. The extraction's
+loop is another: it keeps whole rows, in stores that processes share.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,16 +19,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
+from offshelf.backbones.named_layers import Layer
+from offshelf.data.decoding.limits import Facts
+from offshelf.data.tables.image_table import list_images
+from offshelf.engine.contract import Tap
+from offshelf.engine.selection.select import open_engine
 from offshelf.errors import DataError, LayerError, did_you_mean
 from offshelf.features.network_input import network_input
-from offshelf.features.reader import ReadOptions
-from offshelf.jobs.setup.opening import describe
-from offshelf.jobs.visualise.picture_files import picture_path, write_picture
+from offshelf.features.profile import Stopwatch
+from offshelf.features.reader import ReadOptions, read_ahead
+from offshelf.jobs.setup.opening import backbone_for, describe, note_all
+from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
+from offshelf.jobs.visualise.activation_maps import described
+from offshelf.jobs.visualise.feature_maps import (
+    Choice,
+    Grid,
+    StrongestCells,
+    crop_box,
+    layer_label,
+    maps_of,
+    spatial_layers,
+)
+from offshelf.jobs.visualise.picture_files import write_layers
+from offshelf.progress import Progress, Silent, notifying
 from offshelf.report.pictures.activation_tiles import Caption, crop_picture
-from offshelf.report.pictures.canvas import form_of
 from offshelf.report.pictures.mosaic import number
 from offshelf.text import spelled
 
+DEFAULT_TOP, MAX_TOP = 8, 16
+DEFAULT_CHANNELS = 16
 CROP_SIDE = 96
 
 
@@ -32,8 +58,7 @@ class Peak:
     Attributes:
         path: of the image.
         value: the activation.
-        row: of the cell, from 0.
-        column: of the cell, from 0.
+        row: of the cell, from 0; *column* likewise.
         box: left, top, right, bottom of the crop, in pixels of the network's input.
     """
 
@@ -45,13 +70,7 @@ class Peak:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
-        return {
-            "path": spelled(self.path),
-            "value": self.value,
-            "row": self.row,
-            "column": self.column,
-            "box": list(self.box),
-        }
+        return dataclasses.asdict(self) | {"path": spelled(self.path), "box": list(self.box)}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,9 +82,7 @@ class TopImages:
         path: its module path.
         side: of its map, in cells.
         size: of the network's input, in pixels.
-        values: float64, C x top: the largest activations, -inf where no image is left.
-        images: int64, C x top: which of *paths* they are in.
-        cells: int64, C x top: the cell, counted row by row.
+        best: the strongest cells of every channel.
         paths: the images.
         channels: those that were chosen, in their order.
     """
@@ -74,16 +91,25 @@ class TopImages:
     path: str
     side: int
     size: int
-    values: NDArray[np.float64]
-    images: NDArray[np.int64]
-    cells: NDArray[np.int64]
+    best: StrongestCells
     paths: tuple[str, ...]
-    channels: tuple[int, ...]
+    channels: tuple[int, ...] = ()
 
     def peaks(self, channel: int) -> tuple[Peak, ...]:
         """Return the best images of a channel; none for one that no image excites."""
-        columns = np.flatnonzero(np.isfinite(self.values[channel])).tolist()
-        return tuple(self._peak(channel, column) for column in columns)
+        best, peaks = self.best, []
+        for column in np.flatnonzero(np.isfinite(best.values[channel])).tolist():
+            row, across = divmod(int(best.cells[channel, column]), self.side)
+            peaks.append(
+                Peak(
+                    path=self.paths[int(best.images[channel, column])],
+                    value=float(best.values[channel, column]),
+                    row=row,
+                    column=across,
+                    box=crop_box(row, across, self.side, self.size),
+                )
+            )
+        return tuple(peaks)
 
     def to_json(self) -> dict[str, Any]:
         """Return the chosen channels with their images as JSON values."""
@@ -96,16 +122,6 @@ class TopImages:
             ],
         }
 
-    def _peak(self, channel: int, column: int) -> Peak:
-        row, across = divmod(int(self.cells[channel, column]), self.side)
-        return Peak(
-            path=self.paths[int(self.images[channel, column])],
-            value=float(self.values[channel, column]),
-            row=row,
-            column=across,
-            box=crop_box(row, across, self.side, self.size),
-        )
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TopResult:
@@ -115,17 +131,20 @@ class TopResult:
         backbone: network and weights in use.
         layers: one entry per layer.
         engine: what ran.
-        used: images that were looked at; repeated ones count once.
-        failures: path, status and reason of the others.
-        reading: the bounds under which images are opened again for their crops.
+        failures: path, status and reason of images that cannot be used.
+        reading: bounds under which images are opened again for their crops.
     """
 
     backbone: Backbone
     layers: tuple[TopImages, ...]
     engine: str
-    used: int
     failures: tuple[Mapping[str, str], ...]
     reading: ReadOptions
+
+    @property
+    def used(self) -> int:
+        """Images that were looked at; repeated ones count once."""
+        return len(self.layers[0].paths)
 
     def __getitem__(self, layer: str) -> TopImages:
         """Return the best images of a layer by name or module path."""
@@ -143,8 +162,7 @@ class TopResult:
     def picture(self, layer: str | None = None, form: str = "png") -> bytes:
         """Return a row of crops per channel of a layer as PNG or SVG bytes.
 
-        A crop is cut from what the network saw. An image that can no longer be opened
-        leaves a grey square.
+        Crops are of what the network saw; an image that is gone leaves a grey square.
         """
         found = self[layer] if layer else self.layers[0]
         opened: dict[str, NDArray[np.uint8]] = {}
@@ -155,10 +173,8 @@ class TopResult:
             )
             for channel in found.channels
         ]
-        text = (
-            f"{len(rows)} of {len(found.values)} channels, the strongest of {self.used:,} images "
-            "first; the number is the activation"
-        )
+        count = f"{len(rows)} of {len(found.best.values)} channels"
+        text = f"{count}, the strongest of {self.used:,} images first; the number is the activation"
         if not self.backbone.trained:
             text += "; UNTRAINED network"
         title = f"{self.backbone.spec.name}  {found.name}: what excites a channel most"
@@ -168,23 +184,17 @@ class TopResult:
         """Write a picture per layer and return the files.
 
         Args:
-            out: a ``.png`` or ``.svg`` file, whose name is extended by the layer's where
-                there are several; a folder; or None for ``BACKBONE-LAYER-top.png`` here.
+            out: as of :meth:`.MapsResult.write`; None for ``BACKBONE-LAYER-top.png`` here.
             part: extends the name of *out* in any case.
 
         Raises:
             OffshelfError: the name or the folder cannot be used.
         """
-        several, name = len(self.layers) > 1, self.backbone.spec.name
+        several, backbone = len(self.layers) > 1, self.backbone.spec.name
         parts = ["-".join(filter(None, [one.name if several else "", part])) for one in self.layers]
-        paths = [
-            picture_path(out, f"{name}-{one.name}-top.png", extension)
-            for one, extension in zip(self.layers, parts, strict=True)
-        ]
-        forms = [form_of(path) for path in paths]
-        for one, path, form in zip(self.layers, paths, forms, strict=True):
-            write_picture(path, self.picture(one.path, form))
-        return tuple(paths)
+        names = [f"{backbone}-{one.name}-top.png" for one in self.layers]
+        paths = [one.path for one in self.layers]
+        return write_layers(out, names, parts, lambda place, form: self.picture(paths[place], form))
 
     def to_json(self) -> dict[str, Any]:
         """Return images, cells and boxes as one JSON document."""
@@ -200,7 +210,7 @@ class TopResult:
     def _crop(self, peak: Peak, opened: dict[str, NDArray[np.uint8]]) -> NDArray[np.uint8]:
         left, top, right, bottom = peak.box
         if peak.path not in opened:
-            # One at a time is enough to remember: neighbours in a row rarely repeat.
+            # To keep one is enough: neighbours in a row rarely repeat.
             opened.clear()
             try:
                 found = network_input(peak.path, self.backbone.input, self.reading.limits)
@@ -222,20 +232,118 @@ class TopResult:
         return "\n".join(lines)
 
 
-def crop_box(row: int, column: int, side: int, size: int) -> tuple[int, int, int, int]:
-    """Return the part of the input that is shown for a cell: left, top, right, bottom.
+def top_images(
+    sources: Sequence[str | Path],
+    layers: Sequence[str],
+    *,
+    features: FeatureSettings | None = None,
+    choice: Choice | None = None,
+    top: int = DEFAULT_TOP,
+    run: RunSettings | None = None,
+    progress: Progress | None = None,
+) -> TopResult:
+    """Find the images, and the places in them, that excite channels most.
 
-    A square around the middle of the cell, four cells wide, at least an eighth and at
-    most half of the input, moved inside where it would stick out. This is the heart of
-    what the cell sees; its whole receptive field is often the whole image.
+    Args:
+        sources: images, and folders that are searched for images. Files with the same
+            bytes count once.
+        layers: names or module paths of layers whose activation is a map.
+        features: backbone, weights and preprocessing.
+        choice: which channels are shown; their strength is the largest activation.
+        top: images per channel, 1 to 16.
+        run: engine, limits, cache folder; the precision is fp32, bf16 or fp16.
+        progress: receives how many images are done.
 
-    >>> crop_box(0, 13, 14, 224), crop_box(7, 7, 14, 224)
-    ((160, 0, 224, 64), (88, 88, 152, 152))
+    Raises:
+        DataError: a source holds no images, or none of them can be used.
+        LayerError: a layer is unknown, no map, or beyond the weights; a channel is out of
+            range.
     """
-    step = size / side
-    width = round(min(max(4 * step, size / 8), size / 2))
-    left, top = (
-        min(max(round((place + 0.5) * step - width / 2), 0), size - width)
-        for place in (column, row)
+    run, progress = run or RunSettings(), progress or Silent()
+    choice = choice or Choice(limit=DEFAULT_CHANNELS)
+    if not 1 <= top <= MAX_TOP:
+        raise DataError(f"top {top}: 1 to {MAX_TOP} images per channel")
+    table = list_images(sources)
+    note_all(progress, table.warnings)
+    backbone = backbone_for(features or FeatureSettings(), run, progress)
+    places = spatial_layers(backbone, layers, choice)
+    found = _search(table.paths, backbone, places, top, run, progress)
+    channels = {one.path: choice.of(one.best.strengths) for one in found.layers}
+    return found.with_channels(channels)
+
+
+def _search(
+    paths: Sequence[str],
+    backbone: Backbone,
+    places: Sequence[tuple[Layer, Grid]],
+    top: int,
+    run: RunSettings,
+    progress: Progress,
+) -> TopResult:
+    """Return the strongest cells in the images of *paths*; no channel is chosen yet."""
+    taps = [Tap(row.path) for row, _ in places]
+    best = [StrongestCells(grid.channels, top) for _, grid in places]
+    taken, failures = list[str](), list[dict[str, str]]()
+    images = _images(paths, backbone, run.reading, failures, progress)
+    precision = run.engine.precision if run.engine.precision in {"bf16", "fp16"} else "fp32"
+    options = dataclasses.replace(run.engine, precision=precision, images=len(paths))
+    progress.start("images", len(paths))
+    try:
+        with notifying(progress), closing(open_engine(backbone, taps, options)) as engine:
+            for numbers, outputs in engine.stream(_batches(images, engine.batch_size, taken)):
+                for (_, grid), tap, cells in zip(places, taps, best, strict=True):
+                    for image, activation in zip(numbers, outputs[tap], strict=True):
+                        maps = maps_of(activation, grid, backbone.spec.channels_last)
+                        cells.add(image, maps.reshape(grid.channels, -1))
+    finally:
+        progress.finish()
+    if not taken:
+        first = failures[0]
+        raise DataError(f"none of the images can be used; {first['path']}: {first['reason']}")
+    layers = (
+        TopImages(
+            name=layer_label(row, backbone.spec),
+            path=row.path,
+            side=grid.side,
+            size=backbone.input.size,
+            best=cells,
+            paths=tuple(taken),
+        )
+        for (row, grid), cells in zip(places, best, strict=True)
     )
-    return left, top, left + width, top + width
+    return TopResult(
+        backbone=backbone,
+        layers=tuple(layers),
+        engine=described(engine),
+        failures=tuple(failures),
+        reading=run.reading,
+    )
+
+
+def _images(
+    paths: Sequence[str],
+    backbone: Backbone,
+    reading: ReadOptions,
+    failures: list[dict[str, str]],
+    progress: Progress,
+) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Yield path and pixels of each image that can be used, those with the same bytes once."""
+    seen: dict[bytes, Facts] = {}
+    for item in read_ahead(paths, seen.get, backbone.input, reading, Stopwatch()):
+        progress.advance()
+        if item.status != "ok":
+            path = spelled(item.path)
+            failures.append({"path": path, "status": item.status, "reason": item.reason})
+        elif item.pixels is not None and item.facts is not None and item.digest not in seen:
+            seen[item.digest] = item.facts
+            yield item.path, item.pixels
+
+
+def _batches(
+    images: Iterator[tuple[str, NDArray[np.uint8]]], size: int, taken: list[str]
+) -> Iterator[tuple[range, NDArray[np.uint8]]]:
+    """Yield numbers and pixels of at most *size* images; their paths are put into *taken*."""
+    while group := list(itertools.islice(images, size)):
+        numbers = range(len(taken), len(taken) + len(group))
+        taken.extend(path for path, _ in group)
+        yield numbers, np.stack([pixels for _, pixels in group])

@@ -1,9 +1,9 @@
 """Heat maps over the network's input that explain a decision.
 
-Where the score is a sum over the cells of a map the heat map is exact: every cell shows
-what it adds, and the cells add up to the score without its bias. That holds for linear
-heads on ``avg``, ``max`` and ``flatten`` features of a spatial layer, and on the vector
-that a network pools itself. Everything else gets Grad-CAM, which says where and no sum.
+Where the score is a sum over the cells of a map, the heat map is exact: every cell shows what it
+adds, and the cells add up to the score without its bias. That holds for linear heads on ``avg``,
+``max`` and ``flatten`` features of a spatial layer, and on the vector that a network pools
+itself. All else gets Grad-CAM, which shows where and does not add up.
 """
 
 from __future__ import annotations
@@ -17,15 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
+from offshelf.backbones.named_layers import Layer
+from offshelf.backbones.specification.spec import BackboneSpec
 from offshelf.data.folders.class_names import composed
 from offshelf.engine.torch_engine.gradients import Probe
 from offshelf.errors import OffshelfError, did_you_mean
 from offshelf.features.network_input import NetworkInput
 from offshelf.heads.fitting.fit_head import decision
 from offshelf.heads.kinds.flat_weights import linear_weights
-from offshelf.jobs.explain import attribution
-from offshelf.jobs.explain.attribution import ClassMap
 from offshelf.jobs.setup.settings import RunSettings
+from offshelf.jobs.visualise import attribution
+from offshelf.jobs.visualise.attribution import ClassMap
 from offshelf.jobs.visualise.feature_maps import Grid, layer_label, maps_before, maps_of, positions
 from offshelf.jobs.visualise.picture_files import input_to_show, picture_path, write_picture
 from offshelf.model_file.model import Model
@@ -34,6 +36,14 @@ from offshelf.progress import Progress, Silent
 from offshelf.report.pictures.activation_tiles import Caption, Look
 from offshelf.report.pictures.canvas import form_of
 from offshelf.report.pictures.heat_maps import Panel, explanation_picture
+
+METHODS = ("auto", "exact", "gradcam")
+TOLERANCE = 1e-4
+# Networks end in a few layers that change no place; transformers in a block of them.
+PLACES = 48
+Places = list[tuple[Layer, Grid]]
+# Classes whose maps have no cells yet, and their weights.
+Targets = list[tuple[ClassMap, NDArray[np.float64]]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -160,12 +170,6 @@ def _sum_text(one: ClassMap, exact: bool) -> str:
     return f"score {one.score:+.3f} = {parts}"
 
 
-METHODS = ("auto", "exact", "gradcam")
-TOLERANCE = 1e-4
-# Networks end in a few layers that change no place; transformers in a block of them.
-PLACES = 48
-
-
 def explain(
     model_path: str | Path,
     image: Any,
@@ -188,11 +192,11 @@ def explain(
         weights: the weights file, when it is in none of the usual places.
         run: limits and cache folder; its engine runs the model's self-test, the maps
             themselves come from the torch reference on the CPU.
-        progress: is told of anything worth knowing.
+        progress: receives notes and downloads.
 
     Raises:
         DataError: the image cannot be used.
-        ModelFileError: the model file is not what it should be.
+        ModelFileError: the model file is damaged or no model file.
         OffshelfError: an unknown class or method, or a method that does not apply.
         WeightsError: the weights of the model are not on this machine.
     """
@@ -222,122 +226,103 @@ def explain_prepared(
     probe = Probe(
         backbone, model.kind.tap, [row.path for row, _ in candidates], network_input.pixels
     )
-    passed = [pair for pair in candidates if pair[0].path in probe.activations]
-    work = _Work(model, backbone, probe, network_input, weights)
-    chosen = work.classes(label)
-    found = work.exact(passed, chosen) if method != "gradcam" else None
-    if found is None and method == "exact":
+    places = [pair for pair in candidates if pair[0].path in probe.activations]
+    scores = decision(model.head, probe.features[None])[0]
+    order = np.argsort(-scores, kind="stable").tolist()
+    first = order[0] if label is None else _class_number(model.classes, label)
+    rival = next(k for k in order if k != first)
+    targets = [_target(model.classes[k], float(scores[k]), weights, k) for k in (first, rival)]
+    work = model, backbone, probe, places, targets
+    exact = _exact(*work) if method != "gradcam" else None
+    if exact is None and method == "exact":
         raise OffshelfError(
             f"no exact map: {model.kind.pooling} features of {model.kind.layer} are no sum "
             f"over the cells of a map; use the method gradcam"
         )
-    return found or work.grad_cam(passed, chosen)
-
-
-class _Work:
-    """One image's features and scores, and the two ways to a map."""
-
-    def __init__(
-        self,
-        model: Model,
-        backbone: Backbone,
-        probe: Probe,
-        network_input: NetworkInput,
-        weights: tuple[NDArray[np.float64], NDArray[np.float64]],
-    ) -> None:
-        self.weight, self.bias = weights
-        self.model, self.probe, self.network_input = model, probe, network_input
-        self.spec = backbone.spec
-        self.head = model.head
-        self.length = attribution.feature_length(self.head, probe.features)
-        self.scores = decision(self.head, probe.features[None])[0]
-
-    def classes(self, label: str | None) -> tuple[int, int]:
-        """Return the numbers of the class to explain and of its rival."""
-        names = self.model.classes
-        if label is not None and label not in names:
-            label = composed(label)  # as the classes are named, whatever typed it
-        if label is not None and label not in names:
-            hint = did_you_mean(label, names)
-            raise OffshelfError(f"the model has no class {label!r}: {', '.join(names)}.{hint}")
-        order = np.argsort(-self.scores, kind="stable").tolist()
-        first = names.index(label) if label is not None else order[0]
-        return first, next(k for k in order if k != first)
-
-    def exact(self, places: list[tuple[Any, Grid]], chosen: tuple[int, int]) -> Explanation | None:
-        """Return the exact maps at the first place whose pooling gives the features."""
-        for row, grid in places:
-            own = row.path == self.model.kind.path
-            pooling = self.model.kind.pooling if own else "avg"
-            values = positions(self.probe.activations[row.path], grid, self.spec.channels_last)
-            if pooling in attribution.SUMMED and self._gives(values, pooling):
-                maps = [self._summed(k, values, grid, pooling) for k in chosen]
-                scale = max(1.0, *(abs(one.score) for one in maps))
-                if all(abs(one.residual) <= TOLERANCE * scale for one in maps):
-                    return self._explanation("exact", self._named(row, places), maps)
-        return None
-
-    def grad_cam(self, places: list[tuple[Any, Grid]], chosen: tuple[int, int]) -> Explanation:
-        """Return Grad-CAM at the deepest place whose cells reach the features."""
-        directions = [
-            attribution.score_gradient(
-                self.probe.features, self.weight[k], self.head.normalisation == "l2"
-            )
-            for k in chosen
-        ]
-        last = self.spec.channels_last
-        for row, grid in places:
-            maps = maps_of(self.probe.activations[row.path], grid, last)
-            found = [self.probe.gradient(one, row.path) for one in directions]
-            gradients = [maps_of(one, grid, last) for one in found]
-            if any(one.any() for one in gradients):
-                cells = [attribution.grad_cam(maps, one) for one in gradients]
-                shown = [self._class_map(k, one) for k, one in zip(chosen, cells, strict=True)]
-                return self._explanation("gradcam", self._named(row, places), shown)
+    found = exact or _grad_cam(*work)
+    if found is None:
         raise OffshelfError(
-            f"{self.network_input.name}: no map of {self.spec.name} changes the score of this image"
+            f"{network_input.name}: no map of {backbone.spec.name} changes the score of this image"
         )
+    row, maps = found
+    return Explanation(
+        network_input=network_input,
+        label=maps[0].name,
+        method="exact" if exact else "gradcam",
+        layer=_layer_name(row, backbone.spec, probe, places),
+        length=attribution.feature_length(model.head, probe.features),
+        scores={model.classes[k]: float(scores[k]) for k in order},
+        shown=(maps[0], maps[1]),
+        model=model,
+    )
 
-    def _gives(self, values: NDArray[np.float32], pooling: str) -> bool:
-        features = self.probe.features
-        found = attribution.pooled(values, pooling)
-        if found.shape != features.shape:
-            return False
-        largest = float(np.abs(features).max())
-        return bool(np.abs(found - features).max() <= TOLERANCE * largest)
 
-    def _summed(
-        self, number: int, values: NDArray[np.float32], grid: Grid, pooling: str
-    ) -> ClassMap:
-        parts = attribution.summands(values, self.weight[number], pooling, self.length)
-        cells = parts[grid.extra :].reshape(grid.side, grid.side)
-        return self._class_map(number, cells, float(parts[: grid.extra].sum()))
+def _target(
+    name: str, score: float, weights: tuple[NDArray[np.float64], NDArray[np.float64]], number: int
+) -> tuple[ClassMap, NDArray[np.float64]]:
+    weight, bias = weights
+    blank = ClassMap(name=name, score=score, bias=float(bias[number]), cells=np.zeros((0, 0)))
+    return blank, weight[number]
 
-    def _class_map(
-        self, number: int, cells: NDArray[np.float64], elsewhere: float = 0.0
-    ) -> ClassMap:
-        name, bias = self.model.classes[number], float(self.bias[number])
-        return ClassMap(
-            name=name, score=float(self.scores[number]), bias=bias, cells=cells, elsewhere=elsewhere
-        )
 
-    def _named(self, row: Any, places: list[tuple[Any, Grid]]) -> str:
-        """Prefer a person's name among the places that hold the very same activation."""
-        taken = self.probe.activations
-        same = (one for one, _ in places if np.array_equal(taken[one.path], taken[row.path]))
-        return next((one.name for one in same if one.name != one.path), layer_label(row, self.spec))
+def _class_number(names: tuple[str, ...], label: str) -> int:
+    if label not in names:
+        label = composed(label)  # as the classes are named, whatever typed it
+    if label not in names:
+        hint = did_you_mean(label, names)
+        raise OffshelfError(f"the model has no class {label!r}: {', '.join(names)}.{hint}")
+    return names.index(label)
 
-    def _explanation(self, method: str, layer: str, maps: list[ClassMap]) -> Explanation:
-        names = self.model.classes
-        order = np.argsort(-self.scores, kind="stable")
-        scores = {names[k]: float(self.scores[k]) for k in order}
-        return Explanation(
-            network_input=self.network_input,
-            label=maps[0].name,
-            method=method,
-            layer=layer,
-            length=self.length,
-            scores=scores,
-            shown=(maps[0], maps[1]),
-            model=self.model,
-        )
+
+def _exact(
+    model: Model, backbone: Backbone, probe: Probe, places: Places, targets: Targets
+) -> tuple[Layer, list[ClassMap]] | None:
+    """Return the exact maps at the first place whose pooling gives the features."""
+    length = attribution.feature_length(model.head, probe.features)
+    for row, grid in places:
+        pooling = model.kind.pooling if row.path == model.kind.path else "avg"
+        values = positions(probe.activations[row.path], grid, backbone.spec.channels_last)
+        if pooling not in attribution.SUMMED or not _gives(values, pooling, probe.features):
+            continue
+        maps = []
+        for one, weight in targets:
+            parts = attribution.summands(values, weight, pooling, length)
+            cells = parts[grid.extra :].reshape(grid.side, grid.side)
+            elsewhere = float(parts[: grid.extra].sum())
+            maps.append(dataclasses.replace(one, cells=cells, elsewhere=elsewhere))
+        scale = max(1.0, *(abs(one.score) for one in maps))
+        if all(abs(one.residual) <= TOLERANCE * scale for one in maps):
+            return row, maps
+    return None
+
+
+def _gives(values: NDArray[np.float32], pooling: str, features: NDArray[np.float32]) -> bool:
+    found = attribution.pooled(values, pooling)
+    if found.shape != features.shape:
+        return False
+    return bool(np.abs(found - features).max() <= TOLERANCE * float(np.abs(features).max()))
+
+
+def _grad_cam(
+    model: Model, backbone: Backbone, probe: Probe, places: Places, targets: Targets
+) -> tuple[Layer, list[ClassMap]] | None:
+    """Return Grad-CAM at the deepest place whose cells reach the features."""
+    normalised, last = model.head.normalisation == "l2", backbone.spec.channels_last
+    directions = [
+        attribution.score_gradient(probe.features, weight, normalised) for _, weight in targets
+    ]
+    for row, grid in places:
+        maps = maps_of(probe.activations[row.path], grid, last)
+        gradients = [maps_of(probe.gradient(one, row.path), grid, last) for one in directions]
+        if any(one.any() for one in gradients):
+            cells = [attribution.grad_cam(maps, one) for one in gradients]
+            pairs = zip(targets, cells, strict=True)
+            return row, [dataclasses.replace(one, cells=values) for (one, _), values in pairs]
+    return None
+
+
+def _layer_name(row: Layer, spec: BackboneSpec, probe: Probe, places: Places) -> str:
+    """Prefer a layer's own name among the places that hold the very same activation."""
+    taken = probe.activations
+    same = (one for one, _ in places if np.array_equal(taken[one.path], taken[row.path]))
+    return next((one.name for one in same if one.name != one.path), layer_label(row, spec))

@@ -8,23 +8,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.errors import HeadError
 from offshelf.heads.head import FittedHead
-from offshelf.heads.kinds.flat_weights import linear_weights
 
 SUMMED = ("avg", "flatten", "max")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ClassMap:
-    """What each cell says for one class, or for one class against another.
+    """What each cell adds to the score of a class, or of a class less that of another.
 
     Attributes:
         name: of the class.
         score: the head's decision value.
         bias: the head's constant, which belongs to no cell.
         cells: float64, H x W.
-        elsewhere: what tokens that stand for no place add, 0 without such tokens.
+        elsewhere: what tokens without a place (a class token) add, else 0.
     """
 
     name: str
@@ -58,15 +56,6 @@ class ClassMap:
             "elsewhere": self.elsewhere,
             "cells": self.cells.tolist(),
         }
-
-
-def is_linear(head: FittedHead) -> bool:
-    """Return whether a score is ``weight . features + bias``, up to the features' length."""
-    try:
-        linear_weights(head)
-    except HeadError:
-        return False
-    return True
 
 
 def feature_length(head: FittedHead, features: NDArray[Any]) -> float:

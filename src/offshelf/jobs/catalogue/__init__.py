@@ -1,1 +1,0 @@
-"""``backbones``, ``layers`` and ``inspect``: networks as rows."""

@@ -1,1 +1,0 @@
-"""``classify``: the best ImageNet classes of pictures."""

@@ -1,1 +1,0 @@
-"""``explain``: which parts of an image speak for a decision."""
