@@ -48,7 +48,16 @@ def test_a_fingerprint_comes_out_of_a_row_as_it_went_in(found: Fingerprint):
 
 
 def test_a_mode_that_does_not_fit_is_not_kept(tmp_path: Path):
-    found = Fingerprint(1, 1, "RGB of nine", False, 0, 0.0, 0.0, 0.0)
+    found = Fingerprint(
+        width=1,
+        height=1,
+        mode="RGB of nine",
+        coloured=False,
+        hash=0,
+        brightness=0.0,
+        contrast=0.0,
+        sharpness=0.0,
+    )
     with pytest.raises(struct.error):
         packed(found)
     kept = KeptFingerprints(tmp_path, Limits())

@@ -137,7 +137,7 @@ LONG_SIDE = 256
 _COLOURLESS = 4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Fingerprint:
     """One image in numbers.
 

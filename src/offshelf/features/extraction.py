@@ -34,7 +34,7 @@ from offshelf.text import shown
 __all__ = ["Extraction", "Row", "extract"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Extraction:
     """The ledger of an extraction and the stores that hold its features.
 
@@ -118,14 +118,15 @@ def extract(
         started, opened = time.perf_counter(), job.opening
         watch = _run(job, paths, reading)
     profile = watch.profile(apart=job.opening - opened)
+    start = started - began + job.opening - opened
     return Extraction(
-        tuple(job.rows[place] for place in range(len(paths))),
-        job.stores,
-        f"{name} on {device}",
-        job.computed,
-        {"start": started - began + job.opening - opened, "extract": profile.wall},
-        profile,
-        options.precision_key,
+        rows=tuple(job.rows[place] for place in range(len(paths))),
+        stores=job.stores,
+        engine=f"{name} on {device}",
+        computed=job.computed,
+        seconds={"start": start, "extract": profile.wall},
+        profile=profile,
+        precision=options.precision_key,
     )
 
 

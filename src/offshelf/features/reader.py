@@ -61,7 +61,7 @@ class Picture:
     image: Any
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Digested:
     """One file, read.
 
@@ -78,7 +78,7 @@ class Digested:
     status: str
     reason: str
     digest: bytes
-    pixels: NDArray[np.uint8] | None
+    pixels: NDArray[np.uint8] | None = None
     facts: Facts | None = None
 
 
@@ -100,7 +100,7 @@ class KnownFiles:
         try:
             check_bytes(size, limits)
         except ImageError as error:
-            return Digested(path, error.status, error.reason, b"", None)
+            return _refused(path, error)
         return _of_known(path, digest, facts, limits)
 
 
@@ -197,16 +197,16 @@ def digest_one(
             return _of_known(path, digest, facts, limits)
         found = network_input(content, spec, limits, watch)
     except ImageError as error:
-        return Digested(path, error.status, error.reason, digest, None)
-    return Digested(path, "ok", kept_share(found.facts), digest, found.pixels, found.facts)
+        return _refused(path, error, digest)
+    return _accepted(path, digest, found.facts, found.pixels)
 
 
 def _of_known(path: str, digest: bytes, facts: Facts, limits: Limits) -> Digested:
     try:
         check_facts(facts, limits)
     except ImageError as error:
-        return Digested(path, error.status, error.reason, digest, None)
-    return Digested(path, "ok", kept_share(facts), digest, None, facts)
+        return _refused(path, error, digest)
+    return _accepted(path, digest, facts)
 
 
 def digest_picture(picture: Picture, known: Known, spec: InputSpec, limits: Limits) -> Digested:
@@ -219,16 +219,29 @@ def digest_picture(picture: Picture, known: Known, spec: InputSpec, limits: Limi
         # Decoded again however well it is known, so that the limits hold of themselves.
         rgb = as_rgb(picture.image, limits)
     except ImageError as error:
-        return Digested(picture.name, error.status, error.reason, b"", None)
+        return _refused(picture.name, error)
     except DataError as error:
         raise DataError(f"{picture.name}: {error}") from error
     content = f"rgb {rgb.shape}".encode() + np.ascontiguousarray(rgb).tobytes()
     digest = hashlib.sha256(content).digest()
     facts = known(digest)
     if facts is not None:
-        return Digested(picture.name, "ok", "", digest, None, facts)
+        return _accepted(picture.name, digest, facts)
     found = network_input(rgb, spec, limits)
-    return Digested(picture.name, "ok", "", digest, found.pixels, found.facts)
+    return _accepted(picture.name, digest, found.facts, found.pixels)
+
+
+def _refused(path: str, error: ImageError, digest: bytes = b"") -> Digested:
+    return Digested(path=path, status=error.status, reason=error.reason, digest=digest)
+
+
+def _accepted(
+    path: str, digest: bytes, facts: Facts, pixels: NDArray[np.uint8] | None = None
+) -> Digested:
+    reason = kept_share(facts)
+    return Digested(
+        path=path, status="ok", reason=reason, digest=digest, pixels=pixels, facts=facts
+    )
 
 
 def processors() -> int:
