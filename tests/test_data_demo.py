@@ -58,10 +58,10 @@ def test_the_same_every_time(folder: Path, tmp_path: Path) -> None:
 
 def test_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(folder: Path) -> None:
-        (folder / "half").mkdir()
+        (folder / "half").mkdir(parents=True)
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(demo_images, "_write_digits", fail)
+    monkeypatch.setattr(demo_images, "_write_images", fail)
     with pytest.raises(DataError) as caught:
         write_demo(tmp_path)
     assert str(caught.value) == (f"{tmp_path}: the demo cannot be written: No space left on device")
@@ -70,10 +70,10 @@ def test_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_another_run_was_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def overtaken(folder: Path) -> None:
-        (folder / "mine").mkdir()
+        (folder / "mine").mkdir(parents=True)
         (tmp_path / "digits" / "theirs").mkdir(parents=True)
 
-    monkeypatch.setattr(demo_images, "_write_digits", overtaken)
+    monkeypatch.setattr(demo_images, "_write_images", overtaken)
     assert [path.name for path in write_demo(tmp_path).iterdir()] == ["theirs"]
 
 

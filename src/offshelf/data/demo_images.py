@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.resources
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from offshelf.data.folders.class_names import TEST, TRAIN
@@ -47,32 +44,25 @@ def write_demo(folder: Path) -> Path:
     digits = folder / "digits"
     try:
         if not digits.is_dir():
-            with _whole_folder(digits) as temporary:
-                _write_digits(temporary)
+            _write_digits(digits)
         _write_photos(folder)
     except OSError as error:
         raise DataError(f"{shown(folder)}: the demo cannot be written: {error.strerror}") from error
     return digits
 
 
-@contextlib.contextmanager
-def _whole_folder(target: Path) -> Iterator[Path]:
-    """Yield a new folder beside *target* that becomes *target* on success.
-
-    One rename for 1797 files, where one sync for each would take longer than the demo.
-    """
+def _write_digits(target: Path) -> None:
+    # One rename for 1797 files, where one sync for each would take longer than the demo.
     with temporary_folder(target.parent) as place:
-        whole = place / target.name
-        whole.mkdir()
-        yield whole
+        _write_images(place / target.name)
         try:
-            whole.rename(target)
+            (place / target.name).rename(target)
         except OSError:
             if not target.is_dir():  # else another run was first, and its folder is as good
                 raise
 
 
-def _write_digits(folder: Path) -> None:
+def _write_images(folder: Path) -> None:
     from sklearn.datasets import load_digits
 
     data = load_digits()
@@ -84,13 +74,10 @@ def _write_digits(folder: Path) -> None:
         trained[label] += 1
         place = folder / split / str(label)
         place.mkdir(parents=True, exist_ok=True)
-        _picture(data.images[number]).save(place / f"digit-{number:04d}.png")
-
-
-def _picture(digit: NDArray[np.float64]) -> Image.Image:
-    # Dark on white like ink on paper: nearer to photographs than the data set's white on black.
-    grey = np.floor((16 - digit) * (255 / 16) + 0.5).astype(np.uint8)
-    return Image.fromarray(grey).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+        # Dark on white like ink on paper: nearer to photographs than the data set's white on black.
+        grey = np.floor((16 - data.images[number]) * (255 / 16) + 0.5).astype(np.uint8)
+        picture = Image.fromarray(grey).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+        picture.save(place / f"digit-{number:04d}.png")
 
 
 def _write_photos(folder: Path) -> None:

@@ -145,17 +145,13 @@ def _run(job: Job, paths: Sequence[str | Picture], reading: ReadOptions) -> Stop
         job.run(read, len(paths), watch)
     finally:
         digests.keep()
-    _note_changed(digests.changed, job.progress)
-    return watch
-
-
-def _note_changed(paths: Sequence[str], progress: Progress) -> None:
-    if paths:
-        more = f" (and {len(paths) - 1:,} more)" if len(paths) > 1 else ""
-        progress.note(
-            f"{shown(paths[0])}{more}: other bytes than before, with the same size and times; "
+    if changed := digests.changed:
+        more = f" (and {len(changed) - 1:,} more)" if len(changed) > 1 else ""
+        job.progress.note(
+            f"{shown(changed[0])}{more}: other bytes than before, with the same size and times; "
             "something changes files and sets their times back"
         )
+    return watch
 
 
 def extract_images(

@@ -160,11 +160,7 @@ class Job:
                     self._engine.close()
                 self._note_assumed()
                 self.progress.finish()
-        if self.computed:
-            self._keep_to_bound()
-
-    def _keep_to_bound(self) -> None:
-        gone = cache.keep_to(self._root, self._most)
+        gone = cache.keep_to(self._root, self._most) if self.computed else cache.Removed()
         if gone.entries:
             self.progress.note(f"{self._root}: over its size limit, {gone}")
 

@@ -146,6 +146,8 @@ def _jpeg_ends_early(content: bytes) -> bool:
 
 
 def _box_ends_early(content: bytes) -> bool:
+    if content.startswith(b"\xff\x4f"):  # a codestream of JPEG 2000 alone
+        return not content.endswith(b"\xff\xd9")
     at = 0
     while at < len(content):
         size, kind = struct.unpack_from(">I4s", content, at)
@@ -155,12 +157,6 @@ def _box_ends_early(content: bytes) -> bool:
             return kind == b"jp2c" and not content.endswith(b"\xff\xd9")
         at += max(size, 8)
     return at > len(content)
-
-
-def _jpeg2000_ends_early(content: bytes) -> bool:
-    if content.startswith(b"\xff\x4f"):
-        return not content.endswith(b"\xff\xd9")
-    return _box_ends_early(content)
 
 
 def _tiff_ends_early(content: bytes) -> bool:
@@ -183,7 +179,7 @@ _ENDS = {
     "BMP": lambda content: struct.unpack_from("<I", content, 2)[0] > len(content),
     "WEBP": lambda content: struct.unpack_from("<I", content, 4)[0] + 8 > len(content),
     "TIFF": _tiff_ends_early,
-    "JPEG2000": _jpeg2000_ends_early,
+    "JPEG2000": _box_ends_early,
     "AVIF": _box_ends_early,
 }
 

@@ -86,18 +86,13 @@ def _rows(file: Path, text: str, place: int, mark: str) -> Iterator[tuple[int, l
         while not ended:
             cell = quoted.match(text, place)
             if cell is None:
-                raise DataError(
-                    f"{shown(file)}: row {number} is not valid CSV: {_fault(text, place)}"
-                )
+                closed = re.compile(r'"[^"]*(?:""[^"]*)*"').match(text, place)
+                fault = "text follows a closing quote" if closed else "a quote is not closed"
+                raise DataError(f"{shown(file)}: row {number} is not valid CSV: {fault}")
             cells.append(cell[2] if cell[1] is None else cell[1].replace('""', '"'))
             place, ended = cell.end(), cell[3] != mark
         yield number, cells
         number += len(_END.findall(text, start, place))
-
-
-def _fault(text: str, place: int) -> str:
-    closed = re.compile(r'"[^"]*(?:""[^"]*)*"').match(text, place)
-    return "text follows a closing quote" if closed else "a quote is not closed"
 
 
 def read_csv(file: Path) -> tuple[list[str], list[Sequence[str]]]:
