@@ -1,9 +1,9 @@
 """The cache of file hashes: the sha256 of files that have not changed, without reading them again.
 
-Beside the features stands, for each place that images come from, a file of stamps and hashes.
-A file whose stamp (size, times, inode) is the one that stands there has the bytes of then.
-The care is that of git's index: what was changed so shortly before it was read that another
-change could give the same stamp is not kept at all.
+Each place that images come from has a file of stamps and hashes. A file whose stamp (size,
+times, inode) is the one kept there has the same bytes as then. As in git's index, nothing is
+kept of a file that was changed so shortly before it was read that another change could give
+the same stamp.
 """
 
 from __future__ import annotations

@@ -1,13 +1,11 @@
 """Memory for decoding: what an image takes at its peak, and what all threads may take together.
 
-A small file may claim many pixels, and several threads decode at once. Each decoding
-first acquires what it will take at its peak, and waits while the others hold too much.
-Whoever came first is served first, so that a large image is not passed over for ever.
-
-The estimate is an upper one and uses the header alone, so that a file is judged before anything
-large is allocated. The peak is the largest of three: reading (what the reader holds beside Pillow's
-pixels, and these), converting (Pillow's pixels and the result) and resizing (the result and
-Pillow's copy of it). ``benchmarks/decode_memory.py`` measures whether that holds.
+A small file may claim many pixels, and several threads decode at once. Each decoding first
+acquires what it will take at its peak, and waits, first come first served, while the others
+hold too much. The estimate is an upper one from the header alone, the largest of three: reading
+(what the reader holds beside Pillow's pixels, and these), converting (Pillow's pixels and the
+result) and resizing (the result and Pillow's copy of it). ``benchmarks/decode_memory.py``
+measures whether that holds.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Image files in folders: one walk, in an order that no file system decides.
 
 Hidden files, files that are not images by name, links that lead back and folders that
-cannot be read are left out, and tallied so that each kind is said once.
+cannot be read are left out, and counted so that each kind is reported once.
 """
 
 from __future__ import annotations
@@ -222,7 +222,7 @@ def identity_of(folder: Path) -> Identity | None:
 class Tree:
     """The folders below one, read when they are asked for and kept.
 
-    Nothing is tallied here: what is left out is said by those who read the images.
+    What is left out is not counted here, but by those who read the images.
     """
 
     def __init__(self) -> None:

@@ -1,12 +1,10 @@
 """One Parquet part of a feature store: fixed-size rows, written whole, read in pieces.
 
-Everything in a part is bound to it. Its name ends in a hash of its footer; the footer says
-which store it belongs to and holds a hash of the hashes and facts of all rows and a checksum
-of the features of each row group. So nothing is read that is not what was written, however
-the file was damaged, and reading a few rows looks at their row groups alone.
-
-The features of a row group are one page, not compressed: they are read as they lie in the
-file. A process checks each of them once, and again only where the file was touched since.
+The name of a part ends in a hash of its footer; the footer says which store it belongs to and
+holds a hash of the hashes and facts of all rows and a checksum of the features of each row
+group. So nothing is read that is not what was written, and reading a few rows checks their row
+groups alone. The features of a row group are one page, not compressed: they are read as they
+lie in the file.
 """
 
 from __future__ import annotations
