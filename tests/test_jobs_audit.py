@@ -287,8 +287,11 @@ def text_file(path: Path) -> Path:
 
 
 REFUSED: list[tuple[Callable[[Path], Path], str]] = [
-    (lambda root: root, "is a folder; name a file in it, such as audit.html"),
-    (lambda root: text_file(root / "a.csv"), "exists and is no HTML page; choose another name"),
+    (lambda root: root, "is a folder; name a file such as audit.html"),
+    (
+        lambda root: text_file(root / "a.csv"),
+        "exists and is no HTML page, so it is not replaced; choose another name",
+    ),
 ]
 
 
@@ -341,7 +344,7 @@ WRONG = [
     (["--margin", "-1"], "error: margin is a number from 0 to 1e+06, not -1"),
     (["--margin", "nan"], "error: margin is a number from 0 to 1e+06, not nan"),
     (["--hash-distance", "33"], "33 is not from 0 to 32"),
-    (["--html", "."], "error: .: is a folder; name a file in it, such as audit.html"),
+    (["--html", "."], "error: .: is a folder; name a file such as audit.html"),
 ]
 
 

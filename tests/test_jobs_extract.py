@@ -94,7 +94,7 @@ def test_more_rows_than_are_written_at_a_time(
     tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     extract_features(photos, tmp_path / "whole.parquet")
-    monkeypatch.setattr(parquet, "MOST_BYTES", 2 * 4 * 1280)
+    monkeypatch.setattr(parquet, "MAX_BYTES", 2 * 4 * 1280)
     extract_features(photos, tmp_path / "pieces.parquet")
     whole, pieces = (pq.read_table(tmp_path / f"{name}.parquet") for name in ("whole", "pieces"))
     assert whole.equals(pieces)

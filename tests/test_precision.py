@@ -22,7 +22,7 @@ from offshelf.engine.contract import EngineOptions
 from offshelf.engine.openvino_engine import cpu_engine
 from offshelf.engine.openvino_engine.int8 import quantised
 from offshelf.engine.processor import computes_bfloat16
-from offshelf.engine.selection.numeric_environment import made_on
+from offshelf.engine.selection.numeric_environment import platform_of
 from offshelf.engine.torch_engine import reference
 from offshelf.errors import EngineError
 from offshelf.features.feature_kind import feature_kinds
@@ -309,12 +309,14 @@ def test_a_model_knows_where_it_was_made(
 ) -> None:
     result, out = fitted
     loaded = load_model(out)
-    assert loaded.backbone.made_on == result.model.backbone.made_on == made_on(EngineOptions())
-    assert load_model(fit(scenes, tmp_path / "exact.offshelf").path).backbone.made_on == ""
+    assert (
+        loaded.backbone.platform == result.model.backbone.platform == platform_of(EngineOptions())
+    )
+    assert load_model(fit(scenes, tmp_path / "exact.offshelf").path).backbone.platform == ""
     told: list[bool] = []
     monkeypatch.setattr(predict_module, "self_test", lambda *given: told.append(given[3]) or 0.0)
     open_model(out)
-    old = dataclasses.replace(loaded.backbone, made_on="")
+    old = dataclasses.replace(loaded.backbone, platform="")
     before = save_model(dataclasses.replace(loaded, backbone=old), tmp_path / "old.offshelf")
     open_model(before)
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41")

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 
 from made_models import made_model, tampered, with_tensors
-from offshelf.data.decode import as_rgb
 from offshelf.engine.contract import EngineOptions
 from offshelf.engine.selection.select import open_engine
 from offshelf.errors import DataError, ModelFileError, OffshelfError, WeightsError
@@ -25,7 +24,7 @@ from offshelf.jobs.fit.job import fit
 from offshelf.jobs.predict import predict
 from offshelf.jobs.setup.settings import RunSettings
 from offshelf.model_file.model import load_model, save_model
-from offshelf.prediction import open_model, score_arrays, self_test
+from offshelf.prediction import open_model, self_test
 from offshelf.progress import Silent
 
 TORCH = RunSettings(EngineOptions("torch"))
@@ -91,16 +90,6 @@ def test_an_image_alone_in_company_and_twice(scenes: Path, model: Path) -> None:
     twice = predict(model, [folder / "0.png", folder / "0.png"])
     assert len(twice.predictions) == 1
     assert twice.warnings == ("1 image named more than once, taken once",)
-
-
-def test_arrays_are_scored_like_files(scenes: Path, model: Path) -> None:
-    loaded, backbone = open_model(model)
-    engine = open_engine(backbone, [loaded.kind.tap])
-    paths = sorted((scenes / "test" / "noise").glob("*.png"))
-    scores = score_arrays(loaded, engine, [as_rgb(path) for path in paths])
-    rows = predict(model, paths).predictions
-    expected = [[row.scores[name] for name in loaded.classes] for row in rows]
-    np.testing.assert_array_equal(scores, np.array(expected, np.float32))
 
 
 def test_broken_images_are_rows_with_their_reason(
@@ -232,7 +221,7 @@ def test_a_model_without_samples_is_not_tested(tmp_path: Path, scenes: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("precision", "elsewhere", "difference", "passes"),
+    ("precision", "other_platform", "difference", "passes"),
     [
         ("fp32", False, 0.0009, True),
         ("fp32", True, 0.0011, False),
@@ -248,7 +237,7 @@ def test_a_model_without_samples_is_not_tested(tmp_path: Path, scenes: Path) -> 
     ],
 )
 def test_how_far_scores_may_be_off_here_and_on_another_processor(
-    model: Path, precision: str, elsewhere: bool, difference: float, passes: bool
+    model: Path, precision: str, other_platform: bool, difference: float, passes: bool
 ) -> None:
     loaded, backbone = open_model(model)
     scale = max(1.0, *(float(np.abs(sample.scores).max()) for sample in loaded.samples))
@@ -264,13 +253,13 @@ def test_how_far_scores_may_be_off_here_and_on_another_processor(
     )
     with contextlib.closing(open_engine(backbone, [loaded.kind.tap])) as engine:
         if passes:
-            found = self_test(other, engine, "m", elsewhere)
+            found = self_test(other, engine, "m", other_platform)
             assert found == pytest.approx(difference, rel=0.1)
             return
         with pytest.raises(ModelFileError) as caught:
-            self_test(other, engine, "m", elsewhere)
+            self_test(other, engine, "m", other_platform)
     doubt = f"; {precision} of another processor? train in fp32"
-    remedy = doubt if elsewhere and precision != "fp32" else ""
+    remedy = doubt if other_platform and precision != "fp32" else ""
     assert str(caught.value).endswith(f"the network or an engine is not what it was{remedy}")
 
 

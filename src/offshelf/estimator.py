@@ -1,4 +1,4 @@
-"""scikit-learn faces: a transformer from images to features, and a classifier of images.
+"""scikit-learn estimators: a transformer from images to features, and a classifier of images.
 
 Both take file paths, PIL images or uint8 arrays. Features come from the store on the
 second call, so cross-validation and grid search run the network once per image.
@@ -43,7 +43,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     Args:
         backbone: a name of the catalogue, ``timm/NAME`` or ``torchvision/NAME``.
-        layer: a person's name of a layer, or a module path.
+        layer: a layer name or a module path.
         pooling: ``flatten``, ``avg``, ``max`` or ``gem``.
         weights: a file, the tag of a known weights file, ``random``, or None to search.
         resize: ``squash``, ``crop``, ``letterbox``, or None for the weights' own.
@@ -84,6 +84,10 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(self, X: Any = None, y: Any = None) -> Self:  # noqa: ARG002, N803
         """Find the network and its weights; nothing is learned from the images.
+
+        Args:
+            X: not used.
+            y: not used.
 
         Raises:
             OffshelfError: a name is unknown, or the weights are not here.
@@ -170,7 +174,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Args:
         backbone: a name of the catalogue, ``timm/NAME`` or ``torchvision/NAME``.
-        layer: a person's name of a layer, or a module path.
+        layer: a layer name or a module path.
         pooling: ``flatten``, ``avg``, ``max`` or ``gem``.
         head: the classifier on the features, for example ``svm``, or a :class:`HeadChoice`
             with a reduction, class weights or probabilities.
@@ -248,7 +252,14 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def decision_function(self, X: Any) -> NDArray[np.float32]:  # noqa: N803
-        """Return scores, N x K; for two classes N, positive for ``classes_[1]``."""
+        """Return scores, float32, N x K; for two classes N, positive for ``classes_[1]``.
+
+        Args:
+            X: N images, as for :meth:`FeatureExtractor.transform`.
+
+        Raises:
+            DataError: an image cannot be used; the message names the first.
+        """
         check_is_fitted(self, "head_")
         scores = decision(self.head_, self.extractor_.transform(X))
         if len(self.classes_) == 2:
@@ -256,7 +267,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return scores
 
     def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
-        """Return the label of every image."""
+        """Return the label of every image, N of ``classes_``; see :meth:`decision_function`."""
         check_is_fitted(self, "head_")
         scores = decision(self.head_, self.extractor_.transform(X))
         labels: NDArray[Any] = self.classes_[scores.argmax(axis=1)]
@@ -264,7 +275,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     @available_if(_is_calibrated)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
-        """Return the probability of every class, N x K, each row with the sum 1.
+        """Return the probability of every class, float64, N x K; each row sums to 1.
 
         There is no such method unless the :class:`HeadChoice` says ``calibrate``.
         """

@@ -15,7 +15,7 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -206,6 +206,34 @@ def unwritable(path: str | Path, why: Exception | str) -> str:
     'out.csv: cannot be written (Permission denied)'
     """
     return f"{shown(path)}: cannot be written ({getattr(why, 'strerror', None) or why})"
+
+
+def target_refusal(path: Path, kind: str, example: str, beginnings: Sequence[bytes]) -> str:
+    """Say why no file of a kind can or should be written at *path*, or "" where it may be.
+
+    Args:
+        path: the file to be; one of the same kind, or an empty one, is replaced.
+        kind: the kind of file in words.
+        example: a good name for one.
+        beginnings: the first bytes of files of that kind, all of one length.
+
+    >>> target_refusal(Path("."), "model file", "my.offshelf", [b"PK"])
+    '.: is a folder; name a file such as my.offshelf'
+    """
+    if reason := obstacle(path):
+        return unwritable(path, reason)
+    try:
+        if path.is_dir():
+            return f"{shown(path)}: is a folder; name a file such as {example}"
+        if not path.exists():
+            return ""
+        with path.open("rb") as handle:
+            found = handle.read(len(beginnings[0]))
+    except OSError as error:
+        return unwritable(path, error)
+    if found in {b"", *beginnings}:
+        return ""
+    return f"{shown(path)}: exists and is no {kind}, so it is not replaced; choose another name"
 
 
 def sha256_bytes(content: bytes) -> str:

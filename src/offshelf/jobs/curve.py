@@ -32,12 +32,11 @@ from offshelf.evaluate.splits.protocol import Fold, subsets
 from offshelf.features.extraction import Extraction
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.heads.fitting.fit_head import Recipe, decision, fit_head
-from offshelf.jobs.fit.training import check_settings, recipe_of
+from offshelf.jobs.fit.job import check_settings, recipe_of
 from offshelf.jobs.setup.labelled_features import LabelledFeatures, labelled_features
-from offshelf.jobs.setup.opening import describe, note_all
-from offshelf.jobs.setup.run_costs import Clock
+from offshelf.jobs.setup.opening import JobContext, describe, note_all
 from offshelf.jobs.setup.settings import FeatureSettings, HeadSettings, RunSettings
-from offshelf.progress import Progress, Silent
+from offshelf.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -47,8 +46,8 @@ class CurveSettings:
     Attributes:
         sizes: training images per class; None doubles from about 5 to the smallest class.
         repeats: draws of training images at every size, 1 or more.
-        target: accuracy whose price in images is told, 0 to 1; None for the next whole
-            per cent.
+        target: target accuracy, 0 to 1, to report how many images per class reach it; None
+            for the next whole per cent.
     """
 
     sizes: Sequence[int] | None = None
@@ -137,7 +136,7 @@ def learning_curve(
         features: backbone, layer, pooling.
         head: the classifier.
         run: engine, seed, split, limits.
-        progress: is told how far the work is.
+        progress: receives notes, and how far the work is.
 
     Raises:
         DataError: a size is larger than a class, there is no test split, or a setting is
@@ -149,33 +148,28 @@ def learning_curve(
     ...
     offshelf.errors.DataError: no/such/folder: no such file or folder.
     """
+    job = JobContext.of(run, progress)
     settings, head = settings or CurveSettings(), head or HeadSettings()
-    features, run = features or FeatureSettings(), run or RunSettings()
-    check_settings(head, run)
+    check_settings(head, job.run)
     _check(settings)
-    progress, clock = progress or Silent(), Clock()
     # Refused before the network runs; images that cannot be used may still lack.
     labelled = labelled_features(
-        data, features, run, progress, clock, lambda table: _check_sizes(table, settings.sizes)
+        data, features, job, lambda table: _check_sizes(table, settings.sizes)
     )
-    note_all(progress, labelled.contradictions)
-    return _measured(labelled, settings, head, run.seed, progress, clock)
+    note_all(job.progress, labelled.contradictions)
+    return _measured(labelled, settings, head, job)
 
 
 def _measured(
-    labelled: LabelledFeatures,
-    settings: CurveSettings,
-    head: HeadSettings,
-    seed: int,
-    progress: Progress,
-    clock: Clock,
+    labelled: LabelledFeatures, settings: CurveSettings, head: HeadSettings, job: JobContext
 ) -> CurveResult:
+    seed = job.run.seed
     fold = Fold(labelled.train.rows, labelled.test.rows)
     sizes = sorted(set(settings.sizes or halved_sizes(_smallest(labelled.table, fold.train))))
     draws = subsets(labelled.table, fold, sizes, times=settings.repeats, seed=seed)
-    with clock.stage("heads"):
-        accuracies = _accuracies(labelled, draws, recipe_of(head, seed), progress)
-    with clock.stage("curve"):
+    with job.clock.stage("heads"):
+        accuracies = _accuracies(labelled, draws, recipe_of(head, seed), job.progress)
+    with job.clock.stage("curve"):
         curve = fit_curve(sizes, accuracies, seed=seed)
         target = next_accuracy(curve) if settings.target is None else settings.target
         needed = None if target is None else images_needed(curve, target)
@@ -190,7 +184,7 @@ def _measured(
         extraction=labelled.extraction,
         kind=labelled.kind,
         head=head,
-        seconds=clock.total(),
+        seconds=job.clock.total(),
     )
 
 

@@ -1,4 +1,4 @@
-"""The whole way on data and weights that come with the installation."""
+"""Demo: fit and predict on images and weights that come with the installation."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def demo(
     Args:
         folder: where the images and the model go; made if it is not there.
         run: engine, cache folder.
-        progress: is told how far the work is.
+        progress: receives notes, and how far the work is.
 
     Raises:
         OffshelfError: the folder cannot be used.

@@ -20,14 +20,13 @@ from offshelf.evaluate.probabilities.probability_metrics import Trust
 from offshelf.features.extraction import Extraction
 from offshelf.jobs.fit.evaluation import trust_of
 from offshelf.jobs.predict import predictions_of
-from offshelf.jobs.setup.opening import describe, note_all
-from offshelf.jobs.setup.run_costs import Clock
+from offshelf.jobs.setup.opening import JobContext, describe, note_all
 from offshelf.jobs.setup.settings import RunSettings
 from offshelf.jobs.visualise.picture_files import write_picture
 from offshelf.model_file.model import Model
 from offshelf.model_file.specs import short_digest
 from offshelf.prediction import Prediction, open_model
-from offshelf.progress import Progress, Silent
+from offshelf.progress import Progress
 from offshelf.report.pictures.canvas import form_of
 from offshelf.report.pictures.charts import reliability_chart
 from offshelf.text import (
@@ -55,7 +54,7 @@ class EvaluateResult:
         backbone: network and weights in use.
         engine: the engine and device that ran, for example ``openvino on cpu``.
         split: ``test``, ``train`` or ``all``.
-        warnings: what a person should know about the images.
+        warnings: notes on the images, one line each.
         seconds: by stage: ``open`` (load, find weights, self-test), ``predict``, ``total``.
     """
 
@@ -118,7 +117,7 @@ def evaluate_model(
         model_path: a ``.offshelf`` file.
         data: labelled images, as for ``fit``.
         split: ``train``, ``all`` or ``test``; of data without a split, ``test`` takes every
-            image that the model was not trained on, told by content.
+            image that the model was not trained on, by content.
         weights: the weights file, when it is in none of the usual places.
         run: engine, limits, cache folder.
         progress: receives notes and how far the work is.
@@ -128,16 +127,16 @@ def evaluate_model(
         ModelFileError: the model file is not what it should be.
     """
     _check(data, split)
-    run, progress, clock = run or RunSettings(), progress or Silent(), Clock()
-    with clock.stage("open"):
+    job = JobContext.of(run, progress)
+    with job.clock.stage("open"):
         model, backbone = open_model(
-            model_path, weights=weights, options=run.engine, progress=progress
+            model_path, weights=weights, options=job.run.engine, progress=job.progress
         )
-    table, paths, labels = _images(data, split, model, run, progress)
-    with clock.stage("predict"):
-        found, extraction = predictions_of(model, backbone, paths, run, progress)
+    table, paths, labels = _images(data, split, model, job)
+    with job.clock.stage("predict"):
+        found, extraction = predictions_of(model, backbone, paths, job.run, job.progress)
     chosen, notes = _chosen(table, extraction, model, split, data)
-    note_all(progress, notes)
+    note_all(job.progress, notes)
     found, labels = [found[i] for i in chosen], tuple(labels[i] for i in chosen)
     figures, measured = _figures(found, labels, model, data)
     return EvaluateResult(
@@ -151,7 +150,7 @@ def evaluate_model(
         engine=extraction.engine,
         split=split,
         warnings=(*table.warnings, *notes),
-        seconds=clock.total(),
+        seconds=job.clock.total(),
     )
 
 
@@ -163,11 +162,11 @@ def _check(data: str | Path, split: str) -> None:
 
 
 def _images(
-    data: str | Path, split: str, model: Model, run: RunSettings, progress: Progress
+    data: str | Path, split: str, model: Model, job: JobContext
 ) -> tuple[ImageTable, list[str], tuple[str, ...]]:
     """Return all images, the paths of those of *split*, and the model's names of their labels."""
-    table = read_labelled(data, classes=run.classes, known=model.classes)
-    note_all(progress, table.warnings)
+    table = read_labelled(data, classes=job.run.classes, known=model.classes)
+    note_all(job.progress, table.warnings)
     rows = list(range(len(table))) if split == "all" else table.rows(split).tolist()
     if not rows:
         raise DataError(f"{shown(data)}: has no {split} images; --split all takes every image")

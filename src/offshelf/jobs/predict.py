@@ -33,7 +33,7 @@ class PredictResult:
         path: its file.
         backbone: network and weights in use.
         engine: the engine and device that ran, for example ``openvino on cpu``.
-        warnings: what a person should know about the images.
+        warnings: notes on the images, one line each.
         seconds: ``open`` (load, find weights, self-test) and ``predict``.
     """
 
@@ -88,7 +88,7 @@ def predict(
             of paths (``-`` for standard input).
         weights: the weights file, when it is in none of the usual places.
         run: engine, limits, cache folder.
-        progress: is told how far the work is.
+        progress: receives notes, and how far the work is.
 
     Raises:
         DataError: a source does not exist or holds no images.

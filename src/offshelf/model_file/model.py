@@ -1,9 +1,8 @@
 """The ``.offshelf`` model file: everything a prediction needs except the network's weights.
 
 A zip of ``manifest.json``, ``head.safetensors`` and a few test images as PNG with the
-scores they must get. It is inspected before anything is built from it: bounds on sizes,
-names, schema, hashes, shapes and finiteness. There is no pickle in it. The weights file
-is named by its sha256 and never fetched or guessed. What cannot be loaded is not saved.
+scores they must get. It is checked before anything is built from it, and holds no pickle. The
+weights file is named by its sha256, and never guessed. What cannot be loaded is not saved.
 """
 
 from __future__ import annotations
@@ -57,8 +56,8 @@ class BackboneRecord:
         precision: ``fp32``, ``bf16``, ``fp16`` or ``int8``.
         calibrated: for int8 the network itself and the sample that set its ranges: both
             depend on the training images and cannot be made again without them.
-        made_on: engine, device and kind of processor in words, for other precisions than
-            fp32; "" where that is not known.
+        platform: engine, device and kind of processor that computed the features, in other
+            precisions than fp32; "" where that is not known. The file calls it ``made_on``.
     """
 
     spec: BackboneSpec
@@ -66,7 +65,7 @@ class BackboneRecord:
     trained: bool
     precision: str = "fp32"
     calibrated: Calibration | None = None
-    made_on: str = ""
+    platform: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +120,13 @@ class Model:
 def record(
     backbone: Backbone, precision: str = "fp32", calibrated: Calibration | None = None
 ) -> BackboneRecord:
-    """Return what of *backbone* a model file keeps; for int8 with its finished network."""
+    """Return what a model file keeps of *backbone*.
+
+    Args:
+        backbone: the network, with the sha256 of its weights file.
+        precision: that of the features.
+        calibrated: the finished int8 network; only its bytes are kept.
+    """
     file = backbone.file
     weights = dataclasses.replace(
         file.spec,
@@ -151,7 +156,7 @@ def network_digest(network: tuple[bytes, bytes]) -> str:
 
 
 def save_model(model: Model, path: str | Path) -> Path:
-    """Write *model* to *path*, whole or not at all.
+    """Write *model* to *path*, whole or not at all, and return the path.
 
     Raises:
         ModelFileError: the file cannot be written there, or would not load.
@@ -166,7 +171,7 @@ def save_model(model: Model, path: str | Path) -> Path:
             "trained": model.backbone.trained,
             "precision": model.backbone.precision,
             "calibration": calibrated.digest if calibrated else "",
-            **({"made_on": model.backbone.made_on} if model.backbone.made_on else {}),
+            **({"made_on": model.backbone.platform} if model.backbone.platform else {}),
         },
         "features": dataclasses.asdict(model.kind) | {"dimension": model.head.dimension},
         "head": head,
@@ -187,41 +192,40 @@ def save_model(model: Model, path: str | Path) -> Path:
         tensors["samples.scores"] = np.stack([sample.scores for sample in model.samples])
     pictures = [sample.pixels for sample in model.samples]
     # As JSON gives it back: lists for tuples.
-    inspect(Path(path), json.loads(json.dumps(manifest, allow_nan=False)), tensors, pictures)
+    as_read = json.loads(json.dumps(manifest, allow_nan=False))
+    inspect(Path(path), (as_read, tensors, pictures))
     return zip_file.write(Path(path), manifest, tensors, pictures)
 
 
 def load_model(path: str | Path) -> Model:
     """Read a model file and check all that can be checked without running it.
 
+    Returns:
+        The classifier: its head takes D float32 features of an image and gives K float32
+        scores, one per class. :func:`offshelf.prediction.open_model` also finds its weights.
+
     Raises:
-        ModelFileError: it is missing, damaged, of another schema, or holds what a model
-            file cannot hold.
+        ModelFileError: it is missing, damaged, of another schema, or contains what a model
+            file cannot contain.
+
+    >>> load_model("none.offshelf")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    offshelf.errors.ModelFileError: none.offshelf: no such model file; 'offshelf fit ...
     """
     source = Path(path)
-    return inspect(source, *zip_file.read(source, SCHEMA))
+    return inspect(source, zip_file.read(source, SCHEMA))
 
 
-def inspect(
-    source: Path,
-    manifest: dict[str, Any],
-    tensors: dict[str, NDArray[Any]],
-    pictures: list[NDArray[np.uint8]],
-) -> Model:
-    """Build a model from its parts, trusting none of them.
-
-    Args:
-        source: the file that messages name.
-        manifest: from JSON; its values may be of any type.
-        tensors: arrays by name.
-        pictures: uint8, one per sample.
+def inspect(source: Path, parts: zip_file.Contents) -> Model:
+    """Build a model from the parts of the file *source*, trusting none of them.
 
     Raises:
         ModelFileError: the parts do not make a model.
     """
     name = shown(source)
     try:
-        return _build(manifest, tensors, pictures)
+        return _build(*parts)
     except ModelFileError as error:
         raise ModelFileError(f"{name}: {_brief(error)}") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -242,15 +246,10 @@ def _build(
     tensors: dict[str, NDArray[Any]],
     pictures: list[NDArray[np.uint8]],
 ) -> Model:
-    arrays = {
-        name.removeprefix("head."): array
-        for name, array in tensors.items()
-        if name.startswith("head.")
-    }
-    known = {f"head.{name}" for name in arrays} | _OTHER_ARRAYS
-    strangers = set(tensors) - known
-    if strangers:
-        raise ModelFileError(f"holds {len(strangers)} arrays that no model has")
+    of_head = [name for name in tensors if name.startswith("head.")]
+    arrays = {name.removeprefix("head."): tensors[name] for name in of_head}
+    if unexpected := set(tensors) - {*of_head, *_OTHER_ARRAYS}:
+        raise ModelFileError(f"contains {len(unexpected)} unexpected arrays")
     head = unpack_head(arrays, manifest["head"], "its contents")
     features = dict(manifest["features"])
     if features.pop("dimension") != head.dimension:
@@ -277,16 +276,16 @@ def _backbone(document: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Bac
     if precision not in PRECISIONS:
         raise ValueError("no such precision")
     calibrated = _calibrated(document["calibration"], tensors) if precision == "int8" else None
-    taken, made_on = input_from_json(document["input"]), document.get("made_on", "")
-    if not isinstance(made_on, str):
+    platform = document.get("made_on", "")
+    if not isinstance(platform, str):
         raise ValueError("'made_on' is no text")
     return BackboneRecord(
         spec=spec,
-        input=taken,
+        input=input_from_json(document["input"]),
         trained=trained,
         precision=precision,
         calibrated=calibrated,
-        made_on=made_on,
+        platform=platform,
     )
 
 

@@ -1,8 +1,7 @@
-"""Networks and features as JSON, and back from JSON that nobody vouches for.
+"""Networks and features of a model file: to JSON, and back from untrusted JSON.
 
-What is read here becomes paths, builders of networks, commands in messages and sizes of
-arrays, so each value must be of its type and match a narrow pattern: nothing in a model
-file may lead out of where offshelf looks.
+What is read here becomes paths, names of networks, commands in messages and sizes of arrays:
+each value must be of its type and match a narrow pattern.
 """
 
 from __future__ import annotations
@@ -67,7 +66,7 @@ def input_from_json(document: Any) -> InputSpec:
     >>> input_from_json({"size": 224, "mean": [0, 0, 0], "std": [1, 1, 0]})
     Traceback (most recent call last):
     ...
-    ValueError: input has an impossible std
+    ValueError: input.std is invalid
     """
     return InputSpec.from_json(_checked("input", InputSpec, document, _INPUT_CHECKS))
 
@@ -98,13 +97,13 @@ def _checked(
     fields = dataclasses.fields(kind)
     unknown = set(document) - {field.name for field in fields}
     if unknown:
-        raise ValueError(f"{what} holds {len(unknown)} unknown fields")
+        raise ValueError(f"{what} has {len(unknown)} unknown fields")
     for field in fields:
         if field.name in document:
             if not checks[field.name](document[field.name]):
-                raise ValueError(f"{what} has an impossible {field.name}")
+                raise ValueError(f"{what}.{field.name} is invalid")
         elif field.default is dataclasses.MISSING:
-            raise ValueError(f"{what} lacks {field.name}")
+            raise ValueError(f"{what}.{field.name} is missing")
     return dict(document)
 
 

@@ -53,22 +53,8 @@ def check_target(path: Path) -> None:
     ...
     offshelf.errors.ModelFileError: .: is a folder; name a file such as my.offshelf
     """
-    if reason := files.obstacle(path):
-        raise ModelFileError(files.unwritable(path, reason))
-    if path.is_dir():
-        raise ModelFileError(f"{shown(path)}: is a folder; name a file such as my.offshelf")
-    if not path.exists():
-        return
-    try:
-        with path.open("rb") as handle:
-            start = handle.read(4)
-    except OSError as error:
-        raise ModelFileError(files.unwritable(path, error)) from error
-    if start not in (b"", b"PK\x03\x04"):
-        raise ModelFileError(
-            f"{shown(path)}: exists and is no model file, so it is not replaced; "
-            "choose another name"
-        )
+    if refusal := files.target_refusal(path, "model file", "my.offshelf", [b"PK\x03\x04"]):
+        raise ModelFileError(refusal)
 
 
 def write(

@@ -34,8 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _add_bounds(parser)
     shared_options.add_seed(parser)
     shared_options.add_test_size(parser)
-    shared_options.add_engine(parser)
-    shared_options.add_output(parser)
+    shared_options.add_running(parser)
 
 
 def _add_bounds(parser: argparse.ArgumentParser) -> None:
@@ -77,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     with console.progress(arguments.quiet) as progress:
         result = audit(
             arguments.data,
-            features=shared_options.feature_settings(arguments, arguments.layer, arguments.pooling),
+            features=shared_options.feature_settings(arguments),
             bounds=bounds,
             run=settings,
             progress=progress,

@@ -49,8 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     shared_options.add_seed(parser)
     shared_options.add_strict(parser)
-    shared_options.add_engine(parser)
-    shared_options.add_output(parser)
+    shared_options.add_running(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -34,8 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _add_networks(parser)
     _add_heads(parser)
     _add_protocol(parser)
-    shared_options.add_engine(parser, precision=False)
-    shared_options.add_output(parser)
+    shared_options.add_running(parser, precision=False)
 
 
 def words(text: str) -> tuple[str, ...]:

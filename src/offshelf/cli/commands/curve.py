@@ -49,8 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     head_options.add_head(parser)
     shared_options.add_seed(parser)
     shared_options.add_test_size(parser)
-    shared_options.add_engine(parser)
-    shared_options.add_output(parser)
+    shared_options.add_running(parser)
 
 
 def _sizes(text: str) -> list[int]:
@@ -73,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
         result = learning_curve(
             arguments.data,
             settings=CurveSettings(arguments.sizes, arguments.repeats, arguments.target),
-            features=shared_options.feature_settings(arguments, arguments.layer, arguments.pooling),
+            features=shared_options.feature_settings(arguments),
             head=head_options.head_settings(arguments),
             run=shared_options.run_settings(arguments),
             progress=progress,

@@ -26,8 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="the folder for its images and model (%(default)s)",
     )
     shared_options.add_seed(parser)
-    shared_options.add_engine(parser)
-    shared_options.add_output(parser)
+    shared_options.add_running(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -38,10 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         result = demo(
             arguments.folder, run=shared_options.run_settings(arguments), progress=progress
         )
-    if arguments.json:
-        console.print_json(result.to_json())
-        return 0
-    console.say(text(result))
+    console.show(arguments.json, result.to_json, lambda: text(result))
     return 0
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from offshelf.cli.options import shared_options
 from offshelf.cli.terminal import console
 from offshelf.errors import OffshelfError
+
+if TYPE_CHECKING:
+    from offshelf.jobs.doctor.job import Diagnosis
 
 SUMMARY = "check the installation, and say what is wrong with it"
 
@@ -18,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--clean",
         action="store_true",
-        help="instead remove what nobody needs: what killed processes left, damaged files, stores "
+        help="instead remove leftovers: what killed processes left, damaged files, stores "
         "and networks of other versions, doubled rows, and what is over --cache-size; what a "
         "running process uses stays",
     )
@@ -37,21 +41,22 @@ def run(arguments: argparse.Namespace) -> int:
         if given:
             raise OffshelfError(f"{name} belongs to --clean")
     from offshelf.jobs.doctor.job import diagnose
-    from offshelf.report.summary import facts_text
 
     diagnosis = diagnose(arguments.cache_dir)
-    if arguments.json:
-        console.print_json(diagnosis.to_json())
-        return 0 if diagnosis.ok else 1
-    console.say(facts_text(diagnosis.versions.items()))
-    console.say()
+    console.show(arguments.json, diagnosis.to_json, lambda: text(diagnosis))
+    return 0 if diagnosis.ok else 1
+
+
+def text(diagnosis: Diagnosis) -> str:
+    """Return versions and checks for a person."""
+    from offshelf.report.summary import facts_text
+
     width = max(len(check.name) for check in diagnosis.checks)
     checks = (
         ("ok" if check.ok else "PROBLEM", f"{check.name:<{width}}  {check.detail}")
         for check in diagnosis.checks
     )
-    console.say(facts_text(checks))
-    return 0 if diagnosis.ok else 1
+    return f"{facts_text(diagnosis.versions.items())}\n\n{facts_text(checks)}"
 
 
 def _clean(arguments: argparse.Namespace) -> int:
@@ -59,8 +64,5 @@ def _clean(arguments: argparse.Namespace) -> int:
     from offshelf.report.summary import facts_text
 
     done = clean(arguments.cache_dir, cache_size=arguments.cache_size, dry=arguments.dry_run)
-    if arguments.json:
-        console.print_json(done.to_json())
-    else:
-        console.say(facts_text(done.lines()))
+    console.show(arguments.json, done.to_json, lambda: facts_text(done.lines()))
     return 0

@@ -35,8 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     picture_options.add_colours(parser)
     shared_options.add_model_weights(parser)
-    shared_options.add_engine(parser, precision=False)
-    shared_options.add_output(parser)
+    shared_options.add_running(parser, precision=False)
 
 
 def run(arguments: argparse.Namespace) -> int:

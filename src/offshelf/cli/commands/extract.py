@@ -33,37 +33,30 @@ def configure(parser: argparse.ArgumentParser) -> None:
     shared_options.add_seed(parser)
     shared_options.add_profile(parser)
     shared_options.add_strict(parser)
-    shared_options.add_engine(parser)
-    shared_options.add_output(parser)
+    shared_options.add_running(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     from offshelf.jobs.extract.job import extract_features
-    from offshelf.report.summary import profile_line
 
     with console.progress(arguments.quiet) as progress:
         result = extract_features(
             arguments.data,
             arguments.out,
-            features=shared_options.feature_settings(arguments, "penultimate", "avg"),
+            features=shared_options.feature_settings(arguments),
             layers=arguments.layer,
             poolings=arguments.pooling,
             run=shared_options.run_settings(arguments),
             progress=progress,
         )
-    if arguments.json:
-        console.print_json(result.to_json())
-    else:
-        console.say(text(result))
-        if arguments.profile:
-            console.say(profile_line(result.extraction.profile))
+    console.show(arguments.json, result.to_json, lambda: text(result, arguments.profile))
     ok, failed = len(result.extraction.ok), len(result.extraction.failures)
     return console.exit_code(ok, failed, arguments.strict)
 
 
-def text(result: ExtractResult) -> str:
-    """Return the result for a person."""
+def text(result: ExtractResult, profile: bool = False) -> str:
+    """Return the result for a person; with *profile* also where the processor time went."""
     from offshelf.report import summary
 
     document = result.to_json()
@@ -85,7 +78,9 @@ def text(result: ExtractResult) -> str:
             ("file", str(document["out"])),
         ]
     )
-    return "\n".join([facts, *summary.reservations(document["failures"], result.backbone.trained)])
+    blocks = [facts, *summary.reservations(document["failures"], result.backbone.trained)]
+    blocks += [summary.profile_line(result.extraction.profile)] if profile else []
+    return "\n".join(blocks)
 
 
 def _computed(document: dict[str, Any]) -> str:

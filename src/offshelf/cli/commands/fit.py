@@ -39,36 +39,29 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     shared_options.add_strict(parser)
     shared_options.add_profile(parser)
-    shared_options.add_engine(parser)
-    shared_options.add_output(parser)
+    shared_options.add_running(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     from offshelf.jobs.fit.job import fit
-    from offshelf.report.summary import profile_line
 
     with console.progress(arguments.quiet) as progress:
         result = fit(
             arguments.data,
             arguments.out,
-            features=shared_options.feature_settings(arguments, arguments.layer, arguments.pooling),
+            features=shared_options.feature_settings(arguments),
             head=head_options.head_settings(arguments),
             probability=head_options.probability_settings(arguments),
             run=shared_options.run_settings(arguments),
             progress=progress,
         )
-    if arguments.json:
-        console.print_json(result.to_json())
-    else:
-        console.say(text(result))
-        if arguments.profile:
-            console.say(profile_line(result.extraction.profile))
+    console.show(arguments.json, result.to_json, lambda: text(result, arguments.profile))
     return 1 if arguments.strict and result.extraction.failures else 0
 
 
-def text(result: FitResult) -> str:
-    """Return the result for a person."""
+def text(result: FitResult, profile: bool = False) -> str:
+    """Return the result for a person; with *profile* also where the processor time went."""
     from offshelf.report import summary
 
     document = result.to_json()
@@ -80,7 +73,9 @@ def text(result: FitResult) -> str:
         _model(result),
     ]
     blocks = [summary.classes_text(result.evaluation), "", summary.facts_text(facts)]
-    return "\n".join(blocks + summary.reservations(document["failures"], result.backbone.trained))
+    blocks += summary.reservations(document["failures"], result.backbone.trained)
+    blocks += [summary.profile_line(result.extraction.profile)] if profile else []
+    return "\n".join(blocks)
 
 
 def _leaks(result: FitResult) -> Iterator[tuple[str, str]]:

@@ -102,11 +102,15 @@ def _show(forecast: Forecast, form: str) -> None:
 
 
 def _forecast(arguments: argparse.Namespace) -> Forecast:
-    from offshelf.jobs.extract.forecast import forecast_data
+    from offshelf.data.tables.image_table import list_images
+    from offshelf.jobs.extract.forecast import forecast
+    from offshelf.jobs.setup.opening import note_all
 
     with console.progress(arguments.quiet) as progress:
-        return forecast_data(
-            arguments.data,
+        table = list_images([arguments.data])
+        note_all(progress, table.warnings)
+        return forecast(
+            table.paths,
             shared_options.feature_settings(arguments),
             arguments.layer,
             arguments.pooling,

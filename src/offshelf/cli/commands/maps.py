@@ -41,8 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="crops for a channel (%(default)s)",
     )
     shared_options.add_backbone(parser)
-    shared_options.add_engine(parser)
-    shared_options.add_output(parser)
+    shared_options.add_running(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -42,8 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "calibrated model, its probability",
     )
     shared_options.add_strict(parser)
-    shared_options.add_engine(parser, precision=False)
-    shared_options.add_output(parser)
+    shared_options.add_running(parser, precision=False)
 
 
 def run(arguments: argparse.Namespace) -> int:

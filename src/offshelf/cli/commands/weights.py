@@ -52,10 +52,11 @@ def _list(arguments: argparse.Namespace) -> int:
     from offshelf.report.tables.table_formats import render
 
     rows = [row for row in backbone_rows(arguments.cache_dir) if row.available]
-    if arguments.json:
-        console.print_json({"weights": [dataclasses.asdict(row) for row in rows]})
-    else:
-        console.say(render(weights_table(rows)))
+    console.show(
+        arguments.json,
+        lambda: {"weights": [dataclasses.asdict(row) for row in rows]},
+        lambda: render(weights_table(rows)),
+    )
     return 0
 
 

@@ -144,8 +144,8 @@ def add_model_weights(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_engine(parser: argparse.ArgumentParser, precision: bool = True) -> None:
-    """Add how the network runs and where results are kept.
+def add_running(parser: argparse.ArgumentParser, precision: bool = True) -> None:
+    """Add how the network runs, where results are kept, and what is printed.
 
     Without *precision* the command has its own way to choose that.
     """
@@ -167,6 +167,7 @@ def add_engine(parser: argparse.ArgumentParser, precision: bool = True) -> None:
     add_cache(group)
     add_cache_size(group)
     _add_bounds(group)
+    add_output(parser)
 
 
 def add_device(group: argparse._ActionsContainer) -> None:
@@ -253,15 +254,13 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
-def feature_settings(
-    options: argparse.Namespace, layer: str | None = None, pooling: str | None = None
-) -> FeatureSettings:
-    """Return which features the options ask for."""
+def feature_settings(options: argparse.Namespace) -> FeatureSettings:
+    """Return which features the options ask for; lists of layers and poolings are not in it."""
     from offshelf.jobs.setup.settings import FeatureSettings
 
     given = _given(options, "weights", "resize", "grey", "decode")
-    given |= {"layer": layer} if layer is not None else {}
-    given |= {"pooling": pooling} if pooling is not None else {}
+    words = _given(options, "layer", "pooling")
+    given |= {name: one for name, one in words.items() if isinstance(one, str)}
     return FeatureSettings(options.backbone, download=not options.no_download, **given)
 
 

@@ -7,7 +7,7 @@ import io
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
@@ -28,6 +28,14 @@ def print_json(document: Any) -> None:
 def say(text: str = "") -> None:
     """Print lines of the result on stdout; what could steer a terminal is shown as escapes."""
     sys.stdout.write("\n".join(map(shown, text.split("\n"))) + "\n")
+
+
+def show(as_json: bool, document: Callable[[], Any], text: Callable[[], str]) -> None:
+    """Print a result: its JSON document with --json, else its text."""
+    if as_json:
+        print_json(document())
+    else:
+        say(text())
 
 
 def exit_code(n_ok: int, n_failed: int, strict: bool) -> int:

@@ -1,6 +1,6 @@
 """Doubtful labels: margins of a head that was not trained on the image.
 
-Copies of an image stay in one fold, so no copy can vouch for a wrong label.
+Copies of an image stay in one fold, so that no wrong label is confirmed by a copy.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Copies: images with the same bytes, and images that look and feel nearly the same.
+"""Copies: images with the same bytes, and near-duplicates by hash and features.
 
-Rows become groups: whatever is linked, directly or through others, is one group, so that
-a thousand copies of one picture are one finding and not half a million.
+Images that are linked, directly or through others, are one group and one finding: a thousand
+copies of a picture would be half a million pairs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from offshelf.report.findings import Finding, ImageRef, Severity
 from offshelf.text import counted, listed
 
 BATCH_VALUES = 2**23
-_LEAST_NORM = 1e-12
+_MIN_NORM = 1e-12
 ReadFeatures = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 
 
@@ -121,7 +121,7 @@ def _cosines(read: ReadFeatures, pairs: ClosePairs) -> NDArray[np.float64]:
     if not len(wanted):
         return np.empty(0)
     rows = read(wanted).astype(np.float32)
-    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), _LEAST_NORM)
+    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), _MIN_NORM)
     left, right = at[: len(pairs)], at[len(pairs) :]
     cosines: NDArray[np.float64] = (rows[left] * rows[right]).sum(axis=1, dtype=np.float64)
     return np.clip(cosines, -1.0, 1.0)
@@ -204,12 +204,9 @@ def identical_findings(
 
 
 def near_findings(table: ImageTable, groups: Sequence[Rows], links: Links) -> list[Finding]:
-    """Return a finding for every group of different files that the links hold together.
+    """Return a finding for every group of different files that *links* join.
 
-    Args:
-        table: the images.
-        groups: rows of each distinct file.
-        links: confirmed pairs of positions in *groups*.
+    The links are pairs of positions in *groups*, which holds the rows of each distinct file.
     """
     found = []
     for members in links.components():

@@ -22,7 +22,7 @@ from offshelf.version import __version__
 
 THUMBNAIL_SIDE = 240
 _QUALITY = 82
-_BEGINNING = b"<!doctype html>"
+_BEGINNINGS = (b"<!doctype html>", b"<!DOCTYPE html>")
 
 
 def check_page(path: str | Path) -> Path:
@@ -30,20 +30,10 @@ def check_page(path: str | Path) -> Path:
 
     Raises:
         OffshelfError: it is a folder, or a file that is no HTML page.
-
-    >>> check_page("audit.html").name
-    'audit.html'
     """
     path = Path(path)
-    if path.is_dir():
-        raise OffshelfError(f"{path}: is a folder; name a file in it, such as audit.html")
-    try:
-        with path.open("rb") as handle:
-            beginning = handle.read(len(_BEGINNING))
-    except OSError:
-        return path
-    if beginning and beginning.lower() != _BEGINNING:
-        raise OffshelfError(f"{path}: exists and is no HTML page; choose another name")
+    if refusal := files.target_refusal(path, "HTML page", "audit.html", _BEGINNINGS):
+        raise OffshelfError(refusal)
     return path
 
 

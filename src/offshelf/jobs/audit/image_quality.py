@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +79,10 @@ _MEANING = {
 }
 
 
+# Names of the figures in JSON and in text.
+_FIGURES = {"mean_grey": "mean grey", "contrast": "contrast", "sharpness": "sharpness"}
+
+
 @dataclass(frozen=True)
 class _Check:
     """One bound on one figure."""
@@ -89,8 +94,8 @@ class _Check:
 
 
 _CHECKS = (
-    _Check("dark", "mean grey", lambda p: p.brightness, lambda p, b: p.brightness < b.dark),
-    _Check("bright", "mean grey", lambda p: p.brightness, lambda p, b: p.brightness > b.bright),
+    _Check("dark", "mean_grey", lambda p: p.brightness, lambda p, b: p.brightness < b.dark),
+    _Check("bright", "mean_grey", lambda p: p.brightness, lambda p, b: p.brightness > b.bright),
     _Check("low_contrast", "contrast", lambda p: p.contrast, lambda p, b: p.contrast < b.contrast),
     _Check(
         "blurred",
@@ -111,14 +116,9 @@ def take_fingerprints(
     progress: Progress,
     cache: str | Path | None = None,
 ) -> list[Fingerprint | ImageError]:
-    """Return the fingerprint of each file, or why it has none; a bounded number in memory.
+    """Return the fingerprint of each file, or why it has none.
 
-    Args:
-        paths: the files.
-        digests: sha256 of their bytes. What is kept by that is not read again.
-        reading: threads and limits.
-        progress: is told how far the work is.
-        cache: where fingerprints are kept, None for the usual place.
+    A file whose fingerprint *cache* holds by its digest (sha256) is not read again.
     """
     progress.start("fingerprints", len(paths))
     kept = KeptFingerprints(cache, reading.limits)
@@ -142,28 +142,14 @@ def take_fingerprints(
 def picture_findings(
     table: ImageTable, prints: Mapping[int, Fingerprint], bounds: Bounds
 ) -> list[Finding]:
-    """Return what is odd about single pictures.
-
-    Args:
-        table: the images.
-        prints: fingerprint of each row that has one.
-        bounds: from where on a picture is odd.
-    """
+    """Return what is odd about single pictures, from the fingerprint of each row that has one."""
     found = [*_sizes(table, prints, bounds), *_modes(table, prints, bounds)]
     for check in _CHECKS:
         broken = [(check.value(p), row) for row, p in prints.items() if check.broken(p, bounds)]
         for value, row in sorted(broken, reverse=check.kind == "bright"):
-            reason = f"{check.figure} {value:.1f}"
-            figures = {check.figure.replace(" ", "_"): round(value, 4)}
-            found.append(
-                Finding(
-                    kind=check.kind,
-                    severity="note",
-                    reason=reason,
-                    images=(image_ref(table, row),),
-                    figures=figures,
-                )
-            )
+            reason = f"{_FIGURES[check.figure]} {value:.1f}"
+            figures = {check.figure: round(value, 4)}
+            found.append(_note(check.kind, reason, table, [row], figures))
     return found
 
 
@@ -189,13 +175,7 @@ def _sizes(
         if odd:
             reason = f"{p.width} x {p.height} pixels: {', '.join(odd)}"
             figures = {"width": p.width, "height": p.height}
-            yield Finding(
-                kind="odd_size",
-                severity="note",
-                reason=reason,
-                images=(image_ref(table, row),),
-                figures=figures,
-            )
+            yield _note("odd_size", reason, table, [row], figures)
 
 
 def _odd_size(p: Fingerprint, median: float, bounds: Bounds) -> list[str]:
@@ -215,22 +195,25 @@ def _odd_size(p: Fingerprint, median: float, bounds: Bounds) -> list[str]:
 def _modes(
     table: ImageTable, prints: Mapping[int, Fingerprint], bounds: Bounds
 ) -> Iterator[Finding]:
-    rows: dict[str, list[int]] = {}
+    """Yield a finding for each way of storing pixels that is rare, or no plain grey or RGB."""
+    rows: dict[tuple[str, bool], list[int]] = {}
     for row, p in prints.items():
-        rows.setdefault(_mode(p), []).append(row)
-    for mode, members in sorted(rows.items()):
+        rows.setdefault((p.mode, p.mode == "RGB" and not p.coloured), []).append(row)
+    for (mode, colourless), members in sorted(rows.items()):
         share = len(members) / len(prints)
-        if mode.split()[0] in PLAIN_MODES and share >= bounds.rare_mode:
+        if mode in PLAIN_MODES and share >= bounds.rare_mode:
             continue
+        # Pillow has several modes of whole numbers, such as I;16.
         meaning = _MEANING.get("I" if mode.startswith("I") else mode, "")
+        stored = f"{mode} without colour" if colourless else mode
         count = counted(len(members), "image")
-        reason = f"{count} of {len(prints)} stored as {mode}{meaning and f' ({meaning})'}"
-        images = tuple(image_ref(table, row) for row in members)
-        figures = {"mode": mode, "n": len(members), "share": share}
-        yield Finding(
-            kind="odd_mode", severity="note", reason=reason, images=images, figures=figures
-        )
+        reason = f"{count} of {len(prints)} stored as {stored}{meaning and f' ({meaning})'}"
+        figures = {"mode": stored, "n": len(members), "share": share}
+        yield _note("odd_mode", reason, table, members, figures)
 
 
-def _mode(p: Fingerprint) -> str:
-    return f"{p.mode} without colour" if p.mode == "RGB" and not p.coloured else p.mode
+def _note(
+    kind: str, reason: str, table: ImageTable, rows: Sequence[int], figures: dict[str, Any]
+) -> Finding:
+    images = tuple(image_ref(table, row) for row in rows)
+    return Finding(kind=kind, severity="note", reason=reason, images=images, figures=figures)

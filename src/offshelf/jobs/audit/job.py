@@ -1,7 +1,6 @@
 """Audit of labelled images: copies, leaks, doubtful labels, odd pictures.
 
-One pass of extraction gives the ledger and the features, one pass of decoding the
-fingerprints; everything else is arithmetic on those.
+One pass gives the features, another the fingerprints; everything else is computed from those.
 """
 
 from __future__ import annotations
@@ -42,10 +41,9 @@ from offshelf.jobs.setup.labelled_features import (
     labelled_features,
     usable_digests,
 )
-from offshelf.jobs.setup.opening import describe
-from offshelf.jobs.setup.run_costs import Clock
+from offshelf.jobs.setup.opening import JobContext, describe
 from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
-from offshelf.progress import Progress, Silent
+from offshelf.progress import Progress
 from offshelf.report.findings import Finding, by_kind
 from offshelf.text import counted
 
@@ -60,7 +58,7 @@ class AuditResult:
         extraction: the ledger of the images, with the store of their features.
         backbone: network and weights in use.
         kind: the features that confirm near-duplicates and judge labels.
-        bounds: from where on something is a finding.
+        bounds: thresholds of the findings.
         found: the findings, the leaked rows, and what could not be checked.
         seconds: by stage: ``read``, ``calibrate``, ``start``, ``extract``, ``fingerprints``,
             ``duplicates``, ``labels``, ``total``.
@@ -138,15 +136,15 @@ def audit(
     run: RunSettings | None = None,
     progress: Progress | None = None,
 ) -> AuditResult:
-    """Look for what makes the accuracy on labelled images mean less than it says.
+    """Find what makes a measured accuracy on labelled images unreliable.
 
     Args:
         data: a folder with ``train/`` and ``test/``, a folder of class folders, or a CSV
             or Parquet table with ``path``, ``label`` and perhaps ``split``.
         features: backbone, layer, pooling.
-        bounds: from where on something is a finding.
+        bounds: thresholds of the findings.
         run: engine, seed, split, limits.
-        progress: is told how far the work is.
+        progress: receives notes, and how far the work is.
 
     Raises:
         OffshelfError: the data, names or settings cannot be used; one line says why.
@@ -156,10 +154,9 @@ def audit(
     ...
     offshelf.errors.DataError: no/such/folder: no such file or folder.
     """
-    features, run = features or FeatureSettings(), run or RunSettings()
-    bounds, progress, clock = bounds or Bounds(), progress or Silent(), Clock()
-    labelled = labelled_features(data, features, run, progress, clock)
-    found = search(labelled, bounds, run, progress, clock)
+    bounds, job = bounds or Bounds(), JobContext.of(run, progress)
+    labelled = labelled_features(data, features, job)
+    found = search(labelled, bounds, job)
     return AuditResult(
         data=str(data),
         table=labelled.table,
@@ -168,7 +165,7 @@ def audit(
         kind=labelled.kind,
         bounds=bounds,
         found=found,
-        seconds=clock.total(),
+        seconds=job.clock.total(),
     )
 
 
@@ -192,30 +189,20 @@ class Found:
     notes: tuple[str, ...]
 
 
-def search(
-    labelled: LabelledFeatures, bounds: Bounds, run: RunSettings, progress: Progress, clock: Clock
-) -> Found:
-    """Look for every kind of finding among labelled images.
-
-    Args:
-        labelled: the images and their features.
-        bounds: from where on something is a finding.
-        run: seed, limits, cache folder.
-        progress: receives how many images and folds are done.
-        clock: receives the stages ``fingerprints``, ``duplicates`` and ``labels``.
-    """
+def search(labelled: LabelledFeatures, bounds: Bounds, job: JobContext) -> Found:
+    """Look for every kind of finding among labelled images."""
     table, usable = labelled.table, labelled.extraction.ok
     digests = usable_digests(labelled.extraction)
-    with clock.stage("fingerprints"):
-        groups, prints, damaged = _fingerprints(table, digests, run, progress)
-    with clock.stage("duplicates"):
+    with job.clock.stage("fingerprints"):
+        groups, prints, damaged = _fingerprints(table, digests, job)
+    with job.clock.stage("duplicates"):
         links = _links(labelled, groups, prints, bounds)
         alike = copies(len(table), groups, links)
-    with clock.stage("labels"):
+    with job.clock.stage("labels"):
         check = LabelCheck(
-            table=table, usable=usable, copies=alike, read=_reader(labelled), seed=run.seed
+            table=table, usable=usable, copies=alike, read=_reader(labelled), seed=job.run.seed
         )
-        labels, notes = _labels(check, bounds, progress)
+        labels, notes = _labels(check, bounds, job.progress)
     by_row = {int(row): p for rows, p in zip(groups, prints, strict=True) for row in rows}
     leaked = leaked_test_rows(table, digests)
     findings = (
@@ -230,7 +217,7 @@ def search(
 
 
 def _fingerprints(
-    table: ImageTable, digests: Sequence[bytes], run: RunSettings, progress: Progress
+    table: ImageTable, digests: Sequence[bytes], job: JobContext
 ) -> tuple[list[Rows], list[Fingerprint], dict[int, ImageError]]:
     """Return the rows of each readable file, its fingerprint, and the rows without one."""
     every = same_bytes(digests)
@@ -238,9 +225,9 @@ def _fingerprints(
     results = take_fingerprints(
         [table.paths[row] for row in firsts],
         [digests[row] for row in firsts],
-        run.reading,
-        progress,
-        run.engine.cache_dir,
+        job.run.reading,
+        job.progress,
+        job.run.engine.cache_dir,
     )
     groups, prints = [], []
     damaged: dict[int, ImageError] = {}

@@ -12,23 +12,23 @@ from offshelf.errors import DataError
 
 @dataclass(frozen=True)
 class Bounds:
-    """From where on the audit speaks.
+    """Thresholds from which on an audit reports a finding.
 
     Attributes:
         hash_distance: bits of 64 in which near-duplicates may differ, 0 to 32.
-        cosine: least cosine of the features that confirms a near-duplicate, 0 to 1.
-        margin: least amount by which another class outscores an image's own, 0 or more.
+        cosine: minimum cosine of the features that confirms a near-duplicate, 0 to 1.
+        margin: minimum by which another class outscores an image's own, 0 or more.
         folds: of the label check, 2 or more.
-        class_size: least training images of a class.
-        imbalance: greatest ratio of two classes' training images.
-        short_side: least short side, pixels.
-        aspect: greatest ratio of long to short side.
-        size_ratio: greatest factor between an image's number of pixels and the median.
-        rare_mode: least share of the images that use a pixel mode, 0 to 1.
-        dark: least mean grey, 0 to 255.
-        bright: greatest mean grey, 0 to 255.
-        contrast: least standard deviation of grey.
-        sharpness: least variance of the Laplacian of grey.
+        class_size: minimum of training images of a class.
+        imbalance: maximum ratio of two classes' training images.
+        short_side: minimum short side, pixels.
+        aspect: maximum ratio of long to short side.
+        size_ratio: maximum factor between an image's number of pixels and the median.
+        rare_mode: minimum share of the images that use a pixel mode, 0 to 1.
+        dark: minimum mean grey, 0 to 255.
+        bright: maximum mean grey, 0 to 255.
+        contrast: minimum standard deviation of grey.
+        sharpness: minimum variance of the Laplacian of grey.
 
     Raises:
         DataError: a bound is out of its range.

@@ -22,7 +22,7 @@ from offshelf.backbones.layer_choice import chosen_layers
 from offshelf.backbones.named_layers import INPUT_SUFFIX
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.engine.contract import EngineOptions
-from offshelf.engine.selection.numeric_environment import made_on
+from offshelf.engine.selection.numeric_environment import platform_of
 from offshelf.errors import BackboneError, DataError, OffshelfError
 from offshelf.features.extraction import Extraction
 from offshelf.features.feature_kind import FeatureKind, feature_kinds
@@ -30,9 +30,8 @@ from offshelf.jobs.compare.feature_sets import Part, Source, View
 from offshelf.jobs.extract.forecast import speed
 from offshelf.jobs.extract.timed_sample import SampleRequest, take_sample
 from offshelf.jobs.setup.labelled_features import contradictions, run_network
-from offshelf.jobs.setup.opening import note_all
+from offshelf.jobs.setup.opening import JobContext, note_all
 from offshelf.jobs.setup.precision import AUTO
-from offshelf.jobs.setup.run_costs import Clock
 from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
 from offshelf.locks import alone
 from offshelf.progress import Progress
@@ -162,7 +161,7 @@ def _extract(
     if len(unique) > 1:
         progress.note(f"{source.backbone}: {len(unique)} kinds of features in one pass")
     run = dataclasses.replace(run, engine=engine)
-    extraction, options = run_network(table, backbone, unique, run, progress, Clock())
+    extraction, options = run_network(table, backbone, unique, JobContext.of(run, progress))
     return Extracted(backbone, extraction, kinds, options)
 
 
@@ -281,7 +280,7 @@ def _record(extracted: Extracted, deepest: str, run: RunSettings) -> Path:
         VERSION,
         extracted.backbone.identity() | {"input": extracted.backbone.input.size},
         deepest,
-        made_on(extracted.options),
+        platform_of(extracted.options),
         extracted.options.precision,
         extracted.options.threads or os.cpu_count(),
     ]

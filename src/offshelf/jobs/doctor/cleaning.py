@@ -39,13 +39,7 @@ OLDEST = "least recently used"
 
 @dataclass(frozen=True)
 class Removal:
-    """What of one kind was removed, or would be.
-
-    Attributes:
-        kind: what it is.
-        count: how many.
-        size: bytes.
-    """
+    """Files or rows of one kind that were removed, or would be; their size in bytes."""
 
     kind: str
     count: int
@@ -54,12 +48,7 @@ class Removal:
 
 @dataclass(frozen=True)
 class Cleaning:
-    """What was removed.
-
-    Attributes:
-        removals: by kind; only what there was.
-        dry: nothing was removed, only looked for.
-    """
+    """Everything that was removed, by kind; where *dry*, would be."""
 
     removals: tuple[Removal, ...]
     dry: bool
@@ -91,7 +80,7 @@ class Cleaning:
 def clean(
     cache_dir: str | Path | None = None, *, cache_size: str | None = None, dry: bool = False
 ) -> Cleaning:
-    """Remove what nobody needs, and what the cache holds over its bound.
+    """Remove leftovers, and what the cache holds over its bound.
 
     Args:
         cache_dir: the cache.

@@ -23,13 +23,7 @@ from offshelf.version import library_versions
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
-
-    Attributes:
-        name: what.
-        ok: whether it is as it should be.
-        detail: the finding, and what to do when it is not ok.
-    """
+    """Result of one check: its name, and the finding with what to do where it is not ok."""
 
     name: str
     ok: bool
@@ -38,12 +32,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Everything that was looked at.
-
-    Attributes:
-        versions: of the libraries.
-        checks: the findings.
-    """
+    """Versions of the libraries, and the results of all checks."""
 
     versions: dict[str, str]
     checks: tuple[Check, ...]

@@ -9,18 +9,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from offshelf.data.tables.image_table import list_images
 from offshelf.errors import DataError, EngineError
-from offshelf.jobs.extract.timed_sample import (
-    Sample,
-    SampleRequest,
-    sample_apart,
-)
+from offshelf.jobs.extract.timed_sample import Sample, SampleRequest, sample_apart
 from offshelf.jobs.setup.run_costs import WARM_BATCHES, disk_bytes, held
 from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
 from offshelf.progress import Progress, Silent
@@ -125,27 +119,6 @@ class Forecast:
         return {"backbone": self.backbone, "engine": self.engine, "rows": rows}
 
 
-def forecast_data(
-    data: str | Path,
-    features: FeatureSettings | None = None,
-    layers: Sequence[str] = (),
-    poolings: Sequence[str] = (),
-    run: RunSettings | None = None,
-    *,
-    progress: Progress | None = None,
-) -> Forecast:
-    """Forecast the images of a folder or table, as :func:`forecast` does those of paths.
-
-    Raises:
-        OffshelfError: as :func:`forecast`, or *data* cannot be read.
-    """
-    progress = progress or Silent()
-    table = list_images([data])
-    for warning in table.warnings:
-        progress.note(warning)
-    return forecast(table.paths, features, layers, poolings, run, progress=progress)
-
-
 def forecast(
     paths: Sequence[str],
     features: FeatureSettings | None = None,
@@ -155,7 +128,7 @@ def forecast(
     *,
     progress: Progress | None = None,
 ) -> Forecast:
-    """Say what extracting features of *paths* will cost, from a sample of a few seconds.
+    """Forecast what extracting features of *paths* costs, from a sample of a few seconds.
 
     Args:
         paths: the image files.
@@ -163,7 +136,7 @@ def forecast(
         layers: layers to forecast, each alone and all together.
         poolings: poolings of each of them.
         run: engine, limits, cache folder; precision fp32.
-        progress: is told which layer is timed.
+        progress: receives which layer is timed.
 
     Raises:
         DataError: there are no images, or none of the sampled ones can be used.
@@ -174,22 +147,24 @@ def forecast(
     names = tuple(dict.fromkeys(layers or [features.layer]))
     words = tuple(dict.fromkeys(poolings or [features.pooling]))
     engine = dataclasses.replace(run.engine, images=len(paths))
-    run, picked = dataclasses.replace(run, engine=engine), _picked(paths)
+    request = SampleRequest(
+        paths=_picked(paths),
+        features=features,
+        layers=names,
+        poolings=words,
+        run=dataclasses.replace(run, engine=engine),
+    )
     progress = progress or Silent()
     rows = []
     for layer in names:
         progress.note(f"timing a few images: {layer}")
-        sample = sample_apart(
-            SampleRequest(paths=picked, features=features, layers=(layer,), poolings=words, run=run)
-        )
+        sample = sample_apart(dataclasses.replace(request, layers=(layer,)))
         for word in words:
             sizes = [sample.dimensions[f"{layer}_{word}"]]
             rows.append(_costs(layer, word, sizes, sample, len(paths)))
     if len(names) > 1:
         progress.note("timing a few images: all layers in one pass")
-        sample = sample_apart(
-            SampleRequest(paths=picked, features=features, layers=names, poolings=words, run=run)
-        )
+        sample = sample_apart(request)
     if len(rows) > 1:
         sizes = list(sample.dimensions.values())
         rows.append(_costs("all in one pass", "", sizes, sample, len(paths)))

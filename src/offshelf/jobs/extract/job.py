@@ -18,10 +18,9 @@ from offshelf.features.extraction import Extraction
 from offshelf.features.feature_kind import FeatureKind, feature_kinds
 from offshelf.jobs.extract.parquet import check_target, write_features
 from offshelf.jobs.setup.labelled_features import run_network
-from offshelf.jobs.setup.opening import backbone_for, describe, note_all
-from offshelf.jobs.setup.run_costs import Clock
+from offshelf.jobs.setup.opening import JobContext, backbone_for, describe, note_all
 from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
-from offshelf.progress import Progress, Silent
+from offshelf.progress import Progress
 from offshelf.text import shown
 
 
@@ -93,22 +92,21 @@ def extract_features(
         layers: layers to take in one pass.
         poolings: what to do with each of them.
         run: engine, limits, cache folder.
-        progress: is told how far the work is.
+        progress: receives notes, and how far the work is.
 
     Raises:
         OffshelfError: the data, names or settings cannot be used; one line says why.
     """
-    features, run = features or FeatureSettings(), run or RunSettings()
-    progress = progress or Silent()
+    features, job = features or FeatureSettings(), JobContext.of(run, progress)
     target = Path(out) if out is not None else None
     if target is not None:
         check_target(target, Path(data))
     with listed_once():
-        table = _table(data, run)
-    note_all(progress, table.warnings)
-    backbone = backbone_for(features, run, progress)
+        table = _table(data, job.run)
+    note_all(job.progress, table.warnings)
+    backbone = backbone_for(features, job.run, job.progress)
     kinds = feature_kinds(backbone, layers or [features.layer], poolings or [features.pooling])
-    extraction, _ = run_network(table, backbone, kinds, run, progress, Clock())
+    extraction, _ = run_network(table, backbone, kinds, job)
     if target is not None:
         write_features(target, table, extraction, kinds)
     return ExtractResult(
@@ -119,7 +117,7 @@ def extract_features(
 def _table(data: str | Path, run: RunSettings) -> ImageTable:
     """Read *data* with labels and the split of ``fit`` where it has them, else as images.
 
-    What is laid out as labelled data and is broken is an error, not a heap of images.
+    Broken labelled data is an error, not a set of unlabelled images.
     """
     if is_several(data):
         return list_images([data])

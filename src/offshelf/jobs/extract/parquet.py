@@ -17,7 +17,7 @@ from offshelf.features.store.part_files import texts, vectors
 from offshelf.text import shown, spelled
 
 # Of one row group. A smaller one costs more to write, a larger one more memory.
-MOST_ROWS, MOST_BYTES = 8192, 8 * 2**20
+MAX_ROWS, MAX_BYTES = 8192, 8 * 2**20
 # A dictionary of features would be as long as they are, and is made in vain.
 _TEXTS = ("path", "label", "split", "status", "reason", "sha256")
 _REPEATED = ["label", "split", "status", "reason"]
@@ -36,27 +36,13 @@ def check_target(out: Path, data: Path) -> None:
         DataError: *out* is a folder, a file that is no Parquet file, or *data* itself, or has
             the ending of another format.
     """
-    if reason := files.obstacle(out):
-        raise DataError(files.unwritable(out, reason))
-    if out.is_dir():
-        raise DataError(f"{shown(out)}: is a folder; name a file such as features.parquet")
-    if not out.exists():
-        if out.suffix.lower() not in SUFFIXES:
-            better = shown(out.with_suffix(".parquet"))
-            raise DataError(f"{shown(out)}: features are written as Parquet; name it {better}")
-        return
-    if data.exists() and out.samefile(data):
+    if refusal := files.target_refusal(out, "Parquet file", "features.parquet", [_MAGIC]):
+        raise DataError(refusal)
+    if out.exists() and data.exists() and out.samefile(data):
         raise DataError(f"{shown(out)}: is DATA itself, so it is not replaced; choose another name")
-    try:
-        with out.open("rb") as handle:
-            start = handle.read(len(_MAGIC))
-    except OSError as error:
-        raise DataError(files.unwritable(out, error)) from error
-    if start not in (b"", _MAGIC):
-        raise DataError(
-            f"{shown(out)}: exists and is no Parquet file, so it is not replaced; "
-            "choose another name"
-        )
+    if not out.exists() and out.suffix.lower() not in SUFFIXES:
+        better = shown(out.with_suffix(".parquet"))
+        raise DataError(f"{shown(out)}: features are written as Parquet; name it {better}")
 
 
 def write_features(
@@ -100,7 +86,7 @@ def _batches(
 ) -> Iterator[Any]:
     # Wide features (a flattened map) go in fewer rows, so that memory stays bounded.
     width = 4 * sum(extraction.stores[kind].dimension for kind in kinds)
-    step = max(1, min(MOST_ROWS, MOST_BYTES // width))
+    step = max(1, min(MAX_ROWS, MAX_BYTES // width))
     for start in range(0, len(table), step):
         rows = range(start, min(start + step, len(table)))
         yield _batch(rows, table, extraction, kinds)

@@ -1,9 +1,7 @@
 """A timed sample of the real extraction, in this process or in one of its own.
 
-The sample runs :func:`offshelf.features.extraction.extract` itself on images drawn from the
-whole set, into a store that is thrown away, and stops when it has seen enough. In a
-process of its own (``python -m offshelf.jobs.extract.timed_sample``) its peak memory is the
-extraction's.
+It runs into a store that is thrown away, and stops when it has seen enough. In a process of its
+own (``python -m offshelf.jobs.extract.timed_sample``) its peak memory is the extraction's.
 """
 
 from __future__ import annotations
@@ -35,13 +33,13 @@ from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
 from offshelf.progress import Silent
 
 BATCHES = 6
-# A slow network is judged by the batches it finished in about this time.
-PATIENCE = 60.0
+# A slow network is timed on the batches that it finishes in this time.
+MAX_SECONDS = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampleRequest:
-    """What to run.
+    """Extraction to take a sample of.
 
     Attributes:
         paths: image files in an order that is fair to the whole set.
@@ -60,7 +58,7 @@ class SampleRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """What a timed sample showed.
+    """Measurements of a timed sample.
 
     Attributes:
         start: seconds until the network was loaded, compiled and ready.
@@ -92,8 +90,8 @@ def take_sample(request: SampleRequest) -> Sample:
     backbone = backbone_for(request.features, request.run, Silent())
     kinds = feature_kinds(backbone, request.layers, request.poolings)
     before, watch = _graphs(options), _Watch()
-    with _room(options) as room:
-        apart = dataclasses.replace(options, cache_dir=room)
+    with _temporary_cache(options) as apart_dir:
+        apart = dataclasses.replace(options, cache_dir=apart_dir)
         try:
             extraction = extract(request.paths, backbone, kinds, apart, request.run.reading, watch)
         except _EnoughError:
@@ -105,7 +103,7 @@ def take_sample(request: SampleRequest) -> Sample:
                     f"none of {len(request.paths)} images can be used; "
                     f"the first: {first.path}: {first.status}, {first.reason}"
                 )
-        stores = [manifest.read(folder) for folder in cache.features_folder(room).iterdir()]
+        stores = [manifest.read(folder) for folder in cache.features_folder(apart_dir).iterdir()]
         sizes = {
             (one["identity"]["layer"], one["identity"]["pooling"]): one["dimension"]
             for one in stores
@@ -153,29 +151,29 @@ class _Watch(Silent):
         timed = len(self.steps) - WARM_BATCHES
         if timed < 1:
             return
-        if now >= PATIENCE:
+        if now >= MAX_SECONDS:
             raise _EnoughError
         if timed >= BATCHES and now - self.steps[WARM_BATCHES - 1][0] >= SECONDS:
             raise _EnoughError
 
 
 @contextmanager
-def _room(options: EngineOptions) -> Iterator[Path]:
+def _temporary_cache(options: EngineOptions) -> Iterator[Path]:
     """Yield a cache folder for a while that shares compiled networks with the real one."""
     root, compiled = cache.cache_root(options.cache_dir), cache.compiled_folder(options.cache_dir)
     with ExitStack() as stack:
         try:
             compiled.mkdir(parents=True, exist_ok=True)
-            room = stack.enter_context(files.temporary_folder(root))
+            place = stack.enter_context(files.temporary_folder(root))
         except OSError as error:
             raise EngineError(
                 f"{files.unwritable(root, error)}; choose another --cache-dir"
             ) from error
-        shared = cache.compiled_folder(room)
+        shared = cache.compiled_folder(place)
         # Where links are not allowed the network is converted once more.
         with suppress(OSError):
             shared.symlink_to(compiled.resolve(), target_is_directory=True)
-        yield room
+        yield place
 
 
 def _graphs(options: EngineOptions) -> set[str]:

@@ -91,7 +91,7 @@ def score(labelled: LabelledFeatures, head: FittedHead, certainty: Certainty) ->
 
 
 def _find_leaks(labelled: LabelledFeatures, scores: NDArray[np.float32]) -> Leaks:
-    """Return the leaks among the test images, told by content, whatever their label."""
+    """Return the leaks among the test images, found by content, whatever their label."""
     test, table = labelled.test, labelled.table
     leaked = leaked_test_rows(table, usable_digests(labelled.extraction))
     rest = np.flatnonzero(~np.isin(test.rows, leaked))
@@ -108,14 +108,7 @@ def trusted(
     features: NDArray[np.float32],
     targets: NDArray[np.int64],
 ) -> Trust:
-    """Measure probabilities and rejections on test images.
-
-    Args:
-        certainty: of the model.
-        scores: N x K.
-        features: N x D.
-        targets: N true class indices.
-    """
+    """Measure probabilities and rejections on N test images: N x K scores, N x D features."""
     probabilities = certainty.probabilities(scores)
     unknown = certainty.unknown(probabilities, features)
     return trust(probabilities, unknown, scores.argmax(axis=1).astype(np.int64), targets)
@@ -128,14 +121,9 @@ def trust_of(
     labels: NDArray[np.int64],
     targets: NDArray[np.int64],
 ) -> Trust:
-    """Measure the same on predictions, all of them with a label.
+    """Measure the same on N predictions, all of them with a label.
 
-    Args:
-        predictions: N.
-        certainty: of the model that made them.
-        classes: of the model.
-        labels: N predicted class indices.
-        targets: N true class indices.
+    *labels* and *targets* are the predicted and the true class indices, N each.
     """
     probabilities, unknown = None, None
     if certainty.calibration is not None:

@@ -5,31 +5,39 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.data.tables.image_table import ImageTable
+from offshelf.errors import DataError
 from offshelf.evaluate.metrics import Evaluation
 from offshelf.evaluate.probabilities.probability_metrics import Trust
 from offshelf.features.extraction import Extraction
+from offshelf.heads.arguments import check_normalisation, checked_options
 from offshelf.heads.fitting.fit_head import Recipe
 from offshelf.heads.fitting.trainer import Trainer
 from offshelf.heads.head import FittedHead
-from offshelf.heads.probabilities.fit_probabilities import ProbabilitySettings, check_probability
+from offshelf.heads.kinds.registry import get_fitter
+from offshelf.heads.options import FOLDS, ClassWeight, Normalisation
+from offshelf.heads.preparation.reduction import parse_reduction
+from offshelf.heads.probabilities.fit_probabilities import (
+    ProbabilitySettings,
+    check_probability,
+    fit_certainty,
+)
 from offshelf.heads.probabilities.probability_model import Certainty
-from offshelf.jobs.fit.evaluation import Leaks, Scored, score
+from offshelf.jobs.fit.evaluation import Leaks, score
 from offshelf.jobs.fit.model_assembly import make_model
-from offshelf.jobs.fit.training import calibrated, check_settings, recipe_of
 from offshelf.jobs.setup.labelled_features import (
     LabelledFeatures,
     contradictions,
     labelled_features,
 )
-from offshelf.jobs.setup.opening import describe, note_all
-from offshelf.jobs.setup.run_costs import Clock
+from offshelf.jobs.setup.opening import JobContext, describe, note_all
 from offshelf.jobs.setup.settings import FeatureSettings, HeadSettings, RunSettings
 from offshelf.model_file.model import Model, save_model
-from offshelf.progress import Progress, Silent
+from offshelf.model_file.zip_file import MAX_PICTURES, check_target
+from offshelf.progress import Progress
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -61,7 +69,7 @@ class FitResult:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a person should know about the data and the training."""
+        """Notes on the data and the training, one line each."""
         model = self.model
         torn = contradictions(self.table, self.extraction)
         return (*self.table.warnings, *torn, *model.head.notes, *model.certainty.notes)
@@ -115,7 +123,7 @@ def fit(
         head: the classifier.
         probability: how its scores become probabilities, and which images it rejects.
         run: engine, seed, split, limits.
-        progress: is told how far the work is.
+        progress: receives notes, and how far the work is.
 
     Raises:
         OffshelfError: the data, names or settings cannot be used; one line says why.
@@ -125,45 +133,30 @@ def fit(
     ...
     offshelf.errors.DataError: no/such/folder: no such file or folder.
     """
-    head, run = head or HeadSettings(), run or RunSettings()
+    job, head = JobContext.of(run, progress), head or HeadSettings()
     probability = probability or ProbabilitySettings()
-    check_settings(head, run, out)
+    check_settings(head, job.run, out)
     check_probability(probability)
-    progress, clock = progress or Silent(), Clock()
-    labelled = labelled_features(data, features or FeatureSettings(), run, progress, clock)
-    note_all(progress, labelled.contradictions)
-    fitted, certainty = _trained(labelled, recipe_of(head, run.seed), probability, progress, clock)
+    labelled = labelled_features(data, features, job)
+    note_all(job.progress, labelled.contradictions)
+    fitted, certainty = _trained(labelled, recipe_of(head, job.run.seed), probability, job)
     # The features of the training images are no longer needed in memory.
-    labelled = dataclasses.replace(labelled)
-    with clock.stage("evaluate"):
-        scored = score(labelled, fitted, certainty)
-    with clock.stage("save"):
-        model = make_model(labelled, fitted, certainty, scored, run)
-        path = save_model(model, out) if out is not None else None
-    return _result(labelled, model, path, scored, clock.total())
-
-
-def _trained(
-    labelled: LabelledFeatures,
-    recipe: Recipe,
-    probability: ProbabilitySettings,
-    progress: Progress,
-    clock: Clock,
-) -> tuple[FittedHead, Certainty]:
-    with clock.stage("fit"):
-        train = labelled.train
-        trainer = Trainer(recipe, train.matrix, train.targets, labelled.table.classes)
-    with clock.stage("probabilities"):
-        return trainer.head, calibrated(trainer, probability, recipe.seed, progress)
+    return _result(dataclasses.replace(labelled), fitted, certainty, out, job)
 
 
 def _result(
     labelled: LabelledFeatures,
-    model: Model,
-    path: Path | None,
-    scored: Scored,
-    seconds: dict[str, float],
+    fitted: FittedHead,
+    certainty: Certainty,
+    out: str | Path | None,
+    job: JobContext,
 ) -> FitResult:
+    """Evaluate on the test split, and write the model file where one is asked for."""
+    with job.clock.stage("evaluate"):
+        scored = score(labelled, fitted, certainty)
+    with job.clock.stage("save"):
+        model = make_model(labelled, fitted, certainty, scored, job.run)
+        path = save_model(model, out) if out is not None else None
     return FitResult(
         model=model,
         evaluation=scored.evaluation,
@@ -171,7 +164,69 @@ def _result(
         backbone=labelled.backbone,
         extraction=labelled.extraction,
         table=labelled.table,
-        seconds=seconds,
+        seconds=job.clock.total(),
         leaks=scored.leaks,
         trust=scored.trust,
     )
+
+
+def check_settings(head: HeadSettings, run: RunSettings, out: str | Path | None = None) -> None:
+    """Refuse what would only fail after the network has run over every image.
+
+    Raises:
+        HeadError: an unknown head, normalisation, reduction or class weight, or C or the
+            seed out of range.
+        DataError: the number of samples is out of range.
+        ModelFileError: no model file can or should be written at *out*.
+
+    >>> check_settings(HeadSettings(c=0), RunSettings())
+    Traceback (most recent call last):
+    ...
+    offshelf.errors.HeadError: C must be a positive finite number or 'auto', got 0: 1 is the default
+    """
+    get_fitter(head.head)
+    checked_options(head.c, run.seed, head.class_weight)
+    check_normalisation(head.normalisation)
+    parse_reduction(head.reduction)
+    if isinstance(run.samples, bool) or run.samples not in range(MAX_PICTURES + 1):
+        raise DataError(f"samples is a whole number from 0 to {MAX_PICTURES}, not {run.samples!r}")
+    if out is not None:
+        check_target(Path(out))
+
+
+def recipe_of(head: HeadSettings, seed: int) -> Recipe:
+    """Return how a head is trained.
+
+    >>> recipe_of(HeadSettings("ridge"), seed=7).seed
+    7
+    """
+    return Recipe(
+        kind=head.head,
+        c=head.c,
+        normalisation=cast(Normalisation, head.normalisation),
+        reduction=head.reduction,
+        class_weight=cast(ClassWeight | None, head.class_weight),
+        seed=seed,
+    )
+
+
+def _trained(
+    labelled: LabelledFeatures, recipe: Recipe, probability: ProbabilitySettings, job: JobContext
+) -> tuple[FittedHead, Certainty]:
+    """Train the head, and fit probabilities on training images that are held out in turn."""
+    with job.clock.stage("fit"):
+        train, classes = labelled.train, labelled.table.classes
+        trainer = Trainer(recipe, train.matrix, train.targets, classes)
+    with job.clock.stage("probabilities"):
+        job.progress.start("heads", None if probability.calibrate == "none" else FOLDS)
+        found = fit_certainty(
+            lambda fold: trainer.held_out(fold, job.progress.advance),
+            train.matrix,
+            train.targets,
+            classes,
+            probability,
+            seed=recipe.seed,
+        )
+        job.progress.finish()
+        note_all(job.progress, found.notes)
+    return trainer.head, found

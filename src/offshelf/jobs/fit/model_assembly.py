@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.data.decode import Limits
-from offshelf.engine.selection.numeric_environment import made_on
+from offshelf.engine.selection.numeric_environment import platform_of
 from offshelf.errors import ImageError
 from offshelf.features.network_input import network_input
 from offshelf.heads.head import FittedHead
@@ -32,14 +32,21 @@ def make_model(
     scored: Scored,
     run: RunSettings,
 ) -> Model:
-    """Put together what a model file holds.
+    """Return the contents of the model file of a training run.
 
     Args:
-        labelled: the images, the network and its features.
-        head: trained on the training split.
+        labelled: the images, the network and its float32 features, N x D.
+        head: trained on the training split: D features to K scores.
         certainty: probabilities of its scores, and the threshold for unknown images.
         scored: the test split; some of its images become the model's self-test.
-        run: seed, share of test images, number of self-test images, limits.
+        run: seed, share of test images, number of self-test images (0 to 16), limits.
+
+    Returns:
+        The model, with at most ``run.samples`` test images as uint8, S x S x 3, and their
+        K float32 scores; one whose file has changed since is left out.
+
+    Raises:
+        DataError: the training split has no image that can be used.
     """
     figures = scored.evaluation.to_json() | scored.trust.to_json()
     del figures["confusion"], figures["reliability"]
@@ -66,7 +73,7 @@ def _record(labelled: LabelledFeatures) -> BackboneRecord:
 
         calibrated = finished(backbone, (labelled.kind.tap,), options)
     made = record(backbone, options.precision, calibrated)
-    return dataclasses.replace(made, made_on=made_on(options))
+    return dataclasses.replace(made, platform=platform_of(options))
 
 
 def _fingerprint(labelled: LabelledFeatures, run: RunSettings) -> dict[str, Any]:

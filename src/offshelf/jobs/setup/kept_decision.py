@@ -1,7 +1,7 @@
-"""What ``--precision auto`` decided for a table, kept beside the network's graph.
+"""Decision of ``--precision auto`` for a table: its bounds, and its file in the cache.
 
-It is good for the same table, seed, network, layers, processor and engine, and only while the
-features that it led to are stored: then nothing is left to compare.
+A kept decision holds for the same table, seed, network, layers, processor and engine, and only
+while the features that it led to are stored: then nothing is left to compare.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAX_ACCURACY_LOSS = 0.01
 
 @dataclass(frozen=True, kw_only=True)
 class PrecisionTrial:
-    """What a sample of training images says of a precision against fp32.
+    """Comparison of a precision with fp32 on a sample of training images.
 
     Attributes:
         precision: ``int8``, ``bf16`` or ``fp16``.
@@ -59,14 +59,6 @@ class PrecisionTrial:
         )
 
 
-@dataclass(frozen=True)
-class Decision:
-    """The precision that was taken, and the lines that said why."""
-
-    precision: str
-    notes: tuple[str, ...]
-
-
 def decision_file(
     table: ImageTable,
     backbone: Backbone,
@@ -74,54 +66,41 @@ def decision_file(
     sample: EngineOptions,
     seed: int,
 ) -> Path:
-    """Return where the decision is kept.
-
-    Args:
-        table: the images and their labels.
-        backbone: the network.
-        kinds: the features that are wanted.
-        sample: the options of int8, with the digest of the images that it is calibrated on.
-        seed: of the sample.
-    """
+    """Return where the decision is kept; *sample* are the options of int8 with its calibration."""
     taps = tuple(kind.tap for kind in kinds)
     key = [VERSION, numeric_environment(sample, taps), sample.precision_key, sample.threads, seed]
     digest = files.sha256_json([*key, list(table.paths), table.targets().tolist()])
     return graph_folder(backbone, taps, sample.in_fp32()) / f"decision-{digest[:16]}.json"
 
 
-def kept_decision(path: Path) -> Decision | None:
-    """Return the decision at *path*, None where there is none; a damaged one is set aside."""
+def still_good(
+    path: Path, tried: Sequence[EngineOptions], left: Callable[[EngineOptions], int]
+) -> tuple[EngineOptions, tuple[str, ...]] | None:
+    """Return which of *tried* was taken and why; None where no decision is kept at *path*.
+
+    None also where images have no features under those options, which *left* counts. A damaged
+    file is set aside.
+    """
     if not path.parent.is_dir():
         return None
     with contextlib.closing(Usage(path.parent)):
         document = sealed_json.read(path)
     if document is None:
         return None
-    notes = document.get("notes")
-    if document.get("precision") in {"int8", "bf16"} and isinstance(notes, list):
-        return Decision(document["precision"], tuple(map(str, notes)))
-    sealed_json.set_aside(path)
-    return None
-
-
-def still_good(
-    path: Path, tried: Sequence[EngineOptions], left: Callable[[EngineOptions], int]
-) -> tuple[EngineOptions, tuple[str, ...]] | None:
-    """Return what was taken and why, where *left* says that none of its features is missing.
-
-    Args:
-        path: where the decision is kept.
-        tried: the options to choose from.
-        left: counts the images that have no features under some options.
-    """
-    kept = kept_decision(path)
+    precision, notes = document.get("precision"), document.get("notes")
+    if precision not in {"int8", "bf16"} or not isinstance(notes, list):
+        sealed_json.set_aside(path)
+        return None
     for options in tried:
-        if kept is not None and options.precision == kept.precision and not left(options):
-            return options, kept.notes
+        if options.precision == precision and not left(options):
+            return options, tuple(map(str, notes))
     return None
 
 
-def keep_decision(path: Path, decision: Decision) -> None:
-    """Write *decision*; not being able to only costs the next run the same comparison."""
+def keep_decision(path: Path, precision: str, notes: Sequence[str]) -> None:
+    """Write which precision was taken, and the lines that said why.
+
+    Not being able to only costs the next run the same comparison.
+    """
     with contextlib.suppress(OSError):
-        sealed_json.write(path, {"precision": decision.precision, "notes": list(decision.notes)})
+        sealed_json.write(path, {"precision": precision, "notes": list(notes)})

@@ -17,11 +17,10 @@ from offshelf.engine.contract import EngineOptions
 from offshelf.errors import DataError
 from offshelf.features.extraction import Extraction, extract
 from offshelf.features.feature_kind import FeatureKind, feature_kinds
-from offshelf.jobs.setup.opening import backbone_for, note_all
+from offshelf.jobs.setup.opening import JobContext, backbone_for, note_all
 from offshelf.jobs.setup.precision import resolve_precision
-from offshelf.jobs.setup.run_costs import Clock, EtaProgress
-from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
-from offshelf.progress import Progress
+from offshelf.jobs.setup.run_costs import EtaProgress
+from offshelf.jobs.setup.settings import FeatureSettings
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -88,10 +87,8 @@ class LabelledFeatures:
 
 def labelled_features(
     data: str | Path,
-    features: FeatureSettings,
-    run: RunSettings,
-    progress: Progress,
-    clock: Clock,
+    features: FeatureSettings | None,
+    job: JobContext,
     check: Callable[[ImageTable], object] | None = None,
 ) -> LabelledFeatures:
     """Read labelled images, open the network and extract one kind of features.
@@ -99,42 +96,38 @@ def labelled_features(
     Args:
         data: a folder with ``train/`` and ``test/``, a folder of class folders, or a CSV
             or Parquet table with ``path``, ``label`` and perhaps ``split``.
-        features: backbone, layer, pooling.
-        run: engine, seed, split, limits.
-        progress: receives notes, how many images are done, and the time left.
-        clock: receives the stages ``read``, ``calibrate``, ``start`` and ``extract``.
+        features: backbone, layer, pooling; None for the defaults.
+        job: its clock receives the stages ``read``, ``calibrate``, ``start`` and ``extract``.
         check: called with the images before the network runs; raises what is wrong.
+
+    Returns:
+        The images, and their features as float32 rows on disk; ``train`` and ``test`` read them.
 
     Raises:
         DataError: the data cannot be read as labelled images.
         OffshelfError: the network cannot be opened or run as the settings say.
 
-    >>> from offshelf.progress import Silent
-    >>> labelled_features("no/such", FeatureSettings(), RunSettings(), Silent(), Clock())
+    >>> labelled_features("no/such", None, JobContext.of(None, None))
     Traceback (most recent call last):
     ...
     offshelf.errors.DataError: no/such: no such file or folder.
     """
-    with clock.stage("read"):
+    features, run = features or FeatureSettings(), job.run
+    with job.clock.stage("read"):
         table = read_table(data, test_size=run.test_size, seed=run.seed, classes=run.classes)
-        note_all(progress, table.warnings)
-        backbone = backbone_for(features, run, progress)
+        note_all(job.progress, table.warnings)
+        backbone = backbone_for(features, run, job.progress)
         kind = feature_kinds(backbone, [features.layer], [features.pooling])[0]
         if check is not None:
             check(table)
-    extraction, options = run_network(table, backbone, [kind], run, progress, clock)
+    extraction, options = run_network(table, backbone, [kind], job)
     return LabelledFeatures(
         table=table, backbone=backbone, kind=kind, extraction=extraction, options=options
     )
 
 
 def run_network(
-    table: ImageTable,
-    backbone: Backbone,
-    kinds: Sequence[FeatureKind],
-    run: RunSettings,
-    progress: Progress,
-    clock: Clock,
+    table: ImageTable, backbone: Backbone, kinds: Sequence[FeatureKind], job: JobContext
 ) -> tuple[Extraction, EngineOptions]:
     """Resolve the precision and extract *kinds* in one pass, with the time-left line.
 
@@ -142,9 +135,7 @@ def run_network(
         table: the images; labels are needed for the precision ``auto`` only.
         backbone: the network.
         kinds: the features wanted.
-        run: engine, seed, limits.
-        progress: receives notes, how many images are done, and the time left.
-        clock: receives the stages ``calibrate``, ``start`` and ``extract``.
+        job: its clock receives the stages ``calibrate``, ``start`` and ``extract``.
 
     Returns:
         The extraction, and the engine as it ran, with its precision and calibration.
@@ -154,11 +145,11 @@ def run_network(
         LayerError: the weights do not reach a layer.
         StoreError: the store cannot be written.
     """
-    with clock.stage("calibrate"):
-        options = resolve_precision(table, backbone, kinds, run, progress)
-    eta = EtaProgress(progress, backbone, kinds, options)
-    extraction = extract(table.paths, backbone, kinds, options, run.reading, eta)
-    clock.add(extraction.seconds)
+    with job.clock.stage("calibrate"):
+        options = resolve_precision(table, backbone, kinds, job.run, job.progress)
+    eta = EtaProgress(job.progress, backbone, kinds, options)
+    extraction = extract(table.paths, backbone, kinds, options, job.run.reading, eta)
+    job.clock.add(extraction.seconds)
     return extraction, options
 
 

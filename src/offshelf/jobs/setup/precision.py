@@ -1,9 +1,8 @@
 """Precision of a job: the calibration of int8, and the decision of ``auto``.
 
 int8 is calibrated on a seeded sample of the user's own training images, never on test
-images. ``auto`` takes int8, or bf16 where the processor has it, and on a CUDA or Apple device
-its half precision, only where a sample shows that it costs next to nothing, and on a CPU
-only where what is left to extract is worth it.
+images. ``auto`` takes a faster precision only where a sample shows that it costs next to no
+accuracy, and on a CPU only where what is left to extract is worth it.
 """
 
 from __future__ import annotations
@@ -32,15 +31,16 @@ from offshelf.features.feature_kind import FeatureKind
 from offshelf.features.network_input import network_input
 from offshelf.heads.fitting.fit_head import Recipe, decision, fit_head
 from offshelf.jobs.setup.kept_decision import (
-    Decision,
     PrecisionTrial,
     decision_file,
     keep_decision,
     still_good,
 )
+from offshelf.jobs.setup.opening import note_all
 from offshelf.jobs.setup.settings import RunSettings
 from offshelf.jobs.setup.workload import (
     FEW,
+    FOLDS,
     MAX_SAMPLE,
     images_left,
     slower_than_fp32,
@@ -50,7 +50,6 @@ from offshelf.progress import Progress, Silent, notifying
 from offshelf.text import counted
 
 AUTO = "auto"
-FOLDS = 3
 FEW_LABELS = (
     f"precision auto needs labels and at least {FOLDS} training images per class: use fp32 or int8"
 )
@@ -65,8 +64,25 @@ def resolve_precision(
 ) -> EngineOptions:
     """Return the engine options with the precision decided and int8 calibrated.
 
+    Args:
+        table: the images; ``auto`` needs their labels.
+        backbone: the network.
+        kinds: the features that are wanted; the first decides ``auto``.
+        run: engine, seed, limits.
+        progress: receives notes on what was decided and why.
+
+    Returns:
+        The options of ``run`` with one of ``fp32``, ``int8``, ``bf16`` and ``fp16``; of int8
+        with its calibration, whose images are uint8, N x S x S x 3, N at most 100.
+
     Raises:
         EngineError: int8 or ``auto`` is asked for where it cannot be had.
+
+    >>> from offshelf.jobs.setup.opening import backbone_for
+    >>> table = ImageTable(("a.png",), ("",), ("",), (), ())
+    >>> backbone = backbone_for(None, RunSettings(), Silent())
+    >>> resolve_precision(table, backbone, [], RunSettings(), Silent()).precision
+    'fp32'
     """
     options = run.engine
     if options.precision == AUTO:
@@ -109,9 +125,9 @@ def _decided(
                 place, tried, lambda taken: images_left(table, backbone, kinds, taken, run)
             )
             if known is not None:
-                for note in known[1]:
-                    progress.note(note)
-                return known[0]
+                options, notes = known
+                note_all(progress, notes)
+                return options
         for faster in tried:
             count = MAX_SAMPLE
             if device == "cpu":
@@ -126,7 +142,7 @@ def _decided(
             progress.note(said[-1])
             if trial.accepted:
                 if place is not None:
-                    keep_decision(place, Decision(faster.precision, tuple(said)))
+                    keep_decision(place, faster.precision, said)
                 return faster
             reason = "precision auto takes fp32"
         progress.note(reason)
@@ -138,10 +154,9 @@ def calibration(
 ) -> Calibration:
     """Return the calibration on a seeded sample of at most 100 training images.
 
-    *progress* is told when they are looked at, which takes a while and happens once.
-
-    Its digest tells apart the ways in which int8 is made on different processors.
-    A table without labels has no training images; then the sample is taken from all.
+    Where the images are looked at, which takes a while and happens once, *progress* has a note.
+    The digest tells apart the ways in which int8 is made on different processors. Of a table
+    without labels, and so without training images, the sample is taken from all.
     """
     rows = _sample(table, run.seed, MAX_IMAGES)
     paths = [table.paths[row] for row in rows]
@@ -155,10 +170,8 @@ def calibration(
         digest.update(_digest(path, limits))
 
     def pixels() -> NDArray[np.uint8]:
-        told = progress or Silent()
-        told.note(
-            f"int8: measuring the ranges of {backbone.spec.name} on {len(paths)} images, once"
-        )
+        note = f"int8: measuring the ranges of {backbone.spec.name} on {len(paths)} images, once"
+        (progress or Silent()).note(note)
         return _pixels(paths, backbone, limits)
 
     return Calibration(digest.hexdigest(), pixels)
@@ -182,17 +195,9 @@ def compared(
     faster: EngineOptions,
     progress: Progress | None = None,
 ) -> PrecisionTrial:
-    """Extract a sample of training images in fp32 and in a faster precision, and compare.
+    """Extract labelled images in fp32 and in a faster precision, and compare the first of *kinds*.
 
-    The features stay in the store: what is computed here is no work lost.
-
-    Args:
-        sample: the images, with labels.
-        backbone: the network.
-        kinds: the features that are wanted; the first is compared.
-        run: limits, cache folder.
-        faster: the options of the faster precision.
-        progress: receives notes.
+    The features stay in the store, so that no work is lost.
 
     Raises:
         EngineError: too few images of a class can be used.

@@ -18,7 +18,7 @@ class FeatureSettings:
 
     Attributes:
         backbone: a name of the catalogue, ``timm/NAME`` or ``torchvision/NAME``.
-        layer: a person's name of a layer, or a module path.
+        layer: a layer name or a module path.
         pooling: ``flatten``, ``avg``, ``max`` or ``gem``.
         weights: a file, the tag of a known weights file, ``random``, or None to search.
         resize: ``squash``, ``crop``, ``letterbox``, or None for the weights' own.

@@ -38,13 +38,18 @@ from offshelf.jobs.setup.settings import RunSettings
 WORTH = 1.1
 # Even calibrating on 100 images takes the time of about so many in fp32.
 FEW = 400
-# Seconds of a rough int8 network and its timing, before they were measured.
-ROUGH = 2.0
+# Seconds of timing an int8 network that is not calibrated.
+TIMING = 2.0
 # Seconds of a calibration apart from its images.
 CALIBRATING = 3.5
+# Folds of the comparison; a sample is a multiple of them.
+FOLDS = 3
 # Of the images that int8 is compared on, in shares of int8's own time.
 TRIAL_SHARE = 0.03
 MIN_SAMPLE, MAX_SAMPLE = 36, 600
+# One of fewer images is more than the point of accuracy that may be lost: up to here, the
+# share may be twice as large.
+FINE_SAMPLE = 102
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +88,8 @@ class Work:
     def sample(self) -> int:
         """Images on which the two may be compared: some hundredths of the work."""
         seconds = TRIAL_SHARE * self.faster_seconds(self.gain[0])
-        affordable = round(seconds / (self.decoding + 1 / self.rate))
-        return min(MAX_SAMPLE, max(MIN_SAMPLE, affordable))
+        share = seconds / (self.decoding + 1 / self.rate)
+        return min(MAX_SAMPLE, max(MIN_SAMPLE, round(share), min(FINE_SAMPLE, int(2 * share))))
 
     def verdict(self) -> str:
         """Return ``fp32`` or ``faster``, or ``measure`` where only a measurement can tell.
@@ -100,7 +105,7 @@ class Work:
         if self.exact_seconds >= WORTH * self.faster_seconds(least):
             return "faster"
         saved = self.exact_seconds - self.faster_seconds(most)
-        return "measure" if saved > ROUGH else "fp32"
+        return "measure" if saved > TIMING else "fp32"
 
     def sentence(self, precision: str) -> str:
         """Return on one line why fp32 is taken."""
@@ -113,13 +118,13 @@ class Work:
         )
 
 
-# Looked at for what the store holds, and for the time that decoding takes.
+# Images of a sample: for what the store holds, and for the time that decoding takes.
 LOOKED_AT, DECODED = 200, 3
 # Of bf16 against fp32.
 HALF_GAIN = (0.8, 2.2)
 # Passes of fp32 that NNCF needs for an image.
 PASSES = 4
-# A rate within this of another is the same.
+# From this share of another rate on, two rates are the same.
 SAME = 0.97
 
 
@@ -131,13 +136,6 @@ def workload(
     faster: EngineOptions,
 ) -> Work:
     """Return what is left to do in fp32 and in another precision; measure what decides.
-
-    Args:
-        table: the images.
-        backbone: the network.
-        kinds: the features wanted, all in one pass.
-        run: limits and seed.
-        faster: the options of the other precision.
 
     Raises:
         EngineError: int8 is to be measured, and NNCF is not installed.
