@@ -29,13 +29,10 @@ INNER = "inner"
 
 @dataclass(frozen=True)
 class ClassFolder:
-    """A folder whose images, at any depth, are of one class.
+    """A folder whose images, at any depth, are of the class *label*.
 
-    Attributes:
-        path: where it is.
-        name: its path inside DATA, or inside the folder of its split.
-        label: the class.
-        split: ``train``, ``test`` or ``val``, or "" when there is none.
+    *name* is its path inside DATA, or inside the folder of its split: ``train``, ``test``, ``val``
+    or "" for none.
     """
 
     path: Path
@@ -45,13 +42,8 @@ class ClassFolder:
 
 
 @dataclass(frozen=True)
-class Depth:
-    """Where the class folders below one folder are.
-
-    Attributes:
-        folders: the class folders.
-        notes: what a person should know.
-    """
+class Layout:
+    """The class folders below one folder, and what a person should know about them."""
 
     folders: tuple[ClassFolder, ...]
     notes: tuple[str, ...] = ()
@@ -59,7 +51,7 @@ class Depth:
 
 def class_folders(
     folder: Path, tree: Tree, choice: str = "", split: str = "", known: Collection[str] = ()
-) -> Depth:
+) -> Layout:
     """Return the class folders below *folder*, which holds no splits.
 
     Args:
@@ -80,16 +72,16 @@ def class_folders(
         }
         note = f"the images of each class are those in its folder '{shown(images)}'"
         found = (ClassFolder(folder / path, path, name, split) for name, path in paths.items())
-        return Depth(tuple(found), (note,))
+        return Layout(tuple(found), (note,))
     level, note = _level(folder, tree, choice, known)
     notes = (note,) if note else ()
     if level == INNER:
-        return Depth(_inner(folder, tree, split), (*notes, *_loose_notes(folder, tree)))
+        return Layout(_inner(folder, tree, split), (*notes, *_loose_notes(folder, tree)))
     names = tree.entries(folder)[0]
-    return Depth(tuple(ClassFolder(folder / name, name, name, split) for name in names), notes)
+    return Layout(tuple(ClassFolder(folder / name, name, name, split) for name in names), notes)
 
 
-def splits_inside(folder: Path, tree: Tree) -> Depth | None:
+def splits_inside(folder: Path, tree: Tree) -> Layout | None:
     """Return the splits inside class folders (``cat/train``, ``cat/test``), None for none."""
     tops = tree.folders(folder)
     _check_names(folder, tops, tree)
@@ -135,7 +127,7 @@ def _not_all_split(folder: Path, halves: list[str], odd: list[str], tree: Tree) 
     )
 
 
-def _one_test(folders: list[ClassFolder], note: str) -> Depth:
+def _one_test(folders: list[ClassFolder], note: str) -> Layout:
     """Leave ``val`` out where there is ``test``, and else test with it."""
     both = {TEST, VAL} <= {one.split for one in folders}
     kept = [
@@ -143,7 +135,7 @@ def _one_test(folders: list[ClassFolder], note: str) -> Depth:
         for one in folders
         if not (both and one.split == VAL)
     ]
-    return Depth(tuple(kept), (note, "test is used to test; val is left out") if both else (note,))
+    return Layout(tuple(kept), (note, "test is used to test; val is left out") if both else (note,))
 
 
 def _split_names(folder: Path, tree: Tree) -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from offshelf.data.folders.class_depth import (
     INNER,
     ClassFolder,
-    Depth,
+    Layout,
     class_folders,
     splits_inside,
 )
@@ -161,7 +161,7 @@ class Question:
             )
 
 
-def layout_of(data: Path, question: Question | None = None) -> Depth:
+def layout_of(data: Path, question: Question | None = None) -> Layout:
     """Return the class folders of the folder *data* with their splits."""
     question, tree = question or Question(), Tree()
     folder = _unwrapped(data, tree, question)
@@ -169,7 +169,7 @@ def layout_of(data: Path, question: Question | None = None) -> Depth:
     if lone := _beside_unsorted(folder, partition, tree, question):
         inner = layout_of(folder / lone, question)
         notes = [unlabelled_note(folder, name, tree) for name in partition.unlabelled]
-        return Depth(
+        return Layout(
             inner.folders,
             (f"the images are those of '{shown(folder / lone)}'", *notes, *inner.notes),
         )
@@ -177,13 +177,13 @@ def layout_of(data: Path, question: Question | None = None) -> Depth:
         found = split_class_folders(folder, partition, tree, question.choice, question.known)
         if partition.beside:
             more = (f"folders beside the splits are left out: {listed(partition.beside)}",)
-            found = Depth(found.folders, (*found.notes, *more))
+            found = Layout(found.folders, (*found.notes, *more))
     else:
         found = _of_classes(folder, partition, tree, question)
     wrapped = [] if folder == data else [f"the images are those of '{shown(folder)}'"]
     beside = [*loose_note(folder, "", tree), *_tables(data, folder, tree)]
     beside = beside if tree.folders(folder) else []
-    return Depth(found.folders, (*wrapped, *found.notes, *beside))
+    return Layout(found.folders, (*wrapped, *found.notes, *beside))
 
 
 def has_splits(data: Path) -> bool:
@@ -232,7 +232,7 @@ def _beside_unsorted(folder: Path, partition: Partition, tree: Tree, question: Q
     return rest[0]
 
 
-def _of_classes(folder: Path, partition: Partition, tree: Tree, question: Question) -> Depth:
+def _of_classes(folder: Path, partition: Partition, tree: Tree, question: Question) -> Layout:
     inside = None if question.choice else splits_inside(folder, tree)
     depth = inside or class_folders(folder, tree, question.choice, "", question.known)
     kept = [one for one in depth.folders if one.name not in partition.unlabelled]
@@ -242,7 +242,7 @@ def _of_classes(folder: Path, partition: Partition, tree: Tree, question: Questi
     several = [name for name in batches if len(tree.folders(folder / name)) > 1]
     if batches and (several or len(batches) == len({one.label for one in kept})):
         notes.append(f"taken as classes although called like batches: {listed(several or batches)}")
-    return Depth(tuple(kept), tuple(notes))
+    return Layout(tuple(kept), tuple(notes))
 
 
 def _tables(data: Path, folder: Path, tree: Tree) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from offshelf.data.folders.class_depth import ClassFolder, Depth, class_folders
+from offshelf.data.folders.class_depth import ClassFolder, Layout, class_folders
 from offshelf.data.folders.class_names import (
     TEST,
     TRAIN,
@@ -22,7 +22,7 @@ from offshelf.text import counted, listed, shown
 
 def split_class_folders(
     folder: Path, partition: Partition, tree: Tree, choice: str, known: frozenset[str]
-) -> Depth:
+) -> Layout:
     """Return the class folders of the splits of *folder*.
 
     ``test`` is used where both it and ``val`` are labelled, ``val`` where it is alone.
@@ -51,8 +51,8 @@ def split_class_folders(
         theirs = frozenset(same_class_key(one.label) for one in found.folders) or known
         level = "" if theirs else choice
         test = _read(folder, tested, tree, level, TEST, theirs)
-        found = Depth((*found.folders, *test.folders), (*found.notes, *test.notes))
-    return Depth(found.folders, (*notes, *found.notes, *split_names_note(found.folders)))
+        found = Layout((*found.folders, *test.folders), (*found.notes, *test.notes))
+    return Layout(found.folders, (*notes, *found.notes, *split_names_note(found.folders)))
 
 
 def _taken(
@@ -75,7 +75,7 @@ def _train(
     partition: Partition,
     tree: Tree,
     question: tuple[str, frozenset[str], str],
-) -> Depth:
+) -> Layout:
     """Return the class folders to train on; they have no split where nothing can test."""
     choice, known, tested = question
     lone = len(partition.splits) + len(partition.unlabelled) == 1
@@ -83,9 +83,9 @@ def _train(
     if partition.splits.get(TRAIN) == "":
         taken = {*partition.splits.values(), *partition.unlabelled}
         names = [name for name in tree.entries(folder)[0] if name not in taken]
-        return Depth(tuple(ClassFolder(folder / name, name, name, split) for name in names))
+        return Layout(tuple(ClassFolder(folder / name, name, name, split) for name in names))
     if TRAIN not in labelled:
-        return Depth(())
+        return Layout(())
     theirs = [name for name in tree.folders(folder / tested) if not is_batch(name)]
     keys = frozenset(map(same_class_key, theirs)) if tested else frozenset[str]()
     return _read(folder, labelled[TRAIN], tree, choice, split, known | keys)
@@ -93,10 +93,10 @@ def _train(
 
 def _read(  # the classes of one split
     folder: Path, name: str, tree: Tree, choice: str, split: str, known: frozenset[str]
-) -> Depth:
+) -> Layout:
     depth = class_folders(folder / name, tree, choice, split, known)
     notes = [f"{shown(name)}/: {note}" for note in depth.notes]
-    return Depth(depth.folders, (*notes, *loose_note(folder, name, tree)))
+    return Layout(depth.folders, (*notes, *loose_note(folder, name, tree)))
 
 
 def split_names_note(folders: Iterable[ClassFolder]) -> list[str]:
