@@ -313,7 +313,7 @@ def test_an_image_of_one_pixel_is_classified(tmp_path):
             "error: precision int8 is calibrated on training images, of which classify has none: "
             "use fp32",
         ),
-        (["-"], "error: standard input: holds no paths; give one image or folder a line"),
+        (["-"], "error: standard input: holds no paths; give one image or folder per line"),
     ],
 )
 def test_bad_input_is_one_line(arguments, line, photo, capsys, monkeypatch):

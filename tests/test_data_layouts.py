@@ -136,7 +136,7 @@ def test_batches(tmp_path: Path, tops: tuple[str, ...]) -> None:
     assert said(table, tmp_path) == [f"the folders inside {names} are the classes"]
     outer = read_table(tmp_path, classes="outer")
     assert outer.classes == tuple(sorted(tops))
-    assert said(outer, tmp_path) == [f"taken as classes although called like batches: {names}"]
+    assert said(outer, tmp_path) == [f"taken as classes although named like batches: {names}"]
 
 
 def test_batches_in_splits(tmp_path: Path) -> None:
@@ -185,14 +185,14 @@ def test_folders_that_cross_are_asked_about(tmp_path: Path) -> None:
         (("cat/batch1", "cat/batch2", "dog/batch1", "dog/batch2"), []),
         (("cat/in", "cat/out", "dog/in", "dog/out", "emu"), []),
         (("cat/old", "dog/new"), []),
-        (("valid", "invalid"), ["taken as classes although called like splits: 'valid'"]),
-        (("bus", "car", "train"), ["taken as classes although called like splits: 'train'"]),
+        (("valid", "invalid"), ["taken as classes although named like splits: 'valid'"]),
+        (("bus", "car", "train"), ["taken as classes although named like splits: 'train'"]),
         (("train_station", "test_tube", "tent"), []),
         (("train_station/day", "train_station/night", "harbour"), []),
         (("test_match", "training_ground"), []),
-        (("part1", "part2"), ["taken as classes although called like batches: 'part1', 'part2'"]),
-        (("batch1/cat", "batch1/dog", "emu"), ["taken as classes although called like batches: 'batch1'"]),
-        (("day1/dawn/cat", "day2/dawn/dog"), ["taken as classes although called like batches: 'day1', 'day2'"]),
+        (("part1", "part2"), ["taken as classes although named like batches: 'part1', 'part2'"]),
+        (("batch1/cat", "batch1/dog", "emu"), ["taken as classes although named like batches: 'batch1'"]),
+        (("day1/dawn/cat", "day2/dawn/dog"), ["taken as classes although named like batches: 'day1', 'day2'"]),
     ],
 )  # fmt: skip
 def test_what_stays_a_class(tmp_path: Path, places: tuple[str, ...], notes: list[str]) -> None:
@@ -305,7 +305,7 @@ def test_unsorted_images_among_the_classes_of_a_split_are_said(tmp_path: Path) -
     table = read_table(tmp_path)
     assert table.classes == ("cat", "dog", "unlabeled")
     assert said(table, tmp_path) == [
-        "taken as classes although called like splits: 'unlabeled'",
+        "taken as classes although named like splits: 'unlabeled'",
         "learned but never tested, only in train: 'unlabeled'",
     ]
 
@@ -332,8 +332,8 @@ ASKED = [
     (("test_images", "train_images"), "train_images: holds images but no class folders; put the images of each class in a folder of its own, or give a CSV file with the columns path,label"),
     (("test", "val"), "'test', 'val' are splits by their names, but not all hold class folders; put the images of each class in a folder of its own, or give a CSV file with the columns path,label"),
     (("bus_train", "bus_test", "car_train", "car_test"), "folders name class and split in one, 'bus_test', 'bus_train', 'car_test', 'car_train'; make a folder train/ and a folder test/, and put the class folders into them"),
-    (("images/training", "images/validation", "annotations/training"), "'annotations', 'images' are no classes by their names; give '{}/images' as DATA, or say --classes outer if they are"),
-    (("images", "masks"), "'images', 'masks' are no classes by their names; give '{}/images' as DATA, or say --classes outer if they are"),
+    (("images/training", "images/validation", "annotations/training"), "'annotations', 'images' are not classes, to judge by their names; give '{}/images' as DATA, or say --classes outer if they are"),
+    (("images", "masks"), "'images', 'masks' are not classes, to judge by their names; give '{}/images' as DATA, or say --classes outer if they are"),
     (("cat", "dog", "flowers/cat", "flowers/dog"), "'flowers' holds folders of the same names as those beside it ('cat', 'dog'); move it out of there, or say --classes outer if it is a class"),
     (("cat", "dog", "batch2/cat", "batch2/dog"), "'batch2' holds folders of the same names as those beside it ('cat', 'dog'); move it out of there, or say --classes outer if it is a class"),
     (("one/train/cat", "one/train/dog", "two/test/cat"), "'one', 'two' hold one split each, so no class is in two; put the class folders into a folder train/ and a folder test/"),
@@ -342,7 +342,7 @@ ASKED = [
     (("cat/train", "cat/test", "dog/train", "dog/test", "dog/more"), "'cat', 'dog' hold splits such as train/ and test/, but 'dog' images or folders beside them; move those into train/ or test/, or say --classes outer if they are no splits"),
     (("cat/train", "cat/test", "dog", "emu"), "'cat' holds splits such as train/ and test/, but 'dog', 'emu' images or folders beside them; move those into train/ or test/, or say --classes outer if they are no splits"),
     (("cars/train/cat", "cars/train/dog", "cars/test/cat", "cars/test/dog", "figures"), "'cars' holds splits with class folders, 'figures' none; give '{}/cars' as DATA, or say --classes outer if all are classes"),
-    (("data/cat", "data/dog", "figures"), "'data' holds folders ('cat', 'dog') and is hardly a class; give '{}/data' as DATA, or say --classes outer if it is"),
+    (("data/cat", "data/dog", "figures"), "'data' holds folders ('cat', 'dog') and is probably not a class; give '{}/data' as DATA, or say --classes outer if it is"),
     (("Trainingsdaten/cat", "Trainingsdaten/dog", "Testdaten/cat", "Testdaten/dog"), "'Testdaten', 'Trainingsdaten' hold folders of the same names, 'cat', 'dog'; say which are the classes: --classes outer or --classes inner; if they are splits, call them train/ and test/"),
     (("dataset/cat", "dataset/dog", "testset/cat", "testset/dog"), "'testset' may be test images for 'dataset', or a class; call 'dataset' train if it is what to train on, or say --classes outer if both are classes"),
 ]  # fmt: skip
@@ -363,7 +363,7 @@ def test_the_answer_outer_takes_every_folder_as_a_class(tmp_path: Path) -> None:
     put(tmp_path, "cat", "dog", "test")
     table = read_table(tmp_path, classes="outer")
     assert table.classes == ("cat", "dog", "test")
-    assert said(table, tmp_path) == ["taken as classes although called like splits: 'test'"]
+    assert said(table, tmp_path) == ["taken as classes although named like splits: 'test'"]
 
 
 def test_images_between_the_levels_are_said(tmp_path: Path) -> None:
@@ -394,11 +394,13 @@ def test_a_lone_folder_of_unsorted_images_is_one_class(tmp_path: Path) -> None:
 def test_a_table_beside_flat_splits_is_named(tmp_path: Path) -> None:
     put(tmp_path, "train", "test")
     (tmp_path / "train.csv").write_text("id,label\n")
-    with pytest.raises(DataError, match=r"path,label; 'train.csv' lies there: is it that table\?$"):
+    with pytest.raises(
+        DataError, match=r"path,label; perhaps 'train.csv' beside them is that file$"
+    ):
         read_table(tmp_path)
     (tmp_path / "test.csv").write_text("id,label\n")
     with pytest.raises(
-        DataError, match=r"; 'test.csv', 'train.csv' lie there: is it one of them\?$"
+        DataError, match=r"; perhaps 'test.csv', 'train.csv' beside them are such files$"
     ):
         read_table(tmp_path)
 

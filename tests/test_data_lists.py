@@ -147,12 +147,12 @@ def test_a_pattern_for_labelled_data(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "content", "text"),
     [
-        ("-", b"", "standard input: holds no paths; give one image or folder a line"),
-        ("-", b"\n \r\n", "standard input: holds no paths; give one image or folder a line"),
+        ("-", b"", "standard input: holds no paths; give one image or folder per line"),
+        ("-", b"\n \r\n", "standard input: holds no paths; give one image or folder per line"),
         ("-", b"x.png\ny.png\n", "standard input: none of its 2 paths exists; paths are relative to the working directory, the first is 'x.png'"),
         ("list.txt", b"x.png\n", "{}/list.txt: none of its 1 path exists; paths are relative to the folder of the file, the first is '{}/x.png'"),
         ("list.txt", b"s3://x/y.png\n", "{}/list.txt: its paths are addresses, the first is 's3://x/y.png'; download the images, and give the paths of their files"),
-        ("list.txt", b"", "{}/list.txt: holds no paths; give one image or folder a line"),
+        ("list.txt", b"", "{}/list.txt: holds no paths; give one image or folder per line"),
         ("no*.png", b"", "{}/no*.png: no such file or folder, and as a pattern it matches none"),
     ],
 )  # fmt: skip
@@ -171,7 +171,7 @@ def test_labelled_data_is_no_list(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("a.png\n")
     needed = "DATA is a folder of class folders, or a .csv or .parquet file of path,label"
     for data, text in (
-        ("-", f"standard input: is no labelled images; {needed}"),
+        ("-", f"standard input: is not a set of labelled images; {needed}"),
         (
             tmp_path / "list.txt",
             f"{tmp_path}/list.txt: is a list of paths without labels; {needed}",
@@ -210,5 +210,5 @@ def test_names_longer_than_any_file_has(tmp_path: Path) -> None:
         list_images([f"{long}.txt"])
     (tmp_path / "list.txt").write_text(f"link\n{long}.png\n1.png\n")
     assert names(tmp_path, tmp_path / "list.txt") == ["link", f"{long}.png", "1.png"]
-    with pytest.raises(DataError, match=r"link: is not labelled images"):
+    with pytest.raises(DataError, match=r"link: is not a set of labelled images"):
         read_table(tmp_path / "link")

@@ -196,7 +196,7 @@ def _check_names(folder: Path, tops: list[str], tree: Tree) -> None:
     """Refuse folders that are hardly classes: masks, and copies of what lies beside."""
     if images := images_among(tops):
         raise DataError(
-            f"{shown(folder)}: {listed(tops)} are no classes by their names; give "
+            f"{shown(folder)}: {listed(tops)} are not classes, to judge by their names; give "
             f"'{shown(folder / images)}' as DATA, or say --classes outer if they are"
         )
     generic = [name for name in tops if is_generic(name) and tree.is_nested(folder / name)]
@@ -204,9 +204,9 @@ def _check_names(folder: Path, tops: list[str], tree: Tree) -> None:
         inner = tree.folders(folder / generic[0])
         if len(inner) > 1 and not _nothing_but_parts(inner):
             raise DataError(
-                f"{shown(folder)}: {listed(generic)} holds folders ({listed(inner)}) and is hardly "
-                f"a class; give '{shown(folder / generic[0])}' as DATA, or say --classes outer if "
-                "it is"
+                f"{shown(folder)}: {listed(generic)} holds folders ({listed(inner)}) and is "
+                f"probably not a class; give '{shown(folder / generic[0])}' as DATA, or say "
+                "--classes outer if it is"
             )
     for name in tops:
         shared = set(tree.folders(folder / name)) & (set(tops) - {name})

@@ -241,7 +241,7 @@ def _of_classes(folder: Path, partition: Partition, tree: Tree, question: Questi
     batches = sorted({one.label for one in kept if is_batch(one.label)})
     several = [name for name in batches if len(tree.folders(folder / name)) > 1]
     if batches and (several or len(batches) == len({one.label for one in kept})):
-        notes.append(f"taken as classes although called like batches: {listed(several or batches)}")
+        notes.append(f"taken as classes although named like batches: {listed(several or batches)}")
     return Layout(tuple(kept), tuple(notes))
 
 

@@ -102,7 +102,7 @@ def _read(  # the classes of one split
 def split_names_note(folders: Iterable[ClassFolder]) -> list[str]:
     """Return a note on classes that are named like a split or like unlabelled images."""
     called = sorted({one.label for one in folders if called_like_a_split(one.label)})
-    return [f"taken as classes although called like splits: {listed(called)}"] if called else []
+    return [f"taken as classes although named like splits: {listed(called)}"] if called else []
 
 
 def loose_note(folder: Path, name: str, tree: Tree) -> tuple[str, ...]:

@@ -213,8 +213,8 @@ def no_classes(data: Path, name: str, tree: Tree) -> str:
 def how_to_label(folder: Path, tree: Tree) -> str:
     """Return what to do with images that lie in no class folders."""
     tables = tree.tables(folder)
-    lie = "lies there: is it that table?" if len(tables) == 1 else "lie there: is it one of them?"
-    found = f"; {listed(tables)} {lie}" if tables else ""
+    which = "is that file" if len(tables) == 1 else "are such files"
+    found = f"; perhaps {listed(tables)} beside them {which}" if tables else ""
     return (
         "put the images of each class in a folder of its own, or give a CSV file with the columns "
         f"path,label{found}"

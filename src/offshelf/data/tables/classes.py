@@ -113,7 +113,7 @@ def check_two_classes(data: Path, rows: Iterable[Row]) -> None:
         hint = f" Did you mean '{shown(inner)}'?" if deeper else ""
         tables = Tree().tables(data) if data.is_dir() else []
         if tables:
-            hint = f" {listed(tables)} lies there: if it has the labels, it is DATA"
+            hint = f" {listed(tables)} lies there: if it has the labels, give it as DATA"
         raise DataError(
             f"{shown(data)}: holds one class only, {listed(names)}; a classifier needs at least "
             f"two.{hint}"

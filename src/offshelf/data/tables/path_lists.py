@@ -202,7 +202,7 @@ def _entries(where: str, content: bytes) -> list[str]:
         found = [line.removesuffix("\r") for line in text.split("\n")]
     entries = [entry for entry in found if entry.strip()]
     if not entries:
-        raise DataError(f"{where}: holds no paths; give one image or folder a line")
+        raise DataError(f"{where}: holds no paths; give one image or folder per line")
     return entries
 
 

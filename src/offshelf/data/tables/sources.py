@@ -44,7 +44,7 @@ def existing(data: str | Path) -> Path:
     if not isinstance(data, str | Path) or not str(data):
         raise DataError(f"a path of a folder or file is needed, not {data!r}")
     if str(data) == STANDARD_INPUT:
-        raise DataError(f"standard input: is no labelled images; {NEEDED}")
+        raise DataError(f"standard input: is not a set of labelled images; {NEEDED}")
     if is_pattern(data):
         return _only_match(data)
     place = Path(os.path.expanduser(data))  # noqa: PTH111 (never raises)
@@ -69,7 +69,7 @@ def read_labelled_source(place: Path, question: Question | None = None) -> Readi
         )
     if is_list(place):
         raise DataError(f"{shown(place)}: is a list of paths without labels; {NEEDED}")
-    raise DataError(f"{shown(place)}: is not labelled images; {NEEDED}")
+    raise DataError(f"{shown(place)}: is not a set of labelled images; {NEEDED}")
 
 
 def _only_match(pattern: str | Path) -> Path:
