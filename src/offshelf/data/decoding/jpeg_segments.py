@@ -17,7 +17,8 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {_HUFFMAN, 0xC8, _ARITHMETIC}
 # JFIF and Adobe say which colours the components are.
 _KEPT = frozenset({_HUFFMAN, _QUANTISATION, _ARITHMETIC, _INTERVAL, 0xE0, 0xEE})
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
-_PASSED_OVER = frozenset({0xDC, 0xFE, *range(0xE0, 0xF0)})
+# What may follow a scan: another, its tables, and segments that are passed over.
+_FOLLOWING = _KEPT | {_SCAN, 0xDC, 0xFE, *range(0xE0, 0xF0)}
 _MARKER = re.compile(rb"\xff([^\x00\xff])", re.DOTALL)
 _AFTER_DATA = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
 _RESTART = re.compile(rb"\xff([\xd0-\xd7])")
@@ -71,11 +72,6 @@ class Jpeg:
     ended: bool
 
     @property
-    def process(self) -> int:
-        """Low half of the marker of the frame: 0 and 1 sequential, 2 progressive, ..."""
-        return self.frame[1] & 15
-
-    @property
     def width(self) -> int:
         """Columns."""
         return int.from_bytes(self.frame[7:9], "big")
@@ -94,7 +90,8 @@ class Jpeg:
     @property
     def in_one_scan(self) -> bool:
         """Whether it is sequential with all components in its first scan."""
-        return self.process in (0, 1) and len(self.scans[0].components) == self.frame[9]
+        sequential = self.frame[1] & 15 in (0, 1)
+        return sequential and len(self.scans[0].components) == self.frame[9]
 
     @property
     def unit(self) -> tuple[int, int]:
@@ -161,7 +158,7 @@ def parsed(content: bytes) -> Jpeg | None:
             continue
         end = at + int.from_bytes(content[at : at + 2], "big")
         body = content[at - 2 : end]
-        if marker == _END or end > len(content) or (scans and not _follows(marker)):
+        if marker == _END or end > len(content) or (scans and marker not in _FOLLOWING):
             return _jpeg(frame, scans, ended=marker == _END or CLOSED in content[at:])
         if marker in _FRAMES:
             frame = frame or body
@@ -277,10 +274,6 @@ def _jpeg(frame: bytes, scans: list[Scan], *, ended: bool) -> Jpeg | None:
     if not scans:
         return None
     return Jpeg(frame=frame, scans=tuple(scans), ended=ended)
-
-
-def _follows(marker: int) -> bool:
-    return marker == _SCAN or marker in _KEPT or marker in _PASSED_OVER
 
 
 def _fits(head: bytes, frame: bytes) -> bool:

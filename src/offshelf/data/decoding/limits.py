@@ -227,13 +227,5 @@ def _damage(facts: Facts) -> str:
 
 
 def _share(facts: Facts) -> str:
-    return f"{percent(facts.readable)} of the picture could be read"
-
-
-def percent(share: float) -> str:
-    """Return the readable share of a damaged picture for a person, never 100 %.
-
-    >>> percent(0.528), percent(0.9999), percent(0.0)
-    ('52 %', '99 %', '0 %')
-    """
-    return f"{min(int(share * 100), 99)} %"
+    # Never 100 % of a damaged picture.
+    return f"{min(int(facts.readable * 100), 99)} % of the picture could be read"
