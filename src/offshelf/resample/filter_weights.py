@@ -41,12 +41,10 @@ class Side:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Weights:
-    """The weights of each pixel of a result.
+    """The weights of each of N pixels of a result.
 
-    Attributes:
-        starts: the first pixel that counts, int64, N.
-        counts: how many do, int64, N.
-        values: int32, N x the largest count; zero behind the last that counts.
+    The first pixel that counts, and how many do (int64, N); and their values, int32, N x the
+    largest count, zero behind the last that counts.
     """
 
     starts: NDArray[np.int64]

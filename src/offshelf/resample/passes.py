@@ -27,13 +27,10 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Stored:
-    """The rows of a picture in the order of memory, and what makes it upright.
+    """The rows of a picture in the order of memory, C-contiguous, H x W or H x W x 3.
 
-    Attributes:
-        rows: C-contiguous, H x W or H x W x 3.
-        mirrored: the picture's columns are stored from the right.
-        inverted: its rows are stored from below.
-        turned: its columns are what is stored as rows.
+    To make it upright, the columns of a *mirrored* one are read from the right, the rows of an
+    *inverted* one from below; the columns of a *turned* one are what is stored as rows.
     """
 
     rows: Pixels
@@ -84,12 +81,9 @@ def shorter_first(given: Size, wanted: Size) -> bool:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Functions:
-    """The passes, compiled. They hold no lock of Python's while they run.
+    """The compiled passes, that along rows by channels; *engine* owns the machine code.
 
-    Attributes:
-        along: the pass along rows, by channels; see :func:`.resize_code.along_rows`.
-        down: that down columns; see :func:`offshelf.resample.resize_code.down_columns`.
-        engine: owns the machine code.
+    They hold no lock of Python's while they run.
     """
 
     along: dict[int, Callable[..., None]]
@@ -134,15 +128,9 @@ class Passes:
         self._functions, self._order = functions, order
 
     def resized(self, pixels: Pixels, size: Size, box: Box, interpolation: Filter) -> Pixels:
-        """Return what Pillow's resize gives.
+        """Return what Pillow's resize gives; the arguments are those of ``resize.resized``.
 
         A mirrored or turned view is read as it lies in memory: it is not copied upright.
-
-        Args:
-            pixels: H x W or H x W x 3.
-            size: width and height of the result.
-            box: left, top, right, bottom of what is seen.
-            interpolation: the filter.
         """
         height, width = pixels.shape[:2]
         left, top, right, bottom = box

@@ -30,14 +30,10 @@ MAX_SCANS = 10_000
 
 @dataclass(frozen=True, kw_only=True)
 class Scan:
-    """One scan.
+    """One scan: the segments before it (*tables*), its own with the marker (*head*), and its data.
 
-    Attributes:
-        tables: the segments between the scan before and this one.
-        head: its own segment, with the marker.
-        data: entropy-coded, restart markers included.
-        ending: the tables for what is no mean, of this scan or one before, by which zero
-            bits end a block.
+    The data are entropy-coded, with restart markers. *ending* are the tables for what is no mean,
+    of this scan or one before, by which zero bits end a block.
     """
 
     tables: bytes
@@ -59,12 +55,9 @@ class Scan:
 
 @dataclass(frozen=True, kw_only=True)
 class Jpeg:
-    """The first picture of a file.
+    """The first picture of a file: its frame segment with the marker, and its scans in order.
 
-    Attributes:
-        frame: the segment with size and components, with its marker.
-        scans: in order.
-        ended: whether an end mark follows, right behind the last one or later.
+    *ended* says whether an end mark follows, right behind the last scan or later.
     """
 
     frame: bytes

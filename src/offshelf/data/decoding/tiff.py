@@ -36,15 +36,9 @@ _AT_ONCE = 2**21  # bytes that are scaled at once, at most
 class TiffPicture:
     """A picture of samples that are drawn here.
 
-    Attributes:
-        samples: where they lie.
-        colours: numbers of the bands that are drawn.
-        alpha: number of the band of transparency, if there is one.
-        premultiplied: whether the colours are multiplied by alpha already.
-        white_is_zero: whether the least value is white.
-        missing: values that stand for no data.
-        turn: orientation.
-        assumed: what was decided where no standard decides.
+    *colours* are the numbers of the bands that are drawn, *alpha* that of transparency, by which
+    the colours may be multiplied already. The values *missing* stand for no data, *turn* is the
+    orientation, and *assumed* what was decided where no standard decides.
     """
 
     samples: Samples

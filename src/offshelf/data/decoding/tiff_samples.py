@@ -41,13 +41,10 @@ _LETTERS = {1: "B", 2: "B", 3: "H", 4: "I", 16: "Q"}  # type of a tag's values -
 
 @dataclass(frozen=True)
 class Directory:
-    """Tags with their values as they are written.
+    """Tags with their values as they are written, by number.
 
-    Attributes:
-        order: of bytes, ``<`` or ``>``.
-        large: whether the file is a BigTIFF, with places of 64 bits.
-        tags: number -> values.
-        cut: whether the values of a tag lie beyond the end of the file.
+    *order* of bytes is ``<`` or ``>``, a *large* file is a BigTIFF, with places of 64 bits, and
+    a *cut* one has values beyond its end.
     """
 
     order: str
@@ -107,17 +104,10 @@ def _tags(content: bytes, order: str, entries: range) -> tuple[dict[int, tuple[i
 class Samples:
     """Where the samples of one picture lie, and what they are.
 
-    Attributes:
-        width: pixels.
-        height: pixels.
-        bands: samples of each pixel.
-        dtype: of a sample, in the file's order of bytes.
-        compression: number of the method.
-        predictor: 1 for none, 2 for differences, 3 for floats.
-        separate: whether each band lies on its own.
-        tile: width and height of a tile; a strip is as wide as the picture.
-        offsets: of the strips or tiles, band after band if *separate*.
-        counts: bytes of each.
+    *bands* are the samples of each pixel, *separate* if each band lies on its own; *dtype* has
+    the file's order of bytes. *predictor* is 1 for none, 2 for differences, 3 for floats. *tile*
+    is the width and height of a tile; a strip is as wide as the picture. *offsets* and *counts*
+    (bytes) are those of the strips or tiles, band after band if *separate*.
     """
 
     width: int

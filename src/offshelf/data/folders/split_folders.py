@@ -28,14 +28,11 @@ OUTER = "outer"
 
 @dataclass(frozen=True)
 class Partition:
-    """How the folders in a folder are taken: as splits, unlabelled images or neither.
+    """How the folders in a folder are taken: as splits, unlabelled images or neither (*beside*).
 
-    Attributes:
-        splits: ``train``, ``test``, ``val`` -> the folder of that name; "" is the folder
-            itself, whose class folders lie beside its test folder.
-        unlabelled: folders of unlabelled images.
-        beside: folders that are none of these.
-        noted: whether a note should say which folder is which split.
+    *splits* maps ``train``, ``test``, ``val`` to the folder of that name; "" is the folder
+    itself, whose class folders lie beside its test folder. *noted*: a note should say which
+    folder is which.
     """
 
     splits: Mapping[str, str] = field(default_factory=dict)

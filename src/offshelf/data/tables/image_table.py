@@ -203,20 +203,14 @@ def stratified_split(
 ) -> tuple[str, ...]:
     """Return ``train`` or ``test`` for each row, class by class.
 
-    In a class of n >= 2 images, round(n x test_size) of them are tested, at least one
-    and at most n - 1; a single image is for training. Within a class the images are
-    ranked by the sha256 of seed, label and name and the first ones are tested. So one
-    class never moves another, the order of the rows is of no account, and most images
-    keep their side when a class grows.
-
-    Args:
-        labels: class of each row.
-        names: name of each row inside the data set, the same wherever that is stored.
-        test_size: share of each class to test, in (0, 1).
-        seed: another seed is another split; 0 or more.
+    In a class of n >= 2 images, round(n x test_size) of them are tested, at least one and at
+    most n - 1; a single image is for training. Within a class the images are ranked by the
+    sha256 of seed, label and name (the same wherever the data set is stored) and the first ones
+    are tested. So one class never moves another, the order of the rows is of no account, and
+    most images keep their side when a class grows.
 
     Raises:
-        DataError: *test_size* or *seed* is out of range.
+        DataError: *test_size* is no share in (0, 1), or *seed* no whole number of 0 or more.
 
     >>> stratified_split(["a"] * 4 + ["b"] * 2, ["1", "2", "3", "4", "5", "6"]).count("test")
     2
@@ -240,15 +234,10 @@ def _rank(seed: int, label: str, name: str) -> bytes:
 
 
 def leaked_test_rows(table: ImageTable, digests: Sequence[bytes]) -> NDArray[np.int64]:
-    """Return the test rows whose bytes are those of some training row, whatever its label.
+    """Return the test rows whose bytes are those of some training row, int64, ascending.
 
-    Args:
-        table: the images.
-        digests: sha256 of each row's bytes, 32 bytes; empty for a row that is not used,
-            which then neither leaks nor is leaked.
-
-    Returns:
-        Row numbers, int64, ascending.
+    Labels do not matter. A digest is the sha256 of a row's bytes; a row whose digest is empty is
+    not used, so it neither leaks nor is leaked.
 
     Raises:
         ValueError: not one digest per row.
@@ -266,12 +255,7 @@ def leaked_test_rows(table: ImageTable, digests: Sequence[bytes]) -> NDArray[np.
 def contradiction(table: ImageTable, digests: Sequence[bytes]) -> str:
     """Return a line about pictures that stand under more than one label, "" where none does.
 
-    Args:
-        table: the images.
-        digests: as for :func:`leaked_test_rows`.
-
-    Raises:
-        ValueError: not one digest per row.
+    The digests are those of :func:`leaked_test_rows`.
 
     >>> table = ImageTable(("a", "b", "c"), ("x", "y", "y"), ("train",) * 3, ("x", "y"), ())
     >>> contradiction(table, [b"1", b"1", b"2"])

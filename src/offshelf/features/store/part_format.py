@@ -37,12 +37,9 @@ class GonePartError(StoreError):
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Rows to write.
+    """Rows to write: N hashes of 32 bytes, the facts of the images, and the matrix, float32, N x D.
 
-    Attributes:
-        digests: N hashes of 32 bytes.
-        facts: of the N images, or by name of the fact the values of all.
-        matrix: float32, N x D.
+    The facts are one for each image, or by name of the fact the values of all.
     """
 
     digests: Sequence[bytes]
@@ -54,14 +51,9 @@ class Rows:
 class Part:
     """A part whose footer, hashes and facts are sound.
 
-    Attributes:
-        path: the file.
-        dimension: values of a row.
-        hashes: ``S32``, one for each row.
-        facts: by name of the fact, one value for each row.
-        groups: rows of each row group.
-        checksums: of the features of each row group.
-        places: where the features of each row group begin in the file, bytes.
+    *dimension* is the number of values of a row. There are hashes (``S32``) and facts, by name,
+    of each row; and of each row group its number of rows, the checksum of its features, and the
+    byte of the file at which they begin.
     """
 
     path: Path
