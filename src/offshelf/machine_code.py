@@ -12,8 +12,16 @@ _X86 = {"x86_64", "amd64"}
 
 def is_possible() -> bool:
     """Return whether code can be made here, for a kind of processor that was measured."""
-    if platform.machine().lower() not in _X86:
-        return False
+    return is_measured() and has_llvm()
+
+
+def is_measured() -> bool:
+    """Return whether this is a kind of processor on which compiled code was measured."""
+    return platform.machine().lower() in _X86
+
+
+def has_llvm() -> bool:
+    """Return whether llvmlite is installed and can be loaded."""
     try:
         import llvmlite.binding  # noqa: F401
     except (ImportError, OSError):

@@ -113,8 +113,17 @@ def _smaller(model: Any) -> Any:
         )
 
 
+def has_nncf() -> bool:
+    """Return whether NNCF is installed; it is not imported, which takes seconds.
+
+    >>> has_nncf() in {True, False}
+    True
+    """
+    return importlib.util.find_spec("nncf") is not None
+
+
 def _check_nncf() -> None:
-    if importlib.util.find_spec("nncf") is None:
+    if not has_nncf():
         raise EngineError(
             "precision int8 needs nncf, a part of every installation that is missing here: "
             "pip install nncf"
@@ -137,6 +146,12 @@ def _quiet_nncf() -> Iterator[Any]:
         kind = logging.getLoggerClass()
         try:
             import nncf  # which makes its own kind of logger that of everybody
+        except ImportError as error:
+            reason = " ".join(str(error).split())
+            raise EngineError(
+                f"precision int8 needs nncf, which cannot be imported here ({reason}): "
+                "pip install --force-reinstall nncf"
+            ) from error
         finally:
             logging.setLoggerClass(kind)
         logger = logging.getLogger("nncf")

@@ -15,9 +15,12 @@ from offshelf.backbones.backbone import open_backbone
 from offshelf.backbones.catalogue.names import names
 from offshelf.backbones.construct.torchvision_shim import import_torchvision
 from offshelf.engine.contract import EngineOptions
+from offshelf.engine.processor import WINOGRAD_SWITCH
+from offshelf.engine.selection.numeric_environment import installed
 from offshelf.engine.selection.select import choose
 from offshelf.errors import OffshelfError
 from offshelf.jobs.catalogue import backbone_rows
+from offshelf.machine_code import has_llvm, is_measured, is_possible
 from offshelf.version import library_versions
 
 
@@ -58,7 +61,9 @@ def diagnose(cache_dir: str | Path | None = None) -> Diagnosis:
         ("torch", _torch),
         ("torchvision", _torchvision),
         ("openvino", _openvino),
+        ("compiled code", _compiled_code),
         ("convolutions", _convolutions),
+        ("int8", _int8),
         ("engine", lambda: " on ".join(choose(EngineOptions()))),
         ("default weights", lambda: _default_weights(cache_dir)),
         ("other weights", lambda: _other_weights(cache_dir)),
@@ -100,16 +105,39 @@ def _openvino() -> str:
     return f"{import_openvino().get_version()}; {str(name).strip()}"
 
 
+def _compiled_code() -> str:
+    if not is_measured():
+        return f"none for {platform.machine()}: convolutions are direct, Pillow resizes"
+    if not has_llvm():
+        raise OffshelfError(
+            "llvmlite is missing or cannot be loaded: convolutions (VGG, ResNet-18) and resizing "
+            "are as exact, and slower; pip install llvmlite"
+        )
+    return f"llvmlite {installed('llvmlite')}"
+
+
 def _convolutions() -> str:
     from offshelf.engine.openvino_engine.winograd import kernel
-    from offshelf.engine.processor import WINOGRAD_SWITCH
 
     found = kernel.registers()
     if found is None:
-        return f"direct ({WINOGRAD_SWITCH}=0, no AVX2, or no llvmlite)"
+        if os.environ.get(WINOGRAD_SWITCH) == "0":
+            return f"direct ({WINOGRAD_SWITCH}=0)"
+        return f"direct ({'no AVX2' if is_possible() else 'no compiled code'})"
     halves = ", bf16 in pairs" if kernel.has_fast_bf16() else ""
     fours = "; F(2 x 2, 3 x 3), int8 in fours" if kernel.has_fast_int8() else ""
     return f"Winograd F(4 x 4, 3 x 3), {found.width} floats at a time{halves}{fours}"
+
+
+def _int8() -> str:
+    from offshelf.engine.openvino_engine.int8 import has_nncf
+
+    if not has_nncf():
+        raise OffshelfError(
+            "nncf is missing: precision auto leaves int8 out, and --precision int8 can calibrate "
+            "no network; pip install nncf"
+        )
+    return f"nncf {installed('nncf')}"
 
 
 def _default_weights(cache_dir: str | Path | None) -> str:

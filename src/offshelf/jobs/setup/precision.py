@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 
@@ -21,6 +22,7 @@ from offshelf.data.decoding.limits import DECODING
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.engine.calibration import MAX_IMAGES, Calibration
 from offshelf.engine.contract import EngineOptions
+from offshelf.engine.openvino_engine.int8 import has_nncf
 from offshelf.engine.openvino_engine.int8_winograd import int8_method
 from offshelf.engine.processor import adds_bytes_exactly, computes_bfloat16
 from offshelf.engine.selection.numeric_environment import installed
@@ -118,8 +120,9 @@ def _decided(
         return plain
     reason, said, place = "precision auto takes fp32", [], None
     with notifying(progress):
-        tried = tuple(_faster(plain, device, lambda: calibration(table, backbone, run, progress)))
-        if device == "cpu":
+        calibrated = functools.partial(calibration, table, backbone, run, progress)
+        tried = tuple(_faster(plain, device, calibrated, progress))
+        if device == "cpu" and tried:
             place = decision_file(table, backbone, kinds, tried[0], run.seed)
             known = still_good(
                 place, tried, lambda taken: images_left(table, backbone, kinds, taken, run)
@@ -237,14 +240,17 @@ class _Notes(Silent):
 
 
 def _faster(
-    base: EngineOptions, device: str, calibrated: Callable[[], Calibration]
+    base: EngineOptions, device: str, calibrated: Callable[[], Calibration], progress: Progress
 ) -> Iterator[EngineOptions]:
     if device != "cpu":
         from offshelf.engine.torch_engine import reference
 
         yield dataclasses.replace(base, precision=reference.half_of(device))
         return
-    yield dataclasses.replace(base, precision="int8", calibration=calibrated())
+    if has_nncf():
+        yield dataclasses.replace(base, precision="int8", calibration=calibrated())
+    else:
+        progress.note("precision auto leaves out int8, which needs nncf: pip install nncf")
     if computes_bfloat16():
         yield dataclasses.replace(base, precision="bf16")
 
