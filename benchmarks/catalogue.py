@@ -35,7 +35,7 @@ from offshelf.backbones.catalogue.names import names
 from offshelf.engine.contract import EngineOptions, Tap
 from offshelf.engine.openvino_engine.graph_cache import load_graph
 from offshelf.engine.openvino_engine.winograd.match import macs
-from offshelf.engine.selection.select import open_engine
+from offshelf.engine.selection import open_engine
 from offshelf.engine.torch_engine.tapped_network import TappedNetwork
 
 PLAIN = ("eager", "channels_last")

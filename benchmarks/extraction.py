@@ -81,7 +81,7 @@ def pythons(folder: Path | None, given: list[str]) -> dict[str, str]:
 def make_task(rows: list[Row], asked: argparse.Namespace, folder: Path) -> Task:
     """Write the table and describe the job to the scripts that know nothing of offshelf."""
     from offshelf.backbones.catalogue.names import get_spec
-    from offshelf.backbones.construct import torchvision_shim
+    from offshelf.backbones.construct import torch_context
     from offshelf.backbones.weights_file.locate import locate
 
     file = locate(get_spec(asked.backbone), weights=asked.weights, download=False)
@@ -93,7 +93,7 @@ def make_task(rows: list[Row], asked: argparse.Namespace, folder: Path) -> Task:
         "pooling": asked.pooling,
         "weights": str(Path(file.path).resolve()),
         "spec": dataclasses.asdict(file.spec.input),
-        "shim": torchvision_shim.__file__,
+        "shim": torch_context.__file__,
     }
     return Task(folder / "images.csv", job)
 

@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from measure import heading
 from offshelf.backbones.backbone import open_backbone
 from offshelf.backbones.named_layers import resolve
-from offshelf.engine.calibration import Calibration
-from offshelf.engine.contract import Engine, EngineOptions, Tap
-from offshelf.engine.selection.select import open_engine
+from offshelf.engine.contract import Calibration, Engine, EngineOptions, Tap
+from offshelf.engine.selection import open_engine
 
 LAYERS = "relu1_1 pool1 relu2_1 pool2 relu3_1 pool3 relu4_2 pool4 relu5_2 pool5"
 

@@ -25,7 +25,7 @@ from sklearn.svm import LinearSVC
 
 from networks import BATCH_SIZE, Images, extract, lite, vgg16
 from offshelf.backbones.catalogue.names import get_spec
-from offshelf.backbones.construct.torchvision_shim import import_torchvision
+from offshelf.backbones.construct.torch_context import import_torchvision
 from offshelf.backbones.weights_file.locate import locate
 
 

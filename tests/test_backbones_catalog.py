@@ -108,7 +108,7 @@ def test_every_weights_file_is_described(name: str):
 
 
 def test_the_data_agrees_with_torchvisions_own():
-    from offshelf.backbones.construct.torchvision_shim import import_torchvision
+    from offshelf.backbones.construct.torch_context import import_torchvision
 
     models = import_torchvision().models
     for spec in (spec for name in names() if (spec := get_spec(name)).source == "torchvision"):
@@ -297,7 +297,7 @@ def _run_without_memory(spec: BackboneSpec) -> tuple[Any, dict[str, tuple[int, A
 def _build(spec: BackboneSpec) -> Any:
     import torch
 
-    from offshelf.backbones.construct.torchvision_shim import import_torchvision
+    from offshelf.backbones.construct.torch_context import import_torchvision
 
     models = import_torchvision().models
     # RegNet computes its widths with tensors while it is built.

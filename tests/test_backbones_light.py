@@ -92,7 +92,7 @@ with without_compiler():
 def test_box_operators_can_still_ask() -> None:
     code = """
 import sys
-from offshelf.backbones.construct.torchvision_shim import import_torchvision
+from offshelf.backbones.construct.torch_context import import_torchvision
 import_torchvision()
 ask = sys.modules["torchvision.ops.roi_align"].is_compile_supported
 print("torch._dynamo" in sys.modules, ask("cpu"), "torch._dynamo" in sys.modules)

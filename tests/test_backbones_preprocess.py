@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from offshelf.backbones.backbone import open_backbone
-from offshelf.backbones.construct.torchvision_shim import import_torchvision
+from offshelf.backbones.construct.torch_context import import_torchvision
 from offshelf.backbones.specification.preprocess import Box, boxes, prepare
 from offshelf.backbones.specification.spec import RESIZES, InputSpec
 from offshelf.errors import BackboneError

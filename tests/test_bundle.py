@@ -21,7 +21,7 @@ from offshelf.backbones.backbone import Backbone, open_backbone
 from offshelf.backbones.catalogue.names import get_spec, names
 from offshelf.backbones.specification.spec import BackboneSpec, InputSpec, WeightsSpec
 from offshelf.backbones.weights_file.locate import WeightsFile
-from offshelf.engine.calibration import Calibration
+from offshelf.engine.contract import Calibration
 from offshelf.errors import ModelFileError
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.model_file import specs

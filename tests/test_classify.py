@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from offshelf.backbones.backbone import open_backbone
-from offshelf.backbones.catalogue import imagenet
-from offshelf.backbones.catalogue.imagenet import class_names
+from offshelf.backbones.catalogue import libraries
+from offshelf.backbones.catalogue.libraries import class_names
 from offshelf.cli.main import main
 from offshelf.engine.contract import EngineOptions, Tap
 from offshelf.engine.torch_engine.training_mode import TrainingMode, random_crops, training_outputs
@@ -52,12 +52,12 @@ def test_the_class_names_are_torchvisions_and_known_ones():
     assert len(names) == len(set(names)) == 1000
     known = {0: "tench", 281: "tabby", 282: "tiger cat", 970: "alp", 999: "toilet tissue"}
     assert {number: names[number] for number in known} == known
-    assert imagenet._read_source() == imagenet._ask_torchvision() == names
+    assert libraries._read_source() == libraries._ask_torchvision() == names
 
 
 def test_without_the_source_file_torchvision_is_asked(monkeypatch):
-    monkeypatch.setattr(imagenet.importlib.util, "find_spec", lambda _: None)
-    assert imagenet._read_source() == ()
+    monkeypatch.setattr(libraries.importlib.util, "find_spec", lambda _: None)
+    assert libraries._read_source() == ()
     assert class_names.__wrapped__()[281] == "tabby"
 
 

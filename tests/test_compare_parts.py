@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 from offshelf import sealed_json
-from offshelf.backbones.backbone import open_backbone
-from offshelf.backbones.layer_choice import chosen_layers, stage_layers
+from offshelf.backbones.backbone import chosen_layers, open_backbone, stage_layers
 from offshelf.data.decoding.limits import Facts
 from offshelf.errors import HeadError, LayerError, OffshelfError
 from offshelf.evaluate.splits.protocol import Fold

@@ -27,13 +27,12 @@ from offshelf.backbones.backbone import Backbone, open_backbone
 from offshelf.backbones.catalogue.names import get_spec
 from offshelf.backbones.construct.architectures import load_module
 from offshelf.backbones.weights_file.locate import locate
+from offshelf.engine import selection
 from offshelf.engine.contract import POOLINGS, Engine, EngineOptions, Tap, check_pooling, pad
-from offshelf.engine.openvino_engine.convert import convert
-from offshelf.engine.openvino_engine.graph_cache import load_graph
+from offshelf.engine.openvino_engine.graph_cache import convert, load_graph
 from offshelf.engine.openvino_engine.streams import HINT, candidates, compile_plan, possible_plan
 from offshelf.engine.openvino_runtime import import_openvino
-from offshelf.engine.selection import select
-from offshelf.engine.selection.select import choose, open_engine
+from offshelf.engine.selection import choose, open_engine
 from offshelf.engine.torch_engine.tapped_network import TappedNetwork, pool
 from offshelf.errors import EngineError, LayerError
 from offshelf.interrupt import TerminatedError, deferring_signals, raising_on_signals
@@ -554,12 +553,12 @@ def test_the_choice(
     expected: tuple[str, str],
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(select, "_accelerator", lambda: accelerator)
+    monkeypatch.setattr(selection, "_accelerator", lambda: accelerator)
     assert choose(EngineOptions(engine=engine, device=device)) == expected
 
 
 def test_without_openvino_torch_is_the_choice(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(select.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(selection.importlib.util, "find_spec", lambda _: None)
     assert choose(EngineOptions(device="cpu")) == ("torch", "cpu")
 
 
@@ -609,7 +608,7 @@ import json, sys
 import numpy as np
 from offshelf.backbones.backbone import open_backbone
 from offshelf.engine.contract import EngineOptions, Tap
-from offshelf.engine.selection.select import open_engine
+from offshelf.engine.selection import open_engine
 backbone = open_backbone("efficientnet_lite0")
 tap = Tap(backbone.path_of("penultimate"), "avg")
 engine = open_engine(backbone, [tap], EngineOptions(engine="openvino"))
@@ -736,7 +735,7 @@ INTERRUPTED = """
 import signal
 from offshelf.backbones.backbone import open_backbone
 from offshelf.engine.contract import EngineOptions, Tap
-from offshelf.engine.selection.select import open_engine
+from offshelf.engine.selection import open_engine
 backbone = open_backbone("timm/test_resnet", weights="random")
 taps = [Tap(backbone.path_of("penultimate"), "avg")]
 first = open_engine(backbone, taps, EngineOptions(engine="openvino"))
@@ -769,7 +768,7 @@ warnings.simplefilter("error")
 from offshelf.backbones.construct.architectures import skeleton
 from offshelf.backbones.backbone import open_backbone
 from offshelf.engine.contract import EngineOptions, Tap
-from offshelf.engine.selection.select import open_engine
+from offshelf.engine.selection import open_engine
 backbone = open_backbone({name!r}, weights="random")
 skeleton(backbone.spec)
 tap = Tap(backbone.path_of("penultimate"), "avg")

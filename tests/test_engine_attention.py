@@ -11,14 +11,14 @@ import pytest
 
 from offshelf.backbones.backbone import open_backbone
 from offshelf.engine.contract import EngineOptions, Tap
-from offshelf.engine.openvino_engine import attention
-from offshelf.engine.openvino_engine.attention import answers, compile_verified
+from offshelf.engine.openvino_engine import cpu_engine
+from offshelf.engine.openvino_engine.cpu_engine import answers, compile_verified
 from offshelf.engine.openvino_engine.graph_cache import load_graph
-from offshelf.engine.openvino_engine.streams import HINT, Plan, compile_plan
-from offshelf.engine.selection.select import open_engine
+from offshelf.engine.openvino_engine.streams import HINT, StreamPlan, compile_plan
+from offshelf.engine.selection import open_engine
 
 SETTINGS = {"PERFORMANCE_HINT": "THROUGHPUT", HINT: "f32"}
-TWO, ONE = Plan(2, 2, 2), Plan(2, 1, 2)
+TWO, ONE = StreamPlan(2, 2, 2), StreamPlan(2, 1, 2)
 
 
 @pytest.fixture(scope="module")
@@ -83,11 +83,11 @@ class Altered:
 def test_streams_that_differ_by_a_bit_are_not_used(
     graph: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def wrong(model: Any, plan: Plan, settings: Any) -> Any:
+    def wrong(model: Any, plan: StreamPlan, settings: Any) -> Any:
         compiled = compile_plan(model, plan, settings)
         return compiled if plan.streams == 1 else Wrong(compiled)
 
-    monkeypatch.setattr(attention, "compile_plan", wrong)
+    monkeypatch.setattr(cpu_engine, "compile_plan", wrong)
     for _ in range(2):
         plan, compiled = compile_verified(graph, tmp_path, TWO, SETTINGS)
         assert plan == ONE
@@ -118,7 +118,7 @@ def test_every_stream_gives_the_bits_of_one_in_many_networks(graph: Any) -> None
     expected = answers(compile_plan(graph, ONE, SETTINGS), 1)
     assert len(expected) == 2
     for streams in (2, 3, 4, 2, 3, 4):
-        compiled = compile_plan(graph, Plan(2, streams, streams), SETTINGS)
+        compiled = compile_plan(graph, StreamPlan(2, streams, streams), SETTINGS)
         assert answers(compiled, streams) == expected, streams
 
 

@@ -8,7 +8,7 @@ import pytest
 from offshelf.backbones.backbone import Backbone, open_backbone
 from offshelf.backbones.construct.architectures import load_module
 from offshelf.engine.contract import EngineOptions, Tap
-from offshelf.engine.selection.select import open_engine
+from offshelf.engine.selection import open_engine
 from offshelf.engine.torch_engine.gradients import Probe
 
 

@@ -14,8 +14,8 @@ from offshelf.backbones.backbone import open_backbone
 from offshelf.backbones.specification.preprocess import prepare
 from offshelf.backbones.specification.spec import InputSpec
 from offshelf.engine.contract import EngineOptions, Tap
-from offshelf.engine.selection.select import open_engine
-from offshelf.engine.torch_engine.grey_convolution import (
+from offshelf.engine.selection import open_engine
+from offshelf.engine.torch_engine.tapped_network import (
     SummedConvolution,
     first_convolution,
     sum_over_colour,
@@ -42,7 +42,7 @@ def activation(name: str, grey: str, pixels: np.ndarray, tap: Tap, weights: str 
 
 
 def same_padding() -> nn.Conv2d:
-    from offshelf.backbones.construct.torchvision_shim import import_torchvision
+    from offshelf.backbones.construct.torch_context import import_torchvision
 
     import_torchvision()
     from timm.layers import Conv2dSame

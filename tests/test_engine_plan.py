@@ -12,17 +12,16 @@ import pytest
 from offshelf import sealed_json
 from offshelf.backbones.backbone import open_backbone
 from offshelf.engine.contract import EngineOptions, Tap
-from offshelf.engine.openvino_engine import request_rows
 from offshelf.engine.openvino_engine import streams as plans
 from offshelf.engine.openvino_engine.graph_cache import load_graph
-from offshelf.engine.openvino_engine.request_rows import request_rows as rows_of
 from offshelf.engine.openvino_engine.streams import (
-    Plan,
+    StreamPlan,
     candidates,
     chosen_plan,
     default_plan,
     trial,
 )
+from offshelf.engine.openvino_engine.streams import request_rows as rows_of
 from offshelf.engine.openvino_runtime import with_rows
 from offshelf.progress import Silent, notifying
 
@@ -31,13 +30,13 @@ MACS = 1_250_000_000
 
 
 @pytest.fixture
-def timed(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
+def timed(monkeypatch: pytest.MonkeyPatch) -> list[StreamPlan]:
     """Plans in the order in which they are timed; a clock that each timing moves by a second."""
-    seen: list[Plan] = []
-    monkeypatch.setattr(request_rows, "with_rows", lambda model, _: model)
+    seen: list[StreamPlan] = []
+    monkeypatch.setattr(plans, "with_rows", lambda model, _: model)
     monkeypatch.setattr(plans, "_try_compile", lambda _, plan, __: plan)
 
-    def speed(compiled: Plan, plan: Plan) -> float:
+    def speed(compiled: StreamPlan, plan: StreamPlan) -> float:
         seen.append(plan)
         return 101.0 - plan.streams
 
@@ -71,7 +70,7 @@ class Graph:
         return [Operation(name) for name in self.names]
 
 
-def choose(folder: Path, images: int | None, *operations: str) -> Plan:
+def choose(folder: Path, images: int | None, *operations: str) -> StreamPlan:
     model: Any = Graph("Relu", *operations)
     return chosen_plan(model, folder, {}, 2, images)
 
@@ -82,41 +81,41 @@ def test_a_graph_that_cannot_be_reshaped_keeps_its_rows(
     def never(*_: object) -> None:
         raise RuntimeError("fixed")
 
-    monkeypatch.setattr(request_rows, "with_rows", never)
+    monkeypatch.setattr(plans, "with_rows", never)
     monkeypatch.setattr(plans, "processor_key", lambda *_: "here")
-    assert choose(tmp_path, 10) == Plan(4, 2, 2)
+    assert choose(tmp_path, 10) == StreamPlan(4, 2, 2)
 
 
 @pytest.mark.parametrize("operation", sorted(plans.ATTENTION))
 def test_attention_runs_in_several_streams_where_a_proof_pays(
-    tmp_path: Path, timed: list[Plan], operation: str
+    tmp_path: Path, timed: list[StreamPlan], operation: str
 ) -> None:
-    for images in (None, 1, plans.WORTH_A_PROOF - 1):
-        assert choose(tmp_path, images, operation) == Plan(2, 1, 2)
-    assert choose(tmp_path, plans.WORTH_A_PROOF, operation) == default_plan(2)
+    for images in (None, 1, plans.MIN_IMAGES_IN_STREAMS - 1):
+        assert choose(tmp_path, images, operation) == StreamPlan(2, 1, 2)
+    assert choose(tmp_path, plans.MIN_IMAGES_IN_STREAMS, operation) == default_plan(2)
     assert timed == []
     sealed_json.write(tmp_path / "plan-here.json", GOOD)
-    assert choose(tmp_path, 1, operation) == Plan(2, 1, 2)
-    assert choose(tmp_path, 10**6, operation) == Plan(2, 2, 2)
+    assert choose(tmp_path, 1, operation) == StreamPlan(2, 1, 2)
+    assert choose(tmp_path, 10**6, operation) == StreamPlan(2, 2, 2)
     assert timed == []
 
 
-def test_little_work_gets_the_default(tmp_path: Path, timed: list[Plan]) -> None:
+def test_little_work_gets_the_default(tmp_path: Path, timed: list[StreamPlan]) -> None:
     assert choose(tmp_path, 3999) == choose(tmp_path, None) == default_plan(2)
     assert timed == []
     choose(tmp_path, 4000)
     assert timed
 
 
-def test_much_work_times_all_twice_and_remembers(tmp_path: Path, timed: list[Plan]) -> None:
+def test_much_work_times_all_twice_and_remembers(tmp_path: Path, timed: list[StreamPlan]) -> None:
     best = choose(tmp_path, 10**6)
     assert timed == [*candidates(2)] * 2
-    assert best == Plan(2, 1, 2)
+    assert best == StreamPlan(2, 1, 2)
     assert choose(tmp_path, 10**9) == best
     assert len(timed) == 2 * len(candidates(2))
 
 
-def test_a_trial_ends_when_it_costs_its_share(tmp_path: Path, timed: list[Plan]) -> None:
+def test_a_trial_ends_when_it_costs_its_share(tmp_path: Path, timed: list[StreamPlan]) -> None:
     # 4,000 images at 100 a second are 40 s, of which a trial may take 0.8.
     assert choose(tmp_path, 4000) == candidates(2)[0]
     assert timed == [candidates(2)[0]]
@@ -152,10 +151,10 @@ def test_nothing_but_the_network_decides_the_rows(tmp_path: Path, threads: int) 
 GOOD = {"rows": 2, "streams": 2, "threads": 2, "images": None}
 
 
-def test_a_plan_is_believed_as_it_was_written(tmp_path: Path, timed: list[Plan]) -> None:
+def test_a_plan_is_believed_as_it_was_written(tmp_path: Path, timed: list[StreamPlan]) -> None:
     sealed_json.write(tmp_path / "plan-here.json", GOOD)
     with notifying(told := Silent()):
-        assert choose(tmp_path, 10**6) == Plan(2, 2, 2)
+        assert choose(tmp_path, 10**6) == StreamPlan(2, 2, 2)
     assert (timed, told.notes) == ([], [])
 
 
@@ -177,7 +176,7 @@ def test_a_plan_is_believed_as_it_was_written(tmp_path: Path, timed: list[Plan])
     ],
 )
 def test_a_plan_that_no_trial_found_is_found_again(
-    tmp_path: Path, timed: list[Plan], content: str | dict[str, object]
+    tmp_path: Path, timed: list[StreamPlan], content: str | dict[str, object]
 ) -> None:
     path = tmp_path / "plan-here.json"
     if isinstance(content, str):
@@ -195,7 +194,7 @@ def test_a_plan_that_no_trial_found_is_found_again(
 
 
 def test_a_plan_that_cannot_be_compiled_is_left_out(
-    timed: list[Plan], monkeypatch: pytest.MonkeyPatch
+    timed: list[StreamPlan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, *_ = candidates(2)
     monkeypatch.setattr(plans, "_try_compile", lambda _, plan, __: plan if plan != first else None)

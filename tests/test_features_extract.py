@@ -23,9 +23,8 @@ from made_tiffs import made_tiff
 from offshelf.backbones.backbone import Backbone, open_backbone
 from offshelf.backbones.specification.preprocess import prepare
 from offshelf.data.decode import Limits, decode
-from offshelf.engine.calibration import Calibration
-from offshelf.engine.contract import EngineOptions, Tap
-from offshelf.engine.selection.select import open_engine
+from offshelf.engine.contract import Calibration, EngineOptions, Tap
+from offshelf.engine.selection import open_engine
 from offshelf.errors import EngineError, LayerError, StoreError
 from offshelf.features import loop
 from offshelf.features.extraction import Extraction, extract
@@ -656,7 +655,7 @@ def test_features_of_another_way_to_compute_are_others(
     sources = [Picture(f"{number}", noise(number)) for number in range(3)]
     options = EngineOptions(cache_dir=tmp_path)
     assert extract(sources, backbone, kinds, options).computed == 3
-    monkeypatch.setattr("offshelf.engine.selection.numeric_environment.VERSION", 0)
+    monkeypatch.setattr("offshelf.engine.selection.VERSION", 0)
     assert extract(sources, backbone, kinds, options).computed == 3
 
 

@@ -20,7 +20,7 @@ from PIL import Image
 from offshelf import TransferClassifier, errors
 from offshelf.backbones.backbone import Backbone, open_backbone
 from offshelf.engine.contract import Engine, EngineOptions, Tap
-from offshelf.engine.selection.select import open_engine
+from offshelf.engine.selection import open_engine
 from offshelf.engine.torch_engine.gradients import Probe
 from offshelf.engine.torch_engine.training_mode import TrainingMode
 from offshelf.errors import EngineError, ImageError, MissingExtraError, OffshelfError
@@ -155,7 +155,7 @@ import os, sys
 import numpy as np
 from offshelf.backbones.backbone import open_backbone
 from offshelf.engine.contract import EngineOptions, Tap
-from offshelf.engine.selection.select import open_engine
+from offshelf.engine.selection import open_engine
 backbone, tap = open_backbone("timm/test_resnet", weights="random"), Tap("fc:in", "avg")
 engine = open_engine(backbone, [tap], EngineOptions(engine="openvino"))
 engine.run(np.zeros((1, 160, 160, 3), np.uint8))

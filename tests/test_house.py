@@ -32,7 +32,6 @@ MAY_LOAD = {
     "engine/torch_engine/reference.py": {"torch"},
     "engine/openvino_engine/cpu_engine.py": {"openvino"},
     "engine/torch_engine/tapped_network.py": {"torch"},
-    "engine/torch_engine/grey_convolution.py": {"torch"},
     "estimator.py": {"sklearn"},
 }
 MODULE_LINES, FUNCTION_LINES, PARAMETERS = 350, 50, 6

@@ -12,7 +12,7 @@ from PIL import Image
 from offshelf.backbones.backbone import open_backbone
 from offshelf.backbones.specification.preprocess import prepare
 from offshelf.engine.contract import EngineOptions, Tap
-from offshelf.engine.selection.select import open_engine
+from offshelf.engine.selection import open_engine
 from offshelf.errors import DataError, LayerError, OffshelfError
 from offshelf.jobs.setup.settings import FeatureSettings
 from offshelf.jobs.visualise.activation_maps import (

@@ -16,7 +16,7 @@ from offshelf.backbones.backbone import open_backbone
 from offshelf.backbones.specification.preprocess import prepare
 from offshelf.data.decode import as_rgb
 from offshelf.engine.contract import EngineOptions, Tap
-from offshelf.engine.selection.select import open_engine
+from offshelf.engine.selection import open_engine
 from offshelf.errors import DataError, LayerError
 from offshelf.jobs.visualise.feature_maps import Choice, StrongestCells, crop_box
 from offshelf.jobs.visualise.top_images import TopResult, top_images

@@ -9,11 +9,18 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from offshelf.backbones.catalogue.names import get_spec, names
 from offshelf.backbones.construct.architectures import skeleton
-from offshelf.backbones.construct.torchvision_shim import import_torchvision
+from offshelf.backbones.construct.torch_context import import_torchvision
 from offshelf.backbones.parameter_table.module_groups import function_of, group_of
 from offshelf.backbones.parameter_table.module_walk import drafts_of
-from offshelf.backbones.parameter_table.parameters import LayerRow, layer_rows, row_of, totals_of
-from offshelf.backbones.parameter_table.published import TIMM_MILLIONS, Agreement, agreements
+from offshelf.backbones.parameter_table.parameters import (
+    TIMM_MILLIONS,
+    LayerRow,
+    ParameterCheck,
+    agreements,
+    layer_rows,
+    row_of,
+    totals_of,
+)
 from offshelf.errors import BackboneError
 
 VGG16 = """
@@ -240,7 +247,7 @@ def test_a_size_that_does_not_fit_is_one_line(name: str, size: int, message: str
 def test_agreement_is_as_precise_as_the_figure(
     stated: int, counted: int, precision: int, agrees: bool
 ):
-    assert Agreement("a paper", stated, counted, precision).agrees is agrees
+    assert ParameterCheck("a paper", stated, counted, precision).agrees is agrees
 
 
 def test_the_installed_weights_hold_as_many_parameters():

@@ -17,12 +17,11 @@ import torch
 
 from offshelf import prediction as predict_module
 from offshelf.data.tables.image_table import read_table
-from offshelf.engine.calibration import Calibration
-from offshelf.engine.contract import EngineOptions
+from offshelf.engine.contract import Calibration, EngineOptions
 from offshelf.engine.openvino_engine import cpu_engine
 from offshelf.engine.openvino_engine.int8 import quantised
 from offshelf.engine.processor import computes_bfloat16
-from offshelf.engine.selection.numeric_environment import platform_of
+from offshelf.engine.selection import platform_of
 from offshelf.engine.torch_engine import reference
 from offshelf.errors import EngineError
 from offshelf.features.feature_kind import feature_kinds

@@ -17,7 +17,7 @@ import pytest
 
 from made_models import made_model, tampered, with_tensors
 from offshelf.engine.contract import EngineOptions
-from offshelf.engine.selection.select import open_engine
+from offshelf.engine.selection import open_engine
 from offshelf.errors import DataError, ModelFileError, OffshelfError, WeightsError
 from offshelf.jobs.evaluate import evaluate_model
 from offshelf.jobs.fit.job import fit

@@ -221,7 +221,7 @@ def test_auto_measures_fp32_and_no_more_where_nothing_can_be_gained(
     scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(precision, "FEW", 0)
-    monkeypatch.setattr(speed_records, "rough", None)
+    monkeypatch.setattr(speed_records, "uncalibrated", None)
     notes = Silent()
     run = RunSettings(engine=EngineOptions(precision="auto", cache_dir=tmp_path))
     result = fit(scenes, run=run, progress=notes)

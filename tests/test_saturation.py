@@ -12,9 +12,14 @@ import pytest
 
 from offshelf.engine import processor
 from offshelf.engine.contract import EngineOptions
-from offshelf.engine.openvino_engine.int8_weights import LARGEST_PAIR, eased, rounded, shares
+from offshelf.engine.openvino_engine.int8 import (
+    MAX_PAIR,
+    channel_factors,
+    scaled_weights,
+    without_overflow,
+)
 from offshelf.engine.openvino_runtime import import_openvino
-from offshelf.engine.selection.numeric_environment import numeric_environment
+from offshelf.engine.selection import numeric_environment
 from offshelf.jobs.fit.job import fit
 from offshelf.jobs.setup.settings import RunSettings
 from offshelf.model_file.model import load_model
@@ -70,21 +75,21 @@ def test_no_pair_of_weights_is_cut_off(shape: tuple[int, ...]) -> None:
     draw = np.random.default_rng(0)
     weights = draw.integers(-127, 128, shape).astype(np.int8)
     weights[0] = weights[0] // 8
-    share = shares(weights, outputs)
-    small = rounded(weights, share, outputs)
-    assert (shares(small, outputs) == 1).all()
+    share = channel_factors(weights, outputs)
+    small = scaled_weights(weights, share, outputs)
+    assert (channel_factors(small, outputs) == 1).all()
     assert (small[0] == weights[0]).all()
     assert np.abs(small / share - weights).max() <= 1 / share.min()
     inputs = np.moveaxis(np.abs(small.astype(int)), outputs, 0)
     for left, right in zip(inputs[::2], inputs[1::2], strict=False):
-        assert (left + right).max() <= LARGEST_PAIR
+        assert (left + right).max() <= MAX_PAIR
 
 
 def test_two_that_round_up_still_fit() -> None:
     weights = np.array([[127, 127, 101, 101]], np.int8)
-    assert shares(rounded(weights, shares(weights, 1), 1), 1).item() == 1
+    assert channel_factors(scaled_weights(weights, channel_factors(weights, 1), 1), 1).item() == 1
     uneven = np.array([[127, 126, 95, 33]], np.int8)
-    assert shares(rounded(uneven, shares(uneven, 1), 1), 1).item() == 1
+    assert channel_factors(scaled_weights(uneven, channel_factors(uneven, 1), 1), 1).item() == 1
 
 
 @pytest.mark.parametrize("kind", ["matrix", "turned", "convolution", "groups"])
@@ -116,7 +121,7 @@ def test_an_eased_graph_computes_nearly_the_same(kind: str) -> None:
     model = openvino.Model([result], [source])
     values = draw.random(data, np.float32)
     before = openvino.compile_model(model, "CPU")(values)[0]
-    eased(model)
+    without_overflow(model)
     after = openvino.compile_model(model, "CPU")(values)[0]
     constants = [op for op in model.get_ordered_ops() if op.get_element_type().to_string() == "i8"]
     assert np.abs(constants[0].data).max() < 127
@@ -152,9 +157,7 @@ def test_an_arm_processor_adds_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_store_keeps_weights_of_7_bits_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     found = {}
     for exact in (True, False):
-        monkeypatch.setattr(
-            "offshelf.engine.selection.numeric_environment.adds_bytes_exactly", lambda e=exact: e
-        )
+        monkeypatch.setattr("offshelf.engine.selection.adds_bytes_exactly", lambda e=exact: e)
         found[exact] = numeric_environment(EngineOptions(precision="int8"))
         assert "weights" not in numeric_environment(EngineOptions())
     assert found[False] == found[True] | {"weights": "7 bits"}

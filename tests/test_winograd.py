@@ -13,9 +13,8 @@ from torch import nn
 from made_convolutions import images, made, run
 from offshelf.engine.openvino_engine.winograd import kernel, rewrite
 from offshelf.engine.openvino_engine.winograd.chain import Chain
-from offshelf.engine.openvino_engine.winograd.convolution import Convolution, fits
+from offshelf.engine.openvino_engine.winograd.convolution import Convolution, fits, packed
 from offshelf.engine.openvino_engine.winograd.panel_layout import Kind, Registers
-from offshelf.engine.openvino_engine.winograd.transformed_weights import packed
 from offshelf.engine.openvino_runtime import import_openvino, the_core
 from offshelf.engine.processor import WINOGRAD_SWITCH
 
@@ -273,6 +272,6 @@ def test_taps_of_many_images_are_those_of_one(processor: None) -> None:
 def test_only_networks_of_such_convolutions_are_rewritten() -> None:
     many = nn.Sequential(conv(), nn.ReLU(), conv(), nn.ReLU(), conv(), conv(), conv(2))
     few = nn.Sequential(conv(), *(nn.Conv2d(32, 32, 5, 1, 2) for _ in range(3)))
-    assert rewrite.suits(graph(many))
-    assert not rewrite.suits(graph(few))
-    assert not rewrite.suits(graph(nn.Sequential(nn.ReLU(), nn.Flatten())))
+    assert rewrite.is_worth_rewriting(graph(many))
+    assert not rewrite.is_worth_rewriting(graph(few))
+    assert not rewrite.is_worth_rewriting(graph(nn.Sequential(nn.ReLU(), nn.Flatten())))

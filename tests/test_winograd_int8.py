@@ -16,11 +16,11 @@ import made_convolutions
 from made_convolutions import run
 from offshelf.backbones.backbone import Backbone, open_backbone
 from offshelf.data.tables.image_table import read_table
-from offshelf.engine.calibration import Calibration
-from offshelf.engine.contract import EngineOptions, Tap
+from offshelf.engine.contract import Calibration, EngineOptions, Tap
 from offshelf.engine.openvino_engine import int8, int8_winograd
 from offshelf.engine.openvino_engine.graph_cache import load_exact
 from offshelf.engine.openvino_engine.winograd import kernel, match, rewrite
+from offshelf.engine.openvino_engine.winograd.chain import PlainConvolution
 from offshelf.engine.openvino_engine.winograd.convolution import Convolution
 from offshelf.engine.openvino_engine.winograd.int8_ranges import (
     Ranges,
@@ -28,10 +28,9 @@ from offshelf.engine.openvino_engine.winograd.int8_ranges import (
     from_text,
     into_points,
 )
-from offshelf.engine.openvino_engine.winograd.numpy_fallback import PlainConvolution
 from offshelf.engine.openvino_engine.winograd.panel_layout import Kind, Registers
 from offshelf.engine.openvino_runtime import graph_bytes, import_openvino, the_core
-from offshelf.engine.selection.select import open_engine
+from offshelf.engine.selection import open_engine
 from offshelf.errors import EngineError
 from offshelf.jobs.setup.precision import calibration
 from offshelf.jobs.setup.settings import RunSettings
@@ -273,7 +272,7 @@ def test_its_graph_says_so_and_is_the_same_each_time(vgg) -> None:
     texts = [[r.to_text() for r in rewrite.read_ranges(graph).values()] for graph in (one, two)]
     assert texts[0] == texts[1]
     assert len(texts[0]) == 3
-    assert rewrite.suits(one)
+    assert rewrite.is_worth_rewriting(one)
 
 
 @pytest.mark.slow

@@ -20,8 +20,7 @@ from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.weights_file import locate as weights_files
 from offshelf.engine.contract import Engine, EngineOptions
 from offshelf.engine.processor import computes_bfloat16
-from offshelf.engine.selection.numeric_environment import platform_of
-from offshelf.engine.selection.select import choose, open_engine
+from offshelf.engine.selection import choose, open_engine, platform_of
 from offshelf.errors import ModelFileError, WeightsError
 from offshelf.features.extraction import Extraction, extract
 from offshelf.features.reader import ReadOptions

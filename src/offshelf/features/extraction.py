@@ -21,7 +21,7 @@ from offshelf import cache
 from offshelf.backbones.backbone import Backbone
 from offshelf.data.digests import Digests
 from offshelf.engine.contract import EngineOptions
-from offshelf.engine.selection.select import choose
+from offshelf.engine.selection import choose
 from offshelf.errors import DataError
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.features.loop import Job, Row

@@ -10,7 +10,7 @@ from offshelf.backbones.backbone import Backbone
 from offshelf.data.decoding.colour import RGB
 from offshelf.data.decoding.limits import DECODING, DEFAULT_LIMITS
 from offshelf.engine.contract import EngineOptions, Pooling, Tap, check_pooling
-from offshelf.engine.selection.numeric_environment import installed, numeric_environment
+from offshelf.engine.selection import installed, numeric_environment
 from offshelf.errors import LayerError
 
 DEFAULT_LAYER = "penultimate"

@@ -17,7 +17,7 @@ from offshelf.backbones.backbone import Backbone
 from offshelf.data.decoding.colour import RGB
 from offshelf.data.decoding.limits import Facts
 from offshelf.engine.contract import Engine, EngineOptions, Tap
-from offshelf.engine.selection.select import open_engine
+from offshelf.engine.selection import open_engine
 from offshelf.errors import StoreError
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.features.profile import Stopwatch

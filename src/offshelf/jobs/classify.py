@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from offshelf import cache
 from offshelf.backbones.backbone import Backbone
-from offshelf.backbones.catalogue.imagenet import CLASSES, class_names
+from offshelf.backbones.catalogue.libraries import CLASSES, class_names
 from offshelf.data.tables.image_table import ImageTable, list_images
 from offshelf.engine.torch_engine.training_mode import training_outputs
 from offshelf.errors import DataError, EngineError, ImageError, LayerError

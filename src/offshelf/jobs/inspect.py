@@ -8,8 +8,14 @@ from typing import Any
 
 from offshelf.backbones.catalogue.names import get_spec
 from offshelf.backbones.parameter_table.module_groups import SHOWN, sides
-from offshelf.backbones.parameter_table.parameters import LayerRow, Total, layer_rows, totals_of
-from offshelf.backbones.parameter_table.published import Agreement, agreements
+from offshelf.backbones.parameter_table.parameters import (
+    LayerRow,
+    ParameterCheck,
+    Total,
+    agreements,
+    layer_rows,
+    totals_of,
+)
 from offshelf.backbones.specification.spec import BackboneSpec
 from offshelf.report.tables.result_rows import Cell, Column, Table
 from offshelf.report.tables.table_formats import format_cell, render
@@ -40,7 +46,7 @@ class Inspection:
     input_size: int
     batch_size: int
     rows: tuple[LayerRow, ...]
-    agreements: tuple[Agreement, ...]
+    agreements: tuple[ParameterCheck, ...]
 
     @property
     def shown(self) -> tuple[LayerRow, ...]:
@@ -245,7 +251,7 @@ def _function(row: LayerRow) -> str:
     return row.function
 
 
-def _remark(one: Agreement) -> str:
+def _remark(one: ParameterCheck) -> str:
     if one.problem:
         return f"{one.source}: {one.problem}"
     stated = format_cell(one.stated, "integer")

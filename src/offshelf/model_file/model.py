@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.specification.spec import BackboneSpec, InputSpec
-from offshelf.engine.calibration import Calibration
-from offshelf.engine.contract import PRECISIONS
+from offshelf.engine.contract import PRECISIONS, Calibration
 from offshelf.errors import DataError, ModelFileError
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.files import sha256_bytes

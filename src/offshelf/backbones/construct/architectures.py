@@ -12,8 +12,13 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from offshelf.backbones.construct.torch_context import one_thread, without_compiler, without_draws
-from offshelf.backbones.construct.torchvision_shim import import_timm, import_torchvision
+from offshelf.backbones.construct.torch_context import (
+    import_timm,
+    import_torchvision,
+    one_thread,
+    without_compiler,
+    without_draws,
+)
 from offshelf.backbones.specification.spec import BackboneSpec
 from offshelf.backbones.weights_file.locate import WeightsFile, read_tensors
 from offshelf.errors import BackboneError, WeightsError

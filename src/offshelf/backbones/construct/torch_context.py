@@ -1,17 +1,14 @@
-"""Contexts for torch: in one thread, without its compiler, and without drawing random numbers.
+"""torch as networks are built and run with it, and the import of torchvision and timm.
 
-How torch shares out a convolution decides the order of its sums, so the last bits of features
-would depend on the number of threads, and on the place of an image in its batch. And threads
-that torch once started are missing in a process that is forked afterwards, which would wait for
-them for ever.
+How torch shares out a convolution among threads decides the order of its sums, so the last bits
+of features would depend on the number of threads, and on the place of an image in its batch. And
+threads that torch once started are missing in a process that is forked afterwards, which would
+wait for them for ever.
 
-Nothing is compiled here, but torch's compiler, whose import takes more than a second, is imported
-by the way: by torchvision, to ask it one question when its box operators are called; by timm and
-torch, to mark functions that are not to be compiled, or where compiling is to pause. A stand-in
-does what is asked when the compiler is really there; where it is here already there is none.
-
-Random numbers for tensors without memory are not drawn: torch handles them by symbols, whose
-import takes a third of a second.
+Nothing is compiled here, but torchvision, timm and torch import torch's compiler, which takes more
+than a second. A stand-in does what is asked of it until the compiler is really there. Random
+numbers for tensors without memory are not drawn: torch handles them by symbols, whose import takes
+a third of a second.
 """
 
 from __future__ import annotations
@@ -20,9 +17,12 @@ import contextlib
 import functools
 import importlib
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
+
+from offshelf.locks import process_lock
 
 
 @contextlib.contextmanager
@@ -136,3 +136,51 @@ def _disable(function: Any = None, recursive: bool = True, **options: Any) -> An
         return found[0](*args, **kwargs)
 
     return called
+
+
+_SCHEMAS = (
+    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+)
+_LIBRARIES: list[object] = []
+_LOCK = process_lock()
+
+
+def import_torchvision() -> ModuleType:
+    """Return the torchvision package.
+
+    >>> import_torchvision().models.alexnet.__name__
+    'alexnet'
+    """
+    with _LOCK, warnings.catch_warnings(), without_compiler():
+        warnings.filterwarnings("ignore", message="Failed to load image Python extension")
+        try:
+            return importlib.import_module("torchvision")
+        except RuntimeError as error:
+            if "torchvision::" not in str(error):
+                raise
+        for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        _declare_operators()
+        return importlib.import_module("torchvision")
+
+
+def import_timm() -> ModuleType:
+    """Return the timm package, which needs torchvision.
+
+    >>> import_timm().__name__
+    'timm'
+    """
+    import_torchvision()
+    with _LOCK, without_compiler():
+        return importlib.import_module("timm")
+
+
+def _declare_operators() -> None:
+    import torch
+
+    library: Any = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
+    for schema in _SCHEMAS:
+        library.define(schema)
+    # The declarations live only as long as the library object does.
+    _LIBRARIES.append(library)

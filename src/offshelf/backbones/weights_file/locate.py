@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from offshelf import sealed_json
 from offshelf.backbones.specification.spec import BackboneSpec, WeightsSpec
-from offshelf.backbones.weights_file import fetch, identify, places, tensors
+from offshelf.backbones.weights_file import fetch, places, tensors
 from offshelf.backbones.weights_file.places import Place
 from offshelf.errors import WeightsError, did_you_mean
 from offshelf.files import atomic_path, unwritable
@@ -96,8 +96,8 @@ def locate(
     """
     progress = progress or Silent()
     if weights == RANDOM:
-        return WeightsFile(identify.foreign(backbone, RANDOM), None, "random-0", RANDOM)
-    specs = identify.known(backbone, cache_dir)
+        return WeightsFile(places.foreign(backbone, RANDOM), None, "random-0", RANDOM)
+    specs = places.known(backbone, cache_dir)
     if weights is not None:
         tags = [spec.tag for spec in specs]
         if weights not in tags:
@@ -118,7 +118,7 @@ def available(backbone: BackboneSpec, cache_dir: str | Path | None = None) -> tu
     """
     return tuple(
         Available(spec.tag, place.origin, place.path, place.path.stat().st_size)
-        for spec in identify.known(backbone, cache_dir)
+        for spec in places.known(backbone, cache_dir)
         for place in places.find(backbone, spec, cache_dir)
     )
 
@@ -141,17 +141,17 @@ def add(
     Raises:
         WeightsError: the file is missing, is no weights file, or is not known.
     """
-    source = identify.weights_file(Path(path).expanduser(), path)
-    sha256 = identify.content_hash(source)
-    spec = identify.with_hash(backbone.weights, sha256)
+    source = places.weights_file(Path(path).expanduser(), path)
+    sha256 = places.content_hash(source)
+    spec = places.with_hash(backbone.weights, sha256)
     verified = spec is not None
     if spec is None:
-        spec = identify.accepted(backbone, source, sha256, unverified)
+        spec = places.accepted(backbone, source, sha256, unverified)
     target = places.own_folder(backbone, cache_dir) / spec.file_name
     try:
         with atomic_path(target) as temporary:
             shutil.copyfile(source, temporary)
-            if identify.content_hash(temporary) != sha256:
+            if places.content_hash(temporary) != sha256:
                 raise WeightsError(f"{source}: changed while it was copied; try again")
         _write_note(target, spec, sha256, origin=source.name, verified=verified)
     except OSError as error:
@@ -179,18 +179,18 @@ def _explicit(
             f"{weights}: no such file, and {backbone.name} has no weights of that name;"
             f" it has {', '.join([*tags, RANDOM])}.{did_you_mean(weights, tags)}"
         )
-    identify.weights_file(path, weights)
-    sha256 = identify.content_hash(path)
-    spec = identify.with_hash(backbone.weights, sha256)
+    places.weights_file(path, weights)
+    sha256 = places.content_hash(path)
+    spec = places.with_hash(backbone.weights, sha256)
     if spec is None:
-        spec = identify.described(backbone, path, sha256)
-        assumed = identify.preferred(backbone).tag
+        spec = places.described(backbone, path, sha256)
+        assumed = places.preferred(backbone).tag
         progress.note(f"{path}: unknown weights file, preprocessing of {assumed} assumed")
     return WeightsFile(spec, path, sha256, "file")
 
 
 def _checked(spec: WeightsSpec, place: Place, progress: Progress) -> WeightsFile:
-    sha256 = identify.content_hash(place.path)
+    sha256 = places.content_hash(place.path)
     expected = spec.sha256 or places.stated_hash(place.path)
     if not sha256.startswith(expected):
         raise WeightsError(
@@ -253,7 +253,7 @@ def _not_found(
     files = " or ".join(_wanted(spec, backbone) for spec in specs) or "a weights file"
     where = dict.fromkeys(
         place
-        for spec in specs or (identify.preferred(backbone),)
+        for spec in specs or (places.preferred(backbone),)
         for place in places.searched(backbone, spec, cache_dir)
     )
     extra = f"pip install 'offshelf[{backbone.extra}]', or " if backbone.extra else ""

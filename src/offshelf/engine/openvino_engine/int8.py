@@ -13,10 +13,14 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.engine.contract import EngineOptions
-from offshelf.engine.openvino_engine.int8_weights import eased
 from offshelf.engine.openvino_engine.int8_winograd import int8_method, with_ranges
 from offshelf.engine.openvino_engine.winograd.rewrite import read_ranges
-from offshelf.engine.openvino_runtime import ROWS, graph_from_bytes, without_telemetry
+from offshelf.engine.openvino_runtime import (
+    ROWS,
+    graph_from_bytes,
+    import_openvino,
+    without_telemetry,
+)
 from offshelf.engine.processor import adds_bytes_exactly
 from offshelf.errors import EngineError
 
@@ -59,13 +63,8 @@ def quantised(backbone: Backbone, options: EngineOptions, exact: Callable[[], An
     return _by_nncf(backbone, model, pixels)
 
 
-def rough(backbone: Backbone, model: Any, threads: int | None) -> Any:
-    """Return an int8 graph that is as fast as a calibrated one, and has ranges of noise.
-
-    Args:
-        backbone: the network.
-        model: its graph in fp32.
-        threads: processor threads, None for all.
+def uncalibrated(backbone: Backbone, model: Any, threads: int | None) -> Any:
+    """Return an int8 graph that is as fast as a calibrated one, with the ranges of noise.
 
     Raises:
         EngineError: NNCF is not installed.
@@ -75,10 +74,12 @@ def rough(backbone: Backbone, model: Any, threads: int | None) -> Any:
     if int8_method(backbone.spec.architecture) == "winograd":
         return with_ranges(_smaller(model), noise, threads)
     _check_nncf()
-    return _by_nncf(backbone, model, noise, rough=True)
+    return _by_nncf(backbone, model, noise, uncalibrated=True)
 
 
-def _by_nncf(backbone: Backbone, model: Any, pixels: NDArray[np.uint8], rough: bool = False) -> Any:
+def _by_nncf(
+    backbone: Backbone, model: Any, pixels: NDArray[np.uint8], uncalibrated: bool = False
+) -> Any:
     full = np.resize(pixels, (-(-len(pixels) // ROWS) * ROWS, *pixels.shape[1:]))
     batches = list(full.reshape(-1, ROWS, *pixels.shape[1:]))
     with _quiet_nncf() as nncf:
@@ -90,7 +91,7 @@ def _by_nncf(backbone: Backbone, model: Any, pixels: NDArray[np.uint8], rough: b
             subset_size=len(batches),
             model_type=nncf.ModelType.TRANSFORMER if transformer else None,
             advanced_parameters=nncf.AdvancedQuantizationParameters(
-                overflow_fix=fix, disable_bias_correction=rough
+                overflow_fix=fix, disable_bias_correction=uncalibrated
             ),
         )
 
@@ -136,7 +137,7 @@ def _from_file(xml: bytes, weights: bytes) -> Any:
         ours = read_ranges(model)
     except (RuntimeError, ValueError) as error:
         raise EngineError("the int8 network in the model file cannot be read") from error
-    return model if ours or adds_bytes_exactly() else eased(model)
+    return model if ours or adds_bytes_exactly() else without_overflow(model)
 
 
 @contextlib.contextmanager
@@ -161,3 +162,90 @@ def _quiet_nncf() -> Iterator[Any]:
             yield nncf
         finally:
             logger.setLevel(before)
+
+
+# 255 x 128 = 32640 is below 2^15.
+MAX_PAIR = 128
+_KINDS = frozenset({"Convolution", "GroupConvolution", "MatMul"})
+
+
+def without_overflow(model: Any) -> Any:
+    """Return an int8 *model* whose sums a processor without VNNI adds exactly; changed in place.
+
+    Such a processor multiplies bytes of 0..255 by weights and adds two neighbouring products into
+    16 bits with a sign. The sum is cut off beyond 32767, so the sizes of two neighbouring weights
+    may come to 128 and no more. Each output channel is rounded again as much as its largest pair
+    asks for.
+    """
+    for op in model.get_ops():
+        if op.get_type_name() in _KINDS:
+            _requantise(op)
+    return model
+
+
+def channel_factors(weights: NDArray[np.int8], outputs: int) -> NDArray[np.float32]:
+    """Return the factor that makes all pairs of an output channel fit, 1 where they do.
+
+    Args:
+        weights: the axes of outputs first, that of inputs next.
+        outputs: how many axes count output channels.
+
+    >>> channel_factors(np.array([[100, -60, 3], [64, 64, 0]], np.int8), 1).ravel().tolist()
+    [0.800000011920929, 1.0]
+    """
+    sizes = np.abs(weights.astype(np.int16))
+    odd = [(0, sizes.shape[axis] % 2 if axis == outputs else 0) for axis in range(sizes.ndim)]
+    even = np.moveaxis(np.pad(sizes, odd), outputs, -1)
+    pairs = even.reshape(*even.shape[:-1], -1, 2).sum(-1)
+    largest = pairs.reshape(*weights.shape[:outputs], -1).max(-1)
+    found: NDArray[np.float32] = np.minimum(1, MAX_PAIR / np.maximum(largest, 1, dtype=np.float32))
+    return found.reshape(*found.shape, *[1] * (weights.ndim - outputs))
+
+
+def scaled_weights(weights: NDArray[np.int8], share: NDArray[np.float32], outputs: int) -> Any:
+    """Return *weights* times *share* in whole numbers whose pairs fit."""
+    # Both of a pair can be rounded up: then the sum is one too much.
+    product = np.rint(weights * share)
+    over = channel_factors(product.astype(np.int8), outputs) < 1
+    return np.where(over, np.trunc(weights * share), product).astype(np.int8)
+
+
+def _requantise(op: Any) -> None:
+    found = _quantised(op)
+    if found is None:
+        return
+    convert, multiply, transposed = found
+    constant = convert.input(0).get_source_output().get_node()
+    scale = multiply.input(1).get_source_output().get_node()
+    weights = _transposed(constant.data, transposed)
+    outputs = {"Convolution": 1, "GroupConvolution": 2}.get(op.get_type_name(), weights.ndim - 1)
+    share = channel_factors(weights, outputs)
+    if (share == 1).all():
+        return
+    opset13 = import_openvino().opset13
+    smaller = np.ascontiguousarray(_transposed(scaled_weights(weights, share, outputs), transposed))
+    unit = (scale.data / _transposed(share, transposed)).astype(np.float32)
+    convert.input(0).replace_source_output(opset13.constant(smaller, dtype=np.int8).output(0))
+    multiply.input(1).replace_source_output(opset13.constant(unit).output(0))
+
+
+def _quantised(op: Any) -> tuple[Any, Any, bool] | None:
+    """Return the nodes that make whole numbers weights, and whether inputs are the first axis.
+
+    None where the second input of *op* is no weight of 8 bits.
+    """
+    multiply = op.input(1).get_source_output().get_node()
+    if multiply.get_type_name() != "Multiply":
+        return None
+    convert = multiply.input(0).get_source_output().get_node()
+    if convert.get_type_name() != "Convert":
+        return None
+    constant = convert.input(0).get_source_output().get_node()
+    if constant.get_type_name() != "Constant" or constant.get_element_type().to_string() != "i8":
+        return None
+    transposed = op.get_type_name() == "MatMul" and not op.get_attributes()["transpose_b"]
+    return convert, multiply, transposed
+
+
+def _transposed(values: NDArray[Any], transposed: bool) -> NDArray[Any]:
+    return values.swapaxes(-1, -2) if transposed else values

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.engine.openvino_engine.streams import HINT, Plan, compile_plan
+from offshelf.engine.openvino_engine.streams import HINT, StreamPlan, compile_plan
 from offshelf.engine.openvino_engine.winograd.int8_ranges import fitted
 from offshelf.engine.openvino_engine.winograd.kernel import has_fast_int8
 from offshelf.engine.openvino_engine.winograd.match import find
@@ -64,7 +64,7 @@ def _patches(model: Any, pixels: NDArray[np.uint8], requests: int) -> dict[str, 
     graph, names = _inputs_of_convolutions(model)
     if not names:
         return {}
-    compiled = compile_plan(graph, Plan(1, requests, requests), {HINT: "f32"})
+    compiled = compile_plan(graph, StreamPlan(1, requests, requests), {HINT: "f32"})
     queue = import_openvino().AsyncInferQueue(compiled, requests)
     found: list[list[Floats]] = [[] for _ in pixels]
 

@@ -19,11 +19,11 @@ from offshelf.backbones.backbone import Backbone
 from offshelf.cache import Usage
 from offshelf.engine.contract import EngineOptions, Tap
 from offshelf.engine.openvino_engine.graph_cache import graph_folder, load_exact
-from offshelf.engine.openvino_engine.int8 import TRANSFORMERS, rough
+from offshelf.engine.openvino_engine.int8 import TRANSFORMERS, uncalibrated
 from offshelf.engine.openvino_engine.int8_winograd import CHAINED, int8_method
 from offshelf.engine.openvino_engine.streams import (
     HINT,
-    Plan,
+    StreamPlan,
     compile_plan,
     default_plan,
     possible_plan,
@@ -121,7 +121,7 @@ def measured_rates(
     for precision in precisions:
         model = exact
         if precision == "int8":
-            model = calibrated or rough(
+            model = calibrated or uncalibrated(
                 backbone, load_exact(backbone, taps, options), options.threads
             )
         settings = {"PERFORMANCE_HINT": "THROUGHPUT", HINT: _HINTS[precision]}
@@ -131,7 +131,7 @@ def measured_rates(
     return remember(backbone, taps, options, found)
 
 
-def unloaded_speed(compiled: Any, plan: Plan) -> float:
+def unloaded_speed(compiled: Any, plan: StreamPlan) -> float:
     """Return images per second as if nothing else ran: by the time that the threads got."""
     began, used = time.perf_counter(), time.process_time()
     found = speed(compiled, plan)
@@ -149,10 +149,6 @@ def remember(
     with contextlib.suppress(OSError):
         sealed_json.write(_path(backbone, taps, options), document)
     return Rates(**document)
-
-
-def _rough(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions) -> Any:
-    return rough(backbone, load_exact(backbone, taps, options), options.threads)
 
 
 def _threads(options: EngineOptions) -> int:

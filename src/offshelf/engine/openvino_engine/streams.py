@@ -1,10 +1,7 @@
-"""Number of streams, autotuned and cached.
+"""Streams and rows of requests: streams are autotuned and cached, the graph decides the rows.
 
-The best choice depends on the network, the layers and the processor. A short trial times
-a few plans; the winner is kept beside the graph, keyed by processor.
-
-The rows of a request are no part of the choice:
-:mod:`offshelf.engine.openvino_engine.request_rows`.
+The best number of streams depends on the network, the layers and the processor. A short trial
+times a few plans; the winner is kept beside the graph, keyed by processor.
 """
 
 from __future__ import annotations
@@ -22,10 +19,9 @@ from typing import Any
 import numpy as np
 
 from offshelf import files, sealed_json
-from offshelf.engine.openvino_engine.request_rows import request_rows
 from offshelf.engine.openvino_engine.winograd.kernel import has_fast_bf16
 from offshelf.engine.openvino_engine.winograd.match import macs
-from offshelf.engine.openvino_engine.winograd.rewrite import rewritten, suits
+from offshelf.engine.openvino_engine.winograd.rewrite import is_worth_rewriting, rewritten
 from offshelf.engine.openvino_runtime import (
     ROWS,
     VERSION,
@@ -40,7 +36,7 @@ ATTENTION = frozenset({"ScaledDotProductAttention", "Softmax"})
 HINT = "INFERENCE_PRECISION_HINT"
 Settings = Mapping[str, Any]
 # Of fewer images each is computed by all threads in turn: several at once are first to be proven.
-WORTH_A_PROOF = 32
+MIN_IMAGES_IN_STREAMS = 32
 # Of one thread, at its best: networks that are matrix products come near it.
 FLOPS = 1e11
 TRIAL_SECONDS = 0.25
@@ -48,11 +44,11 @@ ROUNDS = 2
 # A trial may cost this share of the work that it is to speed up.
 TRIAL_SHARE = 0.02
 # A trial that was cut short is good for work up to this many times as large.
-STILL_GOOD = 2
+MAX_GROWTH = 2
 
 
 @dataclass(frozen=True)
-class Plan:
+class StreamPlan:
     """How a graph runs.
 
     Attributes:
@@ -66,16 +62,16 @@ class Plan:
     threads: int
 
 
-def default_plan(threads: int) -> Plan:
+def default_plan(threads: int) -> StreamPlan:
     """Return the plan without a trial: two streams on a small machine.
 
     >>> default_plan(2)
-    Plan(rows=2, streams=2, threads=2)
+    StreamPlan(rows=2, streams=2, threads=2)
     """
-    return Plan(ROWS, min(threads, max(2, threads // 2)), threads)
+    return StreamPlan(ROWS, min(threads, max(2, threads // 2)), threads)
 
 
-def possible_plan(model: Any, plan: Plan, settings: Settings) -> Plan:
+def possible_plan(model: Any, plan: StreamPlan, settings: Settings) -> StreamPlan:
     """Return *plan* as the graph takes it: with its rows, and perhaps other streams."""
     if _in_chains(model, settings):
         # A chain of convolutions runs in the thread of its stream.
@@ -88,7 +84,7 @@ def has_attention(model: Any) -> bool:
     return any(op.get_type_name() in ATTENTION for op in model.get_ops())
 
 
-def candidates(threads: int) -> tuple[Plan, ...]:
+def candidates(threads: int) -> tuple[StreamPlan, ...]:
     """Return the plans that a trial compares, the default first.
 
     >>> [plan.streams for plan in candidates(8)]
@@ -96,12 +92,12 @@ def candidates(threads: int) -> tuple[Plan, ...]:
     """
     start = default_plan(threads)
     streams = (start.streams, max(1, start.streams // 2), threads)
-    return tuple(dict.fromkeys(Plan(start.rows, count, threads) for count in streams))
+    return tuple(dict.fromkeys(StreamPlan(start.rows, count, threads) for count in streams))
 
 
 def chosen_plan(
     model: Any, folder: Path, settings: Settings, threads: int, images: int | None
-) -> Plan:
+) -> StreamPlan:
     """Return the remembered plan for this processor, or find it when that pays.
 
     Args:
@@ -111,8 +107,8 @@ def chosen_plan(
         threads: processor threads to use.
         images: how many are expected; a trial is made where it can end within its share.
     """
-    if (images or 0) < WORTH_A_PROOF and has_attention(model):
-        return possible_plan(model, Plan(ROWS, 1, threads), settings)
+    if (images or 0) < MIN_IMAGES_IN_STREAMS and has_attention(model):
+        return possible_plan(model, StreamPlan(ROWS, 1, threads), settings)
     path = folder / f"plan-{processor_key(settings, threads)}.json"
     usual = possible_plan(model, default_plan(threads), settings)
     kept = _remembered(path, images, usual)
@@ -143,17 +139,17 @@ def _pays(model: Any, plans: int, threads: int, images: int) -> bool:
     return TRIAL_SHARE * work >= ROUNDS * plans * TRIAL_SECONDS
 
 
-def _remembered(path: Path, images: int | None, usual: Plan) -> Plan | None:
+def _remembered(path: Path, images: int | None, usual: StreamPlan) -> StreamPlan | None:
     """Return the plan at *path* if it is good for so many images."""
     kept = _read(path, usual)
-    if kept is None or (kept[1] is not None and (images or 0) > STILL_GOOD * kept[1]):
+    if kept is None or (kept[1] is not None and (images or 0) > MAX_GROWTH * kept[1]):
         return None
     return kept[0]
 
 
 def trial(
-    model: Any, plans: tuple[Plan, ...], settings: Settings, images: int
-) -> tuple[Plan, bool]:
+    model: Any, plans: tuple[StreamPlan, ...], settings: Settings, images: int
+) -> tuple[StreamPlan, bool]:
     """Time the plans in turn, twice, while that is a small share of the work.
 
     Args:
@@ -165,7 +161,7 @@ def trial(
     Returns:
         The fastest by the median, and whether all were timed in every round.
     """
-    speeds: dict[Plan, list[float]] = {}
+    speeds: dict[StreamPlan, list[float]] = {}
     began, allowed = time.perf_counter(), float("inf")
     for _ in range(ROUNDS):
         for plan in plans:
@@ -180,15 +176,15 @@ def trial(
     return _fastest(speeds), True
 
 
-def _fastest(speeds: dict[Plan, list[float]]) -> Plan:
+def _fastest(speeds: dict[StreamPlan, list[float]]) -> StreamPlan:
     return max(speeds, key=lambda plan: statistics.median(speeds[plan]))
 
 
-def _median(speeds: dict[Plan, list[float]]) -> float:
+def _median(speeds: dict[StreamPlan, list[float]]) -> float:
     return statistics.median(speed for found in speeds.values() for speed in found)
 
 
-def compile_plan(model: Any, plan: Plan, settings: Settings) -> Any:
+def compile_plan(model: Any, plan: StreamPlan, settings: Settings) -> Any:
     """Return *model* compiled for the processor under *plan*."""
     own = {"NUM_STREAMS": plan.streams, "INFERENCE_NUM_THREADS": plan.threads}
     sized = with_rows(model, plan.rows)
@@ -200,17 +196,17 @@ def compile_plan(model: Any, plan: Plan, settings: Settings) -> Any:
 def _in_chains(model: Any, settings: Settings) -> bool:
     """Return whether the convolutions run in chains: in the precision asked, and faster."""
     able = settings.get(HINT) == "f32" or (settings.get(HINT) == "bf16" and has_fast_bf16())
-    return able and suits(model)
+    return able and is_worth_rewriting(model)
 
 
-def _try_compile(model: Any, plan: Plan, settings: Settings) -> Any:
+def _try_compile(model: Any, plan: StreamPlan, settings: Settings) -> Any:
     try:
         return compile_plan(model, plan, settings)
     except RuntimeError:
         return None
 
 
-def speed(compiled: Any, plan: Plan) -> float:
+def speed(compiled: Any, plan: StreamPlan) -> float:
     """Return images per second of one short run, after a warm-up of one batch each."""
     queue = import_openvino().AsyncInferQueue(compiled, plan.streams + 1)
     pixels = np.full(compiled.inputs[0].shape, 127, np.uint8)
@@ -232,7 +228,7 @@ def processor_key(settings: Settings, threads: int) -> str:
     return files.sha256_json(key)[:16]
 
 
-def _read(path: Path, usual: Plan) -> tuple[Plan, int | None] | None:
+def _read(path: Path, usual: StreamPlan) -> tuple[StreamPlan, int | None] | None:
     """Return the plan at *path*, and the work that a trial cut short was for.
 
     A plan that no trial can have found is set aside.
@@ -243,10 +239,56 @@ def _read(path: Path, usual: Plan) -> tuple[Plan, int | None] | None:
     images = document.pop("images", None)
     numbers = (*document.values(), 1 if images is None else images)
     whole = all(type(number) is int and number > 0 for number in numbers)
-    if whole and set(document) == {field.name for field in dataclasses.fields(Plan)}:
-        plan = Plan(**document)
+    if whole and set(document) == {field.name for field in dataclasses.fields(StreamPlan)}:
+        plan = StreamPlan(**document)
         same = (plan.rows, plan.threads) == (usual.rows, usual.threads)
         if same and plan.streams <= plan.threads:
             return plan, images
     sealed_json.set_aside(path)
     return None
+
+
+# With more a request gains next to nothing.
+MAX_ROWS = 16
+# Fewer weights than these stay in the processor's cache: 32 MB in fp32.
+LARGE = 8_000_000
+# Multiply-accumulates, in the time that one weight takes to come from memory.
+MACS_A_WEIGHT = 800
+
+
+def request_rows(model: Any) -> int:
+    """Return the rows of each request to a graph: 2, or up to 16 for large matrices.
+
+    The graph alone decides. With other rows OpenVINO computes a network in other ways, and on
+    some processors (AVX2, from five rows on) these end in other last bits; so the features of an
+    image are the same alone and in company. Few rows keep activations in the processor's cache;
+    large fully connected layers ask for more, as their weights come from memory once for a
+    request. A graph that is fixed to the rows that it was converted with keeps those.
+    """
+    rows = _wanted(model)
+    try:
+        with_rows(model, rows)
+    except RuntimeError:
+        return int(model.inputs[0].shape[0])
+    return rows
+
+
+def _wanted(model: Any) -> int:
+    operations = model.get_ops()
+    weights = sum(_weights(op, int(model.inputs[0].shape[0])) for op in operations)
+    if weights < LARGE:
+        return ROWS
+    work = sum(map(macs, operations)) // int(model.inputs[0].shape[0])
+    rows = ROWS
+    while rows < MAX_ROWS and weights * MACS_A_WEIGHT > rows * work:
+        rows *= 2
+    return rows
+
+
+def _weights(op: Any, images: int) -> int:
+    """Return the weights of a matrix that each image multiplies by one vector, else 0."""
+    if op.get_type_name() != "MatMul":
+        return 0
+    vectors, matrix = (list(op.input(number).get_shape()) for number in (0, 1))
+    alone = len(vectors) == len(matrix) == 2 and vectors[0] == images
+    return int(matrix[0] * matrix[1]) if alone else 0

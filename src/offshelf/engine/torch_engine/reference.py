@@ -13,7 +13,7 @@ import collections
 import copy
 import os
 import queue
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.construct.torch_context import one_thread
-from offshelf.engine.contract import EngineOptions, Tap, Ticket, pad
+from offshelf.engine.contract import Activations, Batches, Engine, EngineOptions, Tap, Ticket, pad
 from offshelf.engine.torch_engine.tapped_network import TappedNetwork
 from offshelf.errors import EngineError
 
@@ -33,7 +33,7 @@ UNDER_WAY = 3
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-class TorchEngine:
+class TorchEngine(Engine):
     """Runs the tapped network eagerly, always in evaluation mode."""
 
     name = "torch"
@@ -48,7 +48,7 @@ class TorchEngine:
         if options.precision == "bf16" and half_of(device) != "bf16":
             raise EngineError(f"precision bf16 is emulated on this {device} device: use fp16")
         self._dtype = DTYPES[options.precision]
-        self._taps = taps
+        super().__init__(taps)
         network: Any = TappedNetwork(backbone, taps)
         # Parts that the weights do not cover have no numbers to move.
         network._apply(lambda t: t if t.is_meta else t.to(self._device))
@@ -66,16 +66,7 @@ class TorchEngine:
             tap: value.shape[1:] for tap, value in blank.items()
         }
 
-    def run(self, batch: NDArray[np.uint8]) -> dict[Tap, NDArray[np.float32]]:
-        """See :class:`offshelf.engine.contract.Engine`."""
-        starts = range(0, max(1, len(batch)), self.batch_size)
-        batches = ((None, batch[start : start + self.batch_size]) for start in starts)
-        pieces = [piece for _, piece in self.stream(batches)]
-        return {tap: np.concatenate([piece[tap] for piece in pieces]) for tap in self._taps}
-
-    def stream(
-        self, batches: Iterable[tuple[Ticket, NDArray[np.uint8]]]
-    ) -> Iterator[tuple[Ticket, dict[Tap, NDArray[np.float32]]]]:
+    def stream(self, batches: Batches[Ticket]) -> Iterator[tuple[Ticket, Activations]]:
         """See :class:`offshelf.engine.contract.Engine`."""
         if self._network is None:
             raise EngineError("the engine is closed: open another")
@@ -95,9 +86,7 @@ class TorchEngine:
         self._network = None
         self._twins = queue.SimpleQueue()
 
-    def _stream_on_cpu(
-        self, batches: Iterable[tuple[Ticket, NDArray[np.uint8]]]
-    ) -> Iterator[tuple[Ticket, dict[Tap, NDArray[np.float32]]]]:
+    def _stream_on_cpu(self, batches: Batches[Ticket]) -> Iterator[tuple[Ticket, Activations]]:
         running: collections.deque[tuple[Ticket, Future[Any]]] = collections.deque()
         with ThreadPoolExecutor(self._threads, thread_name_prefix="offshelf-torch") as pool:
             try:
@@ -113,7 +102,7 @@ class TorchEngine:
                 for _, future in running:
                     future.cancel()
 
-    def _alone(self, batch: NDArray[np.uint8]) -> dict[Tap, NDArray[np.float32]]:
+    def _alone(self, batch: NDArray[np.uint8]) -> Activations:
         """Compute one request in this thread, with a network that no other has hooks in."""
         images, twin = torch.from_numpy(pad(batch, self.batch_size)), self._twins.get()
         try:
@@ -123,7 +112,7 @@ class TorchEngine:
             self._twins.put(twin)
         return {
             tap: output[: len(batch)].float().numpy()
-            for tap, output in zip(self._taps, outputs, strict=True)
+            for tap, output in zip(self.taps, outputs, strict=True)
         }
 
     def _start(self, batch: NDArray[np.uint8]) -> tuple[list[torch.Tensor], Any]:
@@ -145,11 +134,11 @@ class TorchEngine:
 
     def _collect(
         self, ticket: Ticket, rows: int, outputs: list[torch.Tensor], event: Any
-    ) -> tuple[Ticket, dict[Tap, NDArray[np.float32]]]:
+    ) -> tuple[Ticket, Activations]:
         if event is not None:
             event.synchronize()
         arrays = [output[:rows].cpu().numpy() for output in outputs]
-        return ticket, dict(zip(self._taps, arrays, strict=True))
+        return ticket, dict(zip(self.taps, arrays, strict=True))
 
     def _autocast(self) -> Any:
         enabled = self._dtype != torch.float32

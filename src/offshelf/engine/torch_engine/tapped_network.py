@@ -1,13 +1,14 @@
 """One torch module for all engines: uint8 images in, pooled activations out.
 
-Scaling by mean and standard deviation and the pooling are part of the module, so every
-engine runs the same graph. Hooks live only during one pass. The pass stops at the
-deepest tap: what lies behind it is neither computed nor needs weights.
+Scaling by mean and standard deviation, the channel policy ``summed`` and the pooling are part of
+the module, so every engine runs the same graph. Hooks live only during one pass, which stops at
+the deepest tap: what lies behind it is neither computed nor needs weights.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +21,7 @@ from offshelf.backbones.construct.architectures import load_module
 from offshelf.backbones.construct.torch_context import one_thread
 from offshelf.backbones.named_layers import INPUT_SUFFIX
 from offshelf.engine.contract import Tap
-from offshelf.engine.torch_engine.grey_convolution import sum_over_colour
+from offshelf.errors import BackboneError
 
 GEM_POWER = 3.0
 GEM_FLOOR = 1e-6
@@ -129,3 +130,72 @@ def pool(value: torch.Tensor, pooling: str, channels_last: bool = False) -> torc
         return positions.amax(2)
     powered = positions.clamp(min=GEM_FLOOR).pow(GEM_POWER)
     return powered.mean(2).pow(1 / GEM_POWER)
+
+
+class SummedConvolution(nn.Module):
+    """A convolution of one grey channel that equals *convolution* of the three.
+
+    A network sees ``x_c = a_c * g + b_c`` of a grey pixel g, with scale and shift of each colour
+    channel c, and its first convolution is linear, so
+
+        conv(x) = (sum over c of a_c * W_c) * g  +  conv(b)
+
+    where ``*`` is the convolution without its bias, and ``conv(b)`` is what it makes of a black
+    image, its own bias included. Zeros are padded after the shift, so at the border a shift is
+    missing that is there inside: ``conv(b)`` is a map and not one number per filter.
+
+    Args:
+        convolution: 3 input channels, in one group.
+        scale: of a pixel of each channel, 1 x 3 x 1 x 1.
+        shift: of each channel after the scale, 1 x 3 x 1 x 1.
+        size: side of the input in pixels.
+    """
+
+    def __init__(
+        self, convolution: nn.Conv2d, scale: torch.Tensor, shift: torch.Tensor, size: int
+    ) -> None:
+        super().__init__()
+        self.grey = copy.deepcopy(convolution)
+        self.grey.in_channels = 1
+        weight = (convolution.weight * scale).sum(1, keepdim=True)
+        self.grey.weight = nn.Parameter(weight, requires_grad=False)
+        self.grey.bias = None
+        with torch.no_grad():
+            self.black = nn.Buffer(convolution(shift.expand(1, 3, size, size)))
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return N x C x H x W of grey *pixels* from 0 to 255, N x 1 x S x S."""
+        convolved: torch.Tensor = self.grey(pixels)
+        return convolved + self.black
+
+
+def first_convolution(network: nn.Module, name: str) -> tuple[str, nn.Conv2d]:
+    """Return path and module of the convolution that is given the RGB image.
+
+    Args:
+        network: any network; its modules are taken in the order they were declared.
+        name: of the backbone, for the message.
+
+    Raises:
+        BackboneError: the first convolution has other than three input channels.
+    """
+    found = ((p, part) for p, part in network.named_modules() if isinstance(part, nn.Conv2d))
+    path, part = next(found, ("", None))
+    if part is None or part.in_channels != 3 or part.groups != 1:
+        raise BackboneError(f"{name}: no first convolution over red, green and blue")
+    return path, part
+
+
+def sum_over_colour(
+    network: nn.Module, name: str, scale: torch.Tensor, shift: torch.Tensor, size: int
+) -> None:
+    """Replace the first convolution of *network* by its :class:`SummedConvolution`.
+
+    Raises:
+        BackboneError: there is no such convolution.
+    """
+    try:
+        path, convolution = first_convolution(network, name)
+    except BackboneError as error:
+        raise BackboneError(f"{error}: use --grey luma instead of summed") from None
+    network.set_submodule(path, SummedConvolution(convolution, scale, shift, size))

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from offshelf.backbones.layer_choice import ALL, DEEPEST
+from offshelf.backbones.backbone import ALL, DEEPEST
 from offshelf.errors import LayerError, OffshelfError
 from offshelf.jobs.compare.grid import NetworkAxes
 

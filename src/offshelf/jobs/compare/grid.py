@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.backbones.layer_choice import DEEPEST
+from offshelf.backbones.backbone import DEEPEST
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.engine.contract import check_pooling
 from offshelf.errors import DataError, OffshelfError, did_you_mean

@@ -17,12 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf import cache, files, sealed_json
-from offshelf.backbones.backbone import Backbone, open_backbone
-from offshelf.backbones.layer_choice import chosen_layers
+from offshelf.backbones.backbone import Backbone, chosen_layers, open_backbone
 from offshelf.backbones.named_layers import INPUT_SUFFIX
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.engine.contract import EngineOptions
-from offshelf.engine.selection.numeric_environment import platform_of
+from offshelf.engine.selection import platform_of
 from offshelf.errors import BackboneError, DataError, OffshelfError
 from offshelf.features.extraction import Extraction
 from offshelf.features.feature_kind import FeatureKind, feature_kinds

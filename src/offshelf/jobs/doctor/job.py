@@ -13,11 +13,10 @@ from typing import Any
 from offshelf import cache
 from offshelf.backbones.backbone import open_backbone
 from offshelf.backbones.catalogue.names import names
-from offshelf.backbones.construct.torchvision_shim import import_torchvision
+from offshelf.backbones.construct.torch_context import import_torchvision
 from offshelf.engine.contract import EngineOptions
 from offshelf.engine.processor import WINOGRAD_SWITCH
-from offshelf.engine.selection.numeric_environment import installed
-from offshelf.engine.selection.select import choose
+from offshelf.engine.selection import choose, installed
 from offshelf.errors import OffshelfError
 from offshelf.jobs.catalogue import backbone_rows
 from offshelf.machine_code import has_llvm, is_measured, is_possible

@@ -21,7 +21,7 @@ from typing import Any
 from offshelf import cache, files
 from offshelf.data.decode import Limits
 from offshelf.engine.contract import EngineOptions
-from offshelf.engine.selection.select import choose
+from offshelf.engine.selection import choose
 from offshelf.errors import DataError, EngineError, OffshelfError
 from offshelf.features.extraction import extract
 from offshelf.features.feature_kind import feature_kinds

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.data.decode import Limits
-from offshelf.engine.selection.numeric_environment import platform_of
+from offshelf.engine.selection import platform_of
 from offshelf.errors import ImageError
 from offshelf.features.network_input import network_input
 from offshelf.heads.head import FittedHead

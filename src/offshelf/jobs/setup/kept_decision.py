@@ -17,7 +17,7 @@ from offshelf.cache import Usage
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.engine.contract import EngineOptions
 from offshelf.engine.openvino_engine.graph_cache import graph_folder
-from offshelf.engine.selection.numeric_environment import numeric_environment
+from offshelf.engine.selection import numeric_environment
 from offshelf.features.feature_kind import FeatureKind
 
 VERSION = 1

@@ -20,13 +20,11 @@ from offshelf.backbones.backbone import Backbone
 from offshelf.data.decode import Limits, read_bytes
 from offshelf.data.decoding.limits import DECODING
 from offshelf.data.tables.image_table import ImageTable
-from offshelf.engine.calibration import MAX_IMAGES, Calibration
-from offshelf.engine.contract import EngineOptions
+from offshelf.engine.contract import MAX_IMAGES, Calibration, EngineOptions
 from offshelf.engine.openvino_engine.int8 import has_nncf
 from offshelf.engine.openvino_engine.int8_winograd import int8_method
 from offshelf.engine.processor import adds_bytes_exactly, computes_bfloat16
-from offshelf.engine.selection.numeric_environment import installed
-from offshelf.engine.selection.select import choose
+from offshelf.engine.selection import choose, installed
 from offshelf.errors import EngineError, ImageError
 from offshelf.features.extraction import extract
 from offshelf.features.feature_kind import FeatureKind

@@ -17,8 +17,7 @@ from offshelf import cache
 from offshelf.backbones.backbone import Backbone
 from offshelf.data.decode import read_bytes
 from offshelf.data.tables.image_table import ImageTable
-from offshelf.engine.calibration import MAX_IMAGES
-from offshelf.engine.contract import EngineOptions, Tap
+from offshelf.engine.contract import MAX_IMAGES, EngineOptions, Tap
 from offshelf.engine.openvino_engine.graph_cache import graph_folder, load_graph
 from offshelf.engine.openvino_engine.int8_winograd import IMAGES, int8_method
 from offshelf.engine.openvino_engine.speed_records import (

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.engine.contract import Engine, EngineOptions, Tap
-from offshelf.engine.selection.select import open_engine
+from offshelf.engine.selection import open_engine
 from offshelf.errors import LayerError, did_you_mean
 from offshelf.features.network_input import NetworkInput
 from offshelf.jobs.setup.opening import backbone_for, describe

@@ -115,7 +115,7 @@ def first_filters(
     >>> first_filters().weights.shape
     (32, 3, 3, 3)
     """
-    from offshelf.engine.torch_engine.grey_convolution import first_convolution
+    from offshelf.engine.torch_engine.tapped_network import first_convolution
 
     choice = choice or Choice()
     backbone = backbone_for(

@@ -23,7 +23,7 @@ from offshelf.backbones.named_layers import Layer
 from offshelf.data.decoding.limits import Facts
 from offshelf.data.tables.image_table import list_images
 from offshelf.engine.contract import Tap
-from offshelf.engine.selection.select import open_engine
+from offshelf.engine.selection import open_engine
 from offshelf.errors import DataError, LayerError, did_you_mean
 from offshelf.features.network_input import network_input
 from offshelf.features.profile import Stopwatch

@@ -1,23 +1,124 @@
-"""A convolution with bias, ReLU and pooling, computed by compiled code in reused memory."""
+"""A convolution with bias, ReLU and pooling: its weights transformed, computed by compiled code."""
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.engine.openvino_engine.winograd import kernel
-from offshelf.engine.openvino_engine.winograd.int8_ranges import Ranges
+from offshelf.engine.openvino_engine.winograd.int8_ranges import Ranges, rounded_weights
 from offshelf.engine.openvino_engine.winograd.panel_layout import Kind
-from offshelf.engine.openvino_engine.winograd.transformed_weights import (
-    aligned,
-    aligned_empty,
-    packed,
-    packed_bytes,
-)
 
 Floats = NDArray[np.float32]
+# Bytes of a line of the cache: a vector that crosses one is read twice.
+LINE = 64
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Packed:
+    """What the compiled function reads of a convolution's weights.
+
+    Attributes:
+        numbers: flat: points, panels of channels, rows of the depth (one, two or four side by
+            side, as the numbers are), columns of the panel.
+        scales: float32, points x C, for int8: see :class:`Ranges`.
+        offsets: float32, one for each point.
+        units: float32, points x K: what a sum of products counts.
+        starts: int32, points x K: minus the share of the offsets.
+    """
+
+    numbers: NDArray[Any]
+    scales: NDArray[np.float32] | None = None
+    offsets: NDArray[np.float32] | None = None
+    units: NDArray[np.float32] | None = None
+    starts: NDArray[np.int32] | None = None
+
+
+def packed(weights: Floats, kind: Kind) -> Packed:
+    """Return the weights of a 3 x 3 convolution as the product of floats reads them.
+
+    Computed in float64, so that the only rounding is the last.
+
+    Args:
+        weights: float32, K x C x 3 x 3, K a multiple of the processor's panel, C even.
+        kind: of float32, or of bfloat16, whose bits are returned as uint16.
+
+    Raises:
+        RuntimeError: the processor is not supported.
+
+    >>> packed(np.ones((64, 16, 3, 3), np.float32), Kind(False)).numbers.size == 36 * 64 * 16
+    True
+    """
+    half = kind.numbers == "half"
+    points = _points(weights, kind, 2 if half else 1)
+    return Packed(aligned(_rounded(points), np.uint16) if half else aligned(points))
+
+
+def packed_bytes(weights: Floats, ranges: Ranges) -> Packed:
+    """Return the weights of a 3 x 3 convolution as the product of 8-bit numbers reads them.
+
+    Each point's weights of an output channel are rounded to -127..127 of a unit of their own.
+
+    Args:
+        weights: float32, K x C x 3 x 3, K a multiple of the processor's panel, C of 4.
+        ranges: of the inputs.
+
+    Raises:
+        RuntimeError: the processor is not supported.
+    """
+    found = kernel.required()
+    together = 4 if found.dot else 1
+    whole, units = rounded_weights(weights, ranges)
+    points, depth, channels = whole.shape
+    panels = whole.reshape(
+        points, depth // together, together, channels // found.panel, found.panel
+    ).transpose(0, 3, 1, 4, 2)
+    return Packed(
+        aligned(panels, np.int8 if found.dot else np.float32),
+        aligned(ranges.scales()),
+        aligned(ranges.offsets),
+        aligned(units),
+        aligned(-ranges.offsets[:, None] * whole.sum(1, dtype=np.int32), np.int32),
+    )
+
+
+def _points(weights: NDArray[Any], kind: Kind, together: int) -> NDArray[np.float64]:
+    """Return points x panels x rows of the depth x columns x rows side by side."""
+    channels, depth = weights.shape[:2]
+    panel = kernel.required().panel
+    panels = weights.reshape(channels // panel, panel, depth // together, together, 9)
+    # The order of the result before the product: nine numbers are moved instead of many.
+    nine = panels.transpose(0, 2, 1, 3, 4).astype(np.float64)
+    into = np.array(kind.filter.weights)
+    return (np.kron(into, into) @ nine.reshape(-1, 9).T).reshape(-1, *nine.shape[:-1])
+
+
+def _rounded(values: NDArray[np.float64]) -> NDArray[np.uint16]:
+    """Return the bits of the nearest bfloat16, of two equally near the even one."""
+    bits = values.astype(np.float32).view(np.uint32)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+
+
+def aligned(values: NDArray[Any], kind: type[np.generic] = np.float32) -> NDArray[Any]:
+    """Return *values* as flat *kind* that starts on a line of the cache.
+
+    >>> aligned(np.ones(3)).ctypes.data % LINE
+    0
+    """
+    copy = aligned_empty(values.size, kind)
+    copy.reshape(values.shape)[...] = values
+    return copy
+
+
+def aligned_empty(size: int, kind: type[np.generic] = np.float32) -> NDArray[Any]:
+    """Return room for *size* numbers that starts on a line of the cache."""
+    bytes_each = np.dtype(kind).itemsize
+    room = np.empty(size + LINE // bytes_each, kind)
+    start = -room.ctypes.data % LINE // bytes_each
+    return room[start : start + size]
 
 
 @dataclasses.dataclass(frozen=True)

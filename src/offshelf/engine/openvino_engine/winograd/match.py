@@ -88,7 +88,7 @@ _POOLING: Mapping[str, Any] = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
+class MatchedConvolution:
     """A 3 x 3 convolution of a graph, with what follows it and nothing else reads.
 
     Attributes:
@@ -126,7 +126,7 @@ class Found:
         )
 
 
-def find(model: Any, names: Container[str] | None = None) -> list[Found]:
+def find(model: Any, names: Container[str] | None = None) -> list[MatchedConvolution]:
     """Return the convolutions of *model* in the order of computation.
 
     Args:
@@ -139,7 +139,7 @@ def find(model: Any, names: Container[str] | None = None) -> list[Found]:
     return [_follow(op) for op in ops if can_replace(op)]
 
 
-def in_runs(found: list[Found]) -> list[list[Found]]:
+def in_runs(found: list[MatchedConvolution]) -> list[list[MatchedConvolution]]:
     """Return the convolutions in runs: in a run, each feeds the next one and its taps."""
     by_name = {one.node.get_name(): one for one in found}
     following = {
@@ -199,17 +199,17 @@ def _constant(op: Any) -> Any:
     return node if node.get_element_type().to_string() in {"f32", "f16"} else None
 
 
-def _follow(node: Any) -> Found:
+def _follow(node: Any) -> MatchedConvolution:
     last, bias = node, reader_of(node, "Add")
     if bias is not None and _per_channel(bias) is None:
-        return Found(node, None, None, None, ())
+        return MatchedConvolution(node, None, None, None, ())
     last = bias or last
     relu = reader_of(last, "Relu")
     last = relu or last
     pool = reader_of(last, "MaxPool")
     if pool is not None and not (has(pool, _POOLING) and one_output(pool)):
         pool = None
-    return Found(node, bias, relu, pool, taps_of(pool or last))
+    return MatchedConvolution(node, bias, relu, pool, taps_of(pool or last))
 
 
 def _per_channel(add: Any) -> Any:

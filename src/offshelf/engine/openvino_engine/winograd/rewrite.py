@@ -19,7 +19,7 @@ from offshelf.engine.openvino_engine.winograd.chain import Chain
 from offshelf.engine.openvino_engine.winograd.convolution import Convolution
 from offshelf.engine.openvino_engine.winograd.int8_ranges import Ranges, from_text
 from offshelf.engine.openvino_engine.winograd.match import (
-    Found,
+    MatchedConvolution,
     can_replace,
     find,
     in_runs,
@@ -88,7 +88,7 @@ def _halved(weights: NDArray[np.float32]) -> NDArray[Any]:
 SHARE = 0.75
 
 
-def suits(model: Any) -> bool:
+def is_worth_rewriting(model: Any) -> bool:
     """Return whether the network consists mostly of convolutions that can be replaced.
 
     The graph and the processor alone decide, so that every run takes the same way. A graph
@@ -120,7 +120,7 @@ def rewritten(model: Any, half: bool = False) -> Any:
     return copy
 
 
-def _replace(run: list[Found], steps: list[Convolution], half: bool) -> None:
+def _replace(run: list[MatchedConvolution], steps: list[Convolution], half: bool) -> None:
     opset13 = import_openvino().opset13
 
     source = run[0].node.input(0).get_source_output()
