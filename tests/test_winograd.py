@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from made_convolutions import images, made, run
-from offshelf.engine.openvino_engine.winograd import kernel, rewrite
+from offshelf.engine.openvino_engine.winograd import convolution, kernel, rewrite
 from offshelf.engine.openvino_engine.winograd.chain import Chain
 from offshelf.engine.openvino_engine.winograd.convolution import Convolution, fits, packed
 from offshelf.engine.openvino_engine.winograd.panel_layout import Kind, Registers
@@ -71,6 +71,26 @@ def test_many_weights_take_another_block(processor: None) -> None:
     steps, x = [made(512, 320), made(320, 512)], images(5, 23, 29, 320)
     expected = reference(steps, x)
     assert np.abs(run(steps, x) - expected).max() <= 5e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize(("rows", "tiles"), [(6, (12, 96, 192)), (14, (14, 98, 196))])
+def test_blocks_are_whole_rows_of_registers(
+    rows: int, tiles: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rest of two rows takes half as long as six: their sums wait for one another."""
+    monkeypatch.setattr(kernel, "required", lambda: Registers(8, (rows, 4, 2)))
+    sizes = convolution.SMALL, convolution.CACHED, convolution.CACHED + 1
+    assert tuple(map(convolution._tiles, sizes)) == tiles
+
+
+def test_the_size_of_a_block_changes_no_bit(
+    processor: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps, x = [made(64, 32, pool=True), made(64, 64)], images(2, 30, 41, 32)
+    first = run(steps, x)
+    for tiles in (2, 12, 98):
+        monkeypatch.setattr(convolution, "_tiles", lambda _, count=tiles: count)
+        assert np.array_equal(run(steps, x), first)
 
 
 def test_an_image_alone_gives_the_same_bits(processor: None) -> None:

@@ -159,9 +159,10 @@ def fits(channels: int, depth: int) -> bool:
     return found is not None and not (channels % found.panel or depth % found.width)
 
 
-# Transformed weights above this do not stay in the cache: then many tiles share a pass.
-CACHED = 12_000_000
-MANY_TILES, FEW_TILES, BYTE_TILES = 196, 14, 56
+# Bytes of transformed weights. Those above the second do not stay in the cache; from the first
+# on, reading them again for each block takes longer than a block's tiles outside the nearest cache.
+SMALL, CACHED = 6_000_000, 12_000_000
+FEW_TILES, MORE_TILES, MANY_TILES, BYTE_TILES = 14, 98, 196, 56
 
 
 class Room:
@@ -176,6 +177,13 @@ class Room:
         if name not in self._parts or self._parts[name].size < size:
             self._parts[name] = aligned_empty(size)
         return self._parts[name][:size].reshape(shape)
+
+
+def _tiles(size: int) -> int:
+    """Return how many tiles share a pass over weights of *size* bytes: whole blocks of rows."""
+    tiles = FEW_TILES if size <= SMALL else MORE_TILES if size <= CACHED else MANY_TILES
+    rows = kernel.required().rows[0]
+    return tiles // rows * rows
 
 
 class CompiledConvolution:
@@ -194,9 +202,7 @@ class CompiledConvolution:
         self._bias = aligned(convolution.bias)
         self._function = kernel.function(kind)
         self.few_weights = self._packed.numbers.nbytes <= CACHED
-        self._block = FEW_TILES if self.few_weights else MANY_TILES
-        if ranges is not None:
-            self._block = BYTE_TILES
+        self._block = BYTE_TILES if ranges else _tiles(self._packed.numbers.nbytes)
 
     def run(self, frame: Floats, result: Floats, tiles: tuple[int, int], room: Room) -> None:
         """Write the convolution of *frame* to *result*; both have a border of one pixel.
