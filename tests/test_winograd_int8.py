@@ -18,7 +18,7 @@ from offshelf.backbones.backbone import Backbone, open_backbone
 from offshelf.data.tables.image_table import read_table
 from offshelf.engine.contract import Calibration, EngineOptions, Tap
 from offshelf.engine.openvino_engine import int8, int8_winograd
-from offshelf.engine.openvino_engine.graph_cache import load_exact
+from offshelf.engine.openvino_engine.graph_cache import load_graph
 from offshelf.engine.openvino_engine.winograd import kernel, match, rewrite
 from offshelf.engine.openvino_engine.winograd.chain import PlainConvolution
 from offshelf.engine.openvino_engine.winograd.convolution import Convolution
@@ -261,7 +261,7 @@ def test_vgg_is_ranged(vgg) -> None:
 
 
 def quantised(backbone: Backbone, taps: tuple[Tap, ...], run: EngineOptions) -> object:
-    return int8.quantised(backbone, run, lambda: load_exact(backbone, taps, run))
+    return int8.quantised(backbone, run, lambda: load_graph(backbone, taps, run.in_fp32()))
 
 
 @pytest.mark.slow

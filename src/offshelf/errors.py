@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copyreg
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 
@@ -78,6 +78,20 @@ class MissingExtraError(OffshelfError):
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} needs an optional part: pip install 'offshelf[{extra}]'")
+
+
+def check_choice(
+    what: str, word: str, choices: Collection[str], error: type[OffshelfError]
+) -> None:
+    """Raise *error* where *word* is none of *choices*.
+
+    >>> check_choice("pooling", "average", ["avg", "max"], LayerError)
+    Traceback (most recent call last):
+    ...
+    offshelf.errors.LayerError: no pooling 'average': avg, max. Did you mean 'avg'?
+    """
+    if word not in choices:
+        raise error(f"no {what} {word!r}: {', '.join(choices)}.{did_you_mean(word, choices)}")
 
 
 def did_you_mean(word: str, options: Iterable[str], limit: int = 3) -> str:

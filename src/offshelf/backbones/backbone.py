@@ -19,7 +19,7 @@ from offshelf.backbones.specification.spec import (
 )
 from offshelf.backbones.weights_file import locate as weights_files
 from offshelf.backbones.weights_file.locate import WeightsFile
-from offshelf.errors import BackboneError, LayerError, WeightsError, did_you_mean
+from offshelf.errors import BackboneError, LayerError, WeightsError, check_choice
 from offshelf.progress import Progress
 
 
@@ -169,28 +169,22 @@ def open_backbone(
     file = weights_files.locate(
         spec, weights=weights, cache_dir=cache_dir, download=download, progress=progress
     )
-    return Backbone(spec, file, _adjusted(file.spec.input, resize, grey, decode))
+    words = {"resize": resize, "channels": grey, "decode": decode}
+    return Backbone(spec, file, _adjusted(file.spec.input, words))
 
 
-def _adjusted(
-    preprocessing: InputSpec, resize: str | None, grey: str | None, decode: str | None
-) -> InputSpec:
-    if resize is not None:
-        if resize not in RESIZES:
-            hint = did_you_mean(resize, RESIZES)
-            raise BackboneError(f"no resize mode {resize!r}: {', '.join(RESIZES)}.{hint}")
-        preprocessing = dataclasses.replace(preprocessing, resize=resize)
-    if grey is not None:
-        if grey not in CHANNELS:
-            hint = did_you_mean(grey, CHANNELS)
-            raise BackboneError(f"no channel policy {grey!r}: {', '.join(CHANNELS)}.{hint}")
-        preprocessing = dataclasses.replace(preprocessing, channels=grey)
-    if decode is not None:
-        if decode not in DECODES:
-            hint = did_you_mean(decode, DECODES)
-            raise BackboneError(f"no decoding {decode!r}: {', '.join(DECODES)}.{hint}")
-        preprocessing = dataclasses.replace(preprocessing, decode=decode)
-    return preprocessing
+def _adjusted(preprocessing: InputSpec, words: dict[str, str | None]) -> InputSpec:
+    """Return *preprocessing* with the fields that *words* give, unless they are None."""
+    kinds = {
+        "resize": ("resize mode", RESIZES),
+        "channels": ("channel policy", CHANNELS),
+        "decode": ("decoding", DECODES),
+    }
+    changes: dict[str, Any] = {field: word for field, word in words.items() if word is not None}
+    for field, word in changes.items():
+        what, known = kinds[field]
+        check_choice(what, word, known, BackboneError)
+    return dataclasses.replace(preprocessing, **changes)
 
 
 ALL, DEEPEST = "all", "deepest"

@@ -50,11 +50,7 @@ def without_telemetry() -> Iterator[None]:
 
 
 def import_openvino() -> ModuleType:
-    """Return the openvino package, without its usage reporting.
-
-    >>> import_openvino().__name__
-    'openvino'
-    """
+    """Return the openvino package, without its usage reporting."""
     # Another thread may be just about to import it; then both need the whole module.
     with _IMPORTING:
         if "openvino" in sys.modules:
@@ -89,8 +85,6 @@ def check_not_forked() -> None:
 
     Raises:
         EngineError: this process was forked from one that had made its core.
-
-    >>> check_not_forked()
     """
     if _core.cache_info().currsize and _core()[1] != os.getpid():
         raise EngineError(

@@ -21,7 +21,7 @@ from offshelf.backbones.backbone import Backbone
 from offshelf.engine.contract import ENGINES, Engine, EngineOptions, Tap, check_precision
 from offshelf.engine.openvino_runtime import VERSION
 from offshelf.engine.processor import adds_bytes_exactly, processor_kind
-from offshelf.errors import EngineError, LayerError, did_you_mean
+from offshelf.errors import EngineError, LayerError, check_choice
 
 
 def choose(options: EngineOptions) -> tuple[str, str]:
@@ -37,9 +37,7 @@ def choose(options: EngineOptions) -> tuple[str, str]:
     ('torch', 'cpu')
     """
     engine, device = options.engine, options.device
-    if engine not in ENGINES:
-        hint = did_you_mean(engine, ENGINES)
-        raise EngineError(f"no engine {engine!r}: {', '.join(ENGINES)}.{hint}")
+    check_choice("engine", engine, ENGINES, EngineError)
     check_precision(options.precision)
     if engine == "auto" and options.precision == "int8":
         engine = "openvino"

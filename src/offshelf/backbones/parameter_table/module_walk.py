@@ -41,13 +41,7 @@ class Draft:
 
 
 def drafts_of(module: torch.nn.Module, size: int, names: Mapping[str, str]) -> list[Draft]:
-    """Run *module* once on one image and return its layers in the order of their start.
-
-    Args:
-        module: a network of RGB images; on the meta device nothing is computed.
-        size: side of the square input in pixels.
-        names: layer names by module path.
-    """
+    """Run *module* once on one image and return its layers in the order of their start."""
     import torch
 
     device = next((tensor.device for tensor in module.parameters()), "meta")

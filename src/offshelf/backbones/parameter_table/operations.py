@@ -69,12 +69,7 @@ class FieldAxis:
 
 @dataclass(frozen=True)
 class Field:
-    """The receptive field of every position of a map, its two axes.
-
-    Attributes:
-        height: of the rows.
-        width: of the columns.
-    """
+    """The receptive field of every position of a map, its two axes."""
 
     height: FieldAxis = FieldAxis()
     width: FieldAxis = FieldAxis()
@@ -95,13 +90,7 @@ class Field:
 
 
 def after(name: str, inputs: Sequence[Field | None], arguments: Sequence[Any]) -> Field | None:
-    """Return the field of an operation's result.
-
-    Args:
-        name: the operation's name in ATen, without namespace and overload.
-        inputs: fields of the arguments that depend on the image, None for undefined.
-        arguments: of the operation, positional, as ATen's schemas state them.
-    """
+    """Return the field of an operation's result, by its ATen name and positional arguments."""
     known = [field for field in inputs if field is not None]
     if not known or len(known) < len(inputs):
         return None
@@ -165,12 +154,7 @@ _RULES: Mapping[str, Any] = {
 
 
 class PassRecord:
-    """Follows the operations of one pass.
-
-    Args:
-        image: the network's input.
-        computed: is told the multiply-accumulates of each operation as it runs.
-    """
+    """Follows the operations of one pass."""
 
     def __init__(self, image: torch.Tensor, computed: Callable[[int], None]) -> None:
         self._computed = computed
@@ -180,13 +164,7 @@ class PassRecord:
         self._note(image, Field() if image.dim() == 4 else None)
 
     def saw(self, name: str, arguments: Sequence[Any], output: Any) -> None:
-        """Take note of one operation.
-
-        Args:
-            name: its ATen name, for example ``convolution``.
-            arguments: positional.
-            output: a tensor, or a tuple whose first element is the result.
-        """
+        """Take note of one operation: its ATen name, positional arguments and result."""
         macs = multiply_accumulates(name, arguments, output)
         if macs:
             self._computed(macs)

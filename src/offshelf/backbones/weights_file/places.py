@@ -90,21 +90,13 @@ def extra_folders() -> list[Path]:
 
 
 def package_folders(package: str) -> list[Path]:
-    """Return the folders of an installed package, without importing it.
-
-    >>> package_folders("no_such_package")
-    []
-    """
+    """Return the folders of an installed package, without importing it."""
     found = importlib.util.find_spec(package) if package else None
     return [Path(folder) for folder in (found and found.submodule_search_locations) or ()]
 
 
 def torch_cache() -> Path:
-    """Return the folder of torch's downloads, by torch's own rules but without torch.
-
-    >>> torch_cache().name
-    'checkpoints'
-    """
+    """Return the folder of torch's downloads, by torch's own rules but without torch."""
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     home = os.environ.get("TORCH_HOME") or str(Path(cache) / "torch")
     return Path(home).expanduser() / "hub" / "checkpoints"

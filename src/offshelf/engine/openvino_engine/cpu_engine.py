@@ -25,6 +25,7 @@ from offshelf.engine.contract import Activations, Batches, Engine, EngineOptions
 from offshelf.engine.openvino_engine.graph_cache import graph_folder, load_graph
 from offshelf.engine.openvino_engine.streams import (
     HINT,
+    HINTS,
     StreamPlan,
     chosen_plan,
     compile_plan,
@@ -35,8 +36,6 @@ from offshelf.engine.openvino_runtime import check_not_forked
 from offshelf.engine.processor import computes_bfloat16
 from offshelf.errors import EngineError
 from offshelf.locks import leave_in_forked
-
-HINTS = {"fp32": "f32", "int8": "f32", "bf16": "bf16"}
 
 
 class OpenvinoEngine(Engine):
@@ -54,7 +53,8 @@ class OpenvinoEngine(Engine):
         }
         model = load_graph(backbone, taps, options)
         folder = graph_folder(backbone, taps, options)
-        plan = _plan(model, folder, settings, options)
+        threads = options.threads or os.cpu_count() or 1
+        plan = chosen_plan(model, folder, settings, threads, options.images)
         self._compiled: Any
         self.plan, self._compiled = compile_verified(model, folder, plan, settings)
         self.batch_size = self.plan.rows
@@ -102,11 +102,6 @@ class OpenvinoEngine(Engine):
             tap: np.array(request.get_output_tensor(i).data[:rows], np.float32)
             for i, tap in enumerate(self.taps)
         }
-
-
-def _plan(model: Any, folder: Path, settings: dict[str, Any], options: EngineOptions) -> StreamPlan:
-    threads = options.threads or os.cpu_count() or 1
-    return chosen_plan(model, folder, settings, threads, options.images)
 
 
 def _check_precision(options: EngineOptions) -> None:

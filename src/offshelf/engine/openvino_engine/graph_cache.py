@@ -66,19 +66,9 @@ def load_graph(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions
         return keep_graph(model, folder, key) or model
 
 
-def load_exact(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions) -> Any:
-    """Return the graph in fp32, whatever the precision of *options*; see :func:`load_graph`.
-
-    Raises:
-        LayerError: a tap is no layer, or the weights do not reach it.
-        WeightsError: the weights file does not fit.
-    """
-    return load_graph(backbone, taps, options.in_fp32())
-
-
 def _made(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions) -> Any:
     if options.precision == "int8":
-        return quantised(backbone, options, lambda: load_exact(backbone, taps, options))
+        return quantised(backbone, options, lambda: load_graph(backbone, taps, options.in_fp32()))
     return convert(backbone, taps)
 
 
@@ -90,15 +80,11 @@ def read_graph(folder: Path, key: dict[str, Any]) -> Any:
     if not folder.is_dir():
         return None
     with contextlib.closing(Usage(folder)):
-        return _read_used(folder, key)
-
-
-def _read_used(folder: Path, key: dict[str, Any]) -> Any:
-    damaged = _damaged(folder, key)
-    if damaged:
-        sealed_json.set_aside(folder, "the network is converted again", f"{damaged} is damaged")
-        return None
-    return the_core().read_model(folder / PARTS[0])
+        damaged = _damaged(folder, key)
+        if damaged:
+            sealed_json.set_aside(folder, "the network is converted again", f"{damaged} is damaged")
+            return None
+        return the_core().read_model(folder / PARTS[0])
 
 
 def _damaged(folder: Path, key: dict[str, Any]) -> str:
@@ -117,11 +103,7 @@ def _damaged(folder: Path, key: dict[str, Any]) -> str:
 
 
 def is_current(folder: Path) -> bool:
-    """Return whether the graph in *folder* is of this version, so that it may be read again.
-
-    >>> is_current(Path("no/such/folder"))
-    False
-    """
+    """Return whether the graph in *folder* is of this version, so that it may be read again."""
     kept = sealed_json.sealed(folder / KEY)
     key = kept.get("key") if kept else None
     own = {"graph": VERSION, "openvino": import_openvino().get_version()}

@@ -36,11 +36,6 @@ def quantised(backbone: Backbone, options: EngineOptions, exact: Callable[[], An
     products are exact, and 7 on processors that would cut them off; a network from a model file
     is brought to weights that this processor adds exactly.
 
-    Args:
-        backbone: the network.
-        options: the calibration and the processor threads.
-        exact: returns the graph in fp32; asked only where it is needed.
-
     Raises:
         EngineError: the calibration has neither images nor a finished network, or NNCF
             is not installed.
@@ -115,11 +110,7 @@ def _smaller(model: Any) -> Any:
 
 
 def has_nncf() -> bool:
-    """Return whether NNCF is installed; it is not imported, which takes seconds.
-
-    >>> has_nncf() in {True, False}
-    True
-    """
+    """Return whether NNCF is installed; it is not imported, which takes seconds."""
     return importlib.util.find_spec("nncf") is not None
 
 

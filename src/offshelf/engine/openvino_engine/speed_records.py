@@ -18,11 +18,12 @@ from offshelf import files, sealed_json
 from offshelf.backbones.backbone import Backbone
 from offshelf.cache import Usage
 from offshelf.engine.contract import EngineOptions, Tap
-from offshelf.engine.openvino_engine.graph_cache import graph_folder, load_exact
+from offshelf.engine.openvino_engine.graph_cache import graph_folder, load_graph
 from offshelf.engine.openvino_engine.int8 import TRANSFORMERS, uncalibrated
 from offshelf.engine.openvino_engine.int8_winograd import CHAINED, int8_method
 from offshelf.engine.openvino_engine.streams import (
     HINT,
+    HINTS,
     StreamPlan,
     compile_plan,
     default_plan,
@@ -34,8 +35,7 @@ from offshelf.engine.processor import adds_bytes_exactly, processor_kind
 
 # With a smaller share of the processors a rate says nothing.
 MIN_SHARE = 0.05
-_HINTS = {"fp32": "f32", "int8": "f32", "bf16": "bf16"}
-_NAMES = frozenset({*_HINTS, "calibration"})
+_NAMES = frozenset({*HINTS, "calibration"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,25 +106,16 @@ def measured_rates(
 ) -> Rates:
     """Time a network in some precisions and remember what was found.
 
-    Args:
-        backbone: the network.
-        taps: what is taken from it in one pass.
-        options: threads and cache folder.
-        precisions: of ``fp32``, ``int8`` and ``bf16``.
-        calibrated: the graph of int8; None for one that has its speed and not its numbers.
-
     Raises:
         EngineError: NNCF is not installed, and int8 is asked for.
     """
-    exact = load_exact(backbone, taps, options)
     found = {}
     for precision in precisions:
-        model = exact
+        # Loaded for each: quantisation may change the graph that it is given.
+        model = load_graph(backbone, taps, options.in_fp32())
         if precision == "int8":
-            model = calibrated or uncalibrated(
-                backbone, load_exact(backbone, taps, options), options.threads
-            )
-        settings = {"PERFORMANCE_HINT": "THROUGHPUT", HINT: _HINTS[precision]}
+            model = calibrated or uncalibrated(backbone, model, options.threads)
+        settings = {"PERFORMANCE_HINT": "THROUGHPUT", HINT: HINTS[precision]}
         plan = possible_plan(model, default_plan(_threads(options)), settings)
         # One after the other: together they would take their memory together.
         found[precision] = unloaded_speed(compile_plan(model, plan, settings), plan)

@@ -34,6 +34,7 @@ from offshelf.locks import alone
 
 ATTENTION = frozenset({"ScaledDotProductAttention", "Softmax"})
 HINT = "INFERENCE_PRECISION_HINT"
+HINTS = {"fp32": "f32", "int8": "f32", "bf16": "bf16"}
 Settings = Mapping[str, Any]
 # Of fewer images each is computed by all threads in turn: several at once are first to be proven.
 MIN_IMAGES_IN_STREAMS = 32
@@ -98,15 +99,7 @@ def candidates(threads: int) -> tuple[StreamPlan, ...]:
 def chosen_plan(
     model: Any, folder: Path, settings: Settings, threads: int, images: int | None
 ) -> StreamPlan:
-    """Return the remembered plan for this processor, or find it when that pays.
-
-    Args:
-        model: the graph.
-        folder: where the graph is kept.
-        settings: OpenVINO's settings apart from the plan's.
-        threads: processor threads to use.
-        images: how many are expected; a trial is made where it can end within its share.
-    """
+    """Return the remembered plan for this processor, or find it when that pays."""
     if (images or 0) < MIN_IMAGES_IN_STREAMS and has_attention(model):
         return possible_plan(model, StreamPlan(ROWS, 1, threads), settings)
     path = folder / f"plan-{processor_key(settings, threads)}.json"
@@ -151,12 +144,6 @@ def trial(
     model: Any, plans: tuple[StreamPlan, ...], settings: Settings, images: int
 ) -> tuple[StreamPlan, bool]:
     """Time the plans in turn, twice, while that is a small share of the work.
-
-    Args:
-        model: the graph.
-        plans: the first is the one to beat.
-        settings: OpenVINO's settings apart from the plan's.
-        images: size of the work.
 
     Returns:
         The fastest by the median, and whether all were timed in every round.

@@ -34,10 +34,6 @@ class _DeepestTapReachedError(Exception):
 class TappedNetwork(nn.Module):
     """A backbone that returns what its taps see.
 
-    Args:
-        backbone: the network, its weights and preprocessing.
-        taps: where to listen.
-
     Raises:
         LayerError: a tap is no layer of the backbone, or its weights do not reach it.
     """

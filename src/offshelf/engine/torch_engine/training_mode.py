@@ -44,10 +44,6 @@ class ModeDependentLayers:
 class TrainingMode:
     """A backbone that can be run in training and in evaluation mode, on the CPU with torch.
 
-    Args:
-        backbone: the network.
-        tap: where its output is taken.
-
     Raises:
         LayerError: the weights do not reach the tap.
     """

@@ -23,12 +23,7 @@ Matrix = Sequence[Sequence[float]]
 
 
 class Emitter(Instructions):
-    """Writes instructions at the end of a function.
-
-    Args:
-        function: an LLVM function without code.
-        width: floats in a vector register.
-    """
+    """Writes instructions at the end of a function."""
 
     def __init__(self, function: Any, width: int) -> None:
         super().__init__(function)

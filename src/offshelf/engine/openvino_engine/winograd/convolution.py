@@ -46,9 +46,6 @@ def packed(weights: Floats, kind: Kind) -> Packed:
         weights: float32, K x C x 3 x 3, K a multiple of the processor's panel, C even.
         kind: of float32, or of bfloat16, whose bits are returned as uint16.
 
-    Raises:
-        RuntimeError: the processor is not supported.
-
     >>> packed(np.ones((64, 16, 3, 3), np.float32), Kind(False)).numbers.size == 36 * 64 * 16
     True
     """
@@ -65,9 +62,6 @@ def packed_bytes(weights: Floats, ranges: Ranges) -> Packed:
     Args:
         weights: float32, K x C x 3 x 3, K a multiple of the processor's panel, C of 4.
         ranges: of the inputs.
-
-    Raises:
-        RuntimeError: the processor is not supported.
     """
     found = kernel.required()
     together = 4 if found.dot else 1

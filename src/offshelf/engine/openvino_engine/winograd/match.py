@@ -127,12 +127,7 @@ class MatchedConvolution:
 
 
 def find(model: Any, names: Container[str] | None = None) -> list[MatchedConvolution]:
-    """Return the convolutions of *model* in the order of computation.
-
-    Args:
-        model: the graph.
-        names: of the convolutions to return; None for all that can be replaced.
-    """
+    """Return the convolutions of *model* in the order of computation."""
     ops = model.get_ordered_ops()
     if names is not None:
         return [_follow(op) for op in ops if op.get_friendly_name() in names]

@@ -104,10 +104,6 @@ def is_worth_rewriting(model: Any) -> bool:
 def rewritten(model: Any, half: bool = False) -> Any:
     """Return a copy of *model* whose 3 x 3 convolutions are computed by chains.
 
-    Args:
-        model: the graph, with fixed shapes.
-        half: their products are of bfloat16, unless the graph was calibrated for int8.
-
     Raises:
         ValueError: the graph's ranges for int8 do not fit it.
     """
