@@ -144,7 +144,7 @@ def load_job(path: str) -> Any:
     torchvision is made to load first, also where its compiled part does not fit torch.
     """
     job = json.loads(Path(path).read_text(), object_hook=lambda fields: SimpleNamespace(**fields))
-    found = importlib.util.spec_from_file_location("torchvision_shim", job.shim)
+    found = importlib.util.spec_from_file_location("torch_context", job.shim)
     shim = importlib.util.module_from_spec(found)
     # It declares operators, and they live only as long as the module does.
     sys.modules[found.name] = shim
