@@ -120,7 +120,7 @@ def numeric_environment(options: EngineOptions, taps: Iterable[Tap] = ()) -> dic
     return found | {"graph": VERSION, "taps": [list(tap) for tap in compiled]}
 
 
-def machine_kind(options: EngineOptions) -> str:
+def platform_of(options: EngineOptions) -> str:
     """Return engine, device and kind of processor in words.
 
     Where they are the same, networks of 8 bits and half precision compute the same.
@@ -128,7 +128,7 @@ def machine_kind(options: EngineOptions) -> str:
     Raises:
         EngineError: the engine or device is not available.
 
-    >>> machine_kind(EngineOptions(engine="torch", device="cpu")) == f"torch cpu {processor_kind()}"
+    >>> platform_of(EngineOptions(engine="torch", device="cpu")) == f"torch cpu {processor_kind()}"
     True
     """
     found = numeric_environment(options)
