@@ -104,10 +104,9 @@ def text(result: AuditResult) -> str:
 
 
 def _facts(result: AuditResult, folder: str) -> Iterator[tuple[str, str]]:
-    from offshelf.jobs.audit.html_page import facts
     from offshelf.report.summary import seconds_line
 
     if folder:
         yield "paths", f"below {folder}"
-    yield from facts(result)
+    yield from result.facts()
     yield "time", f"{seconds_line(result.seconds)}, {result.extraction.engine}"

@@ -15,7 +15,6 @@ from offshelf.errors import ImageError, OffshelfError
 from offshelf.features.reader import ReadOptions, in_threads
 from offshelf.jobs.audit.job import AuditResult
 from offshelf.progress import Progress, Silent
-from offshelf.report.findings import SEVERITIES
 from offshelf.report.findings_page import Page, findings_page, pictured
 from offshelf.resample import pillows_copy
 from offshelf.version import __version__
@@ -58,7 +57,7 @@ def write_page(
     )
     page = Page(
         title=f"Audit of {Path(result.data).name or result.data}",
-        facts=[text for _, text in facts(result)],
+        facts=[text for _, text in result.facts()],
         findings=result.findings,
         sentences=result.bounds.sentences(),
         thumbnails=thumbnails,
@@ -69,39 +68,6 @@ def write_page(
     except OSError as error:
         raise OffshelfError(files.unwritable(path, error)) from error
     return path
-
-
-def facts(result: AuditResult) -> list[tuple[str, str]]:
-    """Return the few lines that sum up an audit for a person, each with its name."""
-    table, same, near = result.table, result.identical, result.near_duplicates
-    leaked, close = len(result.found.leaked), len(result.found.near_leaked)
-    lines = [
-        (
-            "data",
-            f"{len(table):,} images of {len(table.classes):,} classes, "
-            f"{len(table.rows('train')):,} to train, {len(table.rows('test')):,} to test",
-        ),
-        (
-            "found",
-            ", ".join(f"{result.severities[word]:,} {word}s" for word in SEVERITIES),
-        ),
-        (
-            "identical",
-            f"{same.pairs:,} pairs of files with the same bytes: {same.pairs_across_splits:,} "
-            f"across the splits, {same.pairs_with_two_labels:,} under two labels",
-        ),
-        (
-            "similar",
-            f"{near.groups:,} groups of near-duplicates: {near.groups_in_both_splits:,} "
-            f"in both splits, {near.groups_with_two_labels:,} under two labels",
-        ),
-        (
-            "leaks",
-            f"{leaked:,} test images have the bytes of a training image, {close:,} more are "
-            "near-duplicates of one",
-        ),
-    ]
-    return [*lines, *(("unchecked", note) for note in result.found.notes)]
 
 
 def _made(result: AuditResult) -> list[str]:

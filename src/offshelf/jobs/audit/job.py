@@ -44,7 +44,7 @@ from offshelf.jobs.setup.labelled_features import (
 from offshelf.jobs.setup.opening import JobContext, describe
 from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
 from offshelf.progress import Progress
-from offshelf.report.findings import Finding, by_kind
+from offshelf.report.findings import SEVERITIES, Finding, by_kind
 from offshelf.text import counted
 
 
@@ -96,6 +96,38 @@ class AuditResult:
     def near_duplicates(self) -> GroupCounts:
         """The groups of near-duplicates."""
         return count_groups(self.of_kind("near_duplicate"))
+
+    def facts(self) -> list[tuple[str, str]]:
+        """Return the few lines that sum up an audit for a person, each with its name."""
+        table, same, near = self.table, self.identical, self.near_duplicates
+        leaked, close = len(self.found.leaked), len(self.found.near_leaked)
+        lines = [
+            (
+                "data",
+                f"{len(table):,} images of {len(table.classes):,} classes, "
+                f"{len(table.rows('train')):,} to train, {len(table.rows('test')):,} to test",
+            ),
+            (
+                "found",
+                ", ".join(f"{self.severities[word]:,} {word}s" for word in SEVERITIES),
+            ),
+            (
+                "identical",
+                f"{same.pairs:,} pairs of files with the same bytes: {same.pairs_across_splits:,} "
+                f"across the splits, {same.pairs_with_two_labels:,} under two labels",
+            ),
+            (
+                "similar",
+                f"{near.groups:,} groups of near-duplicates: {near.groups_in_both_splits:,} "
+                f"in both splits, {near.groups_with_two_labels:,} under two labels",
+            ),
+            (
+                "leaks",
+                f"{leaked:,} test images have the bytes of a training image, {close:,} more are "
+                "near-duplicates of one",
+            ),
+        ]
+        return [*lines, *(("unchecked", note) for note in self.found.notes)]
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as one JSON document."""
