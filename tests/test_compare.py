@@ -173,6 +173,7 @@ def test_repeats_are_random_splits_with_a_spread(scenes: Path) -> None:
     assert 0 <= low <= score.accuracy <= high <= 1
 
 
+@pytest.mark.slow
 def test_k_fold_tests_every_image_once(scenes: Path) -> None:
     settings = CompareSettings(protocol=ProtocolSettings(kind="k-fold", folds=5))
     found = compare(scenes, settings)

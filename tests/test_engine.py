@@ -507,6 +507,7 @@ def test_padding():
 # --- weights that end early ---------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", BOTH)
 def test_part_of_the_weights_is_enough_for_the_layers_they_cover(which: str, tmp_path: Path):
     spec = get_spec("squeezenet1_1")
@@ -857,6 +858,7 @@ def test_where_nothing_can_be_kept_the_network_runs_all_the_same(tiny: Backbone,
     assert np.allclose(found, expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_other_weights_and_other_preprocessing_never_share_a_graph(tiny: Backbone, tmp_path: Path):
     tensors = load_module(tiny.spec, tiny.file).state_dict()
     path = tmp_path / "other.safetensors"

@@ -195,6 +195,7 @@ def test_classes_may_have_any_numbers():
     )
 
 
+@pytest.mark.slow
 def test_a_large_dimension_is_never_squared():
     features, targets = make(300, 25_088, k=10, strength=0.05)
     tracemalloc.start()

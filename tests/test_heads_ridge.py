@@ -245,6 +245,7 @@ def test_what_is_left_of_a_row_stays_what_it_can_be_after_rounding():
     assert regularised._inside(own, parts).tolist() == [2**-52, 2**-52, 0.5, 0.75]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1.0, 1e-6])
 @pytest.mark.parametrize("normalisation", ["l2", "none"])
 def test_lda_knows_classes_of_equal_rows_from_rounding(scale, normalisation):

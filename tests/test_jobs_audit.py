@@ -235,6 +235,7 @@ def test_bounds_decide(result: AuditResult, spoiled: Path) -> None:
     assert names(loose, "identical") == names(result, "identical")
 
 
+@pytest.mark.slow
 def test_a_clean_set_has_few_findings(tmp_path: Path) -> None:
     found = audit(clean(tmp_path / "clean", np.random.default_rng(8)))
     assert not found.severities["error"]

@@ -54,6 +54,10 @@ shufflenet_v2_x1_0 dinov2_vits14 clip_vitb16 regnet_y_400mf
 """
 
 
+# The others are slow.
+QUICK = {"efficientnet_lite0", "alexnet", "resnet18", "vit_s_16"}
+
+
 def own_rows(name: str) -> tuple[LayerRow, ...]:
     spec = get_spec(name)
     return layer_rows(spec, spec.weights[0].input.size)
@@ -80,7 +84,10 @@ def test_vgg16s_adaptive_pooling_counts_only_where_it_does_something():
     assert larger["avgpool"].function == "adaptive average pooling to 7 x 7"
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize(
+    "name",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in names()],
+)
 def test_totals_re_add_and_are_the_published_ones(name: str):
     spec, rows = get_spec(name), own_rows(name)
     *parts, total = totals_of(rows)
@@ -97,6 +104,7 @@ def test_totals_re_add_and_are_the_published_ones(name: str):
         assert total.macs / 1e9 == pytest.approx(meta["_ops"], abs=6e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COUNTED.split())
 def test_an_independent_counter_agrees(name: str):
     spec = get_spec(name)

@@ -82,6 +82,7 @@ def test_scores_are_in_order_and_name_every_class(scenes: Path, model: Path) -> 
         assert row.label == next(iter(row.scores))
 
 
+@pytest.mark.slow
 def test_an_image_alone_in_company_and_twice(scenes: Path, model: Path) -> None:
     folder = scenes / "test" / "checks"
     many = predict(model, [folder], run=TORCH).predictions

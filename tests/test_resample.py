@@ -59,6 +59,7 @@ def cases(draw: st.DrawFn) -> tuple[Pixels, Size, Box]:
     return picture(height, width, channels, seed, draw(st.booleans())), size, box
 
 
+@pytest.mark.slow
 @compiles
 @pytest.mark.parametrize("interpolation", FILTERS)
 @settings(max_examples=250, deadline=None)
@@ -107,6 +108,7 @@ def test_views_are_read_as_they_look(passes: Passes) -> None:
         assert np.array_equal(passes.resized(view, (20, 24), box, "bilinear"), expected)
 
 
+@pytest.mark.slow
 @compiles
 @pytest.mark.parametrize("turn", range(1, 9))
 @settings(max_examples=60, deadline=None)

@@ -59,6 +59,7 @@ def test_a_convolution_is_that_of_torch(
     assert np.abs(run([step], x) - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
+@pytest.mark.slow
 def test_a_chain_is_that_of_torch(processor: None) -> None:
     steps = [made(64, 32, pool=True), made(32, 64), made(96, 32, False, True), made(32, 96)]
     for height, width in [(37, 18), (8, 9), (50, 50)]:
@@ -67,6 +68,7 @@ def test_a_chain_is_that_of_torch(processor: None) -> None:
         assert np.abs(run(steps, x) - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
+@pytest.mark.slow
 def test_many_weights_take_another_block(processor: None) -> None:
     steps, x = [made(512, 320), made(320, 512)], images(5, 23, 29, 320)
     expected = reference(steps, x)
@@ -128,6 +130,7 @@ def test_weights_round_to_the_nearest_bfloat16() -> None:
     assert np.array_equal(half, expected.numpy())
 
 
+@pytest.mark.slow
 @needs_halves
 @pytest.mark.parametrize(("height", "width"), [(8, 12), (13, 9)])
 def test_halves_are_near(height: int, width: int) -> None:
@@ -247,6 +250,7 @@ class Misread(Tapped):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "chains"),
     [
@@ -268,6 +272,7 @@ def test_a_graph_computes_the_same(network: nn.Module, chains: int) -> None:
     assert replaced(graph(network)) == chains
 
 
+@pytest.mark.slow
 def test_taps_of_many_images_are_those_of_one(processor: None) -> None:
     steps = [made(64, 32, pool=True), made(512, 64), made(512, 512), made(64, 512, relu=False)]
     steps = [dataclasses.replace(step, taps=("mean", "max")) for step in steps]
@@ -289,6 +294,7 @@ def test_taps_of_many_images_are_those_of_one(processor: None) -> None:
         assert np.abs(largest - expected.max((1, 2))).max() <= 5e-5 * scale
 
 
+@pytest.mark.slow
 def test_only_networks_of_such_convolutions_are_rewritten() -> None:
     many = nn.Sequential(conv(), nn.ReLU(), conv(), nn.ReLU(), conv(), conv(), conv(2))
     few = nn.Sequential(conv(), *(nn.Conv2d(32, 32, 5, 1, 2) for _ in range(3)))

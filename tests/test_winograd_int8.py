@@ -131,6 +131,7 @@ def test_an_image_alone_gives_the_same_bits() -> None:
         assert np.array_equal(run(steps, x[i : i + 1])[0], together[i])
 
 
+@pytest.mark.slow
 @needs_code
 def test_each_function_keeps_its_own_machine_code() -> None:
     own = kernel.registers()
@@ -334,6 +335,7 @@ def test_a_layer_before_such_convolutions_is_left_in_fp32(vgg) -> None:
     assert np.allclose(*found, rtol=1e-5)
 
 
+@pytest.mark.slow
 @needs_bytes
 def test_no_image_to_calibrate_on_is_said(vgg) -> None:
     backbone, taps, _ = vgg
@@ -359,6 +361,7 @@ def convolution_of(model: object) -> str:
     return next(op.get_friendly_name() for op in ops if op.get_type_name() == "Convolution")
 
 
+@pytest.mark.slow
 def test_marks_that_do_not_fit_are_refused() -> None:
     model = small_graph()
     name = convolution_of(model)
@@ -388,6 +391,7 @@ def test_marks_that_do_not_fit_are_refused() -> None:
         int8._from_file(*graph_bytes(model))
 
 
+@pytest.mark.slow
 @needs_code
 def test_fully_connected_layers_shrink_to_8_bits() -> None:
     openvino = import_openvino()
