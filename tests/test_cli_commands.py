@@ -502,7 +502,7 @@ def test_doctor_says_what_is_wrong(
     def fail() -> str:
         raise ImportError("no module\nof that name")
 
-    monkeypatch.setattr("offshelf.jobs.doctor.job._torch", fail)
+    monkeypatch.setattr("offshelf.jobs.doctor._torch", fail)
     run = Run(capsys, "doctor")
     assert run.code == 1
     assert "PROBLEM  torch            no module of that name\n" in run.out

@@ -18,7 +18,7 @@ from offshelf.data.folders import image_files
 from offshelf.data.tables.image_table import read_table
 from offshelf.engine.contract import EngineOptions
 from offshelf.errors import DataError, LayerError
-from offshelf.jobs.extract import job, parquet
+from offshelf.jobs.extract import job
 from offshelf.jobs.extract.job import extract_features
 from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
 from offshelf.progress import Silent
@@ -94,7 +94,7 @@ def test_more_rows_than_are_written_at_a_time(
     tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     extract_features(photos, tmp_path / "whole.parquet")
-    monkeypatch.setattr(parquet, "MAX_BYTES", 2 * 4 * 1280)
+    monkeypatch.setattr(job, "MAX_BYTES", 2 * 4 * 1280)
     extract_features(photos, tmp_path / "pieces.parquet")
     whole, pieces = (pq.read_table(tmp_path / f"{name}.parquet") for name in ("whole", "pieces"))
     assert whole.equals(pieces)

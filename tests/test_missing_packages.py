@@ -16,7 +16,7 @@ from offshelf.engine.openvino_engine import int8
 from offshelf.engine.openvino_engine.int8_winograd import int8_method
 from offshelf.engine.openvino_engine.winograd import kernel
 from offshelf.errors import EngineError
-from offshelf.jobs.doctor.job import diagnose
+from offshelf.jobs.doctor import diagnose
 from offshelf.jobs.extract.job import extract_features
 from offshelf.jobs.setup import precision
 from offshelf.jobs.setup.settings import RunSettings

@@ -29,9 +29,8 @@ from offshelf.jobs.fit.job import fit
 from offshelf.jobs.predict import predict
 from offshelf.jobs.setup import precision
 from offshelf.jobs.setup.kept_decision import PrecisionTrial
-from offshelf.jobs.setup.opening import backbone_for
 from offshelf.jobs.setup.precision import calibration
-from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
+from offshelf.jobs.setup.settings import FeatureSettings, RunSettings, backbone_for
 from offshelf.jobs.setup.workload import Work
 from offshelf.model_file.model import load_model, save_model
 from offshelf.prediction import engine_of, open_model

@@ -26,8 +26,7 @@ from offshelf.features.feature_kind import feature_kinds
 from offshelf.jobs.fit.job import fit
 from offshelf.jobs.setup import precision, workload
 from offshelf.jobs.setup.kept_decision import MAX_ACCURACY_LOSS
-from offshelf.jobs.setup.opening import backbone_for
-from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
+from offshelf.jobs.setup.settings import FeatureSettings, RunSettings, backbone_for
 from offshelf.jobs.setup.workload import FINE_SAMPLE, FOLDS, MAX_SAMPLE, MIN_SAMPLE, Work
 from offshelf.progress import Silent
 

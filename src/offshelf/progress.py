@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from typing import Protocol
 
@@ -96,3 +96,9 @@ def notify(message: str) -> None:
         return
     found[1].add(message)
     found[0].note(message)
+
+
+def note_all(progress: Progress, lines: Iterable[str]) -> None:
+    """Pass every line to *progress*."""
+    for line in lines:
+        progress.note(line)

@@ -25,9 +25,8 @@ from offshelf.features.extraction import Extraction, extract
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.features.network_input import network_input
 from offshelf.features.store import feature_store as stores
-from offshelf.jobs.setup.opening import backbone_for, describe, note_all
-from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
-from offshelf.progress import Progress, Silent
+from offshelf.jobs.setup.settings import FeatureSettings, RunSettings, backbone_for, describe
+from offshelf.progress import Progress, Silent, note_all
 from offshelf.report.tables.result_rows import Cell, Column, Table
 from offshelf.report.tables.table_formats import format_cell
 from offshelf.text import spelled

@@ -34,9 +34,14 @@ from offshelf.features.feature_kind import FeatureKind
 from offshelf.heads.fitting.fit_head import Recipe, decision, fit_head
 from offshelf.jobs.fit.job import check_settings, recipe_of
 from offshelf.jobs.setup.labelled_features import LabelledFeatures, labelled_features
-from offshelf.jobs.setup.opening import JobContext, describe, note_all
-from offshelf.jobs.setup.settings import FeatureSettings, HeadSettings, RunSettings
-from offshelf.progress import Progress
+from offshelf.jobs.setup.settings import (
+    FeatureSettings,
+    HeadSettings,
+    JobContext,
+    RunSettings,
+    describe,
+)
+from offshelf.progress import Progress, note_all
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,12 @@ from offshelf.evaluate.probabilities.probability_metrics import Trust
 from offshelf.features.extraction import Extraction
 from offshelf.jobs.fit.evaluation import trust_of
 from offshelf.jobs.predict import predictions_of
-from offshelf.jobs.setup.opening import JobContext, describe, note_all
-from offshelf.jobs.setup.settings import RunSettings
+from offshelf.jobs.setup.settings import JobContext, RunSettings, describe
 from offshelf.jobs.visualise.picture_files import write_picture
 from offshelf.model_file.model import Model
 from offshelf.model_file.specs import short_digest
 from offshelf.prediction import Prediction, open_model
-from offshelf.progress import Progress
+from offshelf.progress import Progress, note_all
 from offshelf.report.pictures.canvas import form_of
 from offshelf.report.pictures.charts import reliability_chart
 from offshelf.text import (

@@ -15,12 +15,11 @@ from offshelf import cache, files
 from offshelf.backbones.backbone import Backbone
 from offshelf.data.tables.image_table import list_images
 from offshelf.features.extraction import Extraction
-from offshelf.jobs.setup.opening import describe, note_all
 from offshelf.jobs.setup.run_costs import EtaProgress
-from offshelf.jobs.setup.settings import RunSettings
+from offshelf.jobs.setup.settings import RunSettings, describe
 from offshelf.model_file.model import Model
 from offshelf.prediction import Prediction, engine_of, open_model, predict_paths
-from offshelf.progress import Progress, Silent
+from offshelf.progress import Progress, Silent, note_all
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

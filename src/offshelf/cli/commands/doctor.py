@@ -10,7 +10,7 @@ from offshelf.cli.terminal import console
 from offshelf.errors import OffshelfError
 
 if TYPE_CHECKING:
-    from offshelf.jobs.doctor.job import Diagnosis
+    from offshelf.jobs.doctor import Diagnosis
 
 SUMMARY = "check the installation, and say what is wrong with it"
 
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     for name, given in (("--dry-run", arguments.dry_run), ("--cache-size", arguments.cache_size)):
         if given:
             raise OffshelfError(f"{name} belongs to --clean")
-    from offshelf.jobs.doctor.job import diagnose
+    from offshelf.jobs.doctor import diagnose
 
     diagnosis = diagnose(arguments.cache_dir)
     console.show(arguments.json, diagnosis.to_json, lambda: text(diagnosis))
@@ -60,7 +60,7 @@ def text(diagnosis: Diagnosis) -> str:
 
 
 def _clean(arguments: argparse.Namespace) -> int:
-    from offshelf.jobs.doctor.cleaning import clean
+    from offshelf.jobs.doctor import clean
     from offshelf.report.summary import facts_text
 
     done = clean(arguments.cache_dir, cache_size=arguments.cache_size, dry=arguments.dry_run)

@@ -104,7 +104,7 @@ def _show(forecast: Forecast, form: str) -> None:
 def _forecast(arguments: argparse.Namespace) -> Forecast:
     from offshelf.data.tables.image_table import list_images
     from offshelf.jobs.extract.forecast import forecast
-    from offshelf.jobs.setup.opening import note_all
+    from offshelf.progress import note_all
 
     with console.progress(arguments.quiet) as progress:
         table = list_images([arguments.data])

@@ -41,8 +41,7 @@ from offshelf.jobs.setup.labelled_features import (
     labelled_features,
     usable_digests,
 )
-from offshelf.jobs.setup.opening import JobContext, describe
-from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
+from offshelf.jobs.setup.settings import FeatureSettings, JobContext, RunSettings, describe
 from offshelf.progress import Progress
 from offshelf.report.findings import SEVERITIES, Finding, by_kind
 from offshelf.text import counted

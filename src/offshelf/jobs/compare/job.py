@@ -37,10 +37,9 @@ from offshelf.jobs.compare.source_features import (
     usable,
 )
 from offshelf.jobs.compare.verdicts import assemble
-from offshelf.jobs.setup.opening import note_all
 from offshelf.jobs.setup.run_costs import Clock
 from offshelf.jobs.setup.settings import HeadSettings, RunSettings
-from offshelf.progress import Progress, Silent, notifying
+from offshelf.progress import Progress, Silent, note_all, notifying
 
 
 @dataclass(frozen=True, kw_only=True)

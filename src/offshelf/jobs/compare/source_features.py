@@ -29,11 +29,10 @@ from offshelf.jobs.compare.feature_sets import Part, Source, View
 from offshelf.jobs.extract.forecast import speed
 from offshelf.jobs.extract.timed_sample import SampleRequest, take_sample
 from offshelf.jobs.setup.labelled_features import contradictions, run_network
-from offshelf.jobs.setup.opening import JobContext, note_all
 from offshelf.jobs.setup.precision import AUTO
-from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
+from offshelf.jobs.setup.settings import FeatureSettings, JobContext, RunSettings
 from offshelf.locks import alone
-from offshelf.progress import Progress
+from offshelf.progress import Progress, note_all
 
 SAMPLED = 512
 # No image takes longer than a day.

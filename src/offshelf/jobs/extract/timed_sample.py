@@ -27,9 +27,8 @@ from offshelf.features.extraction import extract
 from offshelf.features.feature_kind import feature_kinds
 from offshelf.features.reader import ReadOptions
 from offshelf.features.store import manifest
-from offshelf.jobs.setup.opening import backbone_for
 from offshelf.jobs.setup.run_costs import SECONDS, WARM_BATCHES, peak_memory
-from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
+from offshelf.jobs.setup.settings import FeatureSettings, RunSettings, backbone_for
 from offshelf.progress import Silent
 
 BATCHES = 6

@@ -33,11 +33,16 @@ from offshelf.jobs.setup.labelled_features import (
     contradictions,
     labelled_features,
 )
-from offshelf.jobs.setup.opening import JobContext, describe, note_all
-from offshelf.jobs.setup.settings import FeatureSettings, HeadSettings, RunSettings
+from offshelf.jobs.setup.settings import (
+    FeatureSettings,
+    HeadSettings,
+    JobContext,
+    RunSettings,
+    describe,
+)
 from offshelf.model_file.model import Model, save_model
 from offshelf.model_file.zip_file import MAX_PICTURES, check_target
-from offshelf.progress import Progress
+from offshelf.progress import Progress, note_all
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

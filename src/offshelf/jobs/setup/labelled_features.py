@@ -17,10 +17,10 @@ from offshelf.engine.contract import EngineOptions
 from offshelf.errors import DataError
 from offshelf.features.extraction import Extraction, extract
 from offshelf.features.feature_kind import FeatureKind, feature_kinds
-from offshelf.jobs.setup.opening import JobContext, backbone_for, note_all
 from offshelf.jobs.setup.precision import resolve_precision
 from offshelf.jobs.setup.run_costs import EtaProgress
-from offshelf.jobs.setup.settings import FeatureSettings
+from offshelf.jobs.setup.settings import FeatureSettings, JobContext, backbone_for
+from offshelf.progress import note_all
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

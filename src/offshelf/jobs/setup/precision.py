@@ -36,7 +36,6 @@ from offshelf.jobs.setup.kept_decision import (
     keep_decision,
     still_good,
 )
-from offshelf.jobs.setup.opening import note_all
 from offshelf.jobs.setup.settings import RunSettings
 from offshelf.jobs.setup.workload import (
     FEW,
@@ -46,7 +45,7 @@ from offshelf.jobs.setup.workload import (
     slower_than_fp32,
     workload,
 )
-from offshelf.progress import Progress, Silent, notifying
+from offshelf.progress import Progress, Silent, note_all, notifying
 from offshelf.text import counted
 
 AUTO = "auto"
@@ -78,7 +77,7 @@ def resolve_precision(
     Raises:
         EngineError: int8 or ``auto`` is asked for where it cannot be had.
 
-    >>> from offshelf.jobs.setup.opening import backbone_for
+    >>> from offshelf.jobs.setup.settings import backbone_for
     >>> table = ImageTable(("a.png",), ("",), ("",), (), ())
     >>> backbone = backbone_for(None, RunSettings(), Silent())
     >>> resolve_precision(table, backbone, [], RunSettings(), Silent()).precision

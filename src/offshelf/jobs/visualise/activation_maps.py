@@ -17,8 +17,7 @@ from offshelf.engine.contract import Engine, EngineOptions, Tap
 from offshelf.engine.selection import open_engine
 from offshelf.errors import LayerError, did_you_mean
 from offshelf.features.network_input import NetworkInput
-from offshelf.jobs.setup.opening import backbone_for, describe
-from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
+from offshelf.jobs.setup.settings import FeatureSettings, RunSettings, backbone_for, describe
 from offshelf.jobs.visualise.feature_maps import (
     Choice,
     layer_label,

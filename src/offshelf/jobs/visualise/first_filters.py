@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.construct.architectures import load_module
-from offshelf.jobs.setup.opening import backbone_for, describe
-from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
+from offshelf.jobs.setup.settings import FeatureSettings, RunSettings, backbone_for, describe
 from offshelf.jobs.visualise.feature_maps import Choice, mean_strengths
 from offshelf.jobs.visualise.picture_files import picture_path, safe, write_picture
 from offshelf.progress import Progress, Silent

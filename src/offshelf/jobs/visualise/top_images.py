@@ -28,8 +28,7 @@ from offshelf.errors import DataError, LayerError, did_you_mean
 from offshelf.features.network_input import network_input
 from offshelf.features.profile import Stopwatch
 from offshelf.features.reader import ReadOptions, read_ahead
-from offshelf.jobs.setup.opening import backbone_for, describe, note_all
-from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
+from offshelf.jobs.setup.settings import FeatureSettings, RunSettings, backbone_for, describe
 from offshelf.jobs.visualise.activation_maps import described
 from offshelf.jobs.visualise.feature_maps import (
     Choice,
@@ -41,7 +40,7 @@ from offshelf.jobs.visualise.feature_maps import (
     spatial_layers,
 )
 from offshelf.jobs.visualise.picture_files import write_layers
-from offshelf.progress import Progress, Silent, notifying
+from offshelf.progress import Progress, Silent, note_all, notifying
 from offshelf.report.pictures.activation_tiles import Caption, crop_picture
 from offshelf.report.pictures.mosaic import number
 from offshelf.text import spelled

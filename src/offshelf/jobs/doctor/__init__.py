@@ -1,1 +1,0 @@
-"""``doctor``: what is installed, what is kept on disk, and what is wrong with it."""
