@@ -248,7 +248,7 @@ def test_a_file_that_is_gone_after_the_extraction(
 ) -> None:
     from offshelf.errors import ImageError
     from offshelf.jobs.audit import image_quality
-    from offshelf.jobs.audit.kept_fingerprints import KeptFingerprints
+    from offshelf.jobs.audit.image_quality import KeptFingerprints
 
     genuine = image_quality.read_bytes
     # Where its fingerprint is kept, nobody notices.

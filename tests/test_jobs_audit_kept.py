@@ -19,8 +19,7 @@ from offshelf.data.lookalikes import Fingerprint
 from offshelf.errors import ImageError
 from offshelf.features.reader import ReadOptions
 from offshelf.jobs.audit import image_quality
-from offshelf.jobs.audit.image_quality import take_fingerprints
-from offshelf.jobs.audit.kept_fingerprints import KeptFingerprints, packed, unpacked
+from offshelf.jobs.audit.image_quality import KeptFingerprints, packed, take_fingerprints, unpacked
 from offshelf.progress import Silent
 
 FLOATS = st.floats(allow_nan=False)
