@@ -24,7 +24,7 @@ from offshelf.data.digests import Digests
 from offshelf.features import reader
 from offshelf.features.profile import Stopwatch
 from offshelf.features.reader import Digested, KnownFiles, ReadOptions, read_ahead
-from offshelf.jobs.doctor import clean
+from offshelf.jobs.cleaning import clean
 from offshelf.progress import Silent, notifying
 
 COUNT = 10

@@ -19,7 +19,7 @@ from offshelf.errors import OffshelfError
 from offshelf.features.store import merging, part_files
 from offshelf.features.store.feature_store import FeatureStore
 from offshelf.features.store.part_format import Rows
-from offshelf.jobs.doctor import clean
+from offshelf.jobs.cleaning import clean
 from offshelf.progress import Silent, notifying
 
 IDENTITY = {"layer": "pool5"}

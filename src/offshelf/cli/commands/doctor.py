@@ -60,7 +60,7 @@ def text(diagnosis: Diagnosis) -> str:
 
 
 def _clean(arguments: argparse.Namespace) -> int:
-    from offshelf.jobs.doctor import clean
+    from offshelf.jobs.cleaning import clean
     from offshelf.report.summary import facts_text
 
     done = clean(arguments.cache_dir, cache_size=arguments.cache_size, dry=arguments.dry_run)
