@@ -64,13 +64,12 @@ def labelled(labels: str) -> ImageTable:
         (
             "zxyx",
             [b"b", b"a", b"a", b"c"],
-            "1 picture stands under more than one label, for example 1.png ('x', 'y'); "
-            "see 'offshelf audit'",
+            "1 picture has more than one label, for example 1.png ('x', 'y'); see 'offshelf audit'",
         ),
         (
             "xyyxx",
             [b"a", b"b", b"a", b"b", b"b"],
-            "2 pictures stand under more than one label, for example 0.png ('x', 'y'); "
+            "2 pictures have more than one label, for example 0.png ('x', 'y'); "
             "see 'offshelf audit'",
         ),
     ],

@@ -104,7 +104,7 @@ def test_a_picture_under_two_labels_is_one_note(
     assert main([words[0], str(torn), *words[1:]]) == 0
     notes = [line for line in capsys.readouterr().err.splitlines() if "more than one" in line]
     assert notes == [
-        "note: 1 picture stands under more than one label, for example "
+        "note: 1 picture has more than one label, for example "
         f"{torn / 'train' / 'checks' / '0.png'} ('checks', 'noise'); see 'offshelf audit'"
     ]
     assert main([words[0], str(scenes), *words[1:]]) == 0
@@ -115,5 +115,5 @@ def test_a_picture_under_two_labels_is_a_warning_of_the_result(
     torn: Path, fitted: FitResult
 ) -> None:
     (line,) = fit(torn).to_json()["warnings"]
-    assert line.startswith("1 picture stands under more than one label")
+    assert line.startswith("1 picture has more than one label")
     assert fitted.warnings == ()

@@ -253,13 +253,13 @@ def leaked_test_rows(table: ImageTable, digests: Sequence[bytes]) -> NDArray[np.
 
 
 def contradiction(table: ImageTable, digests: Sequence[bytes]) -> str:
-    """Return a line about pictures that stand under more than one label, "" where none does.
+    """Return a line about pictures with more than one label, "" where none does.
 
     The digests are those of :func:`leaked_test_rows`.
 
     >>> table = ImageTable(("a", "b", "c"), ("x", "y", "y"), ("train",) * 3, ("x", "y"), ())
     >>> contradiction(table, [b"1", b"1", b"2"])
-    "1 picture stands under more than one label, for example a ('x', 'y'); see 'offshelf audit'"
+    "1 picture has more than one label, for example a ('x', 'y'); see 'offshelf audit'"
     """
     labels: dict[bytes, list[str]] = {}
     for label, digest in zip(table.labels, digests, strict=True):
@@ -270,7 +270,7 @@ def contradiction(table: ImageTable, digests: Sequence[bytes]) -> str:
     if not contradicting:
         return ""
     first = next(row for row, digest in enumerate(digests) if digest in contradicting)
-    stand = "picture stands" if len(contradicting) == 1 else "pictures stand"
+    has = "picture has" if len(contradicting) == 1 else "pictures have"
     example = f"{shown(table.paths[first])} ({listed(labels[digests[first]])})"
-    several = f"{len(contradicting)} {stand} under more than one label"
+    several = f"{len(contradicting)} {has} more than one label"
     return f"{several}, for example {example}; see 'offshelf audit'"

@@ -76,7 +76,7 @@ class LabelledFeatures:
 
     @property
     def contradictions(self) -> tuple[str, ...]:
-        """A line about images that stand under several labels; empty where there are none."""
+        """A line about images with several labels; empty where there are none."""
         return contradictions(self.table, self.extraction)
 
     def _split(self, split: str) -> SplitFeatures:
@@ -154,7 +154,7 @@ def run_network(
 
 
 def contradictions(table: ImageTable, extraction: Extraction) -> tuple[str, ...]:
-    """Return a line about images that stand under several labels; none where there are none."""
+    """Return a line about images with several labels; none where there are none."""
     line = contradiction(table, usable_digests(extraction))
     return (line,) if line else ()
 
