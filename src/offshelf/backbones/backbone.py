@@ -55,7 +55,7 @@ class Backbone:
         return dataclasses.replace(self, input=plain)
 
     def identity(self) -> dict[str, Any]:
-        """Return what decides the features: network, weights hash, preprocessing."""
+        """Return the key of the features: network, weights hash, preprocessing."""
         return {
             "source": self.spec.source,
             "architecture": self.spec.architecture,
@@ -145,7 +145,7 @@ def open_backbone(
     download: bool = True,
     progress: Progress | None = None,
 ) -> Backbone:
-    """Find a backbone's weights and say how they are used.
+    """Open a backbone: find its weights, and set how images are prepared for them.
 
     Args:
         name: a name of the catalogue, ``timm/NAME`` or ``torchvision/NAME``.
@@ -189,7 +189,7 @@ def _adjusted(preprocessing: InputSpec, words: dict[str, str | None]) -> InputSp
 
 ALL, DEEPEST = "all", "deepest"
 PENULTIMATE, LOGITS = "penultimate", "logits"
-# What catalogued networks call the end of a stage; relu6 stands between pool5 and penultimate.
+# Names of the ends of stages in catalogued networks; relu6 is between pool5 and penultimate.
 _STAGE = re.compile(r"(stem|(stage|pool|block|fire)\d+|relu6)$")
 
 

@@ -1,1 +1,1 @@
-"""Engines: what runs a backbone. Every engine gives what the torch reference gives."""
+"""Engines, which run a backbone; all agree with the torch reference."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from offshelf.errors import EngineError, LayerError, check_choice
 
-# With 300 features came no nearer to fp32 (cosine 0.987), and took twice as long.
+# 300 images gave features no nearer to fp32 (cosine 0.987), and took twice as long.
 MAX_IMAGES = 100
 
 
@@ -48,7 +48,7 @@ Ticket = TypeVar("Ticket")
 
 @dataclass(frozen=True)
 class Tap:
-    """A layer and what is done to its activation before it leaves the network.
+    """A layer, and how its activation is pooled.
 
     Attributes:
         path: module path, see :mod:`offshelf.backbones.named_layers`.
@@ -66,7 +66,7 @@ Batches: TypeAlias = Iterable[tuple[Ticket, NDArray[np.uint8]]]
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """How the engine runs.
+    """Options of an engine.
 
     Attributes:
         engine: ``auto``, ``openvino`` or ``torch``.
@@ -77,9 +77,9 @@ class EngineOptions:
             On a CPU the network alone decides: other rows would give other last bits.
         threads: processor threads; None for all.
         cache_dir: root of offshelf's own folders.
-        images: how many images are expected: many make a measured choice worth its time.
+        images: number of images expected; where it is large, the engine is tuned first.
         calibration: the sample or the finished network of ``int8``.
-        cache_size: how much may be kept that can be made again, such as ``20G``; None for
+        cache_size: size limit of the cache, such as ``20G``; None for
             ``OFFSHELF_CACHE_SIZE``, or 20 GiB or a tenth of the disk, whichever is more.
     """
 
@@ -105,7 +105,7 @@ class EngineOptions:
 
     @property
     def precision_key(self) -> str:
-        """What of the precision decides the numbers: for int8 the calibration, too.
+        """Name of the precision in keys; for int8 it includes the calibration.
 
         Raises:
             EngineError: there is no such precision, or int8 without a calibration.
@@ -149,7 +149,7 @@ class Engine(abc.ABC):
 
 
 def check_pooling(pooling: str) -> Pooling:
-    """Return *pooling* if it is one.
+    """Return *pooling*, checked.
 
     >>> check_pooling("average")
     Traceback (most recent call last):

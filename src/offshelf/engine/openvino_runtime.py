@@ -1,4 +1,4 @@
-"""The OpenVINO runtime of this process, and graphs as bytes and of another number of rows."""
+"""The OpenVINO runtime of this process; graphs as bytes, and with another number of rows."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from offshelf import files
 from offshelf.errors import EngineError
 from offshelf.locks import leave_in_forked, process_lock
 
-# Of how networks are converted and computed: a part of the keys of graphs and of features.
+# Version of conversion and computation; part of the keys of graphs and features.
 VERSION = 6
-# That a network is converted with, and few that a request holds.
+# Images in a request, unless large matrices ask for more; networks are converted with as many.
 ROWS = 2
-# Of a graph and its files: the network's XML, and its weights.
+# The files of a graph: the network's XML, and its weights.
 PARTS = ("graph.xml", "graph.bin")
 REPORTER = "openvino_telemetry"
 _IMPORTING, _MAKING, _REPLACING = process_lock(), process_lock(), process_lock()
@@ -29,7 +29,7 @@ _IMPORTING, _MAKING, _REPLACING = process_lock(), process_lock(), process_lock()
 
 @contextlib.contextmanager
 def without_telemetry() -> Iterator[None]:
-    """Let the block import libraries without what reports their use; they have a stand-in.
+    """Context in which libraries are imported without the package that reports their use.
 
     Where somebody else has loaded it, it stays; where not, it can be loaded afterwards.
 
@@ -51,7 +51,7 @@ def without_telemetry() -> Iterator[None]:
 
 def import_openvino() -> ModuleType:
     """Return the openvino package, without its usage reporting."""
-    # Another thread may be just about to import it; then both need the whole module.
+    # Another thread may be importing it; both need the whole module.
     with _IMPORTING:
         if "openvino" in sys.modules:
             return importlib.import_module("openvino")
@@ -62,8 +62,8 @@ def import_openvino() -> ModuleType:
 def the_core() -> Any:
     """Return the one OpenVINO core of this process.
 
-    Its threads are not there in a process that was forked from this one: there it would wait
-    for them for ever.
+    Its threads are missing in a process that was forked from this one, which would wait for
+    them for ever.
 
     Each core brings a signal stack of its own, and when two of them end in another order than
     that of stacks, one that is gone stays in place: the next Ctrl-C is then a crash (OpenVINO
@@ -81,7 +81,7 @@ def the_core() -> Any:
 
 
 def check_not_forked() -> None:
-    """Do nothing where networks can run on OpenVINO in this process.
+    """Check that networks can run on OpenVINO in this process.
 
     Raises:
         EngineError: this process was forked from one that had made its core.

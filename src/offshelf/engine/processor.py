@@ -1,8 +1,8 @@
 """Instruction sets of this processor, as far as the environment allows their use.
 
-OpenVINO and torch compute with oneDNN, which keeps to older instructions where the variable
-``ONEDNN_MAX_CPU_ISA`` says so. All that is decided by the processor here obeys the same
-variable, so that with ``AVX2`` everything takes the ways of such a processor.
+OpenVINO and torch compute with oneDNN, which uses no newer instructions than the variable
+``ONEDNN_MAX_CPU_ISA`` allows. All choices made here by the processor obey the same
+variable, so that with ``AVX2`` everything is computed as on such a processor.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import os
 import platform
 from pathlib import Path
 
-# Set to 0, this variable keeps to direct convolutions.
+# Set to 0, this variable selects direct convolutions.
 WINOGRAD_SWITCH = "OFFSHELF_WINOGRAD"
 # Both names are oneDNN's.
 SWITCHES = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
-# Instructions that engines choose their code by.
+# Instructions that decide which code the engines run.
 INSTRUCTIONS = frozenset(
     {"avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni"}
     | {"amx_tile", "amx_int8", "amx_bf16", "asimd", "asimddp", "bf16", "i8mm", "sve"}
@@ -55,7 +55,7 @@ _DECIDING = (WINOGRAD_SWITCH, *SWITCHES, "ATEN_CPU_CAPABILITY")
 
 
 def may_use(feature: str) -> bool:
-    """Return whether instructions may be used, if the processor has them."""
+    """Return whether the environment allows instructions, by LLVM's name of them."""
     asked = next((os.environ[name] for name in SWITCHES if os.environ.get(name)), "ALL").upper()
     if asked not in _LEVELS:
         return True
@@ -91,7 +91,7 @@ def cpu_flags() -> frozenset[str]:
 
 
 def processor_kind() -> str:
-    """Return the kind of this processor in words, and what the environment forbids it."""
+    """Return the kind of this processor in words, with the variables that restrict it."""
     try:
         text = _CPUINFO.read_text(encoding="utf-8", errors="replace")
     except OSError:

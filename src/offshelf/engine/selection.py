@@ -1,4 +1,4 @@
-"""Selection of the engine and the device, and what of them decides the last bits of features.
+"""Selection of the engine and the device, and the environment that decides last bits.
 
 Another device, another version of the engine or another kind of processor adds the same
 numbers in another order. OpenVINO joins steps of a network, but not across a tap: what else is
@@ -82,7 +82,7 @@ def open_engine(
 
 
 def _accelerator() -> str:
-    # Asking torch costs seconds; most machines without a card can be told from outside.
+    # Importing torch takes seconds; most machines without a card can be recognised without it.
     nvidia = os.name == "nt" or Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists()
     if not nvidia and sys.platform != "darwin":
         return "cpu"
@@ -98,7 +98,7 @@ def numeric_environment(options: EngineOptions, taps: Iterable[Tap] = ()) -> dic
 
     Args:
         options: engine, device and precision.
-        taps: all that the pass takes; they count where the engine compiles them in.
+        taps: all taps of the pass; part of the result where the engine compiles them in.
 
     Raises:
         EngineError: the engine or device is not available.
@@ -123,7 +123,7 @@ def numeric_environment(options: EngineOptions, taps: Iterable[Tap] = ()) -> dic
 def platform_of(options: EngineOptions) -> str:
     """Return engine, device and kind of processor in words.
 
-    Where they are the same, networks of 8 bits and half precision compute the same.
+    Where they agree, int8 and half-precision networks compute the same.
 
     Raises:
         EngineError: the engine or device is not available.

@@ -1,9 +1,9 @@
-"""Person's names for the layers of the catalogued networks, in order of depth.
+"""Layer names of the catalogued networks, in order of depth.
 
 VGG and AlexNet keep the names of the literature (``conv1_1`` ... ``fc8``); the others
 have ``stem``, ``stage1`` ... or ``block1`` ..., and all end in ``penultimate`` (the
-vector before the last linear layer) and ``logits``. A path may end in ``:in``: what that
-module is given, where no module puts out the vector itself.
+vector before the last linear layer) and ``logits``. A path may end in ``:in`` for the module's
+input, where no module's output is the vector itself.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What timm and torchvision say: specs of any of their networks, and the names of classes."""
+"""Specs of any network of timm and torchvision, and the class names of ImageNet."""
 
 from __future__ import annotations
 

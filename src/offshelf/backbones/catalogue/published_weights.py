@@ -12,7 +12,7 @@ from __future__ import annotations
 
 TIMM_URL = "https://huggingface.co/{hub}/resolve/main/model.safetensors"
 
-# The pixel statistics that trainings share: mean and standard deviation, R G B.
+# Pixel statistics of trainings: mean and standard deviation, R G B.
 Pixels = tuple[tuple[float, float, float], tuple[float, float, float]]
 PIXELS: dict[str, Pixels] = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),

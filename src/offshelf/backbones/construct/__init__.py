@@ -1,1 +1,1 @@
-"""From a spec to a torch module with weights in it."""
+"""Construction of torch modules from specs, with their weights."""

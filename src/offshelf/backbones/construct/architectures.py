@@ -1,4 +1,4 @@
-"""From a spec to a torch module in evaluation mode, with verified weights in it.
+"""Construction of a torch module from a spec, in evaluation mode, with verified weights.
 
 Networks are built without memory ("meta" tensors) and the weights are put in place, so
 nothing is initialised only to be overwritten, and a part that the weights file does not
@@ -83,7 +83,7 @@ def _construct(spec: BackboneSpec, image_size: int | None) -> torch.nn.Module:
         if "init_weights" in inspect.signature(builder).parameters:
             options["init_weights"] = False
         with warnings.catch_warnings():
-            # Two networks announce that they will be initialised otherwise some day.
+            # Two networks warn that their initialisation will change.
             warnings.filterwarnings("ignore", message="The default weight initialization")
             return builder(weights=None, **options)  # type: ignore[no-any-return]
     return _construct_timm(spec, image_size)
@@ -104,7 +104,7 @@ def _construct_timm(spec: BackboneSpec, image_size: int | None) -> torch.nn.Modu
 
 
 def _quiet(module: torch.nn.Module) -> torch.nn.Module:
-    """Frozen, in evaluation mode, and without in-place activations.
+    """Freeze *module*, in evaluation mode and without in-place activations.
 
     An in-place ReLU would overwrite the convolution's output that a tap has taken.
     """

@@ -1,4 +1,4 @@
-"""torch as networks are built and run with it, and the import of torchvision and timm.
+"""Contexts in which torch builds and runs networks, and the import of torchvision and timm.
 
 How torch shares out a convolution among threads decides the order of its sums, so the last bits
 of features would depend on the number of threads, and on the place of an image in its batch. And
@@ -27,7 +27,7 @@ from offshelf.locks import process_lock
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch compute with the calling thread alone; other threads keep what they have.
+    """Context in which torch computes with the calling thread alone.
 
     >>> import torch
     >>> with one_thread():
@@ -55,7 +55,7 @@ _DRAWS = frozenset({"normal_", "uniform_", "kaiming_uniform_", "kaiming_normal_"
 
 @contextlib.contextmanager
 def without_compiler() -> Iterator[None]:
-    """Let a stand-in be imported for torch's compiler; it is gone at the end."""
+    """Context in which a stand-in is imported for torch's compiler."""
     import torch  # noqa: F401 - it might import its compiler itself
 
     if COMPILER in sys.modules:
@@ -72,7 +72,7 @@ def without_compiler() -> Iterator[None]:
 
 
 def without_draws() -> Any:
-    """Return a block in which tensors without memory are left as they are where numbers are drawn.
+    """Return a context in which no random numbers are drawn for tensors without memory.
 
     >>> import torch
     >>> with without_draws():
@@ -103,7 +103,7 @@ def _mode() -> Any:
 
 class _StandIn(ModuleType):
     def __getattr__(self, name: str) -> Any:
-        """Return what else is asked for: of the real compiler."""
+        """Return any other attribute of the real compiler."""
         if name.startswith("__"):
             raise AttributeError(name)
         _forget()
@@ -121,7 +121,7 @@ def _is_compile_supported(device_type: str) -> bool:
 
 
 def _disable(function: Any = None, recursive: bool = True, **options: Any) -> Any:
-    """Return *function*, which the compiler leaves alone from when it is there."""
+    """Return *function*, not compiled once the compiler is there."""
     if function is None:
         return functools.partial(_disable, recursive=recursive, **options)
     found: list[Callable[..., Any]] = []

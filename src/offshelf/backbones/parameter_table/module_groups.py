@@ -1,4 +1,4 @@
-"""What a module of a network is called in the parameter table: its group and function.
+"""Group and function of a module, as the parameter table names them.
 
 Modules are told apart by their class: torch's own classes, then words in the class name
 (``LayerNorm2d``, ``SelectAdaptivePool2d``), so that other libraries' layers find their group.
@@ -23,7 +23,7 @@ Group = Literal[
     "dropout",
 ]
 GROUPS: tuple[Group, ...] = get_args(Group)
-# What the table shows unless everything is asked for.
+# Groups that the table shows by default.
 SHOWN: frozenset[Group] = frozenset(GROUPS[:5])
 
 _WORDS: tuple[tuple[str, Group], ...] = (
@@ -50,7 +50,7 @@ def group_of(part: torch.nn.Module) -> Group:
     if isinstance(part, nn.modules.conv._ConvNd | nn.Linear):
         return "linear" if isinstance(part, nn.Linear) else "convolution"
     if "attention" in name:
-        # A block that holds an attention is none itself, whatever it is called.
+        # A block that holds an attention is not one itself.
         inside = [type(one).__name__.lower() for one in part.modules() if one is not part]
         return "other" if any("attention" in one for one in inside) else "attention"
     named = next((group for word, group in _WORDS if word in name), None)

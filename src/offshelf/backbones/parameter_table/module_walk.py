@@ -64,7 +64,7 @@ class _Walk:
         self._running: list[tuple[str, str, Draft | None]] = []
         self._attention: Draft | None = None
         self._ran: dict[str, Draft | None] = {}
-        # Which path counted a parameter first.
+        # The path that counted a parameter first, by the parameter's id.
         self._counted: dict[int, str] = {}
         self._handles: list[Any] = []
 
@@ -161,7 +161,7 @@ class _Walk:
                 draft.parameters += parameter.numel()
 
     def _user_of(self, path: str) -> Draft:
-        """Return the draft of the nearest part around *path* that ran, but the network."""
+        """Return the draft of the nearest module around *path* that ran, the network excepted."""
         for outer in _outwards(path):
             if outer and outer in self._ran:
                 draft = self._ran[outer] or self._add(outer, "other", "parameters used directly")

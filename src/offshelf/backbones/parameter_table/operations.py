@@ -159,7 +159,7 @@ class PassRecord:
     def __init__(self, image: torch.Tensor, computed: Callable[[int], None]) -> None:
         self._computed = computed
         self._fields: dict[int, Field | None] = {}
-        # A tensor's id is its own only as long as the tensor lives.
+        # An id is unique only as long as its tensor lives.
         self._kept: list[Any] = []
         self._note(image, Field() if image.dim() == 4 else None)
 

@@ -35,7 +35,7 @@ _NOT_SATISFIABLE = 416
 
 
 class DownloadError(WeightsError):
-    """The network did not give the file; a copy brought by hand would do."""
+    """The file could not be downloaded; a copy brought by hand would do."""
 
 
 def download(
@@ -156,7 +156,7 @@ class _Transfer:
         return found
 
     def close(self) -> None:
-        """End what progress was told."""
+        """Finish the progress display."""
         if self.shown is not None:
             self.progress.finish()
 

@@ -133,7 +133,7 @@ def read_note(path: Path) -> dict[str, Any]:
         plain = json.loads(content)
     except (OSError, ValueError):
         pass
-    # Notes of before had no seal; what was never one of ours is left where it is.
+    # Older notes had no seal; a file that is no note of offshelf stays where it is.
     if isinstance(plain, dict) and sealed_json.SEAL not in plain:
         return plain
     if f'"{sealed_json.SEAL}"'.encode() in content:

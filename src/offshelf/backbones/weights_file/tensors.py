@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Format = Literal["safetensors", "torch", "torch legacy", ""]
 
-# How a pickle of torch's magic number begins.
+# The first bytes of a pickle of torch's magic number.
 _LEGACY_START = bytes.fromhex("80028a0a6cfc9c46f9206aa85019")
 _LARGEST_HEADER = 100_000_000
 _WRAPPERS = ("state_dict", "model")
@@ -90,7 +90,7 @@ def _is_torch_zip(path: Path) -> bool:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith("/data.pkl") for name in archive.namelist())
     except zipfile.BadZipFile:
-        # Cut off, most likely: reading it will say that it is damaged.
+        # Probably cut off: reading it will report the damage.
         return True
 
 
@@ -111,7 +111,7 @@ def _torch(path: Path, found: Format) -> Any:
         # Only the zip can be mapped into memory.
         return torch.load(path, map_location="cpu", weights_only=True, mmap=found == "torch")
     except Exception as error:
-        # torch names its option where it refuses an object that is no tensor.
+        # torch names this option when it refuses an object that is no tensor.
         if "weights_only" not in str(error):
             raise _damaged(path, error) from error
         raise WeightsError(

@@ -113,7 +113,7 @@ def _check_precision(options: EngineOptions) -> None:
         )
 
 
-# Each stream gets so many, as nobody can say which stream takes which request.
+# Rounds of probes: OpenVINO decides which stream takes which request.
 ROUNDS = 2
 
 
@@ -137,7 +137,7 @@ def compile_verified(
     if expected is None:
         expected = answers(compile_plan(model, alone, settings), 1)
         if folder.is_dir():
-            # Not being able to remember only costs the next run the same proof.
+            # If it cannot be kept, the next run computes it again.
             with contextlib.suppress(OSError):
                 sealed_json.write(path, {"answers": sorted(expected)})
     if answers(compiled, plan.streams) == expected:
@@ -163,7 +163,7 @@ def answers(compiled: Any, streams: int) -> set[str]:
 
 def _probes(shape: Any) -> list[NDArray[np.uint8]]:
     numbers = np.arange(int(np.prod(shape)), dtype=np.uint64)
-    # Multiplied by a large odd number and cut: every pixel of every image is another.
+    # Multiplied by a large odd number and cut: neighbouring pixels differ.
     scattered = (numbers * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(56)).astype(np.uint8)
     one = scattered.reshape(shape)
     return [one, np.ascontiguousarray(255 - one)]

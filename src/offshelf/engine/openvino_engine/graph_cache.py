@@ -41,8 +41,8 @@ def graph_folder(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptio
 def load_graph(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions) -> Any:
     """Return the graph from disk, or convert the network and keep it.
 
-    A graph that was damaged on disk is made again; of several processes one makes it. What a
-    model file brings is used and not kept: it may be anybody's.
+    A graph that was damaged on disk is made again; of several processes one makes it. The graph
+    of a model file is used but not kept: it is not trusted.
 
     Raises:
         LayerError: a tap is no layer, or the weights do not reach it.
@@ -61,8 +61,8 @@ def load_graph(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions
         if kept is not None:
             return kept
         model = _made(backbone, taps, options)
-        # What is read back owns its numbers, where a converted graph borrows those of torch; so
-        # the first run computes with the same memory as every later one.
+        # A graph read back owns its numbers, a converted one borrows torch's: so the first run
+        # computes with the same memory as every later one.
         return keep_graph(model, folder, key) or model
 
 
@@ -128,7 +128,7 @@ def keep_graph(model: Any, folder: Path, key: dict[str, Any]) -> Any:
             Usage(folder).close()
         return the_core().read_model(folder / PARTS[0])
     except (OSError, RuntimeError):
-        # Another process was first, or the disk is full: the graph in memory serves.
+        # Another process was first, or the disk is full: the graph in memory is used.
         return None
 
 
@@ -174,8 +174,8 @@ def convert(backbone: Backbone, taps: tuple[Tap, ...]) -> Any:
     example = torch.zeros((ROWS, size, size, 3), dtype=torch.uint8)
     quiet = warnings.catch_warnings()
     with deferring_signals(), torch.inference_mode(), one_thread(), quiet:
-        # OpenVINO traces by torch.jit, which torch calls deprecated; and what it warns to take
-        # for a constant is one, as all shapes here are fixed.
+        # OpenVINO traces by torch.jit, which is deprecated; and what the tracer warns of as
+        # constants are constants, as all shapes are fixed.
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder

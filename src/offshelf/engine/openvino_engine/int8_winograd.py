@@ -21,11 +21,11 @@ from offshelf.engine.openvino_engine.winograd.panel_layout import TWO
 from offshelf.engine.openvino_engine.winograd.rewrite import write_ranges
 from offshelf.engine.openvino_runtime import import_openvino, with_rows
 
-# Of other networks too much is left to fp32: NNCF quantises all of it.
+# Networks of this family are made of 3 x 3 convolutions; NNCF quantises all others.
 CHAINED = "vgg"
-# A request holds the inputs of all convolutions, 36 MB for VGG16.
+# Each request holds the inputs of all convolutions, 36 MB for VGG16.
 MAX_REQUESTS = 8
-# Images that the ranges are measured on, and tiles of each: more did not bring them nearer.
+# Images that the ranges are measured on, and tiles of each: more gave no better ranges.
 IMAGES = 50
 TILES = 16
 Floats = NDArray[np.float32]

@@ -1,7 +1,7 @@
 """Speed of a network in each precision, measured once and cached.
 
-The rates are those of the network alone, by the processors' time that it got: other work on the
-machine changes none of them. They are kept beside the fp32 graph, keyed by processor and threads.
+The rates are those of the network alone, in processor time, so that other work on the machine does
+not change them. They are kept beside the fp32 graph, keyed by processor and threads.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from offshelf.engine.openvino_engine.streams import (
 from offshelf.engine.openvino_runtime import import_openvino
 from offshelf.engine.processor import adds_bytes_exactly, processor_kind
 
-# With a smaller share of the processors a rate says nothing.
+# With a smaller share of the processor time a rate means nothing.
 MIN_SHARE = 0.05
 _NAMES = frozenset({*HINTS, "calibration"})
 
@@ -65,7 +65,7 @@ class Rates:
 
 
 def expected_gain(architecture: str) -> tuple[float, float]:
-    """Return how many times as fast as fp32 int8 can be before it was measured, least and most.
+    """Return the least and the largest gain of int8 over fp32 to expect before it is measured.
 
     >>> least, most = expected_gain("vgg16")
     >>> 0 < least <= most
@@ -76,7 +76,7 @@ def expected_gain(architecture: str) -> tuple[float, float]:
     if adds_bytes_exactly():
         slow = any(word in architecture for word in TRANSFORMERS)
         return (1.2, 3.0) if slow else (1.6, 3.5)
-    # fp32 multiplies a quarter as often there, which 8 bits without VNNI cannot make up for.
+    # Winograd in fp32 needs a quarter of the multiplications, more than int8 without VNNI gains.
     return (0.5, 1.0) if architecture.startswith(CHAINED) else (0.6, 2.6)
 
 
@@ -117,7 +117,7 @@ def measured_rates(
             model = calibrated or uncalibrated(backbone, model, options.threads)
         settings = {"PERFORMANCE_HINT": "THROUGHPUT", HINT: HINTS[precision]}
         plan = possible_plan(model, default_plan(_threads(options)), settings)
-        # One after the other: together they would take their memory together.
+        # Compiled one after the other, to hold the memory of one.
         found[precision] = unloaded_speed(compile_plan(model, plan, settings), plan)
     return remember(backbone, taps, options, found)
 
@@ -136,7 +136,7 @@ def remember(
     """Add what was *found*, by the names of :class:`Rates`, and return all that is known."""
     known = dataclasses.asdict(known_rates(backbone, taps, options)) | dict(found)
     document = {name: float(value) for name, value in known.items() if value is not None}
-    # Not being able to remember only costs the next run the same measurement.
+    # If it cannot be written, the next run measures again.
     with contextlib.suppress(OSError):
         sealed_json.write(_path(backbone, taps, options), document)
     return Rates(**document)

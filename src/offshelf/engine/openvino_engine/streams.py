@@ -36,15 +36,15 @@ ATTENTION = frozenset({"ScaledDotProductAttention", "Softmax"})
 HINT = "INFERENCE_PRECISION_HINT"
 HINTS = {"fp32": "f32", "int8": "f32", "bf16": "bf16"}
 Settings = Mapping[str, Any]
-# Of fewer images each is computed by all threads in turn: several at once are first to be proven.
+# A network with attention computes fewer images one by one: several streams need a check first.
 MIN_IMAGES_IN_STREAMS = 32
-# Of one thread, at its best: networks that are matrix products come near it.
+# Operations per second of one thread at best; networks of matrix products come near it.
 FLOPS = 1e11
 TRIAL_SECONDS = 0.25
 ROUNDS = 2
-# A trial may cost this share of the work that it is to speed up.
+# Largest share of the work that a trial may take.
 TRIAL_SHARE = 0.02
-# A trial that was cut short is good for work up to this many times as large.
+# A trial that was cut short holds for work up to this many times as large.
 MAX_GROWTH = 2
 
 
@@ -73,7 +73,7 @@ def default_plan(threads: int) -> StreamPlan:
 
 
 def possible_plan(model: Any, plan: StreamPlan, settings: Settings) -> StreamPlan:
-    """Return *plan* as the graph takes it: with its rows, and perhaps other streams."""
+    """Return *plan* with the rows that the graph takes, and the streams that its chains need."""
     if _in_chains(model, settings):
         # A chain of convolutions runs in the thread of its stream.
         plan = dataclasses.replace(plan, streams=plan.threads)
@@ -81,7 +81,7 @@ def possible_plan(model: Any, plan: StreamPlan, settings: Settings) -> StreamPla
 
 
 def has_attention(model: Any) -> bool:
-    """Return whether a graph has parts that several streams must first be proven for."""
+    """Return whether a graph has attention, for which several streams need a check."""
     return any(op.get_type_name() in ATTENTION for op in model.get_ops())
 
 
@@ -99,7 +99,10 @@ def candidates(threads: int) -> tuple[StreamPlan, ...]:
 def chosen_plan(
     model: Any, folder: Path, settings: Settings, threads: int, images: int | None
 ) -> StreamPlan:
-    """Return the remembered plan for this processor, or find it when that pays."""
+    """Return the plan kept for this processor, or find one where the work is worth a trial.
+
+    *images* is the number expected; *settings* are OpenVINO's apart from the plan's.
+    """
     if (images or 0) < MIN_IMAGES_IN_STREAMS and has_attention(model):
         return possible_plan(model, StreamPlan(ROWS, 1, threads), settings)
     path = folder / f"plan-{processor_key(settings, threads)}.json"
@@ -120,7 +123,7 @@ def chosen_plan(
             return possible_plan(model, kept, settings)
         best, finished = trial(model, tried, settings, images)
         document = dataclasses.asdict(best) | {"images": None if finished else images}
-        # Not being able to remember only costs the next run a trial.
+        # If it cannot be written, the next run makes a trial.
         with contextlib.suppress(OSError):
             sealed_json.write(path, document)
         return best
@@ -154,7 +157,7 @@ def trial(
         for plan in plans:
             if time.perf_counter() - began > allowed:
                 return _fastest(speeds), False
-            # Compiled anew in each round: all plans at once would take their memory together.
+            # Compiled in each round, to hold the memory of one plan.
             compiled = _try_compile(model, plan, settings)
             if compiled is not None:
                 speeds.setdefault(plan, []).append(speed(compiled, plan))
@@ -181,7 +184,7 @@ def compile_plan(model: Any, plan: StreamPlan, settings: Settings) -> Any:
 
 
 def _in_chains(model: Any, settings: Settings) -> bool:
-    """Return whether the convolutions run in chains: in the precision asked, and faster."""
+    """Return whether the convolutions run as Winograd chains in this precision."""
     able = settings.get(HINT) == "f32" or (settings.get(HINT) == "bf16" and has_fast_bf16())
     return able and is_worth_rewriting(model)
 
@@ -209,7 +212,7 @@ def speed(compiled: Any, plan: StreamPlan) -> float:
 
 
 def processor_key(settings: Settings, threads: int) -> str:
-    """Return a word for this kind of processor, its threads and the settings."""
+    """Return a hash of the kind of processor, its threads and the settings."""
     name = str(the_core().get_property("CPU", "FULL_DEVICE_NAME"))
     key = [VERSION, name, processor_kind(), os.cpu_count(), threads, settings]
     return files.sha256_json(key)[:16]
@@ -235,11 +238,11 @@ def _read(path: Path, usual: StreamPlan) -> tuple[StreamPlan, int | None] | None
     return None
 
 
-# With more a request gains next to nothing.
+# More rows gain next to nothing.
 MAX_ROWS = 16
 # Fewer weights than these stay in the processor's cache: 32 MB in fp32.
 LARGE = 8_000_000
-# Multiply-accumulates, in the time that one weight takes to come from memory.
+# Multiply-accumulates in the time of loading one weight from memory.
 MACS_A_WEIGHT = 800
 
 

@@ -108,5 +108,5 @@ class Probe:
             return value
         start = value if value.requires_grad else value.detach().requires_grad_()
         self._taken[place] = start
-        # What follows may write into what it is given; the noted tensor must stay.
+        # Later layers may write in place; the noted tensor must stay.
         return start.clone()

@@ -50,7 +50,7 @@ class TorchEngine(Engine):
         self._dtype = DTYPES[options.precision]
         super().__init__(taps)
         network: Any = TappedNetwork(backbone, taps)
-        # Parts that the weights do not cover have no numbers to move.
+        # Parts that the weights do not cover have no data to move.
         network._apply(lambda t: t if t.is_meta else t.to(self._device))
         self._cuda = self._device.type == "cuda"
         if self._device.type != "cpu":
@@ -103,7 +103,7 @@ class TorchEngine(Engine):
                     future.cancel()
 
     def _alone(self, batch: NDArray[np.uint8]) -> Activations:
-        """Compute one request in this thread, with a network that no other has hooks in."""
+        """Compute one request in this thread, with a copy of the network that no other uses."""
         images, twin = torch.from_numpy(pad(batch, self.batch_size)), self._twins.get()
         try:
             with torch.inference_mode(), one_thread():
@@ -153,7 +153,7 @@ def half_of(device: str) -> str:
     """
     if torch.device(device).type != "cuda":
         return "fp16"
-    # NVIDIA's cards have bfloat16 from compute capability 8 on, AMD's all.
+    # NVIDIA cards have bfloat16 from compute capability 8 on, all AMD cards have it.
     native = torch.version.hip or torch.cuda.get_device_capability(device)[0] >= 8
     return "bf16" if native else "fp16"
 
@@ -171,7 +171,7 @@ def _check_precision(precision: str, device: str) -> None:
 
 
 def _batch(device: torch.device, options: EngineOptions) -> int:
-    """On the CPU the rows of a request decide last bits, so nobody else may decide them."""
+    """Return the rows of a request; fixed on the CPU, where they decide last bits."""
     return CPU_BATCH if device.type == "cpu" else options.batch_size or ACCELERATOR_BATCH
 
 

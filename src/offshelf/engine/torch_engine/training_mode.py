@@ -1,4 +1,4 @@
-"""A network in training mode, to demonstrate what evaluation mode is for; never features.
+"""A network in training mode, to show why features need evaluation mode.
 
 In training mode batch normalisation uses the statistics of whatever is in the batch and
 moves its running averages, and dropout drops at random; an extractor left in that mode

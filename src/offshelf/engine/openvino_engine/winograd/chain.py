@@ -20,7 +20,7 @@ from offshelf.engine.openvino_engine.winograd.panel_layout import TWO, Matrix
 
 Floats = NDArray[np.float32]
 Tile = Sequence[Sequence[Floats]]
-# Rows of tiles at a time, which bounds the memory.
+# Rows of tiles computed at a time, to bound the memory.
 STRIP = 8
 
 
@@ -94,7 +94,7 @@ class Step:
         self.channels, self.depth = convolution.weights.shape[:2]
         self.taps, out = convolution.taps, convolution.kind(half).filter.out
         self._tiles = (-(-height // out), -(-width // out))
-        # What the tiles read, which may be more than the image; and so with what they write.
+        # Whole tiles may read, and write, more than the image.
         self.read = (out * self._tiles[0], out * self._tiles[1])
         share = 2 if convolution.pool else 1
         self.height, self.width = height // share, width // share
@@ -113,10 +113,10 @@ class Step:
         clear_border(result, self.height, self.width)
 
     def tap(self, result: Floats, targets: Iterator[Floats]) -> None:
-        """Write what is tapped of *result* to the next of *targets*, N x K each."""
+        """Write the taps of *result* to the next of *targets*, N x K each."""
         image = result[:, 1 : self.height + 1, 1 : self.width + 1]
         for kind in self.taps:
-            # Line by line: a sum of few numbers after the other loses least.
+            # Summed line by line, which rounds least.
             if kind == "mean":
                 image.sum(2).sum(1, out=(target := next(targets)))
                 target /= self.height * self.width
@@ -159,8 +159,8 @@ class Chain:
         self.shape = (height, width, self._steps[-1].channels)
         self.taps = tuple(step.channels for step in self._steps for _ in step.taps)
         self._frames = self._sizes()
-        # Few weights stay in the cache, and so do the maps of one image at a time; many
-        # weights are read once for all images.
+        # Few weights stay in the cache, so images are computed one at a time and their maps stay
+        # there, too; many weights are read once for all images.
         few = [step.few_weights for step in self._steps]
         self._alone = (*few, False).index(False)
         self._rooms: list[Room] = []

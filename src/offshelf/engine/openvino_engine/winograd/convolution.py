@@ -13,7 +13,7 @@ from offshelf.engine.openvino_engine.winograd.int8_ranges import Ranges, rounded
 from offshelf.engine.openvino_engine.winograd.panel_layout import Kind
 
 Floats = NDArray[np.float32]
-# Bytes of a line of the cache: a vector that crosses one is read twice.
+# Bytes of a cache line; a vector that crosses one is read twice.
 LINE = 64
 
 
@@ -84,7 +84,7 @@ def _points(weights: NDArray[Any], kind: Kind, together: int) -> NDArray[np.floa
     channels, depth = weights.shape[:2]
     panel = kernel.required().panel
     panels = weights.reshape(channels // panel, panel, depth // together, together, 9)
-    # The order of the result before the product: nine numbers are moved instead of many.
+    # Reordered before the transform, while there are nine numbers and not more.
     nine = panels.transpose(0, 2, 1, 3, 4).astype(np.float64)
     into = np.array(kind.filter.weights)
     return (np.kron(into, into) @ nine.reshape(-1, 9).T).reshape(-1, *nine.shape[:-1])
@@ -143,7 +143,7 @@ class Convolution:
 
     @property
     def floor(self) -> float:
-        """What smaller results become."""
+        """The lower bound of the results."""
         return 0.0 if self.relu else float("-inf")
 
 
@@ -153,14 +153,14 @@ def fits(channels: int, depth: int) -> bool:
     return found is not None and not (channels % found.panel or depth % found.width)
 
 
-# Bytes of transformed weights. Those above the second do not stay in the cache; from the first
-# on, reading them again for each block takes longer than a block's tiles outside the nearest cache.
+# Bytes of transformed weights. Above CACHED they do not stay in the cache; above SMALL reading
+# them for every few tiles takes longer than holding more tiles than the nearest cache has room for.
 SMALL, CACHED = 6_000_000, 12_000_000
 FEW_TILES, MORE_TILES, MANY_TILES, BYTE_TILES = 14, 98, 196, 56
 
 
 class Room:
-    """Memory by name, as large as was ever needed."""
+    """Reused memory by name; it grows to the largest size asked for."""
 
     def __init__(self) -> None:
         self._parts: dict[str, Floats] = {}

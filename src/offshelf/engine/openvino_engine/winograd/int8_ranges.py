@@ -22,10 +22,10 @@ from offshelf.engine.openvino_engine.winograd.panel_layout import MAX_BYTE, MAX_
 Floats = NDArray[np.float32]
 POINTS = TWO.points
 ZERO = 128
-# Shares of the whole range that are tried: cutting off few large numbers rounds all others
-# more finely.
+# Shares of the whole range that are tried: clipping a few large numbers rounds all others more
+# finely.
 SHARES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3)
-# Points that only add: after a ReLU nothing there is negative.
+# Points of sums, which after a ReLU are never negative.
 _SUMS = (np.kron(TWO.into, TWO.into) >= 0).all(1)
 # No channel's unit is smaller than this share of the largest.
 MIN_UNIT = 0.01
@@ -102,7 +102,7 @@ def fitted(patches: Floats) -> Ranges:
     offsets = np.where(_SUMS & (points.min((1, 2)) >= 0), 0, ZERO)
     pairs = zip(points, offsets, strict=True)
     steps = np.array([_best_step(v / channels, channels, offset) for v, offset in pairs])
-    # Of a point at which the sample shows nothing the others tell the size.
+    # A point that is zero in the whole sample gets the largest step of the others.
     steps[steps == 0] = steps.max() or 1.0
     return Ranges(*(np.array(part, np.float32) for part in (steps, offsets, channels)))
 

@@ -22,7 +22,7 @@ _USED = (
 
 @functools.cache
 def registers() -> Registers | None:
-    """Return what the processor offers; None where the code was never measured."""
+    """Return the registers of this processor; None where no compiled code is used."""
     if os.environ.get(WINOGRAD_SWITCH) == "0" or not is_possible():
         return None
     features = _features()
@@ -35,7 +35,7 @@ def registers() -> Registers | None:
 
 @functools.cache
 def has_fast_bf16() -> bool:
-    """Return whether products of bfloat16 are made by this processor, and fastest so.
+    """Return whether bfloat16 is fastest by Winograd's filtering on this processor.
 
     With matrix units (AMX) a direct convolution in bfloat16 is faster.
     """
@@ -47,7 +47,7 @@ def has_fast_bf16() -> bool:
 
 @functools.cache
 def has_fast_int8() -> bool:
-    """Return whether products of 8 bits are made by this processor, and fastest so.
+    """Return whether int8 is fastest by Winograd's filtering on this processor.
 
     With matrix units (AMX) a direct convolution in int8 is faster.
     """
@@ -58,7 +58,7 @@ def has_fast_int8() -> bool:
 
 
 def _features() -> dict[str, bool]:
-    """Return by LLVM's name what the processor has and may be used."""
+    """Return by LLVM's name which features the processor has and the environment allows."""
     import llvmlite.binding as llvm
 
     found = llvm.get_host_cpu_features()
@@ -77,7 +77,7 @@ def function(kind: Kind) -> Function:
 
 
 def required() -> Registers:
-    """Return what the processor offers.
+    """Return the registers of this processor.
 
     Raises:
         RuntimeError: the processor is not supported.

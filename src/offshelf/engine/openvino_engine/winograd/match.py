@@ -1,4 +1,4 @@
-"""Finds the convolutions of an OpenVINO graph that Winograd's filtering can do."""
+"""Search of an OpenVINO graph for the convolutions that Winograd's filtering can compute."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from offshelf.engine.openvino_engine.winograd.convolution import Convolution, fits
 from offshelf.engine.openvino_engine.winograd.int8_ranges import Ranges
 
-# What reduces positions to one number, and the name of the tap.
+# Operations that reduce positions to one number, and the names of their taps.
 TAPS = {"ReduceMean": "mean", "ReduceMax": "max"}
 
 
@@ -162,7 +162,7 @@ def macs(op: Any) -> int:
     if kind == "MatMul":
         summed = -2 if op.get_attributes()["transpose_a"] else -1
         return outputs * int(op.input(0).get_shape()[summed])
-    # Of a weight's axes all but the outputs' (and before them the groups') are summed over.
+    # Summed over all axes of the weights but the outputs' and the groups'.
     leading = 1 if kind == "Convolution" else 2
     return outputs * int(np.prod(op.input(1).get_shape()[leading:]))
 

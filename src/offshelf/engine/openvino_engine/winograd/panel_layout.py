@@ -7,10 +7,10 @@ from typing import Literal
 
 Matrix = tuple[tuple[float, ...], ...]
 VECTORS = 2
-# Of an input in 8 bits, and of a weight: -128 is left out, so that its range is even.
+# Largest input and weight in 8 bits; -128 is left out, so that the range is symmetric.
 MAX_BYTE, MAX_WEIGHT = 255, 127
-# Its arguments: pointers to float32, a float, then whole numbers. The last four pointers are
-# for int8 alone.
+# Arguments of the function: pointers to float32, a float, then whole numbers. The last four
+# pointers are for int8 alone.
 POINTERS = (
     *("x", "weights", "bias", "y", "transformed", "multiplied"),
     *("scales", "offsets", "units", "starts"),
@@ -76,7 +76,7 @@ FOUR = Filter(
         (0, 0, 1),
     ),
 )
-# The same, equation 7. Its sums are of four numbers at most, which 8 bits bear.
+# The same, equation 7. Its sums are of at most four numbers, few enough for 8 bits.
 TWO = Filter(
     into=((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1)),
     back=((1, 1, 1, 0), (0, 1, -1, -1)),
@@ -86,7 +86,7 @@ TWO = Filter(
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """Which function it is.
+    """Variant of the function.
 
     Attributes:
         pool: the largest of each 2 x 2 is written.
@@ -105,7 +105,7 @@ class Kind:
 
 @dataclasses.dataclass(frozen=True)
 class Registers:
-    """What of the processor decides the code.
+    """The registers of the processor, which decide the code.
 
     Attributes:
         width: floats of a vector register.

@@ -1,4 +1,4 @@
-"""Rewrites an OpenVINO graph: int8 ranges kept in it, and convolutions replaced by chains.
+"""Rewriting of an OpenVINO graph: int8 ranges kept in it, convolutions replaced by chains.
 
 A graph that was calibrated for int8 keeps its convolutions, so that OpenVINO can write and
 read it; they are replaced when it is compiled. Its weights are kept in float16 where that
@@ -33,7 +33,7 @@ _PLACE = ["offshelf", "ranges"]
 
 
 def has_ranges(model: Any) -> bool:
-    """Return whether *model* has int8 convolutions of ours."""
+    """Return whether *model* has convolutions with ranges for int8."""
     return bool(model.has_rt_info(_PLACE))
 
 
@@ -83,15 +83,16 @@ def _halved(weights: NDArray[np.float32]) -> NDArray[Any]:
     return small if (lost <= largest / 1000).all() else weights
 
 
-# Of a network's multiplications. With less the changes of layout eat up what is won: on two
-# cores VGG (0.99) runs 2.8, ResNet-18 (0.83) 1.3 and ResNet-50 (0.37) 1.0 times as fast.
+# Least share of a network's multiplications. With less the changes of layout cost more than is
+# gained: on two cores VGG (0.99) runs 2.8, ResNet-18 (0.83) 1.3 and ResNet-50 (0.37) 1.0 times
+# as fast.
 SHARE = 0.75
 
 
 def is_worth_rewriting(model: Any) -> bool:
     """Return whether the network consists mostly of convolutions that can be replaced.
 
-    The graph and the processor alone decide, so that every run takes the same way. A graph
+    The graph and the processor alone decide, so that all runs compute alike. A graph
     that was calibrated for such convolutions has them on any processor.
     """
     if has_ranges(model):
