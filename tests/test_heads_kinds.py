@@ -133,8 +133,7 @@ REFUSED = {
     "knn:-1": "head 'knn:-1': knn takes a whole number of neighbours from 1 to 65536, "
     "as in 'knn:5'",
     "svm:3": "head 'svm:3': svm takes no number, use 'svm'",
-    "kn:3": "unknown head 'kn:3': the heads are svm, logistic, ridge, lda, knn, centroid, fc. "
-    "Did you mean 'knn'?",
+    "kn:3": f"unknown head 'kn:3': the heads are {', '.join(NAMES)}. Did you mean 'knn'?",
 }
 
 

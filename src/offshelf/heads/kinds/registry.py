@@ -36,8 +36,8 @@ MAX_SIZE = 65_536
 def names_and_sizes() -> str:
     """Return the names of all heads for a help text.
 
-    >>> names_and_sizes()
-    'svm, logistic, ridge, lda, knn or knn:NEIGHBOURS, centroid, fc or fc:HIDDEN_UNITS'
+    >>> names_and_sizes()  # doctest: +ELLIPSIS
+    'svm, ..., knn or knn:NEIGHBOURS, ..., fc or fc:HIDDEN_UNITS'
     """
     return ", ".join(
         f"{name} or {name}:{row.size.upper().replace(' ', '_')}" if row.size else name
