@@ -60,6 +60,7 @@ def evidence_by_search(features: np.ndarray, targets: np.ndarray) -> float:
     return float(np.mean(best))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strength", [0.0, 0.6])
 @pytest.mark.parametrize("shape", [(40, 6), (24, 50)])
 def test_logme_is_the_maximum_of_the_evidence(shape, strength):

@@ -37,6 +37,7 @@ def _wrong_without(model, rows: np.ndarray, targets: np.ndarray) -> float:
     return wrong / len(targets)
 
 
+@pytest.mark.slow
 @SHAPES
 @CLASSES
 @C
@@ -92,6 +93,7 @@ def test_lda_labels_digits_as_scikit_learn_does(solver):
     assert np.array_equal(decision(head, features[test]).argmax(axis=1), expected)
 
 
+@pytest.mark.slow
 @SHAPES
 @CLASSES
 @C

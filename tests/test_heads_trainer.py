@@ -92,6 +92,7 @@ def check(recipe: Recipe, sample: Sample, c: Any = None) -> None:
     assert np.abs(scores - plain).max() < 2e-4 * max(1.0, scale)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("balanced", [None, "balanced"])
 @pytest.mark.parametrize("name", SAMPLES)
 @pytest.mark.parametrize("kind", QUICK)

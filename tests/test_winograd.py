@@ -44,6 +44,7 @@ def reference(steps: list[Convolution], x: np.ndarray) -> np.ndarray:
     return values.permute(0, 2, 3, 1).numpy()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("relu", [True, False])
 @pytest.mark.parametrize("pool", [True, False])
 @pytest.mark.parametrize(

@@ -80,6 +80,7 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
 # --- the product --------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("registers", [way for _, way in able()], ids=[name for name, _ in able()])
 @pytest.mark.parametrize("relu", [True, False])
 @pytest.mark.parametrize("pool", [True, False])
