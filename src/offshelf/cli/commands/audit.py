@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from offshelf.cli.options import shared_options
 from offshelf.cli.terminal import console
-from offshelf.cli.terminal.parser import whole_number
 
 if TYPE_CHECKING:
     from offshelf.jobs.audit.job import AuditResult
@@ -39,12 +38,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def _add_bounds(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("thresholds")
-    group.add_argument(
-        "--hash-distance",
-        type=whole_number(0, 32),
-        default=10,
-        metavar="BITS",
-        help="bits of 64 in which the hashes of near-duplicates may differ (%(default)s)",
+    text = "bits of 64 in which the hashes of near-duplicates may differ"
+    shared_options.add_count(
+        group, "--hash-distance", bounds=(0, 32), text=text, default=10, metavar="BITS"
     )
     group.add_argument(
         "--cosine",

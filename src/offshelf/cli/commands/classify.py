@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from offshelf.cli.options import shared_options
 from offshelf.cli.terminal import console
-from offshelf.cli.terminal.parser import whole_number
 
 if TYPE_CHECKING:
     from offshelf.jobs.classify import ClassifyResult
@@ -26,13 +25,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.epilog = EPILOG
     parser.add_argument("paths", nargs="+", metavar="IMAGE", help=shared_options.IMAGES_HELP)
-    parser.add_argument(
-        "-k",
-        "--top",
-        type=whole_number(1, 1000),
-        default=5,
-        metavar="K",
-        help="classes to show for an image (%(default)s)",
+    text = "classes to show for an image"
+    shared_options.add_count(
+        parser, "-k", "--top", bounds=(1, 1000), text=text, default=5, metavar="K"
     )
     shared_options.add_backbone(parser)
     group = parser.add_argument_group("experiments, besides the normal answer")

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from offshelf.cli.options import head_options, shared_options
 from offshelf.cli.options.picture_options import check_picture, say_written
 from offshelf.cli.terminal import console
-from offshelf.cli.terminal.parser import whole_number
 
 if TYPE_CHECKING:
     from offshelf.jobs.curve import CurveResult
@@ -29,13 +28,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "the smallest class)",
     )
     shared_options.add_classes(parser)
-    parser.add_argument(
-        "--repeats",
-        type=whole_number(1, 1000),
-        default=5,
-        metavar="N",
-        help="draws of training images at every size (%(default)s)",
-    )
+    text = "draws of training images at every size"
+    shared_options.add_count(parser, "--repeats", bounds=(1, 1000), text=text, default=5)
     parser.add_argument(
         "--target",
         type=float,

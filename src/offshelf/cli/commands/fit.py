@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from offshelf.cli.options import head_options, shared_options
 from offshelf.cli.terminal import console
-from offshelf.cli.terminal.parser import whole_number
 
 if TYPE_CHECKING:
     from offshelf.heads.head import FittedHead
@@ -30,13 +29,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     head_options.add_probabilities(parser)
     shared_options.add_seed(parser)
     shared_options.add_test_size(parser)
-    parser.add_argument(
-        "--samples",
-        type=whole_number(0, 16),
-        default=3,
-        metavar="N",
-        help="test images kept in the model file for its self-test; 0 keeps none (%(default)s)",
-    )
+    text = "test images kept in the model file for its self-test; 0 keeps none"
+    shared_options.add_count(parser, "--samples", bounds=(0, 16), text=text, default=3)
     shared_options.add_strict(parser)
     shared_options.add_profile(parser)
     shared_options.add_running(parser)

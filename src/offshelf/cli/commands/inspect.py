@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from offshelf.cli.options import shared_options
 from offshelf.cli.terminal import console
-from offshelf.cli.terminal.parser import whole_number
 
 if TYPE_CHECKING:
     from offshelf.jobs.extract.forecast import Forecast
@@ -33,19 +32,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--all", action="store_true", help="also activations, normalisation and dropout"
     )
-    parser.add_argument(
-        "--input-size",
-        type=whole_number(1, 8192),
-        metavar="PIXELS",
-        help="side of the square input (default: the network's own)",
+    text = "side of the square input (default: the network's own)"
+    shared_options.add_count(parser, "--input-size", bounds=(1, 8192), text=text, metavar="PIXELS")
+    text = (
+        "images that MACs and activation memory are stated for (1); with --data also the images "
+        "in one request (the engine's choice)"
     )
-    parser.add_argument(
-        "--batch-size",
-        type=whole_number(1, 4096),
-        metavar="N",
-        help="images that MACs and activation memory are stated for (1); with --data also the "
-        "images in one request (the engine's choice)",
-    )
+    shared_options.add_count(parser, "--batch-size", bounds=(1, 4096), text=text)
     parser.add_argument(
         "--format", choices=FORMS, default="text", help="%(choices)s; csv has the layers alone"
     )

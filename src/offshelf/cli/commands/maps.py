@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from offshelf.cli.options import picture_options, shared_options
 from offshelf.cli.terminal import console
-from offshelf.cli.terminal.parser import whole_number
 from offshelf.errors import DataError
 
 if TYPE_CHECKING:
@@ -33,13 +32,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="images or a folder of them: also draw, for each channel, the crops that excite it "
         "most; a crop is four cells of the map wide, an eighth to a half of the input",
     )
-    parser.add_argument(
-        "--top",
-        type=whole_number(1, 16),
-        default=8,
-        metavar="K",
-        help="crops for a channel (%(default)s)",
-    )
+    text = "crops for a channel"
+    shared_options.add_count(parser, "--top", bounds=(1, 16), text=text, default=8, metavar="K")
     shared_options.add_backbone(parser)
     shared_options.add_running(parser)
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from offshelf.cli.options import shared_options
 from offshelf.cli.terminal import console
-from offshelf.cli.terminal.parser import whole_number
 from offshelf.errors import OffshelfError
 from offshelf.heads.kinds.registry import get_fitter
 from offshelf.text import spelled
@@ -28,13 +27,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a model file (.offshelf)")
     parser.add_argument("paths", nargs="+", metavar="PATH", help=shared_options.IMAGES_HELP)
     shared_options.add_model_weights(parser)
-    parser.add_argument(
-        "--top",
-        type=whole_number(1, 1000),
-        default=3,
-        metavar="K",
-        help="classes to show for an image (%(default)s)",
-    )
+    text = "classes to show for an image"
+    shared_options.add_count(parser, "--top", bounds=(1, 1000), text=text, default=3, metavar="K")
     parser.add_argument(
         "--csv",
         action="store_true",

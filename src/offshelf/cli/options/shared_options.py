@@ -30,6 +30,21 @@ def add_word(
     parser.add_argument(*names, default=default, metavar=metavar, help=f"{text} (%(default)s)")
 
 
+def add_count(
+    parser: argparse._ActionsContainer,
+    *names: str,
+    bounds: tuple[int, int],
+    text: str,
+    default: int | None = None,
+    metavar: str = "N",
+) -> None:
+    """Add an option of a whole number within *bounds*; its help is *text* and the default."""
+    known = "" if default is None else " (%(default)s)"
+    parser.add_argument(
+        *names, type=whole_number(*bounds), default=default, metavar=metavar, help=text + known
+    )
+
+
 def add_backbone(parser: argparse.ArgumentParser) -> None:
     """Add which network and weights."""
     group = parser.add_argument_group("network")
@@ -157,12 +172,8 @@ def add_running(parser: argparse.ArgumentParser, precision: bool = True) -> None
             "sample shows that it costs nothing), bf16 or fp16 where the hardware has them"
         )
         add_word(group, "--precision", default="fp32", text=text)
-    group.add_argument(
-        "--batch-size",
-        type=whole_number(1, 4096),
-        metavar="N",
-        help="images in one batch on a CUDA or Apple device; on a CPU it is chosen for the network",
-    )
+    text = "images in one batch on a CUDA or Apple device; on a CPU it is chosen for the network"
+    add_count(group, "--batch-size", bounds=(1, 4096), text=text)
     add_workers(group)
     add_cache(group)
     add_cache_size(group)
@@ -178,21 +189,13 @@ def add_device(group: argparse._ActionsContainer) -> None:
 
 def add_workers(group: argparse._ActionsContainer) -> None:
     """Add how many threads read images."""
-    group.add_argument(
-        "--workers",
-        type=whole_number(1, 256),
-        metavar="N",
-        help="threads that read and decode images (default: one per processor)",
-    )
+    text = "threads that read and decode images (default: one per processor)"
+    add_count(group, "--workers", bounds=(1, 256), text=text)
 
 
 def _add_bounds(group: argparse._ActionsContainer) -> None:
-    group.add_argument(
-        "--max-pixels",
-        type=whole_number(1, 178_956_970),
-        metavar="N",
-        help="refuse images with more pixels (default: 178,956,970, the most that Pillow opens)",
-    )
+    text = "refuse images with more pixels (default: 178,956,970, the most that Pillow opens)"
+    add_count(group, "--max-pixels", bounds=(1, 178956970), text=text)
     group.add_argument(
         "--max-memory",
         type=memory_size,
@@ -237,13 +240,8 @@ def add_cache_size(parser: argparse._ActionsContainer) -> None:
 
 def add_seed(parser: argparse.ArgumentParser) -> None:
     """Add what makes a run repeatable."""
-    parser.add_argument(
-        "--seed",
-        type=whole_number(0, 2**32 - 1),
-        default=0,
-        metavar="N",
-        help="seed of all random choices (%(default)s)",
-    )
+    text = "seed of all random choices"
+    add_count(parser, "--seed", bounds=(0, 2**32 - 1), text=text, default=0)
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
