@@ -85,14 +85,11 @@ class Explanation:
     def picture(self, look: Look | None = None, smooth: bool = False) -> bytes:
         """Return the heat maps over what the network saw as PNG or SVG bytes."""
         first, rival = self.shown
+        names = first.name, rival.name, f"{first.name} rather than {rival.name}"
+        maps = first, rival, self.difference
         panels = [
-            Panel(first.name, _sum_text(first, self.exact), first.cells),
-            Panel(rival.name, _sum_text(rival, self.exact), rival.cells),
-            Panel(
-                f"{first.name} rather than {rival.name}",
-                _sum_text(self.difference, self.exact),
-                self.difference.cells,
-            ),
+            Panel(name, _sum_text(one, self.exact), one.cells)
+            for name, one in zip(names, maps, strict=True)
         ]
         predicted = next(iter(self.scores))
         title = f"{self.network_input.title}: {predicted}"
