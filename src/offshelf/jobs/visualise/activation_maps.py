@@ -184,7 +184,7 @@ def activation_maps(
     (16, 112, 112)
     """
     run, choice = run or RunSettings(), choice or Choice()
-    backbone = backbone_for(features or FeatureSettings(), run, progress or Silent())
+    backbone = backbone_for(features, run, progress or Silent())
     places = spatial_layers(backbone, layers, choice)
     network_input = input_to_show(image, backbone.input, run.reading.limits)
     taps = [Tap(row.path) for row, _ in places]

@@ -117,9 +117,7 @@ def first_filters(
     from offshelf.engine.torch_engine.tapped_network import first_convolution
 
     choice = choice or Choice()
-    backbone = backbone_for(
-        features or FeatureSettings(), run or RunSettings(), progress or Silent()
-    )
+    backbone = backbone_for(features, run or RunSettings(), progress or Silent())
     network = load_module(backbone.spec, backbone.file)
     path, convolution = first_convolution(network, backbone.spec.name)
     weights: NDArray[np.float32] = convolution.weight.detach().numpy().astype(np.float32)

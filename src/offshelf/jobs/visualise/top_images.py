@@ -264,7 +264,7 @@ def top_images(
         raise DataError(f"top {top}: 1 to {MAX_TOP} images per channel")
     table = list_images(sources)
     note_all(progress, table.warnings)
-    backbone = backbone_for(features or FeatureSettings(), run, progress)
+    backbone = backbone_for(features, run, progress)
     places = spatial_layers(backbone, layers, choice)
     found = _search(table.paths, backbone, places, top, run, progress)
     channels = {one.path: choice.of(one.best.strengths) for one in found.layers}
