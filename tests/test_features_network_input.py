@@ -131,8 +131,7 @@ def test_nothing_else_prepares_images() -> None:
         and node.module == "offshelf.backbones.specification.preprocess"
         and "prepare" in {name.name for name in node.names}
     }
-    # prediction.py gets images that are decoded already.
-    assert users == {"features/network_input.py", "prediction.py"}
+    assert users == {"features/network_input.py"}
 
 
 @pytest.mark.slow
