@@ -28,7 +28,7 @@ from offshelf.data.decoding.limits import Facts
 from offshelf.engine.openvino_engine import graph_cache
 from offshelf.engine.openvino_engine import streams as plans
 from offshelf.evaluate.splits.protocol import Fold
-from offshelf.evaluate.transfer.transferability import Transfer
+from offshelf.evaluate.transferability import Transfer
 from offshelf.features.store import part_files
 from offshelf.features.store.feature_store import FeatureStore, exists
 from offshelf.jobs.compare import grid_cell

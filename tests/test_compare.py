@@ -18,8 +18,7 @@ from offshelf.cli.main import main
 from offshelf.engine.contract import EngineOptions
 from offshelf.errors import DataError, HeadError, LayerError, MissingExtraError, OffshelfError
 from offshelf.evaluate.metrics import wilson
-from offshelf.evaluate.significance.not_distinguishable import holm
-from offshelf.evaluate.significance.paired import mcnemar
+from offshelf.evaluate.significance_tests import holm, mcnemar
 from offshelf.jobs.compare import grid_cell, processes, source_features
 from offshelf.jobs.compare.comparison import Comparison, check_pictures
 from offshelf.jobs.compare.comparison_charts import available, picture

@@ -20,7 +20,7 @@ from offshelf.evaluate.splits.protocol import Fold
 from offshelf.features.store.feature_store import FeatureStore
 from offshelf.heads.fitting.fit_head import Recipe as HeadRecipe
 from offshelf.heads.fitting.fit_head import fit_head
-from offshelf.heads.preparation.bilinear import product_of
+from offshelf.heads.preparation.reduction import product_of
 from offshelf.jobs.compare import processes
 from offshelf.jobs.compare.feature_sets import Part, Source, View, views_of
 from offshelf.jobs.compare.grid import (

@@ -105,9 +105,9 @@ REFUSED = {
     "scores": (
         [0, 1],
         [[0.5, 0.5], [0.1, 0.9]],
-        "predictions must be a list of class indices, got shape (2, 2)",
+        "predictions must be a list of class indices, got shape (2, 2) of float64",
     ),
-    "text": (["a"], [0], "targets must be a list of class indices, got shape (1,)"),
+    "text": (["a"], [0], "targets must be a list of class indices, got shape (1,) of <U1"),
 }
 
 

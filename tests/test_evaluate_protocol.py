@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import DataError
-from offshelf.evaluate.splits.image_names import image_names
+from offshelf.evaluate.splits.image_groups import image_names
 from offshelf.evaluate.splits.protocol import Fold, given_split, k_fold, repeats, subsets
 
 

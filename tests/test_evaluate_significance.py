@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 
 import numpy as np
@@ -11,8 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from offshelf.evaluate.significance.not_distinguishable import holm, not_distinguishable
-from offshelf.evaluate.significance.paired import corrected_t, mcnemar, mean_interval
+from offshelf.evaluate.significance_tests import (
+    corrected_interval,
+    corrected_t,
+    holm,
+    mcnemar,
+    not_distinguishable,
+)
 from refusals import refused
 
 
@@ -85,7 +89,7 @@ def test_the_corrected_t_is_scipys_with_the_variance_corrected(seed, repeats, ra
 
 def test_the_interval_of_a_mean_is_wider_than_independence_would_have_it():
     values = np.array([0.92, 0.93, 0.91, 0.925])
-    low, high = mean_interval(values, n_train=300, n_test=100)
+    low, high = corrected_interval(values, n_train=300, n_test=100)
     plain = stats.t.interval(0.95, 3, values.mean(), stats.sem(values))
     stretch = math.sqrt((1 / 4 + 1 / 3) / (1 / 4))
     assert (high - low) / (plain[1] - plain[0]) == pytest.approx(stretch)
@@ -111,7 +115,6 @@ def test_repeats_without_spread():
     assert same.p > 0.3
     apart = corrected_t([0.9, 0.8, 0.7], [0.8, 0.7, 0.6], n_train=2, n_test=1)
     assert (apart.p, apart.t) == (0.0, math.inf)
-    assert json.loads(json.dumps(apart.to_json(), allow_nan=False))["t"] is None
     assert corrected_t([0.5, 0.5], [0.5, 0.5], n_train=2, n_test=1).p == 1.0
 
 
@@ -160,7 +163,6 @@ def test_rows_of_one_split_that_tie_the_best():
     others = [i for i in range(4) if i != result.best]
     expected = holm([result.p[i] for i in others])
     assert [result.adjusted[i] for i in others] == pytest.approx(expected)
-    assert json.loads(json.dumps(result.to_json()))["same"] == [True, True, True, False]
 
 
 def test_the_correction_decides():
@@ -233,7 +235,7 @@ REFUSED = {
         "first: NaN or infinity in row 1",
     ),
     "confidence": (
-        lambda: mean_interval([0.5, 0.6], n_train=1, n_test=1, confidence=95),
+        lambda: corrected_interval([0.5, 0.6], n_train=1, n_test=1, confidence=95),
         "confidence is a share between 0 and 1 such as 0.05, not 95",
     ),
     "p above 1": (lambda: holm([0.5, 1.5]), "p-values must be a list of numbers from 0 to 1"),

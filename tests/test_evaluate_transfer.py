@@ -11,10 +11,10 @@ from scipy import optimize, stats
 from sklearn.covariance import LedoitWolf
 from sklearn.linear_model import Ridge
 
-from offshelf.errors import DataError
-from offshelf.evaluate.transfer.class_spectrum import products, spectrum
-from offshelf.evaluate.transfer.rank_agreement import agreement
-from offshelf.evaluate.transfer.transferability import transfer_scores
+from offshelf.errors import DataError, HeadError
+from offshelf.evaluate.transferability import agreement, class_spectrum, transfer_scores
+from offshelf.heads.numerics.eigen import decompose
+from offshelf.heads.numerics.row_scaling import scale_rows
 
 SHAPES = {"more images": (60, 7), "more dimensions": (30, 80), "square": (25, 25)}
 
@@ -31,13 +31,15 @@ def make(n: int, dimension: int, k: int = 3, strength: float = 1.0, seed: int = 
 @pytest.mark.parametrize("centred", [False, True])
 def test_the_spectrum_is_the_singular_value_decomposition(shape, centred):
     features, targets = make(*shape)
-    found = spectrum(products(features, targets), centred=centred)
+    rows = scale_rows(features, "none")
+    spectrum = decompose(rows, around_zero=not centred)
+    found = class_spectrum(spectrum, shape[1], targets, floor=1e-9)
     plain = features.astype(float) - (features.mean(axis=0, dtype=float) if centred else 0)
     singular = np.linalg.svd(plain, compute_uv=False)
     rank = min(shape[0] - centred, shape[1])
     assert len(found.values) == rank
     np.testing.assert_allclose(found.values, singular[:rank] ** 2, rtol=1e-7)
-    left = np.concatenate([block for _, block in found.left()])
+    left = found.left(slice(None))
     np.testing.assert_allclose(left.T @ left, np.eye(rank), atol=1e-6)
     np.testing.assert_allclose(found.along, left.T @ np.eye(3)[targets], atol=1e-7)
     np.testing.assert_allclose(found.fourth, (np.square(plain).sum(axis=1) ** 2).sum(), rtol=1e-6)
@@ -228,12 +230,12 @@ REFUSED = {
     "nan": (
         np.array([[0.0, 1.0, 2.0], [1.0, np.nan, 0.0]]),
         [0, 1],
-        "features hold NaN, infinity or too large numbers, first in row 1",
+        "features hold NaN or infinity in 1 of 2 rows, first in row 1: extract them again",
     ),
     "infinity": (
         np.array([[0.0], [1.0], [np.inf]]),
         [0, 1, 1],
-        "features hold NaN, infinity or too large numbers, first in row 2",
+        "features hold NaN or infinity in 1 of 3 rows, first in row 2: extract them again",
     ),
     "unlabelled": (
         np.zeros((2, 2)),
@@ -246,7 +248,7 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_cannot_be_scored_is_refused_in_one_line(case):
     features, targets, message = REFUSED[case]
-    with pytest.raises(DataError) as caught:
+    with pytest.raises((DataError, HeadError)) as caught:
         transfer_scores(features, np.array(targets))
     assert str(caught.value) == message
 

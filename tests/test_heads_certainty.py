@@ -10,16 +10,17 @@ import pytest
 from numpy.typing import NDArray
 
 from offshelf.errors import DataError, HeadError
-from offshelf.evaluate.probabilities.calibration_error import reliability
-from offshelf.heads.fitting.fit_head import Recipe, decision, fit_head
-from offshelf.heads.fitting.trainer import Trainer, held_out_scores
+from offshelf.evaluate.probability_metrics import reliability
+from offshelf.heads.class_balance import held_out_folds
+from offshelf.heads.fitting.fit_head import Recipe, Trainer, decision, fit_head, held_out_scores
 from offshelf.heads.head import FittedHead
-from offshelf.heads.probabilities.fit_probabilities import (
+from offshelf.heads.probabilities.probability_model import (
+    Certainty,
     ProbabilitySettings,
+    certainty_from_json,
     check_probability,
     fit_certainty,
 )
-from offshelf.heads.probabilities.probability_model import Certainty, certainty_from_json
 from offshelf.heads.probabilities.rejection import (
     Threshold,
     centroids,
@@ -31,7 +32,6 @@ from offshelf.heads.probabilities.score_calibration import (
     Temperature,
     calibration_from_json,
 )
-from offshelf.heads.stratified_folds import held_out_folds
 
 CLASSES = ("a", "b", "c")
 

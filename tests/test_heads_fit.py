@@ -265,15 +265,15 @@ REFUSED = {
     ),
     "target outside": (
         {"targets": np.array([0, 1, 2, 1])},
-        "target 2 of row 2 is no class index: need 0 to 1",
+        "targets: 2 in row 2 is no class index: need 0 to 1",
     ),
     "target unlabelled": (
         {"targets": np.array([0, -1, 0, 1])},
-        "target -1 of row 1 is no class index: need 0 to 1",
+        "targets: -1 in row 1 is no class index: need 0 to 1",
     ),
     "targets as text": (
         {"targets": np.array(["a", "a", "b", "b"])},
-        "targets must be one class index per row, got shape (4,) of <U1",
+        "targets must be a list of class indices, got shape (4,) of <U1",
     ),
     "lengths": (
         {"targets": np.array([0, 1, 1])},

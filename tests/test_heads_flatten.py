@@ -8,7 +8,7 @@ import pytest
 from made_features import made_features
 from offshelf.errors import HeadError
 from offshelf.heads.fitting.fit_head import Recipe, decision, fit_head
-from offshelf.heads.kinds.flat_weights import linear_weights
+from offshelf.heads.kinds.linear import linear_weights
 from offshelf.heads.numerics.row_scaling import scaled_block
 
 pytestmark = pytest.mark.usefixtures("few_epochs")

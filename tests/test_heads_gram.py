@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from offshelf.heads.fitting.fit_head import Recipe, fit_head
-from offshelf.heads.numerics.inner_products import inner_products
-from offshelf.heads.numerics.row_scaling import ScaledRows, scale_rows, scaled_block
+from offshelf.heads.numerics.row_scaling import ScaledRows, inner_products, scale_rows, scaled_block
 from offshelf.heads.svm.gram import DenseGram, FactoredGram, make_gram
 
 

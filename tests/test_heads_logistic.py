@@ -7,12 +7,12 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from made_features import made_features, softmax
+from offshelf.heads.class_balance import stratified_folds
 from offshelf.heads.fitting.fit_head import Recipe, decision, fit_head
 from offshelf.heads.kinds import logistic
 from offshelf.heads.kinds.logistic import Losses
 from offshelf.heads.numerics.row_scaling import scaled_block
 from offshelf.heads.options import FOLDS, GRID
-from offshelf.heads.stratified_folds import stratified_folds
 
 SHAPES = pytest.mark.parametrize(("n", "dimension"), [(90, 12), (40, 60)], ids=["long", "wide"])
 

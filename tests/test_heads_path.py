@@ -15,16 +15,15 @@ from sklearn.svm import LinearSVC
 
 from made_features import made_features
 from offshelf.errors import HeadError
+from offshelf.heads.class_balance import stratified_folds
 from offshelf.heads.fitting.fit_head import Recipe, decision, fit_head
 from offshelf.heads.fitting.serialise import pack_head, unpack_head
 from offshelf.heads.head import FittedHead
 from offshelf.heads.kinds.linear import learn_best
 from offshelf.heads.numerics.row_scaling import scale_rows, scaled_block
 from offshelf.heads.options import FOLDS, GRID
-from offshelf.heads.stratified_folds import stratified_folds
-from offshelf.heads.svm.cross_validation import Search, search
 from offshelf.heads.svm.newton import Problems, minimise, start
-from offshelf.heads.svm.solve import COARSE, make_training
+from offshelf.heads.svm.solve import COARSE, Search, make_training, search
 
 CS = (0.01, 0.1, 1.0, 10.0, 100.0)
 

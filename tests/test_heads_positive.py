@@ -1,14 +1,11 @@
-"""Positive definite systems: both ways to LAPACK give the same numbers, in the type asked for."""
+"""Positive definite systems: the numbers of elimination, in the type asked for."""
 
 from __future__ import annotations
-
-import ctypes
 
 import numpy as np
 import pytest
 
-from offshelf.heads.numerics import positive_systems
-from offshelf.heads.numerics.positive_systems import solve_positive
+from offshelf.heads.svm.gram import solve_positive
 
 TYPES = (np.float32, np.float64)
 
@@ -19,18 +16,9 @@ def system(size: int, dtype: type) -> tuple[np.ndarray, np.ndarray]:
     return (rows @ rows.T).astype(dtype), draw.normal(size=size)
 
 
-def without_compiled(name: str) -> None:
-    return None
-
-
-@pytest.mark.parametrize("wrapped", [False, True], ids=["compiled", "wrapped"])
 @pytest.mark.parametrize("dtype", TYPES)
 @pytest.mark.parametrize("size", [1, 2, 40, 300])
-def test_the_solution_is_that_of_elimination(
-    size: int, dtype: type, wrapped: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if wrapped:
-        monkeypatch.setattr(positive_systems, "_compiled", without_compiled)
+def test_the_solution_is_that_of_elimination(size: int, dtype: type) -> None:
     values, targets = system(size, dtype)
     ridge = np.linspace(0.5, 1.0, size)
     expected = np.linalg.solve(values.astype(np.float64) + np.diag(ridge), targets)
@@ -40,20 +28,7 @@ def test_the_solution_is_that_of_elimination(
     np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("dtype", TYPES)
-def test_both_ways_give_the_same_bits(dtype: type, monkeypatch: pytest.MonkeyPatch) -> None:
-    values, targets = system(90, dtype)
-    compiled = solve_positive(values.copy(), targets, 0.5)
-    monkeypatch.setattr(positive_systems, "_compiled", without_compiled)
-    assert np.array_equal(compiled, solve_positive(values.copy(), targets, 0.5))
-
-
-@pytest.mark.parametrize("wrapped", [False, True], ids=["compiled", "wrapped"])
-def test_what_is_not_positive_is_solved_all_the_same(
-    wrapped: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if wrapped:
-        monkeypatch.setattr(positive_systems, "_compiled", without_compiled)
+def test_what_is_not_positive_is_solved_all_the_same() -> None:
     values = np.array([[4.0, 6.0], [6.0, 1.0]], np.float32)
     found = solve_positive(values, np.array([10.0, 7.0]), 0.0)
     np.testing.assert_allclose(found, [1.0, 1.0], rtol=1e-6)
@@ -80,19 +55,3 @@ def test_no_rows_are_no_system(capfd: pytest.CaptureFixture[str]) -> None:
     assert solve_positive(np.empty((0, 0)), np.empty(0), 1.0).shape == (0,)
     # LAPACK complains on its own.
     assert capfd.readouterr() == ("", "")
-
-
-def test_scipy_offers_its_functions_to_compiled_code_here() -> None:
-    """Where it does not, threads take turns, which only costs time."""
-    for name in ("sposv", "dposv"):
-        function = positive_systems._compiled(name)
-        assert function is not None
-        # Called without the interpreter's lock: no function of Python's own interface.
-        assert type(function)._flags_ == ctypes.CDLL._func_flags_ != ctypes.PyDLL._func_flags_
-
-
-def test_a_function_with_other_sizes_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(positive_systems, "_SIGNATURE", b"void (char *, long *, ")
-    positive_systems._compiled.cache_clear()
-    assert positive_systems._compiled("sposv") is None
-    positive_systems._compiled.cache_clear()

@@ -62,7 +62,7 @@ def test_the_way_of_many_rows_gives_the_same(monkeypatch, n, dimension):
 
 def test_both_decompositions_see_the_same():
     centred = Centred(scale_rows(_features(40, 40), "l2"), np.zeros(40, dtype=np.int64))
-    by_rows, by_columns = eigen.ByRows(centred), eigen.ByColumns(centred)
+    by_rows, by_columns = eigen._ByRows(centred), eigen._ByColumns(centred)
     size = len(by_rows.spread)
     assert size == 39
     np.testing.assert_allclose(by_rows.spread, by_columns.spread[-size:], rtol=1e-9)

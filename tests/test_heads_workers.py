@@ -15,7 +15,7 @@ import scipy.linalg.blas  # noqa: F401
 from threadpoolctl import threadpool_info
 
 from offshelf.heads.numerics import blas_threads
-from offshelf.heads.numerics.blas_threads import share_out
+from offshelf.heads.numerics.blas_threads import run_in_threads
 
 
 def _threads() -> set[int]:
@@ -31,7 +31,7 @@ def two_threads(monkeypatch):
 @pytest.mark.parametrize(("count", "values", "parts"), [(7, 4096, 2), (1, 10**6, 1), (5, 10, 1)])
 @pytest.mark.usefixtures("two_threads")
 def test_every_problem_is_done_once(count, values, parts):
-    done = share_out(lambda chosen: chosen, count, values)
+    done = run_in_threads(lambda chosen: chosen, count, values)
     assert len(done) == parts
     assert sorted(np.concatenate(done)) == list(range(count))
 
@@ -39,7 +39,7 @@ def test_every_problem_is_done_once(count, values, parts):
 @pytest.mark.usefixtures("two_threads")
 def test_blas_has_one_thread_meanwhile_and_its_own_number_after():
     before = _threads()
-    seen = share_out(lambda _: _threads(), 4, 10**6)
+    seen = run_in_threads(lambda _: _threads(), 4, 10**6)
     assert seen == [{1}, {1}]
     assert _threads() == before
 
@@ -52,7 +52,7 @@ def test_an_error_comes_through_and_lets_go_of_blas():
         raise ZeroDivisionError("inside")
 
     with pytest.raises(ZeroDivisionError, match="inside"):
-        share_out(fail, 4, 10**6)
+        run_in_threads(fail, 4, 10**6)
     assert _threads() == before
 
 
@@ -68,7 +68,7 @@ def test_users_in_several_threads_take_turns():
         return _threads()
 
     with ThreadPoolExecutor(4) as pool:
-        seen = list(pool.map(lambda _: share_out(work, 1, 1), range(4)))
+        seen = list(pool.map(lambda _: run_in_threads(work, 1, 1), range(4)))
     assert seen == [[{1}]] * 4
     assert max(most) == 1
     assert _threads() == before

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from offshelf.errors import HeadError
 from offshelf.heads.head import FittedHead
-from offshelf.heads.kinds.flat_weights import linear_weights
+from offshelf.heads.kinds.linear import linear_weights
 from offshelf.jobs.visualise import attribution
 from offshelf.jobs.visualise.attribution import ClassMap
 

@@ -12,7 +12,7 @@ from offshelf.data.lookalikes import Fingerprint
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import DataError
 from offshelf.jobs.audit import duplicates
-from offshelf.jobs.audit.doubtful_labels import LabelCheck, deal_folds, judge, label_findings
+from offshelf.jobs.audit.doubtful_labels import LabelCheck, folds_of_copies, judge, label_findings
 from offshelf.jobs.audit.duplicates import (
     Links,
     copies,
@@ -157,20 +157,20 @@ FOLD_ROWS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 30)), min_size=
 @given(FOLD_ROWS, st.integers(2, 6), st.integers(0, 5))
 def test_folds_keep_copies_together(rows: list[tuple[int, int]], folds: int, seed: int) -> None:
     targets, groups = np.array(rows).T
-    fold = deal_folds(targets, groups, folds, seed)
+    fold = folds_of_copies(targets, groups, folds, seed)
     assert fold.min() >= 0
     assert fold.max() < folds
     for group in set(groups.tolist()):
         assert len(set(fold[groups == group].tolist())) == 1
-    assert fold.tolist() == deal_folds(targets, groups, folds, seed).tolist()
+    assert fold.tolist() == folds_of_copies(targets, groups, folds, seed).tolist()
 
 
 def test_folds_spread_every_class() -> None:
     targets = np.repeat([0, 1, 2], 20)
-    fold = deal_folds(targets, np.arange(60), 5, 0)
+    fold = folds_of_copies(targets, np.arange(60), 5, 0)
     counts = np.array([np.bincount(fold[targets == k], minlength=5) for k in range(3)])
     assert counts.min() == counts.max() == 4
-    assert fold.tolist() != deal_folds(targets, np.arange(60), 5, 1).tolist()
+    assert fold.tolist() != folds_of_copies(targets, np.arange(60), 5, 1).tolist()
 
 
 def check_of(

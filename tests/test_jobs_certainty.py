@@ -15,9 +15,8 @@ import pytest
 from made_models import made_model, tampered, with_tensors
 from offshelf.cli.main import main
 from offshelf.errors import HeadError, ModelFileError, OffshelfError
-from offshelf.evaluate.probabilities.probability_metrics import Rejection, Trust, trust
-from offshelf.heads.probabilities.fit_probabilities import ProbabilitySettings
-from offshelf.heads.probabilities.probability_model import Certainty
+from offshelf.evaluate.probability_metrics import Rejection, Trust, trust
+from offshelf.heads.probabilities.probability_model import Certainty, ProbabilitySettings
 from offshelf.heads.probabilities.rejection import Threshold
 from offshelf.heads.probabilities.score_calibration import Temperature
 from offshelf.jobs.evaluate import evaluate_model, write_reliability

@@ -18,8 +18,8 @@ from offshelf.evaluate.learning_curve.lookahead import (
     Needed,
     halved_sizes,
     images_needed,
-    mean_interval,
     next_accuracy,
+    student_interval,
 )
 from offshelf.evaluate.learning_curve.measured_curve import LearningCurve, fit_curve
 from offshelf.jobs.curve import CurveSettings, learning_curve
@@ -79,9 +79,9 @@ def test_the_interval_of_a_mean_is_that_of_scipy() -> None:
 
     values = np.array([0.90, 0.93, 0.91, 0.92])
     expected = stats.t.interval(0.95, 3, values.mean(), stats.sem(values))
-    assert mean_interval(values) == pytest.approx(expected)
-    assert mean_interval(values[:1]) is None
-    assert mean_interval(np.array([0.0, 1.0])) == (0.0, 1.0)
+    assert student_interval(values) == pytest.approx(expected)
+    assert student_interval(values[:1]) is None
+    assert student_interval(np.array([0.0, 1.0])) == (0.0, 1.0)
 
 
 def test_a_learning_curve_of_images(scenes: Path, fitted: FitResult) -> None:
@@ -167,7 +167,7 @@ def test_both_splits_are_needed(tmp_path: Path, scenes: Path, split: str, messag
 
 def test_the_table_holds_what_was_measured_and_extrapolated() -> None:
     curve = smooth()
-    intervals = [mean_interval(1 - np.array([0.1, 0.2, 0.1]))] * 4 + [None]
+    intervals = [student_interval(1 - np.array([0.1, 0.2, 0.1]))] * 4 + [None]
     rows = curve_table(curve, intervals).rows
     assert [row[0] for row in rows] == [*SIZES, 160, 320]
     assert [row[-1] for row in rows] == ["measured"] * 5 + ["extrapolated"] * 2

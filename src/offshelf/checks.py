@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.errors import DataError
+from offshelf.errors import DataError, OffshelfError
 
 
 def whole(what: str, value: Any, low: int = 0) -> int:
@@ -40,28 +40,33 @@ def share(what: str, value: Any) -> float:
     return float(value)
 
 
-def class_indices(what: str, values: Any, n_classes: int | None = None) -> NDArray[np.int64]:
+def class_indices(
+    what: str,
+    values: Any,
+    n_classes: int | None = None,
+    error: type[OffshelfError] = DataError,
+) -> NDArray[np.int64]:
     """Return *values* as N class indices, int64, N >= 1.
 
     Raises:
-        DataError: not a list of whole numbers, an empty one, or an index outside the
-            *n_classes* classes (None takes any number of them).
+        DataError: (or *error*) not a list of whole numbers, an empty one, or an index outside
+            the *n_classes* classes (None takes any number of them).
 
     >>> class_indices("targets", [0, 2], 3)
     array([0, 2])
     """
     array = np.asarray(values)
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
-        raise DataError(
+        raise error(
             f"{what} must be a list of class indices, got shape {array.shape} of {array.dtype}"
         )
     if not array.size:
-        raise DataError(f"{what}: there are none")
+        raise error(f"{what}: there are none")
     outside = array < 0 if n_classes is None else (array < 0) | (array >= n_classes)
     if outside.any():
         row = int(np.flatnonzero(outside)[0])
         known = "0 or more" if n_classes is None else f"0 to {n_classes - 1}"
-        raise DataError(f"{what}: {array[row]} in row {row} is no class index: need {known}")
+        raise error(f"{what}: {array[row]} in row {row} is no class index: need {known}")
     return array.astype(np.int64)
 
 

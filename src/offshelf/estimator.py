@@ -27,9 +27,8 @@ from offshelf.features.feature_kind import (
     FeatureKind,
     feature_kinds,
 )
-from offshelf.heads.fitting.fit_head import Recipe, decision
-from offshelf.heads.fitting.trainer import Trainer
-from offshelf.heads.probabilities.fit_probabilities import (
+from offshelf.heads.fitting.fit_head import Recipe, Trainer, decision
+from offshelf.heads.probabilities.probability_model import (
     ProbabilitySettings,
     check_probability,
     fit_certainty,

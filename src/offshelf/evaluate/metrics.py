@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from offshelf.checks import class_indices, same_length
 from offshelf.errors import DataError
 
 
@@ -95,12 +96,12 @@ def evaluate(
     >>> result.accuracy, round(result.balanced_accuracy, 4), result.confusion.tolist()
     (0.75, 0.8333, [[2, 1], [0, 1]])
     """
-    targets = _checked_indices("targets", targets, len(classes))
-    predictions = _checked_indices("predictions", predictions, len(classes))
-    if len(targets) != len(predictions):
-        raise DataError(f"{len(targets)} targets but {len(predictions)} predictions: need one each")
-    if not len(targets):
+    n = len(np.atleast_1d(targets))
+    same_length("targets", n, "predictions", len(np.atleast_1d(predictions)))
+    if not n:
         raise DataError("the test set is empty: nothing to evaluate")
+    targets = class_indices("targets", targets, len(classes))
+    predictions = class_indices("predictions", predictions, len(classes))
     return _from_confusion(_confusion(targets, predictions, len(classes)), classes)
 
 
@@ -136,19 +137,6 @@ def wilson(k: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     low, high = ((centre + side) / (1 + z * z / n) for side in (-half, half))
     # At the ends the formula gives 0 and 1 exactly; rounding must not move them.
     return 0.0 if k == 0 else max(0.0, low), 1.0 if k == n else min(1.0, high)
-
-
-def _checked_indices(what: str, values: NDArray[np.int64], n_classes: int) -> NDArray[np.int64]:
-    values = np.asarray(values)
-    if values.ndim != 1 or (values.size and values.dtype.kind not in "iu"):
-        raise DataError(f"{what} must be a list of class indices, got shape {values.shape}")
-    outside = np.flatnonzero((values < 0) | (values >= n_classes))
-    if len(outside):
-        raise DataError(
-            f"{what}: {values[outside[0]]} in row {outside[0]} is no class index: "
-            f"need 0 to {n_classes - 1}"
-        )
-    return values.astype(np.int64)
 
 
 def _confusion(

@@ -1,4 +1,4 @@
-"""Validation of the arguments of heads; every message is one line."""
+"""Validation of the arguments of heads: a HeadError of one line, or the plain value."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from offshelf.checks import class_indices
 from offshelf.errors import HeadError
 from offshelf.heads.options import MAX_SEED, NORMALISATIONS, ClassWeight, Options
 
@@ -19,15 +20,7 @@ _ROWS_AT_A_TIME = 64
 def checked_options(
     c: float | Literal["auto"], seed: int, class_weight: str | None = None
 ) -> Options:
-    """Return the options as plain numbers; *c* may also be the word ``auto``.
-
-    Raises:
-        HeadError: C is not a positive finite number, the seed is out of range, or the
-            class weight is none that is known.
-
-    >>> checked_options(np.float32(0.5), 3)
-    Options(c=0.5, seed=3, class_weight=None)
-    """
+    """Return the options as plain numbers; *c* may also be the word ``auto``."""
     if class_weight not in (None, "balanced"):
         raise HeadError(f"unknown class weight {class_weight!r}: use 'balanced' or None")
     weight = cast(ClassWeight | None, class_weight)
@@ -35,28 +28,14 @@ def checked_options(
 
 
 def checked_seed(seed: int) -> int:
-    """Return *seed* as a plain number.
-
-    Raises:
-        HeadError: it is no whole number in range.
-
-    >>> checked_seed(np.int64(7))
-    7
-    """
+    """Return *seed* as a plain number."""
     if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed <= MAX_SEED:
         raise HeadError(f"seed must be a whole number from 0 to {MAX_SEED}, got {seed!r}")
     return int(seed)
 
 
 def checked_c(c: Any) -> float:
-    """Return *c* as a plain number.
-
-    Raises:
-        HeadError: it is not a positive finite number.
-
-    >>> checked_c(2)
-    2.0
-    """
+    """Return *c* as a plain number."""
     number = float(c) if isinstance(c, Real) and not isinstance(c, bool) else 0.0
     if not (math.isfinite(number) and number > 0):
         raise HeadError(
@@ -70,19 +49,18 @@ def checked_targets(
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Return targets and classes of *count* rows as the solvers take them.
 
-    Raises:
-        HeadError: they do not fit together.
-
-    >>> checked_targets(2, [0, 1], ["a", "b"])
-    (array([0, 1]), ('a', 'b'))
+    Each class has at least one row, and there are two or more.
     """
-    targets, classes = np.asarray(targets), tuple(classes)
-    check_targets(count, targets, classes)
-    return targets.astype(np.int64), classes
+    n, classes = len(np.atleast_1d(targets)), tuple(classes)
+    if count != n:
+        raise HeadError(f"{count} rows of features but {n} targets: need one each")
+    found = class_indices("targets", targets, len(classes), HeadError) if n else np.arange(0)
+    _check_classes(np.bincount(found, minlength=len(classes)), classes)
+    return found, classes
 
 
 def check_normalisation(normalisation: str) -> None:
-    """Raise HeadError unless *normalisation* is one of the known words."""
+    """Check that *normalisation* is one of the known words."""
     if normalisation not in NORMALISATIONS:
         words = ", ".join(map(repr, NORMALISATIONS[:-1]))
         raise HeadError(
@@ -113,28 +91,6 @@ def checked_features(features: Any, dimension: int | None = None) -> NDArray[Any
         )
     _check_finite(matrix)
     return matrix
-
-
-def check_targets(count: int, targets: NDArray[Any], classes: Sequence[str]) -> None:
-    """Check that *targets* name, for each of *count* rows, one of *classes*.
-
-    Raises:
-        HeadError: another number of targets than rows, a target that is no class index,
-            a class named twice, fewer than two classes, or a class without a row.
-    """
-    if targets.ndim != 1 or targets.dtype.kind not in "iu":
-        raise HeadError(
-            f"targets must be one class index per row, got shape {targets.shape} of {targets.dtype}"
-        )
-    if count != len(targets):
-        raise HeadError(f"{count} rows of features but {len(targets)} targets: need one each")
-    outside = np.flatnonzero((targets < 0) | (targets >= len(classes)))
-    if len(outside):
-        raise HeadError(
-            f"target {targets[outside[0]]} of row {outside[0]} is no class index: "
-            f"need 0 to {len(classes) - 1}"
-        )
-    _check_classes(np.bincount(targets, minlength=len(classes)), classes)
 
 
 def _check_classes(counts: NDArray[np.intp], classes: Sequence[str]) -> None:

@@ -52,7 +52,8 @@ class FittedHead:
         return int((self.arrays["weight"] if widest is None else widest).shape[-1])
 
 
-def freeze(array: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return *array* marked read-only, so that a fitted head stays what it was."""
+def frozen(values: Any) -> NDArray[np.float32]:
+    """Return *values* as float32, read-only, so that a fitted head stays what it was."""
+    array = np.ascontiguousarray(values, dtype=np.float32)
     array.flags.writeable = False
     return array

@@ -24,8 +24,8 @@ from offshelf.evaluate.learning_curve.lookahead import (
     Needed,
     halved_sizes,
     images_needed,
-    mean_interval,
     next_accuracy,
+    student_interval,
 )
 from offshelf.evaluate.learning_curve.measured_curve import LearningCurve, fit_curve
 from offshelf.evaluate.splits.protocol import Fold, subsets
@@ -96,7 +96,7 @@ class CurveResult:
     def intervals(self) -> tuple[tuple[float, float] | None, ...]:
         """The interval of each measured mean, over draws; None where draws do not differ."""
         return tuple(
-            mean_interval(row, self.curve.confidence) if draws > 1 else None
+            student_interval(row, self.curve.confidence) if draws > 1 else None
             for row, draws in zip(self.accuracies, self.draws, strict=True)
         )
 

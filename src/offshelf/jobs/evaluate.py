@@ -16,7 +16,7 @@ from offshelf.data.tables.image_table import ImageTable, read_labelled
 from offshelf.data.tables.sources import existing
 from offshelf.errors import DataError, OffshelfError, did_you_mean
 from offshelf.evaluate.metrics import Evaluation, evaluate
-from offshelf.evaluate.probabilities.probability_metrics import Trust
+from offshelf.evaluate.probability_metrics import Trust
 from offshelf.features.extraction import Extraction
 from offshelf.jobs.fit.evaluation import trust_of
 from offshelf.jobs.predict import predictions_of

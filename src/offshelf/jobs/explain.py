@@ -24,7 +24,7 @@ from offshelf.engine.torch_engine.gradients import Probe
 from offshelf.errors import OffshelfError, did_you_mean
 from offshelf.features.network_input import NetworkInput
 from offshelf.heads.fitting.fit_head import decision
-from offshelf.heads.kinds.flat_weights import linear_weights
+from offshelf.heads.kinds.linear import linear_weights
 from offshelf.jobs.setup.settings import RunSettings
 from offshelf.jobs.visualise import attribution
 from offshelf.jobs.visualise.attribution import ClassMap

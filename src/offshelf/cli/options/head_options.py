@@ -10,7 +10,7 @@ from offshelf.cli.terminal.parser import strength
 from offshelf.heads.kinds.registry import names_and_sizes
 
 if TYPE_CHECKING:
-    from offshelf.heads.probabilities.fit_probabilities import ProbabilitySettings
+    from offshelf.heads.probabilities.probability_model import ProbabilitySettings
     from offshelf.jobs.setup.settings import HeadSettings
 
 
@@ -73,6 +73,6 @@ def add_probabilities(parser: argparse.ArgumentParser) -> None:
 
 def probability_settings(arguments: argparse.Namespace) -> ProbabilitySettings:
     """Return what the options ask for."""
-    from offshelf.heads.probabilities.fit_probabilities import ProbabilitySettings
+    from offshelf.heads.probabilities.probability_model import ProbabilitySettings
 
     return ProbabilitySettings(arguments.calibrate, arguments.reject, arguments.reject_by)

@@ -1,4 +1,4 @@
-"""How many training images an accuracy would take, as a learning curve has it; and which sizes."""
+"""Training images that an accuracy needs, by a learning curve; and the sizes to measure."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.checks import share, whole
-from offshelf.evaluate.learning_curve.measured_curve import Estimate, LearningCurve
+from offshelf.evaluate.learning_curve.measured_curve import MIN_SIZES, Estimate, LearningCurve
 
-LEAST_SIZE, LEAST_SIZES = 5, 4
+MIN_SIZE = 5
 _ROOM = 0.0025
 
 
 @dataclass(frozen=True)
 class Needed:
-    """Training images per class for an accuracy, within what the curve answers for.
+    """Training images per class for an accuracy, within the range of the curve.
 
     Attributes:
         accuracy: that is asked for, 0 to 1.
@@ -85,18 +85,18 @@ def halved_sizes(smallest: int) -> tuple[int, ...]:
     ((6, 12, 25, 50, 100), (2, 4, 8, 16), (1,))
     """
     size, sizes = whole("images of the smallest class", smallest, 1), [smallest]
-    while size // 2 >= (LEAST_SIZE if len(sizes) >= LEAST_SIZES else 1):
+    while size // 2 >= (MIN_SIZE if len(sizes) >= MIN_SIZES else 1):
         size //= 2
         sizes.append(size)
     return tuple(reversed(sizes))
 
 
-def mean_interval(
+def student_interval(
     values: NDArray[np.float64], confidence: float = 0.95
 ) -> tuple[float, float] | None:
     """Return Student's interval of the mean of repeats; None for fewer than two.
 
-    >>> low, high = mean_interval(np.array([0.90, 0.91, 0.92]))
+    >>> low, high = student_interval(np.array([0.90, 0.91, 0.92]))
     >>> round(low, 4), round(high, 4)
     (0.8852, 0.9348)
     """

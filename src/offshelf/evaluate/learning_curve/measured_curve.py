@@ -1,4 +1,4 @@
-"""How many more images? Accuracy against training images per class, and a cautious look ahead."""
+"""Learning curves: accuracy against training images per class, cautiously extrapolated."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class LearningCurve:
 
     @property
     def identified(self) -> bool:
-        """Whether the data fix the curve well enough to look ahead."""
+        """Whether the data determine the curve well enough to extrapolate it."""
         return not self.doubts
 
     @property

@@ -16,7 +16,7 @@ _PASSES = 8
 
 
 class Law(NamedTuple):
-    """B fits: the error that stays, the factor and the exponent of each."""
+    """B fits: the error that remains, the factor and the exponent of each."""
 
     a: NDArray[np.float64]
     b: NDArray[np.float64]
@@ -52,11 +52,7 @@ def fit_law(n: NDArray[np.int64], errors: NDArray[np.float64], weights: NDArray[
 
 
 def predict_error(law: Law, n: int) -> NDArray[np.float64]:
-    """Return the errors that each fit gives at size n, 0 to 1.
-
-    >>> predict_error(Law(np.array([0.1]), np.array([0.8]), np.array([0.5])), 16)
-    array([0.3])
-    """
+    """Return the errors that each fit gives at size n, 0 to 1."""
     return np.clip(law.a + law.b * float(n) ** -law.c, 0.0, 1.0)
 
 
@@ -79,12 +75,7 @@ def robust_means(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def levels(repeats: int, confidence: float) -> tuple[float, float]:
-    """Return the quantiles of the expanded percentile interval of *repeats* values.
-
-    >>> low, high = levels(10, 0.95)
-    >>> round(low, 4), round(high, 4)
-    (0.0086, 0.9914)
-    """
+    """Return the quantiles of the expanded percentile interval of *repeats* values."""
     from scipy.special import stdtrit
 
     if repeats < 2:

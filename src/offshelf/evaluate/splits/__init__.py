@@ -1,1 +1,1 @@
-"""Who trains and who is tested: protocols, groups of images, and split files."""
+"""Training and test rows: protocols, groups of images, and split files."""

@@ -1,24 +1,129 @@
-"""Which images belong together: from a pattern on their names, or from a column of a file."""
+"""Groups of images, from a pattern or a column, and splits that keep each group on one side."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from offshelf.checks import same_length
+from offshelf.data.folders.image_files import PARQUET_SUFFIXES
 from offshelf.data.tables.delimited import read_csv
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.data.tables.path_lists import located
 from offshelf.errors import DataError, did_you_mean
-from offshelf.evaluate.splits.image_names import image_names
-from offshelf.text import (
-    counted,
-    listed,
-    shown,
-)
+from offshelf.text import counted, listed, shown, spelled
 
-PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})
+Rows = NDArray[np.int64]
+# How many orders of the groups are tried before a repeat is called impossible.
+_ORDERS = 100
+
+
+def check_groups(groups: Sequence[str], n: int) -> NDArray[np.str_]:
+    """Return one group name for each of n images; raise DataError where one has none."""
+    same_length("groups", len(groups), "images", n)
+    empty = [row for row, name in enumerate(groups) if not name]
+    if empty:
+        raise DataError(f"{counted(len(empty), 'image')} without a group, first in row {empty[0]}")
+    return np.array(groups, np.str_)
+
+
+def crossing_groups(groups: NDArray[np.str_], train: Rows, test: Rows) -> tuple[str, ...]:
+    """Return the groups that have images on both sides, sorted."""
+    return tuple(np.intersect1d(groups[train], groups[test]).tolist())
+
+
+def group_k_fold(labels: Sequence[str], groups: NDArray[np.str_], k: int, seed: int) -> Rows:
+    """Return the number of the test set, 0 to k - 1, of each image.
+
+    Greedy, as scikit-learn's StratifiedGroupKFold: the largest group first, each to the
+    fold where its classes are rarest. DataError where the groups do not allow k folds.
+    """
+    names, group_of, classes, counts = _counts(labels, groups)
+    found = (counts > 0).sum(axis=0)
+    if found.min() < k:
+        few = int(found.argmin())
+        raise DataError(
+            f"too few groups: {k} folds need {k} groups in each class, but "
+            f"'{shown(classes[few])}' has {found[few]}"
+        )
+    shares = counts / counts.sum(axis=0)
+    ranks = [hashed(seed, name) for name in names]
+    held, fold_of = np.zeros((k, len(classes))), np.empty(len(names), np.int64)
+    for group in sorted(range(len(names)), key=lambda g: (-shares[g].sum(), ranks[g])):
+        # Equal folds are tried in an order of the group's own, which no other class moves.
+        order = (np.arange(k) + ranks[group][0]) % k
+        cost = np.round(held[order] @ shares[group], 12)
+        fold_of[group] = order[int(cost.argmin())]
+        held[fold_of[group]] += shares[group]
+    _check_deal(held, classes, k)
+    return fold_of[group_of]
+
+
+def group_repeat(
+    labels: Sequence[str],
+    groups: NDArray[np.str_],
+    ranked: Mapping[str, Rows],
+    n: int,
+    salt: str,
+) -> tuple[Rows, Rows]:
+    """Return positions to train with, n per class, and positions to test, of other groups.
+
+    The random order of the groups comes from the text *salt*, *ranked* has that of the
+    images of each class. DataError where a class leaves no group to test.
+    """
+    names, group_of, classes, counts = _counts(labels, groups)
+    lacking = -1
+    for number in range(_ORDERS):
+        order = sorted(range(len(names)), key=lambda g: hashed(salt, number, names[g]))
+        taken = _take(counts, order, n)
+        untested = np.flatnonzero(counts[~taken].sum(axis=0) == 0)
+        if not len(untested):
+            inside = taken[group_of]
+            train = [order_[inside[order_]][:n] for order_ in ranked.values()]
+            return np.sort(np.concatenate(train)), np.flatnonzero(~inside)
+        lacking = int(untested[0])
+    found = counted(int((counts[:, lacking] > 0).sum()), "group")
+    raise DataError(
+        f"too few groups: {counted(n, 'training image')} per class leave none of the {found} of "
+        f"'{shown(classes[lacking])}' to test: choose fewer images per class"
+    )
+
+
+def _counts(
+    labels: Sequence[str], groups: NDArray[np.str_]
+) -> tuple[list[str], Rows, list[str], Rows]:
+    """Return group names, group of each image, class names, and images per group and class."""
+    classes, class_of = np.unique(np.array(labels, np.str_), return_inverse=True)
+    names, group_of = np.unique(groups, return_inverse=True)
+    counts = np.zeros((len(names), len(classes)), np.int64)
+    np.add.at(counts, (group_of, class_of), 1)
+    return names.tolist(), group_of, classes.tolist(), counts
+
+
+def _take(counts: Rows, order: Sequence[int], n: int) -> NDArray[np.bool_]:
+    """Take groups in *order* as long as one of their classes has fewer than n images."""
+    taken, held = np.zeros(len(counts), bool), np.zeros(counts.shape[1], np.int64)
+    for group in order:
+        if (held[counts[group] > 0] < n).any():
+            taken[group] = True
+            held += counts[group]
+    return taken
+
+
+def _check_deal(held: NDArray[np.float64], classes: Sequence[str], k: int) -> None:
+    missing = np.flatnonzero((held > 0).sum(axis=0) < 2)
+    if len(missing) or not held.any(axis=1).all():
+        names = listed(classes[place] for place in missing.tolist()) or "a test set"
+        raise DataError(
+            f"the groups do not allow {k} folds: {names} would be left empty on one side; "
+            "choose fewer folds"
+        )
 
 
 def groups_by_pattern(table: ImageTable, pattern: str) -> tuple[str, ...]:
@@ -28,13 +133,7 @@ def groups_by_pattern(table: ImageTable, pattern: str) -> tuple[str, ...]:
     parts. The first match counts; where the pattern has parentheses, the group is what
     they hold (joined by ``/``), else all that matched.
 
-    Args:
-        table: the images.
-        pattern: a regular expression of Python's ``re``.
-
-    Raises:
-        DataError: the expression is not valid, does not match an image's name, or
-            matches nothing of it.
+    DataError where the regular expression is not valid or finds nothing in a name.
 
     >>> paths = ("d/cat/ann-1.png", "d/dog/ann-2.png", "d/dog/bob-1.png")
     >>> table = ImageTable(paths, ("cat", "dog", "dog"), ("train",) * 3, ("cat", "dog"), ())
@@ -62,16 +161,8 @@ def groups_by_column(table: ImageTable, file: str | Path, column: str) -> tuple[
     """Return the group of each image: its cell in a column of a CSV or Parquet file.
 
     The file has the columns ``path``, relative to its own folder, and *column*; it may
-    be the one that the table was read from, and may hold other images too.
-
-    Args:
-        table: the images.
-        file: CSV (UTF-8; commas, semicolons or tabs) or Parquet.
-        column: name of the column, in any case.
-
-    Raises:
-        DataError: the file cannot be read or lacks a column, an image has no row or an
-            empty cell in it, or two rows of an image name two groups.
+    be the one that the table was read from, and may hold other images too. DataError where it
+    cannot be read or lacks a column, or an image has no group or two.
     """
     file = Path(file)
     found: dict[str, str] = {}
@@ -129,3 +220,24 @@ def _place(file: Path, header: Sequence[str], column: str) -> int:
             f"{listed(header)}.{did_you_mean(column, header)}"
         )
     return names.index(column.strip().lower())
+
+
+def image_names(paths: Sequence[str]) -> tuple[str, ...]:
+    """Return each path below the folder that all of *paths* share, with ``/`` in between.
+
+    >>> image_names(["/data/train/a/1.png", "/data/test/a/1.png"])
+    ('train/a/1.png', 'test/a/1.png')
+    >>> image_names(["1.png"])
+    ('1.png',)
+    """
+    plain = [path.replace(os.sep, "/") for path in paths]
+    # What is cut at the last "/" ends with a whole folder, so characters are enough.
+    start = os.path.commonprefix(plain).rpartition("/")[0]  # noqa: RUF071
+    cut = len(start) + 1 if start or all(path.startswith("/") for path in plain) else 0
+    return tuple(spelled(path[cut:]) for path in plain)
+
+
+def hashed(*parts: object) -> bytes:
+    """Return 32 bytes that are the same for the same parts on every machine: a random rank."""
+    text = "\0".join(map(str, parts))
+    return hashlib.sha256(spelled(text).encode()).digest()

@@ -1,7 +1,7 @@
-"""Who trains and who is tested: folds of an image table, the same for the same seed.
+"""Evaluation protocols: folds of an image table, the same for the same seed.
 
 Images are ranked by a hash of seed, class and name. So the order of the classes and rows
-is of no account, and where no groups are given one class never moves the images of another.
+does not matter, and where no groups are given one class never moves the images of another.
 """
 
 from __future__ import annotations
@@ -17,18 +17,15 @@ from offshelf.checks import whole
 from offshelf.data.folders.class_names import TEST, TRAIN
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import DataError
-from offshelf.evaluate.splits.grouped import (
+from offshelf.evaluate.splits.image_groups import (
     check_groups,
     crossing_groups,
     group_k_fold,
     group_repeat,
+    hashed,
+    image_names,
 )
-from offshelf.evaluate.splits.image_names import hashed, image_names
-from offshelf.text import (
-    counted,
-    listed,
-    shown,
-)
+from offshelf.text import counted, listed, shown
 
 Rows = NDArray[np.int64]
 
@@ -58,12 +55,8 @@ class Fold:
 def given_split(table: ImageTable, *, groups: Sequence[str] | None = None) -> tuple[Fold]:
     """Return the split that came with the images, as one fold.
 
-    Args:
-        table: labelled images.
-        groups: one name per row of the table; None where images are independent.
-
-    Raises:
-        DataError: a side has no images, or a group is on both sides.
+    Groups are one name per row of the table, None where images are independent. DataError where
+    a side has no images, or a group is on both sides.
 
     >>> table = ImageTable(("a", "b", "c"), ("x", "y", "x"), ("train", "train", "test"), (), ())
     >>> given_split(table)
@@ -181,18 +174,8 @@ def subsets(
 ) -> tuple[tuple[Fold, ...], ...]:
     """Return smaller training sets of one fold, all with its test set: for learning curves.
 
-    Args:
-        table: labelled images.
-        fold: its training rows are drawn from, its test rows are kept.
-        sizes: training images per class, each 1 or more.
-        times: draws per size; in each, a smaller set is part of a larger one.
-        seed: of the draws, 0 or more.
-
-    Returns:
-        For each size in the order of *sizes*, one fold per draw.
-
-    Raises:
-        DataError: a class has fewer training images than a size; no size is given.
+    For each size, training images per class, one fold for each of *times* draws; in a draw, a
+    smaller set is part of a larger one. DataError where a class has fewer training images.
 
     >>> table = ImageTable(tuple("abcde"), tuple("xyxyx"), ("train",) * 5, ("x", "y"), ())
     >>> fold = Fold(np.arange(4), np.array([4]))

@@ -1,1 +1,1 @@
-"""Training a head, asking it, and taking it apart for a file."""
+"""Training heads, scoring with them, and serialising them."""

@@ -6,7 +6,7 @@ another order, which moves scores by about 1e-6 of the largest.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -14,20 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.heads.arguments import checked_features, checked_options, checked_targets
+from offshelf.heads.class_balance import class_weights, fold_splits, in_row_order
 from offshelf.heads.head import FittedHead
-from offshelf.heads.kinds.fitter import Learned
+from offshelf.heads.kinds.fitter import CrossFit
 from offshelf.heads.kinds.registry import get_fitter
-from offshelf.heads.options import ClassWeight, Normalisation, Options
-from offshelf.heads.preparation.prepare import (
-    Preparation,
-    Prepared,
-    block_parts,
-    prepare_checked,
-    prepared_block,
-)
+from offshelf.heads.options import GRID, ClassWeight, Normalisation, Options
+from offshelf.heads.preparation.prepare import Prepared, block_parts, prepare, prepared_block
 from offshelf.heads.preparation.reduction import parse_reduction
 
 DEFAULTS = Options()
+Train = Callable[[NDArray[np.float32], NDArray[np.int64]], FittedHead]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +61,7 @@ class Recipe:
 
     @property
     def options(self) -> Options:
-        """What the kind of head is told.
-
-        Raises:
-            HeadError: C, the seed or the class weight is out of range.
-        """
+        """Those of the kind of head; a HeadError says which is out of range."""
         return checked_options(self.c, self.seed, self.class_weight)
 
 
@@ -100,7 +92,12 @@ def fit_head(
     options = recipe.options
     matrix = checked_features(features)
     checked_targets(len(matrix), targets, classes)
-    prepared = prepare_checked(matrix, recipe.normalisation, recipe.reduction, recipe.seed)
+    prepared = prepare(
+        matrix,
+        normalisation=recipe.normalisation,
+        reduction=recipe.reduction,
+        seed=recipe.seed,
+    )
     return fit_prepared(recipe.kind, prepared, targets, classes, options)
 
 
@@ -131,10 +128,21 @@ def fit_prepared(
     options = checked_options(options.c, options.seed, options.class_weight)
     targets, classes = checked_targets(prepared.rows.shape[0], targets, classes)
     learned = fitter.fit(prepared.rows, targets, len(classes), options)
+    parameters, preparation = dict(learned.parameters), prepared.preparation
     if options.class_weight is not None:
-        weighted = {**learned.parameters, "class_weight": options.class_weight}
-        learned = replace(learned, parameters=weighted)
-    return _fitted(kind, classes, learned, prepared.preparation)
+        parameters["class_weight"] = options.class_weight
+    if preparation.variance is not None:
+        parameters["variance_kept"] = preparation.variance
+    return FittedHead(
+        kind=kind,
+        classes=classes,
+        arrays=learned.arrays,
+        parameters=parameters,
+        normalisation=preparation.normalisation,
+        notes=learned.notes,
+        reduction=preparation.reduction,
+        preparation=preparation.arrays,
+    )
 
 
 def decision(head: FittedHead, features: NDArray[Any]) -> NDArray[np.float32]:
@@ -172,20 +180,108 @@ def decision(head: FittedHead, features: NDArray[Any]) -> NDArray[np.float32]:
     return scores
 
 
-def _fitted(
-    kind: str, classes: tuple[str, ...], learned: Learned, preparation: Preparation
-) -> FittedHead:
-    """Return the head of what was learned from rows that were prepared so."""
-    parameters = dict(learned.parameters)
-    if preparation.variance is not None:
-        parameters["variance_kept"] = preparation.variance
-    return FittedHead(
-        kind,
-        classes,
-        learned.arrays,
-        parameters,
-        preparation.normalisation,
-        learned.notes,
-        preparation.reduction,
-        preparation.arrays,
-    )
+class Trainer:
+    """Trains a head, and scores each row by a head that was trained without its fold.
+
+    The arguments are those of :func:`fit_head`; :attr:`head` is trained on all rows. What both
+    need of the rows, their preparation and inner products, is computed once.
+
+    >>> features = np.array([[1, 0], [2, 1], [0, 1], [1, 3]], dtype=np.float32)
+    >>> trainer = Trainer(Recipe(), features, np.array([0, 0, 1, 1]), ["cat", "dog"])
+    >>> trainer.head.classes, trainer.held_out(np.array([0, 1, 0, 1])).argmax(axis=1).tolist()
+    (('cat', 'dog'), [0, 0, 1, 1])
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        features: NDArray[Any],
+        targets: NDArray[np.int64],
+        classes: Sequence[str],
+    ) -> None:
+        self.recipe = recipe
+        self.features = checked_features(features)
+        self.targets, self.classes = checked_targets(len(self.features), targets, classes)
+        self._prepared = self._prepare()
+        self.head = self._fit(self._prepared)
+        # What a fold has its own of would only take memory.
+        self._prepared.rows.keep("gram", "spectrum")
+
+    def held_out(
+        self, fold: NDArray[np.int64], advance: Callable[[], object] = lambda: None
+    ) -> NDArray[np.float32]:
+        """Return the scores of the rows that are held out, each by a head that never saw it.
+
+        C is the one of :attr:`head`, so it is not chosen again without every fold.
+
+        Args:
+            fold: N, what :func:`.held_out_folds` returned: -1 for a row that is never held out.
+            advance: called once for each fold that is done.
+
+        Returns:
+            M x K float32, in the order of the M rows with a fold.
+
+        Raises:
+            HeadError: a head cannot be trained on part of the rows.
+        """
+        chosen = self.head.parameters.get("C")
+        recipe = replace(self.recipe, c=chosen) if isinstance(chosen, float) else self.recipe
+        scores = self._cross_fit(recipe, fold) if recipe.by_row else None
+        if scores is None:
+            return self._trained_anew(recipe, fold, advance)
+        for _ in range(int(fold.max()) + 1):
+            advance()
+        return scores[fold >= 0].astype(np.float32)
+
+    def _prepare(self) -> Prepared:
+        recipe, k = self.recipe, len(self.classes)
+        # Inner products are shared up to the C that training itself will ask for.
+        c = max(GRID) if recipe.options.c == "auto" else recipe.options.c
+        c *= max(1.0, float(class_weights(self.targets, k, recipe.class_weight).max()))
+        return prepare(
+            self.features,
+            normalisation=recipe.normalisation,
+            reduction=recipe.reduction,
+            seed=recipe.seed,
+            cs=(c,),
+        )
+
+    def _fit(self, prepared: Prepared) -> FittedHead:
+        kind, options = self.recipe.kind, self.recipe.options
+        return fit_prepared(kind, prepared, self.targets, self.classes, options)
+
+    def _cross_fit(self, recipe: Recipe, fold: NDArray[np.int64]) -> NDArray[np.float64] | None:
+        task = CrossFit(
+            rows=self._prepared.rows,
+            targets=self.targets,
+            n_classes=len(self.classes),
+            options=recipe.options,
+            fold=fold,
+            arrays=self.head.arrays,
+        )
+        return get_fitter(recipe.kind).cross_fit(task)
+
+    def _trained_anew(
+        self, recipe: Recipe, fold: NDArray[np.int64], advance: Callable[[], object]
+    ) -> NDArray[np.float32]:
+        def train(features: NDArray[np.float32], targets: NDArray[np.int64]) -> FittedHead:
+            trained = fit_head(recipe, features, targets, self.classes)
+            advance()
+            return trained
+
+        return held_out_scores(train, self.features, self.targets, fold)
+
+
+def held_out_scores(
+    train: Train, features: NDArray[Any], targets: NDArray[np.int64], fold: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Return the scores of the rows that are held out, each by a head that *train* fits without it.
+
+    Those heads have fewer rows than one on all, so they are a little less sure. M x K, in the
+    order of the M rows with a fold, as :func:`.held_out_folds` gives it.
+    """
+    parts: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
+    for held, kept in fold_splits(fold):
+        head = train(features[kept], targets[kept])
+        parts.append((held, decision(head, features[held])))
+    return in_row_order(parts)

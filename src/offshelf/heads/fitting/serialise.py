@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.errors import HeadError, ModelFileError
-from offshelf.heads.head import FittedHead, freeze
+from offshelf.heads.head import FittedHead, frozen
 from offshelf.heads.kinds.registry import get_fitter
 from offshelf.heads.options import NORMALISATIONS, Normalisation
 from offshelf.heads.preparation.prepare import Preparation, preparation_problem
@@ -69,7 +69,7 @@ def unpack_head(
     reduction = _checked_reduction(document.get("reduction", "none"), source)
     _check_values(arrays, source)
     preparation = {
-        name.removeprefix(_PREPARATION): _owned(array)
+        name.removeprefix(_PREPARATION): frozen(np.array(array, np.float32))
         for name, array in arrays.items()
         if name.startswith(_PREPARATION)
     }
@@ -84,7 +84,7 @@ def unpack_head(
     return FittedHead(
         kind=document["kind"],
         classes=classes,
-        arrays={name: _owned(array) for name, array in learned.items()},
+        arrays={name: frozen(np.array(array, np.float32)) for name, array in learned.items()},
         parameters=dict(document["parameters"]),
         normalisation=normalisation,
         notes=tuple(document["notes"]),
@@ -165,7 +165,3 @@ def _checked_reduction(value: Any, source: str) -> str:
     except HeadError as error:
         raise ModelFileError(f"{source}: head has {error}") from None
     return str(value)
-
-
-def _owned(array: NDArray[Any]) -> NDArray[np.float32]:
-    return freeze(np.array(array, dtype=np.float32, order="C"))

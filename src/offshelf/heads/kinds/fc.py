@@ -1,6 +1,6 @@
 """Fully connected layers trained on features by gradient steps, and stopped early.
 
-torch is there for training only; scores are exact products, as with every other head.
+torch is used for training only; scores are exact products, as with every other head.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.construct.torch_context import one_thread, without_compiler
-from offshelf.heads.class_balance import class_weights
-from offshelf.heads.head import FittedHead, freeze
+from offshelf.heads.class_balance import class_weights, stratified_folds
+from offshelf.heads.head import FittedHead, frozen
 from offshelf.heads.kinds.fitter import CrossFit, Learned
 from offshelf.heads.kinds.linear import LinearHead, halved, linear_arrays
 from offshelf.heads.numerics.reproducible import exact_product
 from offshelf.heads.numerics.row_scaling import ScaledRows, blocks
 from offshelf.heads.options import Options
-from offshelf.heads.stratified_folds import stratified_folds
 
 if TYPE_CHECKING:
     import torch
@@ -92,7 +91,7 @@ class Connected(LinearHead):
         return Learned(self._arrays(layers), parameters, self._notes(options, run))
 
     def cross_fit(self, task: CrossFit) -> None:
-        """Return None: where early stopping ends without a fold, only training tells."""
+        """Return None: where early stopping ends without a fold is known only after training."""
 
     def decide(self, head: FittedHead, rows: Array) -> Array:
         """Return the scores of the last layer, N x K."""
@@ -124,7 +123,7 @@ class Connected(LinearHead):
         last = linear_arrays(*halved(*layers[-1]))
         if not self.hidden:
             return last
-        weight, bias = (freeze(np.ascontiguousarray(part, np.float32)) for part in layers[0])
+        weight, bias = map(frozen, layers[0])
         outer = {f"out_{name}": array for name, array in last.items()}
         return {"weight": weight, "bias": bias, **outer}
 
@@ -218,11 +217,7 @@ class _Training:
 
 
 def learning_rate(dimension: int, hidden: int) -> float:
-    """Return the learning rate for rows of so many values and so many hidden units.
-
-    >>> learning_rate(4000, 0), learning_rate(10, 0), learning_rate(1000, 64)
-    (0.001, 0.01, 0.0005)
-    """
+    """Return the learning rate for rows of so many values and so many hidden units."""
     # A hidden layer passes on what every one of its units changed.
     step = _HIDDEN_SCORE_STEP if hidden else _SCORE_STEP
     return min(_LARGEST_RATE, step / dimension)

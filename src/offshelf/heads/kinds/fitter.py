@@ -7,14 +7,14 @@ the same minimum as by training from nothing, within its own tolerance.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.heads.class_balance import row_weights
+from offshelf.heads.class_balance import fold_splits, row_weights
 from offshelf.heads.head import FittedHead
 from offshelf.heads.numerics.row_scaling import ScaledRows
 from offshelf.heads.options import Options
@@ -59,15 +59,9 @@ class CrossFit:
         """C, which is never to be chosen again; 1 where a head has none."""
         return 1.0 if self.options.c == "auto" else self.options.c
 
-    @property
-    def folds(self) -> int:
-        """How many there are."""
-        return int(self.fold.max()) + 1
-
-    def splits(self) -> Iterator[tuple[Places, Places]]:
-        """Yield for each fold its rows, and the rows that its head is trained on."""
-        for part in range(self.folds):
-            yield np.flatnonzero(self.fold == part), np.flatnonzero(self.fold != part)
+    def splits(self) -> list[tuple[Places, Places]]:
+        """Return for each fold its rows, and the rows that its head is trained on."""
+        return fold_splits(self.fold)
 
     def weights(self, kept: Places) -> Array | None:
         """Return the weights of the rows at *kept*, or None where all weigh the same."""
@@ -88,7 +82,8 @@ class Fitter(Protocol):
 
     Attributes:
         uses_c: whether C changes what is learned.
-        one_vs_rest: whether each class is told from all others alone; a score below 0 is a no.
+        one_vs_rest: whether each class is separated from all others on its own, so that a score
+            below 0 means no.
     """
 
     uses_c: ClassVar[bool]
@@ -100,7 +95,7 @@ class Fitter(Protocol):
         """Learn from rows N x D; targets N, each of 0 .. n_classes - 1 at least once."""
 
     def cross_fit(self, task: CrossFit) -> NDArray[np.float64] | None:
-        """Return the scores N x K of rows that are held out; None where only training tells."""
+        """Return the scores N x K of held-out rows; None where heads have to be trained anew."""
 
     def decide(self, head: FittedHead, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return scores N x K. A row's scores must not depend on the rows beside it."""
@@ -110,9 +105,5 @@ class Fitter(Protocol):
 
 
 def mirrored(scores: Array) -> Array:
-    """Return the scores of two classes, N x 2, from those of the second, N x 1.
-
-    >>> mirrored(np.array([[2.0]]))
-    array([[-2.,  2.]])
-    """
+    """Return the scores of two classes, N x 2, from those of the second, N x 1."""
     return np.hstack([-scores, scores])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from offshelf.errors import HeadError
 from offshelf.heads.class_balance import class_weights
-from offshelf.heads.head import FittedHead, freeze
+from offshelf.heads.head import FittedHead, frozen
 from offshelf.heads.kinds.fitter import CrossFit, Learned
 from offshelf.heads.numerics.reproducible import exact_product, row_norms
 from offshelf.heads.numerics.row_scaling import ScaledRows, blocks
@@ -62,10 +62,10 @@ class Neighbours:
             k = sizes[int(np.argmin(errors))]
             record = {"k_grid": sizes, "left_out_errors": errors, "left_out_error": min(errors)}
         arrays = {
-            "weight": freeze(np.ascontiguousarray(rows.take(slice(None)), dtype=np.float32)),
-            "targets": freeze(targets.astype(np.float32)),
-            "votes": freeze(votes.astype(np.float32)),
-            "k": freeze(np.array([k], dtype=np.float32)),
+            "weight": frozen(rows.take(slice(None))),
+            "targets": frozen(targets),
+            "votes": frozen(votes),
+            "k": frozen([k]),
         }
         return Learned(arrays, {"k": k, "metric": "euclidean", "votes": "distance", **record})
 
@@ -127,12 +127,7 @@ def _smallest(values: Array, k: int) -> Places:
 
 
 def _shares(distances: Array, targets: Places, votes: Array) -> Array:
-    """Return shares of votes n x K, from distances n x k and targets n x k.
-
-    >>> _shares(np.array([[1.0, 3.0], [0.0, 2.0]]), np.array([[0, 1], [1, 0]]), np.ones(2))
-    array([[0.75, 0.25],
-           [0.  , 1.  ]])
-    """
+    """Return shares of votes n x K, from distances n x k and targets n x k."""
     nearest = distances.min(axis=1, keepdims=True)
     # In units of the nearest, so that no inverse overflows; rows at distance 0 decide alone.
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -157,12 +152,8 @@ def _wrong(
 ) -> Array:
     """Return for each k the rows, by class weight, that their nearest others label wrongly.
 
-    Args:
-        distances: n x m, to others of each row, in any order.
-        labels: n x m, their classes.
-        own: n, the true classes.
-        votes: K.
-        sizes: values of k, at most m.
+    Distances to others of each row and their classes are n x m, in any order; *own* has the n
+    true classes.
     """
     order = np.argsort(distances, axis=1, kind="stable")
     distances, labels = _by(distances, order), _by(labels, order)

@@ -18,8 +18,8 @@ from offshelf.heads.numerics.regularised import Parts, Shifted, Solvable, decomp
 from offshelf.heads.numerics.row_scaling import ScaledRows
 from offshelf.heads.options import GRID, Options
 
-# Below it nothing is left of the rows' own directions but rounding.
-_LEAST_C = 1e-12
+# Below it rounding is larger than what the rows' own directions contribute.
+_MIN_C = 1e-12
 
 
 class Lda(LinearHead):
@@ -105,7 +105,7 @@ class Spread:
         # Without any spread within classes all directions count the same; the spread of their
         # means is of the same scale as the rows.
         spread = spread or float(np.square(self.means).sum()) or 1.0
-        return spread / len(self.mean) / max(c, _LEAST_C)
+        return spread / len(self.mean) / max(c, _MIN_C)
 
     def solve(self, c: float) -> tuple[Array, Array]:
         """Return weights K x D and biases K."""
@@ -144,13 +144,10 @@ class Scatter(Spread):
         return [int(count) / n for count in wrong]
 
     def _squares(self, rows: slice, across: Array, left: Array, between: Array) -> Array:
-        """Return squared distances of rows to the means, n x K, each row left out of all.
+        """Return squared distances of n rows to the means, n x K, each row left out of all.
 
-        Args:
-            rows: n of them.
-            across: n x K, products with the means by the inverse of the scatter.
-            left: n, what a regression leaves of the rows.
-            between: K x K, products of the means by the inverse.
+        By the inverse of the scatter, *across* n x K has products of rows and means, *between*
+        K x K those of the means; *left*, n, is what a regression leaves of the rows.
         """
         own = self.targets[rows]
         weights = np.ones(len(own)) if self.weights is None else self.weights[rows]
@@ -187,4 +184,4 @@ class Scatter(Spread):
 
 def _over_kept(c: float) -> float:
     """Return ``1 / (1 - s)``."""
-    return 1 + 1 / max(c, _LEAST_C)
+    return 1 + 1 / max(c, _MIN_C)

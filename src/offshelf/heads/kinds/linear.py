@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.heads.head import FittedHead, freeze
+from offshelf.errors import HeadError
+from offshelf.heads.head import FittedHead, frozen
 from offshelf.heads.kinds.fitter import CrossFit, Learned, mirrored
 from offshelf.heads.numerics.reproducible import exact_product
 from offshelf.heads.numerics.row_scaling import ScaledRows
 from offshelf.heads.options import FOLDS, GRID, Options
-from offshelf.heads.svm.cross_validation import Search, cross_fit, search
-from offshelf.heads.svm.solve import EXACT, Training, finish, make_training, solve
+from offshelf.heads.svm.solve import (
+    EXACT,
+    Search,
+    Training,
+    cross_fit,
+    finish,
+    make_training,
+    search,
+    solve,
+)
 from offshelf.text import counted
+
+Array = NDArray[np.float64]
 
 
 class LinearHead:
@@ -24,7 +35,7 @@ class LinearHead:
     uses_c: ClassVar[bool] = True
     one_vs_rest: ClassVar[bool] = False
 
-    def decide(self, head: FittedHead, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    def decide(self, head: FittedHead, rows: Array) -> Array:
         """Return ``rows @ weight.T + bias``, exact in the sense of :mod:`.reproducible`."""
         scores = exact_product(rows, head.arrays["weight"].astype(np.float64))
         scores += head.arrays["bias"]
@@ -42,32 +53,17 @@ class LinearHead:
         return ""
 
 
-def linear_arrays(
-    weight: NDArray[np.float64], bias: NDArray[np.float64]
-) -> dict[str, NDArray[np.float32]]:
-    """Return weights and biases as a head keeps them; one row for two classes is mirrored.
-
-    >>> linear_arrays(np.array([[2.0]]), np.array([1.0]))["weight"]
-    array([[-2.],
-           [ 2.]], dtype=float32)
-    """
+def linear_arrays(weight: Array, bias: Array) -> dict[str, NDArray[np.float32]]:
+    """Return weights and biases as a head keeps them; one row for two classes is mirrored."""
     if len(weight) == 1:
         weight, bias = np.concatenate([-weight, weight]), np.concatenate([-bias, bias])
-    return {
-        "weight": freeze(np.ascontiguousarray(weight, dtype=np.float32)),
-        "bias": freeze(np.ascontiguousarray(bias, dtype=np.float32)),
-    }
+    return {"weight": frozen(weight), "bias": frozen(bias)}
 
 
-def halved(
-    weight: NDArray[np.float64], bias: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def halved(weight: Array, bias: Array) -> tuple[Array, Array]:
     """Return half the difference of the second of two classes to the first, else the same.
 
     Mirrored, it scores both classes as far apart as before, so a softmax is the same.
-
-    >>> halved(np.array([[1.0], [5.0]]), np.array([0.0, 2.0]))
-    (array([[2.]]), array([1.]))
     """
     if len(weight) != 2:
         return weight, bias
@@ -80,7 +76,7 @@ class LinearSvm(LinearHead):
     Minimises, for each class, ``|w|^2 / 2 + C * sum(max(0, 1 - y * (w.x + b))^2)`` as
     scikit-learn's ``LinearSVC`` does (the bias is regularised with the weights). Scores are
     within 1e-4 of the minimum's, see :mod:`.newton`. ``auto`` takes the C in ``GRID`` with
-    the best accuracy in five-fold cross-validation, see :mod:`.cross_validation`; of fewer than
+    the best accuracy in five-fold cross-validation, see :mod:`.svm.solve`; of fewer than
     five rows each is a fold. Balanced classes are those of ``LinearSVC(class_weight="balanced")``.
     """
 
@@ -97,7 +93,7 @@ class LinearSvm(LinearHead):
         training = make_training(rows, targets, n_classes, options.c, options.class_weight)
         return _learned(solve(training, options.c), options.c, options.seed)
 
-    def cross_fit(self, task: CrossFit) -> NDArray[np.float64] | None:
+    def cross_fit(self, task: CrossFit) -> Array | None:
         """Return the scores of rows that are held out, from one matrix of inner products."""
         given = task.rows, task.targets, task.n_classes, task.c, task.options.class_weight
         training = make_training(*given)
@@ -125,10 +121,44 @@ def learn_best(training: Training, found: Search, seed: int) -> Learned:
     )
 
 
-def _learned(
-    solved: tuple[NDArray[np.float64], NDArray[np.float64], bool], c: float, seed: int
-) -> Learned:
+def _learned(solved: tuple[Array, Array, bool], c: float, seed: int) -> Learned:
     weight, bias, found = solved
     parameters = {"C": c, "seed": seed, "loss": "squared_hinge", "tolerance": EXACT}
     note = f"svm: not converged at C={c:g}; scores are approximate, a smaller C converges"
     return Learned(linear_arrays(weight, bias), parameters, () if found else (note,))
+
+
+def linear_weights(head: FittedHead) -> tuple[Array, Array]:
+    """Return weights K x D and biases K over the features themselves.
+
+    The scores are ``weight @ x + bias`` with x the feature row, for the normalisation ``l2``
+    divided by its Euclidean norm first; standardising and reductions are in the weights.
+
+    Raises:
+        HeadError: the head is not linear, as ``knn`` and ``fc:256``, or takes roots.
+
+    >>> arrays = {"weight": np.float32([[-1, 0], [1, 0]]), "bias": np.zeros(2, np.float32)}
+    >>> standard = {"shift": np.float32([1, 0]), "scale": np.float32([2, 1])}
+    >>> head = FittedHead("svm", ("a", "b"), arrays, {}, "standard", preparation=standard)
+    >>> linear_weights(head)
+    (array([[-2.,  0.],
+           [ 2.,  0.]]), array([ 2., -2.]))
+    """
+    shape = head.arrays["weight"].shape if set(head.arrays) == {"weight", "bias"} else ()
+    if len(shape) != 2 or shape[0] != len(head.classes):
+        raise HeadError(f"the head {head.kind} is not linear: it cannot be explained")
+    if head.normalisation == "sqrt":
+        raise HeadError(
+            f"the head {head.kind} takes roots of its features (normalisation 'sqrt'): "
+            "it cannot be explained"
+        )
+    weight, bias = (head.arrays[name].astype(np.float64) for name in ("weight", "bias"))
+    arrays: dict[str, Any] = {k: v.astype(np.float64) for k, v in head.preparation.items()}
+    if "projection" in arrays:
+        weight = weight @ arrays["projection"]
+    if "centre" in arrays:
+        bias = bias - weight @ arrays["centre"]
+    if "shift" in arrays:
+        weight = weight * arrays["scale"]
+        bias = bias - weight @ arrays["shift"]
+    return weight, bias

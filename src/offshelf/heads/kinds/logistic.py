@@ -8,19 +8,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.heads.class_balance import row_weights
+from offshelf.heads.class_balance import row_weights, stratified_folds
 from offshelf.heads.kinds.fitter import CrossFit, Learned, mirrored
 from offshelf.heads.kinds.linear import LinearHead, linear_arrays
-from offshelf.heads.numerics.blas_threads import share_out
+from offshelf.heads.numerics.blas_threads import run_in_threads
 from offshelf.heads.numerics.centred import Array
 from offshelf.heads.numerics.eigen import Spectrum, decompose
 from offshelf.heads.numerics.row_scaling import ScaledRows
 from offshelf.heads.options import FOLDS, GRID, Options
-from offshelf.heads.stratified_folds import stratified_folds
 
 MAX_STEPS = 2000
 # How near scores are in the head, and on the way to C, where only labels matter.
-_FINE, _ROUGH = 1e-5, 1e-3
+_FINE, _COARSE = 1e-5, 1e-3
 # Rows of no more values are worked on by one thread for each problem.
 _SMALL = 2**24
 
@@ -160,7 +159,7 @@ class Losses:
             method="L-BFGS-B",
             options={"maxiter": MAX_STEPS, "maxfun": 2 * MAX_STEPS, "gtol": small, "ftol": 0.0},
         )
-        # A step that rounding does not let go downhill is an end, too.
+        # Where rounding leaves no step downhill, the search has ended, too.
         return Solution(found.x.reshape(begin.shape), int(found.nit), found.nit < MAX_STEPS)
 
 
@@ -168,11 +167,11 @@ def _alone(losses: Losses, c: float, begin: Array) -> Solution:
     if losses.rows.size > _SMALL:
         return losses.minimise(c, begin, _FINE)
     # Products of few rows are so quick that threads mostly wait for each other.
-    return share_out(lambda _: losses.minimise(c, begin, _FINE), 1, losses.rows.size)[0]
+    return run_in_threads(lambda _: losses.minimise(c, begin, _FINE), 1, losses.rows.size)[0]
 
 
 def _solved(
-    parts: list[Losses], points: list[Array], c: float, nearness: float = _ROUGH
+    parts: list[Losses], points: list[Array], c: float, nearness: float = _COARSE
 ) -> list[Array]:
     """Return the minimum of each part at *c*, from *points*; parts share the processors."""
     found = list(points)
@@ -181,7 +180,7 @@ def _solved(
         for place in chosen:
             found[place] = parts[place].minimise(c, points[place], nearness).point
 
-    share_out(work, len(parts), parts[0].rows.size)
+    run_in_threads(work, len(parts), parts[0].rows.size)
     return found
 
 

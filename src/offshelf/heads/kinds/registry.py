@@ -1,4 +1,4 @@
-"""Name -> head. A kind of head is a row here and a class, which is loaded when it is asked for."""
+"""Registry of heads: the class of each name, which is loaded when it is asked for."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from offshelf.heads.numerics.centred import Array
 from offshelf.heads.numerics.regularised import Parts, Shifted, Solvable, decompose_shifted
 from offshelf.heads.numerics.row_scaling import ScaledRows
 from offshelf.heads.options import GRID, Options
-from offshelf.heads.svm.cross_validation import labels
+from offshelf.heads.svm.solve import labels
 
 
 class Ridge(LinearHead):
@@ -76,12 +76,7 @@ def left_out_errors(
 ) -> list[float]:
     """Return for each C the share of rows that are labelled wrongly when they are left out.
 
-    Args:
-        shifted: of the rows around their one mean.
-        signs: N x P, 1 and -1; one column for two classes.
-        targets: N class indices.
-        cs: values of C.
-        weights: N, those that the rows were decomposed with.
+    *shifted* has the rows around their one mean; signs N x P have one column for two classes.
     """
     roots = np.ones(len(targets)) if weights is None else np.sqrt(weights)
     centred, wrong = shifted.centred.centre(signs), np.zeros(len(cs), dtype=np.int64)

@@ -25,19 +25,21 @@ MIN_VALUES = 4096
 _ONE_USER = process_lock()
 
 
-def share_out(work: Callable[[NDArray[np.intp]], Result], count: int, values: int) -> list[Result]:
+def run_in_threads(
+    work: Callable[[NDArray[np.intp]], Result], count: int, values: int
+) -> list[Result]:
     """Call *work* on disjoint parts of 0 .. count - 1, which together are all of it.
 
     As many threads work as BLAS would use; meanwhile all of BLAS in this process has one, and
     other calls wait for this one to end.
 
     Args:
-        work: takes the numbers of some of the problems, evenly spaced; it may not share out
-            again.
+        work: takes the numbers of some of the problems, as_slice spaced; it may not call
+            this function again.
         count: number of problems.
         values: size of one problem; small ones are done in one part.
 
-    >>> share_out(len, 3, 10)
+    >>> run_in_threads(len, 3, 10)
     [3]
     """
     controller, threads = _blas()
@@ -49,12 +51,8 @@ def share_out(work: Callable[[NDArray[np.intp]], Result], count: int, values: in
             return list(pool.map(work, [np.arange(first, count, parts) for first in range(parts)]))
 
 
-def evenly(numbers: NDArray[np.intp]) -> slice:
-    """Return the slice that *numbers*, at least one and evenly spaced, are.
-
-    >>> evenly(np.array([1, 3, 5]))
-    slice(1, 6, 2)
-    """
+def as_slice(numbers: NDArray[np.intp]) -> slice:
+    """Return the slice that *numbers*, at least one and as_slice spaced, are."""
     step = int(numbers[1] - numbers[0]) if len(numbers) > 1 else 1
     return slice(int(numbers[0]), int(numbers[-1]) + 1, step)
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.heads.numerics.inner_products import inner_products
-from offshelf.heads.numerics.positive_systems import Matrix
-from offshelf.heads.numerics.row_scaling import ScaledRows, blocks
+from offshelf.heads.numerics.row_scaling import Matrix, ScaledRows, blocks, inner_products
 
 Array = NDArray[np.float64]
 
@@ -33,7 +31,12 @@ class Centred:
     """
 
     def __init__(
-        self, rows: ScaledRows, groups: NDArray[np.int64], weights: Array | None = None
+        self,
+        rows: ScaledRows,
+        groups: NDArray[np.int64],
+        weights: Array | None = None,
+        *,
+        around_zero: bool = False,
     ) -> None:
         from scipy.sparse import csr_array
 
@@ -43,6 +46,8 @@ class Centred:
             rows.features, rows.factors * self._roots, rows.radius * float(self._roots.max())
         )
         self._shares = self._roots / np.bincount(groups, self._roots**2)[groups]
+        if around_zero:
+            self._shares = np.zeros(len(groups))
         self._averaging = csr_array((self._shares, (groups, np.arange(len(groups)))))
         self.shape = rows.shape
         self.means: Array = self._means()
@@ -85,8 +90,7 @@ class Centred:
     def products(self, known: Matrix | None = None) -> Array:
         """Return ``centred @ centred.T``, N x N.
 
-        Args:
-            known: the inner products of the rows without weights, to be written over.
+        *known*, the inner products of the rows without weights, is written over.
         """
         whole = inner_products(self._rows, 0.0) if known is None else known
         products: Array = whole.astype(np.float64, copy=False)
@@ -105,8 +109,7 @@ class Centred:
     def fill(self, products: Array) -> float:
         """Add to *products* N x N along the means, of which centred rows have nothing.
 
-        Returns:
-            What was added along each of the G directions, as their eigenvalue: the mean one.
+        What is added along each of the G directions, and returned, is the mean eigenvalue.
         """
         size = float(products.trace()) / len(products)
         for part in blocks(*products.shape):

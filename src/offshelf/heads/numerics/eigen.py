@@ -1,4 +1,4 @@
-"""One decomposition of centred rows into the directions of their own spread.
+"""Eigendecompositions: of centred rows, and of a symmetric matrix A for inverses of A + t I.
 
 ``rows - means = coordinates @ directions.T``, where ``coordinates.T @ coordinates`` is diagonal.
 The directions come from the n x n inner products or the D x D sums of products, whichever is
@@ -7,18 +7,26 @@ smaller.
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
+from offshelf.heads.numerics.blas_threads import run_in_threads
 from offshelf.heads.numerics.centred import Array, Centred
-from offshelf.heads.numerics.row_scaling import ScaledRows, SharedRows
+from offshelf.heads.numerics.row_scaling import Matrix, ScaledRows, SharedRows, blocks
 
+# Up to this size one thread and the larger workspace are worth it.
 MANY = 4096
+# A shift of so many times what rounding can make of the lowest eigenvalue, or of that value where
+# rounding made it negative, leaves nothing that is nearly singular.
+_MARGIN = 4
+
+Made = TypeVar("Made")
 
 
 class Spectrum(Protocol):
-    """What the decomposition of N centred rows in r directions can answer.
+    """The decomposition of N centred rows in r directions.
 
     Attributes:
         spread: r float64 > 0, sums of squares of the coordinates along each direction.
@@ -31,6 +39,12 @@ class Spectrum(Protocol):
     def coordinates(self, rows: slice) -> Array:
         """Return the coordinates of some rows, n x r."""
 
+    def mixtures(self, values: Array) -> Array:
+        """Return ``coordinates.T @ values``, r x K, for values N x K."""
+
+    def squares(self) -> Array:
+        """Return the squared norms of the N centred rows."""
+
     def combine(self, coordinates: Array) -> Array:
         """Return ``coordinates @ directions.T``, K x D, for coordinates K x r."""
 
@@ -38,12 +52,16 @@ class Spectrum(Protocol):
         """Return ``vectors @ directions``, K x r, for vectors K x D."""
 
 
-def decompose(rows: ScaledRows) -> Spectrum:
+def decompose(
+    rows: ScaledRows, *, around_zero: bool = False, known: Matrix | None = None
+) -> Spectrum:
     """Decompose *rows* N x D around their mean.
 
     Args:
         rows: the rows; N x N or D x D float64 values are kept, whichever is fewer, and two or
             three times as many while they are decomposed.
+        around_zero: whether the mean stays in them.
+        known: their inner products, N x N, for no more rows than dimensions; written over.
 
     >>> from offshelf.heads.numerics.row_scaling import scale_rows
     >>> spectrum = decompose(scale_rows(np.array([[1.0, 0.0], [3.0, 0.0]]), "none"))
@@ -53,61 +71,190 @@ def decompose(rows: ScaledRows) -> Spectrum:
 
     def make() -> Spectrum:
         n, dimension = rows.shape
-        centred = Centred(rows, np.zeros(n, dtype=np.int64))
-        return (ByRows if n <= dimension else ByColumns)(centred)
+        centred = Centred(rows, np.zeros(n, dtype=np.int64), around_zero=around_zero)
+        return _ByRows(centred, known) if n <= dimension else _ByColumns(centred)
 
-    return rows.once("spectrum", make) if isinstance(rows, SharedRows) else make()
+    if isinstance(rows, SharedRows) and not around_zero:
+        return rows.once("spectrum", make)
+    return make()
 
 
-class ByRows:
+class _ByRows:
     """The decomposition by inner products, for no more rows than dimensions."""
 
-    def __init__(self, centred: Centred) -> None:
+    def __init__(self, centred: Centred, known: Matrix | None = None) -> None:
         self._centred, self.mean = centred, centred.means[0]
-        self.spread, self._left = _eigen(centred.products())
+        self.spread, self._left = _directions(centred.products(known))
 
     def coordinates(self, rows: slice) -> Array:
-        """Return the coordinates of some rows, n x r."""
         return self._left[rows] * np.sqrt(self.spread)
 
+    def mixtures(self, values: Array) -> Array:
+        mixtures: Array = np.sqrt(self.spread)[:, None] * (self._left.T @ values)
+        return mixtures
+
+    def squares(self) -> Array:
+        squares: Array = np.square(self._left) @ self.spread
+        return squares
+
     def combine(self, coordinates: Array) -> Array:
-        """Return ``coordinates @ directions.T``."""
         return self._centred.combine(coordinates / np.sqrt(self.spread) @ self._left.T)
 
     def project(self, vectors: Array) -> Array:
-        """Return ``vectors @ directions``."""
         projected: Array = self._centred.scores(vectors) @ self._left / np.sqrt(self.spread)
         return projected
 
 
-class ByColumns:
+class _ByColumns:
     """The decomposition by sums of products, for fewer dimensions than rows."""
 
     def __init__(self, centred: Centred) -> None:
         self._centred, self.mean = centred, centred.means[0]
-        self.spread, self._directions = _eigen(centred.sums())
+        self.spread, self._vectors = _directions(centred.sums())
 
     def coordinates(self, rows: slice) -> Array:
-        """Return the coordinates of some rows, n x r."""
-        return self._centred.take(rows) @ self._directions
+        return self._centred.take(rows) @ self._vectors
+
+    def mixtures(self, values: Array) -> Array:
+        mixtures: Array = self._vectors.T @ self._centred.combine(values.T).T
+        return mixtures
+
+    def squares(self) -> Array:
+        parts = blocks(*self._centred.shape)
+        return np.concatenate([np.square(self._centred.take(part)).sum(axis=1) for part in parts])
 
     def combine(self, coordinates: Array) -> Array:
-        """Return ``coordinates @ directions.T``."""
-        return coordinates @ self._directions.T
+        return coordinates @ self._vectors.T
 
     def project(self, vectors: Array) -> Array:
-        """Return ``vectors @ directions``."""
-        return vectors @ self._directions
+        return vectors @ self._vectors
 
 
-def _eigen(symmetric: Array) -> tuple[Array, Array]:
-    """Return the eigenvalues that are not 0 within rounding, and their vectors as columns."""
+def _eigenvectors(symmetric: Array) -> tuple[Array, Array]:
+    """Return the rising eigenvalues, and their vectors as columns, of a matrix to write over."""
     from scipy.linalg import eigh
 
     # Divide and conquer is a little faster, and needs three such matrices in all, not two.
     driver: Literal["evd", "evr"] = "evd" if len(symmetric) <= MANY else "evr"
-    # The transpose is the same matrix in Fortran's order, so nothing is copied.
-    values, vectors = eigh(symmetric.T, overwrite_a=True, check_finite=False, driver=driver)
+
+    def decompose(_: Any) -> tuple[Array, Array]:
+        # The transpose is the same matrix in Fortran's order, so nothing is copied.
+        return eigh(symmetric.T, overwrite_a=True, check_finite=False, driver=driver)
+
+    return _one_thread(decompose, symmetric)
+
+
+def _one_thread(work: Callable[[Any], Made], matrix: Array) -> Made:
+    """Do *work* on a matrix with one thread of BLAS, or all of them where it is large.
+
+    Threads wait for each other so often here that on a busy machine one is quicker.
+    """
+    return run_in_threads(work, 1, matrix.size)[0] if len(matrix) <= MANY else work(None)
+
+
+def _directions(symmetric: Array) -> tuple[Array, Array]:
+    """Return the eigenvalues that are not 0 within rounding, and their vectors as columns."""
+    values, vectors = _eigenvectors(symmetric)
     least = len(values) * np.finfo(np.float64).eps * max(values[-1], 0)
     first = int(np.searchsorted(values, least, side="right"))
     return values[first:], vectors[:, first:]
+
+
+class Factor(NamedTuple):
+    """What systems of ``A + t I`` need.
+
+    Attributes:
+        solved: n, the eigenvalues of the inverse; or the triangle of Cholesky, n x n.
+        shift: t, or the least that rounding lets A be shifted by.
+    """
+
+    solved: Array
+    shift: float
+
+
+class Eigen:
+    """Inverses of ``A + t I`` for every t, from one eigendecomposition that is written over A.
+
+    A is symmetric, n x n, without negative eigenvalues but for rounding.
+
+    >>> eigen = Eigen(np.array([[2.0, 1.0], [1.0, 2.0]]))
+    >>> factor = eigen.shifted(1.0)
+    >>> eigen.solve(factor, np.array([[8.0], [0.0]])).round(9)
+    array([[ 3.],
+           [-1.]])
+    >>> eigen.forms([factor], np.eye(2)).round(9)
+    array([[0.375, 0.375]])
+    """
+
+    def __init__(self, symmetric: Array) -> None:
+        self.trace = float(symmetric.trace())
+        self._values, self._vectors = _eigenvectors(symmetric)
+        rounding = len(symmetric) * np.finfo(np.float64).eps * float(self._values[-1])
+        self._least = max(
+            rounding, -_MARGIN * float(self._values[0]), float(np.finfo(np.float64).tiny)
+        )
+
+    def shifted(self, t: float) -> Factor:
+        """Return what :meth:`solve` needs for t > 0."""
+        t = max(t, self._least)
+        return Factor(1 / (self._values + t), t)
+
+    def solve(self, factor: Factor, vectors: Array) -> Array:
+        """Return ``inverse(A + t I) @ vectors``, n x K."""
+        solved: Array = self._vectors @ (factor.solved[:, None] * (self._vectors.T @ vectors))
+        return solved
+
+    def forms(self, factors: list[Factor], rows: Array) -> Array:
+        """Return ``row @ inverse(A + t I) @ row`` of rows m x n for each t, T x m."""
+        squares = np.square(rows @ self._vectors)
+        return np.array([squares @ factor.solved for factor in factors])
+
+    def diagonals(self, factors: list[Factor]) -> Array:
+        """Return the diagonal of ``inverse(A + t I)`` for each t, T x n."""
+        diagonals = np.empty((len(factors), len(self._values)))
+        for part in blocks(*self._vectors.shape):
+            squares = np.square(self._vectors[part])
+            diagonals[:, part] = [squares @ factor.solved for factor in factors]
+        return diagonals
+
+
+class Cholesky:
+    """The same for one t only, in a tenth of the time."""
+
+    def __init__(self, symmetric: Array) -> None:
+        """Keep *symmetric*, n x n in the order of C, to be written over."""
+        self._matrix = symmetric
+        self.trace = float(symmetric.trace())
+        self._eigen: Eigen | None = None
+
+    def shifted(self, t: float) -> Factor:
+        """Return what :meth:`solve` needs for t > 0; to be called once."""
+        from scipy.linalg import LinAlgError, cho_factor
+
+        diagonal = self._matrix.diagonal().copy()
+        if t >= _MARGIN * len(diagonal) * np.finfo(np.float64).eps * self.trace:
+            np.einsum("ii->i", self._matrix)[:] += t
+
+            def decompose(_: Any) -> Array:
+                # The transpose is the same matrix in Fortran's order, so nothing is copied; the
+                # other triangle stays as it was.
+                given = self._matrix.T
+                return cho_factor(given, lower=True, overwrite_a=True, check_finite=False)[0]
+
+            try:
+                return Factor(_one_thread(decompose, self._matrix), t)
+            except LinAlgError:
+                self._matrix = np.tril(self._matrix, -1)
+                self._matrix += self._matrix.T
+                np.einsum("ii->i", self._matrix)[:] = diagonal
+        self._eigen = Eigen(self._matrix)
+        return self._eigen.shifted(t)
+
+    def solve(self, factor: Factor, vectors: Array) -> Array:
+        """Return ``inverse(A + t I) @ vectors``, n x K."""
+        from scipy.linalg import cho_solve
+
+        if self._eigen is not None:
+            return self._eigen.solve(factor, vectors)
+        solved: Array = cho_solve((factor.solved, True), vectors, check_finite=False)
+        return solved

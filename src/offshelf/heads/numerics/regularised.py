@@ -15,17 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.heads.numerics.centred import Array, Centred
-from offshelf.heads.numerics.cholesky import Cholesky
-from offshelf.heads.numerics.inner_products import inner_products
-from offshelf.heads.numerics.row_scaling import ScaledRows, SharedRows, blocks
-from offshelf.heads.numerics.tridiagonal import Factor, Tridiagonal
+from offshelf.heads.numerics.eigen import Cholesky, Eigen, Factor
+from offshelf.heads.numerics.row_scaling import ScaledRows, SharedRows, blocks, inner_products
 
 # Parts of rows that are up to so many times their dimensions may well be fewer than these.
 _LARGEST_SHARE = 1.25
 
 
 class Part(NamedTuple):
-    """What is known of some rows at one of several values of t.
+    """Values of some rows at one of several t.
 
     Attributes:
         place: which t.
@@ -42,7 +40,7 @@ class Part(NamedTuple):
 
 
 class Solvable(Protocol):
-    """What a decomposition of centred rows can solve.
+    """A decomposition of centred rows for systems with t on the diagonal.
 
     Attributes:
         centred: the rows.
@@ -60,7 +58,7 @@ class Solvable(Protocol):
 
 
 class Shifted(Solvable, Protocol):
-    """What the decomposition of centred rows can answer for any t."""
+    """The same for any t, with residuals and distances."""
 
     def residuals(self, targets: Array, ts: Sequence[float]) -> Iterator[Part]:
         """Yield for parts of the rows, at each t, what the weights leave of targets N x P."""
@@ -79,7 +77,7 @@ def decompose_shifted(
 
     Args:
         rows: the rows; beside them N x N or D x D float64 values are kept, whichever is fewer,
-            and at no time two such matrices; and G x D for the means.
+            and two or three times as many while they are decomposed; and G x D for the means.
         groups: for each row its group, 0 to G - 1, each at least once.
         weights: N, > 0; None for 1.
 
@@ -92,7 +90,7 @@ def decompose_shifted(
 
     def make() -> Shifted:
         n, dimension = rows.shape
-        return (ByRows if n <= dimension else ByColumns)(Centred(rows, groups, weights))
+        return (_ByRows if n <= dimension else _ByColumns)(Centred(rows, groups, weights))
 
     if isinstance(rows, SharedRows):
         key = ("shifted", groups.tobytes(), b"" if weights is None else weights.tobytes())
@@ -101,14 +99,7 @@ def decompose_shifted(
 
 
 class Parts:
-    """Decompositions of parts of the same rows, each to be solved at one t only.
-
-    >>> from offshelf.heads.numerics.row_scaling import scale_rows
-    >>> parts = Parts(scale_rows(np.array([[1.0, 0.0], [3.0, 0.0], [9.0, 0.0]]), "none"))
-    >>> part = parts.decompose(np.array([0, 1]), np.array([0, 0]))
-    >>> part.total, part.weights(np.array([[-1.0], [1.0]]), 2.0).round(9)
-    (2.0, array([[0.5, 0. ]]))
-    """
+    """Decompositions of parts of the same rows, each to be solved at one t only."""
 
     def __init__(self, rows: ScaledRows) -> None:
         """Keep *rows* N x D, and their N x N inner products where these are the fewer."""
@@ -137,18 +128,16 @@ class _SolvedByRows:
         self.total = _total(centred, inverse.trace - along_means * len(centred.means))
 
     def weights(self, targets: Array, t: float) -> Array:
-        """Return ``targets.T @ Z @ inverse(S + t I)``."""
         return self.centred.combine(self._inverse.solve(self._inverse.shifted(t), targets).T)
 
     def solve(self, vectors: Array, t: float) -> Array:
-        """Return ``vectors @ inverse(S + t I)``."""
         factor = self._inverse.shifted(t)
         inner = self._inverse.solve(factor, self.centred.scores(vectors).T)
         solved: Array = (vectors - self.centred.combine(inner.T)) / factor.shift
         return solved
 
 
-class ByRows(_SolvedByRows):
+class _ByRows(_SolvedByRows):
     """By the inner products, for no more rows than dimensions."""
 
     def __init__(self, centred: Centred) -> None:
@@ -156,23 +145,20 @@ class ByRows(_SolvedByRows):
         # Rows have nothing along the means that were taken from them. With something there,
         # what a small t leaves of a row is no difference of large numbers.
         filled = centred.fill(products)
-        super().__init__(centred, Tridiagonal(products), filled)
+        super().__init__(centred, Eigen(products), filled)
 
     def residuals(self, targets: Array, ts: Sequence[float]) -> Iterator[Part]:
-        """Yield what the weights leave of *targets*."""
         factors = [self._inverse.shifted(t) for t in ts]
         for part in self._solved(targets, factors):
             yield part._replace(values=factors[part.place].shift * part.values)
 
     def products(self, vectors: Array, ts: Sequence[float]) -> Array:
-        """Return ``vectors @ inverse(S + t I) @ vectors.T``."""
         scores, whole = self.centred.scores(vectors), vectors @ vectors.T
         factors = [self._inverse.shifted(t) for t in ts]
         parts = [(scores @ self._inverse.solve(each, scores.T), each.shift) for each in factors]
         return np.array([(whole - inside) / shift for inside, shift in parts])
 
     def scores(self, vectors: Array, ts: Sequence[float]) -> Iterator[Part]:
-        """Yield ``Z @ inverse(S + t I) @ vectors.T``."""
         factors = [self._inverse.shifted(t) for t in ts]
         return self._solved(self.centred.scores(vectors).T, factors)
 
@@ -196,32 +182,27 @@ class _SolvedByColumns:
         self.total = _total(centred, inverse.trace)
 
     def weights(self, targets: Array, t: float) -> Array:
-        """Return ``targets.T @ Z @ inverse(S + t I)``."""
         return self.solve(self.centred.combine(targets.T), t)
 
     def solve(self, vectors: Array, t: float) -> Array:
-        """Return ``vectors @ inverse(S + t I)``."""
         solved: Array = self._inverse.solve(self._inverse.shifted(t), vectors.T).T
         return solved
 
 
-class ByColumns(_SolvedByColumns):
+class _ByColumns(_SolvedByColumns):
     """By the sums of products, for fewer dimensions than rows."""
 
     def __init__(self, centred: Centred) -> None:
-        super().__init__(centred, Tridiagonal(centred.sums()))
+        super().__init__(centred, Eigen(centred.sums()))
 
     def residuals(self, targets: Array, ts: Sequence[float]) -> Iterator[Part]:
-        """Yield what the weights leave of *targets*."""
         for part in self.scores(self.centred.combine(targets.T), ts):
             yield part._replace(values=targets[part.rows] - part.values)
 
     def products(self, vectors: Array, ts: Sequence[float]) -> Array:
-        """Return ``vectors @ inverse(S + t I) @ vectors.T``."""
         return np.array([vectors @ self.solve(vectors, t).T for t in ts])
 
     def scores(self, vectors: Array, ts: Sequence[float]) -> Iterator[Part]:
-        """Yield ``Z @ inverse(S + t I) @ vectors.T``."""
         factors = [self._inverse.shifted(t) for t in ts]
         solved = [self._inverse.solve(factor, vectors.T) for factor in factors]
         for part in blocks(*self.centred.shape):

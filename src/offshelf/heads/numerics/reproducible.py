@@ -42,11 +42,7 @@ def exact_product(rows: NDArray[np.float64], weights: NDArray[np.float64]) -> ND
 
 
 def to_integers(matrix: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-    """Return whole numbers and one exponent per row: ``matrix`` is near ``whole * 2**exponent``.
-
-    >>> to_integers(np.array([[0.5, 0.0]]))
-    (array([[33554432.,        0.]]), array([-26], dtype=int32))
-    """
+    """Return whole numbers and one exponent per row: ``matrix`` is near ``whole * 2**exponent``."""
     exponents = np.frexp(row_norms(matrix))[1] - np.int32(BITS)
     whole = matrix * np.ldexp(1.0, -exponents)[:, None]
     return np.rint(whole, out=whole), exponents
@@ -57,9 +53,6 @@ def row_norms(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
 
     numpy sums each contiguous row by itself, pairwise, without BLAS and threads; so a
     row's norm, too, has the same bits alone and in any batch.
-
-    >>> row_norms(np.array([[3.0, 4.0], [0.0, 0.0]]))
-    array([5., 0.])
     """
     norms: NDArray[np.float64] = np.sqrt(np.add.reduce(np.square(matrix), axis=1))
     return norms

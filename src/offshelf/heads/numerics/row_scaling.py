@@ -1,4 +1,4 @@
-"""Normalisation of feature rows, in blocks: never a copy of the whole matrix."""
+"""Normalised feature rows and their inner products, in blocks: the matrix is never copied."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.heads.numerics.blas_threads import share_out
+from offshelf.heads.numerics.blas_threads import run_in_threads
 from offshelf.heads.numerics.reproducible import row_norms
 from offshelf.heads.options import Normalisation
 
 Made = TypeVar("Made")
+Matrix = NDArray[np.floating[Any]]
 
 BLOCK_VALUES = 2**18
 # Some columns of all rows at once: wide where n x n is updated with each, else small.
@@ -90,8 +91,8 @@ class ScaledRows:
         """Return whether products of the features as they are stay in the range of *dtype*."""
         given = self.features
         largest = self.radius / max(float(self.factors.min(initial=1.0)), _TINY)
-        suits = given.dtype == dtype and bool(given.flags.c_contiguous)
-        return suits and self.moderate and largest < 1 / _TINY
+        readable = given.dtype == dtype and bool(given.flags.c_contiguous)
+        return readable and self.moderate and largest < 1 / _TINY
 
     def take(self, rows: Any, dtype: type[np.floating[Any]] = np.float64) -> NDArray[Any]:
         """Return a scaled copy of some rows."""
@@ -117,7 +118,7 @@ class ScaledRows:
             for part in (parts[i] for i in chosen):
                 np.matmul(kept, self.features[used, part].astype(np.float64), out=total[:, part])
 
-        share_out(work, len(parts), PART_VALUES)
+        run_in_threads(work, len(parts), PART_VALUES)
         return total
 
     def combined(
@@ -142,7 +143,7 @@ class ScaledRows:
                 scores += total[:, part] @ values.T
             return scores
 
-        return total, self.factors * sum(share_out(work, len(parts), PART_VALUES))
+        return total, self.factors * sum(run_in_threads(work, len(parts), PART_VALUES))
 
     def scores(self, weight: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return ``weight @ rows.T``, K x N float64, for weights K x D."""
@@ -154,7 +155,7 @@ class ScaledRows:
                 total += weight[:, part] @ self.features[:, part].astype(np.float64).T
             return total
 
-        return self.factors * sum(share_out(work, len(parts), PART_VALUES))
+        return self.factors * sum(run_in_threads(work, len(parts), PART_VALUES))
 
     def _parts(self, step: int) -> Iterator[slice]:
         for start in range(0, self.shape[1], step):
@@ -183,12 +184,7 @@ class SharedRows(ScaledRows):
     _lock: Any = field(default_factory=RLock)
 
     def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
-        """Return what *make* returned when it was first asked for under *key*.
-
-        >>> rows = SharedRows(np.eye(2), np.ones(2), 1.0)
-        >>> rows.once("sum", lambda: 2.0), rows.once("sum", lambda: 3.0)
-        (2.0, 2.0)
-        """
+        """Return what *make* returned when it was first asked for under *key*."""
         with self._lock:
             if key not in self._made:
                 self._made[key] = make()
@@ -206,9 +202,6 @@ def scale_rows(features: NDArray[Any], normalisation: Normalisation) -> ScaledRo
     """Return *features* N x D as rows of Euclidean norm 1 for ``l2``, else as they are.
 
     Rows of zeros stay zeros. Other normalisations change single values and so need a copy.
-
-    >>> scale_rows(np.array([[0, 2], [0, 0]], dtype=np.float32), "l2").factors
-    array([0.5, 1. ])
     """
     norms, parts = np.empty(len(features)), list(blocks(*features.shape))
 
@@ -216,7 +209,44 @@ def scale_rows(features: NDArray[Any], normalisation: Normalisation) -> ScaledRo
         for part in (parts[i] for i in chosen):
             norms[part] = row_norms(np.array(features[part], dtype=np.float64, order="C"))
 
-    share_out(work, len(parts), BLOCK_VALUES)
+    run_in_threads(work, len(parts), BLOCK_VALUES)
     if normalisation == "none":
         return ScaledRows(features, np.ones(len(features)), float(norms.max(initial=0.0)))
     return ScaledRows(features, 1 / np.where(norms == 0.0, 1.0, norms), 1.0)
+
+
+def inner_products(
+    rows: ScaledRows, constant: float, dtype: type[np.floating[Any]] = np.float64
+) -> Matrix:
+    """Return ``rows @ rows.T + constant``, n x n of *dtype*, in column parts of the rows.
+
+    Beside the result there is never more than one part, so no copy of the whole matrix.
+    """
+    from scipy.linalg import blas
+
+    update = blas.ssyrk if dtype is np.float32 else blas.dsyrk
+    if rows.whole_fits(dtype):
+        # In place, where BLAS can read the features as they are; the small result is scaled.
+        products: Matrix = update(1.0, rows.features.T, trans=1, lower=1)
+        factors = rows.factors.astype(dtype)
+        products *= factors[:, None]
+        products *= factors
+        products += constant
+        _mirror(products)
+        return products.T
+    total = np.full((rows.shape[0],) * 2, constant, dtype=dtype, order="F")
+    for block in rows.columns(dtype):
+        # In Fortran's order the lower triangle; n x n is updated in place.
+        update(1.0, block.T, beta=1.0, c=total, trans=1, lower=1, overwrite_c=1)
+        del block  # before the next is made
+    _mirror(total)
+    return total.T
+
+
+def _mirror(lower: Matrix, step: int = 256) -> None:
+    n = len(lower)
+    for start in range(0, n, step):
+        stop = min(start + step, n)
+        corner = np.tril(lower[start:stop, start:stop])
+        lower[start:stop, start:stop] = corner + np.tril(corner, -1).T
+        lower[start:stop, stop:] = lower[stop:, start:stop].T

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.heads.arguments import check_normalisation, checked_c, checked_features, checked_seed
-from offshelf.heads.head import freeze
+from offshelf.heads.head import frozen
 from offshelf.heads.numerics.reproducible import exact_product
 from offshelf.heads.numerics.row_scaling import SharedRows, blocks, scale_rows, scaled_block
 from offshelf.heads.options import GRID, Normalisation
@@ -92,23 +92,7 @@ def prepare(
     """
     check_normalisation(normalisation)
     matrix = checked_features(features)
-    largest = max((max(GRID) if c == "auto" else checked_c(c) for c in cs), default=0.0)
-    return prepare_checked(matrix, normalisation, reduction, seed, largest)
-
-
-def prepare_checked(
-    matrix: NDArray[Any],
-    normalisation: Normalisation,
-    reduction: str,
-    seed: int,
-    largest_c: float = 0.0,
-) -> Prepared:
-    """Do what :func:`prepare` does to what :func:`.checked_features` returned.
-
-    >>> prepare_checked(np.array([[3.0, 4.0]]), "l2", "none", 0).rows.take(slice(0, 1))
-    array([[0.6, 0.8]])
-    """
-    check_normalisation(normalisation)
+    largest_c = max((max(GRID) if c == "auto" else checked_c(c) for c in cs), default=0.0)
     preparation = _learned(matrix, normalisation, reduction, checked_seed(seed))
     if preparation.arrays or normalisation == "sqrt":
         rows = scale_rows(_applied(preparation, matrix), "none")
@@ -138,9 +122,6 @@ def apply(preparation: Preparation, features: Any) -> NDArray[np.float32]:
 
     Raises:
         HeadError: *features* are no finite matrix.
-
-    >>> apply(Preparation("sqrt", "none", {}), np.array([[9.0, -16.0]]))
-    array([[ 0.6, -0.8]], dtype=float32)
     """
     return _applied(preparation, checked_features(features))
 
@@ -157,11 +138,7 @@ def _applied(preparation: Preparation, matrix: NDArray[Any]) -> NDArray[np.float
 def prepared_block(
     rows: NDArray[Any], normalisation: Normalisation, arrays: Arrays
 ) -> NDArray[np.float64]:
-    """Return some rows n x D as a head takes them, n x d; no row depends on another.
-
-    >>> prepared_block(np.array([[3.0, 4.0]]), "none", {"projection": np.float32([[1, 0]])})
-    array([[3.]])
-    """
+    """Return some rows n x D as a head takes them, n x d; no row depends on another."""
     block = scaled_block(rows, normalisation)
     if "shift" in arrays:
         block -= arrays["shift"]
@@ -174,18 +151,14 @@ def prepared_block(
 
 
 def block_parts(shape: tuple[int, ...], *groups: Arrays) -> list[slice]:
-    """Return slices that cover N x D rows, in blocks that suit the arrays that meet them.
-
-    >>> len(block_parts((1000, 2**10), {})), len(block_parts((1000, 2**10), {"a": np.zeros(2**20)}))
-    (4, 1)
-    """
+    """Return slices that cover N x D rows, in blocks about as large as the largest array."""
     largest = max((array.size for arrays in groups for array in arrays.values()), default=0)
     values = max(2**18, min(largest, _MAX_BLOCK_VALUES))
     return list(blocks(shape[0], shape[1], values))
 
 
 def preparation_problem(preparation: Preparation, dimension: int) -> str:
-    """Say what is wrong with arrays that nobody vouches for, or "" when nothing is.
+    """Say what is wrong with arrays of an untrusted file, or "" when nothing is.
 
     Args:
         preparation: of a known normalisation and a well-formed reduction.
@@ -215,4 +188,4 @@ def _standard(matrix: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
     deviation = np.sqrt(sum(squares, np.zeros(dimension)) / n)
     varies = deviation > np.maximum(_CONSTANT * np.abs(mean), np.finfo(np.float32).tiny)
     scale = np.where(varies, 1 / np.where(varies, deviation, 1.0), 0.0)
-    return {"shift": freeze(mean.astype(np.float32)), "scale": freeze(scale.astype(np.float32))}
+    return {"shift": frozen(mean), "scale": frozen(scale)}

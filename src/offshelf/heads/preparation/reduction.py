@@ -1,17 +1,22 @@
-"""Fewer dimensions before the head: principal components, whitened or not, and random projection.
+"""Fewer dimensions before the head: principal components, and random projections.
 
-What is learned comes from training rows only.
+Principal components are whitened or not, and learned from training rows only. The outer
+product of several layers is sketched: it has as many values as their dimensions multiplied,
+and its inner products, ``(x.x') (y.y')``, are kept by random projections that are multiplied
+value by value: Kar and Karnick, "Random feature maps for dot product kernels", AISTATS 2012;
+for layers of networks Gao, Beijbom, Zhang and Darrell, "Compact bilinear pooling", CVPR 2016.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.errors import HeadError, did_you_mean
+from offshelf.heads.head import frozen
 from offshelf.heads.numerics.eigen import decompose
 from offshelf.heads.numerics.row_scaling import ScaledRows, blocks
 
@@ -19,12 +24,15 @@ REDUCTIONS = ("pca", "whiten", "random")
 # Few directions of large rows come from random products, where that costs less.
 _RANDOMISED_SIZE, _RANDOMISED_SHARE = 2048, 8
 _OVERSAMPLES, _POWERS = 16, 6
+# Of a product of layers, and how many columns of a layer are projected at a time.
+PRODUCT_DIMENSION, _COLUMNS = 2048, 4096
 
 Array = NDArray[np.float64]
+Single = NDArray[np.float32]
 
 
 class Reduction(NamedTuple):
-    """How rows are reduced, and to how many dimensions; ``none`` and 0 leave them as they are."""
+    """How rows are reduced, and to how many dimensions; ``none`` and 0 for not at all."""
 
     name: str
     size: int
@@ -87,14 +95,14 @@ def fit_reduction(rows: ScaledRows, text: str, seed: int) -> Reduced:
         _refuse(text, rows, most)
     if name == "random":
         draw = np.random.default_rng(seed).standard_normal((size, dimension))
-        return Reduced({"projection": _single(draw / np.sqrt(size))}, None)
+        return Reduced({"projection": frozen(draw / np.sqrt(size))}, None)
     centre, directions, spread, total = _components(rows, size, seed)
     if len(spread) < size:
         _refuse(text, rows, len(spread))
     if name == "whiten":
         # Rows then have variance 1 along each direction.
         directions /= np.sqrt(spread / (n - 1))[:, None]
-    arrays = {"centre": _single(centre), "projection": _single(directions)}
+    arrays = {"centre": frozen(centre), "projection": frozen(directions)}
     return Reduced(arrays, float(spread.sum() / total))
 
 
@@ -163,7 +171,27 @@ def _orthogonal(vectors: Array) -> Array:
     return orthogonal
 
 
-def _single(array: Array) -> NDArray[np.float32]:
-    single = np.ascontiguousarray(array, dtype=np.float32)
-    single.flags.writeable = False
-    return single
+def product_of(parts: Sequence[Single], seed: int) -> Single:
+    """Return the sketched product of several matrices with the same rows.
+
+    N x 2048 of *parts* N x D_i; the inner product of two rows is, on average over seeds, the
+    product of the parts' own.
+
+    >>> rows = np.eye(3, dtype=np.float32)
+    >>> product_of([rows, rows], seed=0).shape
+    (3, 2048)
+    """
+    result = np.full((len(parts[0]), PRODUCT_DIMENSION), 1 / np.sqrt(PRODUCT_DIMENSION))
+    for number, part in enumerate(parts):
+        result *= _projected(part, np.random.default_rng([seed, number]))
+    return result.astype(np.float32)
+
+
+def _projected(part: Single, draw: np.random.Generator) -> NDArray[np.float64]:
+    """Return the part times a random matrix of signs, some columns of the part at a time."""
+    total = np.zeros((len(part), PRODUCT_DIMENSION))
+    for start in range(0, part.shape[1], _COLUMNS):
+        columns = part[:, start : start + _COLUMNS]
+        signs = draw.integers(0, 2, (columns.shape[1], PRODUCT_DIMENSION), dtype=np.int8)
+        total += columns @ (2 * signs - 1).astype(np.float32)
+    return total

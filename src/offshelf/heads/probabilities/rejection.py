@@ -1,7 +1,7 @@
 """Images that belong to no known class: a threshold for a chosen share of false rejects.
 
-The value under test is the largest calibrated probability (low is strange) or a cosine
-distance to what was trained on (high is strange).
+The value under test is the largest calibrated probability (low is unusual) or a cosine
+distance to the training images (high is unusual).
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from offshelf.checks import class_indices, numbers, same_length, share, whole
 from offshelf.errors import DataError, did_you_mean
+from offshelf.heads.class_balance import fold_splits, in_row_order
 from offshelf.heads.numerics.row_scaling import blocks
-from offshelf.heads.stratified_folds import fold_splits, in_row_order
 
 Measure = Literal["confidence", "centroid_distance"]
+MEASURES: tuple[Measure, ...] = get_args(Measure)
 Matrix = NDArray[np.float64]
 _BLOCK_VALUES = 2**22
 
@@ -46,7 +47,7 @@ class Threshold:
     rejected: int
 
     def unknown(self, values: NDArray[Any]) -> NDArray[np.bool_]:
-        """Return True for each of N values that is strange."""
+        """Return True for each of N values beyond the threshold."""
         array = np.asarray(values, np.float64)
         return array < self.value if self.measure == "confidence" else array > self.value
 
@@ -60,8 +61,8 @@ def fit_threshold(
 ) -> Threshold:
     """Return the strictest threshold that rejects at most a share of known images.
 
-    With n held-out images it is the k-th strangest value, k = floor(share (n + 1)), and
-    only stranger ones are rejected: of new images like the held-out ones, at most the share
+    With n held-out images it is the k-th most unusual value, k = floor(share (n + 1)), and
+    only more unusual ones are rejected: of new images like the held-out ones, at most the share
     is rejected on average, whatever their distribution. Split conformal prediction: Vovk,
     Gammerman and Shafer, "Algorithmic learning in a random world", 2005; Angelopoulos and
     Bates, "A gentle introduction to conformal prediction", 2021.
@@ -94,15 +95,7 @@ def fit_threshold(
 
 
 def threshold_from_json(document: Any) -> Threshold:
-    """Return the threshold that ``to_json`` wrote.
-
-    Raises:
-        DataError: fields that are missing or out of range.
-
-    >>> threshold = Threshold("confidence", 0.5, 0.05, 100, 4)
-    >>> threshold_from_json(threshold.to_json()) == threshold
-    True
-    """
+    """Return the threshold that ``to_json`` wrote; DataError where it is damaged."""
     values = document if isinstance(document, Mapping) else {}
     try:
         _check_measure(values["measure"])
@@ -120,15 +113,10 @@ def threshold_from_json(document: Any) -> Threshold:
 
 
 def centroids(features: NDArray[Any], targets: NDArray[np.int64], k: int) -> NDArray[np.float32]:
-    """Return the mean direction of each class: K x D float32, rows of norm 1 (or 0).
+    """Return the mean direction of each of k classes: k x D float32, rows of norm 1 (or 0).
 
-    Args:
-        features: N x D, finite.
-        targets: N class indices, 0 to k - 1.
-        k: number of classes.
-
-    Raises:
-        DataError: shapes that do not fit, or values that are not finite.
+    DataError where the shapes of features N x D and targets N do not fit, or values are not
+    finite.
 
     >>> centroids(np.array([[2.0, 0.0], [0.0, 3.0], [0.0, 1.0]]), np.array([0, 1, 1]), 2)
     array([[1., 0.],
@@ -144,22 +132,10 @@ def centroids(features: NDArray[Any], targets: NDArray[np.int64], k: int) -> NDA
 
 
 def nearest_distance(features: NDArray[Any], reference: NDArray[Any]) -> Matrix:
-    """Return the cosine distance of each row to the nearest reference row.
+    """Return the cosine distance of rows N x D to the nearest of M x D :func:`centroids`.
 
-    With class centroids as the reference it is the distance to the nearest class.
-
-    Args:
-        features: N x D, finite.
-        reference: M x D, :func:`centroids`.
-
-    Returns:
-        N float64, 0 (same direction) to 2 (opposite); a row of zeros is at 1 from all.
-
-    Raises:
-        DataError: matrices that do not fit.
-
-    >>> nearest_distance(np.array([[1.0, 0.0], [0.0, -2.0]]), np.array([[3.0, 0.0], [0.0, 1.0]]))
-    array([0., 1.])
+    N float64, 0 (same direction) to 2 (opposite); a row of zeros is at 1 from all. DataError
+    where the matrices do not fit.
     """
     rows, known = _directions("features", features), _directions("reference", reference)
     if rows.shape[1] != known.shape[1]:
@@ -179,9 +155,9 @@ def _directions(what: str, matrix: NDArray[Any]) -> Matrix:
 
 
 def _check_measure(measure: str) -> None:
-    if measure not in get_args(Measure):
-        hint = did_you_mean(str(measure), get_args(Measure))
-        raise DataError(f"unknown measure {measure!r}: use {', '.join(get_args(Measure))}.{hint}")
+    if measure not in MEASURES:
+        hint = did_you_mean(str(measure), MEASURES)
+        raise DataError(f"unknown measure {measure!r}: use {', '.join(MEASURES)}.{hint}")
 
 
 def held_out_distances(
@@ -189,18 +165,7 @@ def held_out_distances(
 ) -> NDArray[np.float64]:
     """Return the distance of the rows that are held out to the nearest class centroid.
 
-    Args:
-        features: N x D.
-        targets: N class indices.
-        k: number of classes.
-        fold: what :func:`held_out_folds` returned.
-
-    Returns:
-        M cosine distances, 0 to 2; the centroids are those of the rows in other folds.
-
-    >>> features, targets = np.eye(2)[[0, 0, 1, 1]], np.array([0, 0, 1, 1])
-    >>> held_out_distances(features, targets, 2, np.array([0, 1, 0, 1])).tolist()
-    [0.0, 0.0, 0.0, 0.0]
+    The centroids are those of the rows in other folds, as :func:`.held_out_folds` deals them.
     """
     parts: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
     for held, kept in fold_splits(fold):

@@ -42,7 +42,7 @@ class Temperature:
 
     def probabilities(self, scores: NDArray[Any]) -> Matrix:
         """Return N x K float64 probabilities, each row with the sum 1, of scores N x K."""
-        return np.exp(log_softmax(numbers("scores", scores, 2) / self.temperature))
+        return np.exp(_log_softmax(numbers("scores", scores, 2) / self.temperature))
 
     def to_json(self) -> dict[str, Any]:
         """Return what :func:`calibration_from_json` reads."""
@@ -78,7 +78,7 @@ class Sigmoid:
         same_length("columns of scores", matrix.shape[1], "calibrated classes", len(self.slopes))
         # In logarithms, so that a row far from every class keeps its order, not 0 / 0.
         single = -np.logaddexp(0.0, np.array(self.slopes) * matrix + np.array(self.offsets))
-        return np.exp(log_softmax(single))
+        return np.exp(_log_softmax(single))
 
     def to_json(self) -> dict[str, Any]:
         """Return what :func:`calibration_from_json` reads."""
@@ -165,15 +165,8 @@ def fit_sigmoid(scores: NDArray[Any], targets: NDArray[np.int64]) -> Sigmoid:
 def calibration_from_json(document: Any, n_classes: int) -> Calibration:
     """Return the calibration that ``to_json`` wrote.
 
-    Args:
-        document: JSON values from a file, not trusted.
-        n_classes: K that it has to fit.
-
-    Raises:
-        DataError: another kind, numbers that are missing, not finite or out of range.
-
-    >>> calibration_from_json(Temperature(2.0).to_json(), 3)
-    Temperature(temperature=2.0, notes=())
+    DataError where the JSON of an untrusted file has another kind, or numbers that are missing,
+    not finite, out of range or of another number of classes.
     """
     values = document if isinstance(document, Mapping) else {}
     notes = values.get("notes", [])
@@ -189,14 +182,10 @@ def calibration_from_json(document: Any, n_classes: int) -> Calibration:
     raise DataError(f"damaged calibration: no temperature and no sigmoids of {n_classes} classes")
 
 
-def log_softmax(scores: Matrix) -> Matrix:
-    """Return the logarithm of each row's softmax, without overflow.
+def _log_softmax(scores: Matrix) -> Matrix:
+    from scipy import special
 
-    >>> log_softmax(np.array([[1000.0, 1000.0]])).round(4).tolist()
-    [[-0.6931, -0.6931]]
-    """
-    shifted = scores - scores.max(axis=1, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
+    return np.asarray(special.log_softmax(scores, axis=1))
 
 
 def _checked(scores: NDArray[Any], targets: NDArray[np.int64]) -> tuple[Matrix, NDArray[np.int64]]:
@@ -219,7 +208,7 @@ def _newton_inverse(scores: Matrix, targets: NDArray[np.int64]) -> float:
     low, high, inverse = _LOW, _HIGH, 1.0
     true = scores[np.arange(len(targets)), targets].mean()
     for _ in range(_STEPS):
-        weights = np.exp(log_softmax(scores * inverse))
+        weights = np.exp(_log_softmax(scores * inverse))
         expected = (weights * scores).sum(axis=1)
         slope = float(expected.mean() - true)
         bend = float(((weights * scores**2).sum(axis=1) - expected**2).mean())
@@ -238,7 +227,7 @@ def _laplace(scores: Matrix, targets: NDArray[np.int64]) -> float:
     low, high = _LOW, _HIGH
     for _ in range(_STEPS):
         middle = math.sqrt(low * high)
-        chosen = log_softmax(scores * middle)[np.arange(len(targets)), targets]
+        chosen = _log_softmax(scores * middle)[np.arange(len(targets)), targets]
         low, high = (middle, high) if np.exp(chosen).mean() < wanted else (low, middle)
     return math.sqrt(low * high)
 

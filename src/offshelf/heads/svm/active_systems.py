@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.heads.numerics.positive_systems import Diagonal, Matrix
-from offshelf.heads.svm.gram import Gram
+from offshelf.heads.numerics.row_scaling import Matrix
+from offshelf.heads.svm.gram import Diagonal, Gram
 
 MAX_PRODUCTS = 150
 # The size up to which systems are solved directly is right for this tolerance.
@@ -33,11 +33,6 @@ def solve_systems(
         start: P x n, a guess for the systems that are solved step by step.
         tolerance: root mean square of what those may leave unsolved; in float64 less is left
             where the ridge is small beside the products.
-
-    >>> from offshelf.heads.svm.gram import DenseGram
-    >>> active, wanted = np.array([[True, False]]), np.array([[3.0, 3.0]])
-    >>> solve_systems(DenseGram(np.eye(2)), active, wanted, 0.5, 0 * wanted, 1e-9)
-    array([[2., 0.]])
     """
     solution = np.zeros_like(start)
     if start.dtype == np.float64:
@@ -88,22 +83,22 @@ def _together(
     left = wanted - gram.times(solution)
     left -= diagonal * solution
     left *= active
-    way = left.copy()
+    direction = left.copy()
     size = _square(left)
     enough = tolerance**2 * active.sum(axis=1)
     for _ in range(MAX_PRODUCTS):
         going = size > enough
         if not going.any():
             break
-        image = gram.times(way)
+        image = gram.times(direction)
         image *= active
-        image += diagonal * way
-        length = np.where(going, size / _positive(np.einsum("ij,ij->i", way, image)), 0)
-        solution += length[:, None].astype(kind) * way
+        image += diagonal * direction
+        length = np.where(going, size / _positive(np.einsum("ij,ij->i", direction, image)), 0)
+        solution += length[:, None].astype(kind) * direction
         left -= length[:, None].astype(kind) * image
         before, size = size, _square(left)
-        way *= (size / _positive(before))[:, None].astype(kind)
-        way += left
+        direction *= (size / _positive(before))[:, None].astype(kind)
+        direction += left
     return solution, size <= enough
 
 

@@ -7,14 +7,15 @@ taken with the features themselves.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.heads.numerics.inner_products import inner_products
-from offshelf.heads.numerics.positive_systems import Diagonal, Matrix, solve_positive
-from offshelf.heads.numerics.row_scaling import ScaledRows, SharedRows
+from offshelf.heads.numerics.row_scaling import Matrix, ScaledRows, SharedRows, inner_products
+
+# What is added to the diagonal of a system: one number > 0, or one for each row.
+Diagonal = float | Matrix
 
 # Up to this many rows, and four rows for each dimension, the matrix is worth its n * n values.
 MAX_DENSE_ROWS = 16_384
@@ -28,32 +29,14 @@ _MAX_EXTENDED_VALUES = 2**20
 _ROWS_AT_A_TIME = 64
 
 
-class Gram(Protocol):
-    """The n x n matrix of inner products, as far as the solver needs it.
+class DenseGram:
+    """All inner products of n rows in one symmetric n x n matrix.
 
     Attributes:
         dtype: of the products, float32 or float64.
         largest: no product is larger.
         direct_size: up to so many rows their system is solved at once, not step by step; more
             where steps would be many.
-    """
-
-    dtype: np.dtype[np.floating[Any]]
-    largest: float
-    direct_size: int
-
-    def times(self, coefficients: Matrix) -> Matrix:
-        """Return ``coefficients @ gram``, P x n, computed in the type of *coefficients*."""
-
-    def solve(self, rows: NDArray[np.intp], targets: Matrix, ridge: Diagonal) -> Matrix:
-        """Return x with ``(gram[rows, rows] + diag(ridge)) @ x = targets``.
-
-        It is worked out in float64, or in the type of the gram where targets are float32 too.
-        """
-
-
-class DenseGram:
-    """All inner products of n rows in one symmetric n x n matrix.
 
     >>> gram = DenseGram(np.array([[2.0, 1.0], [1.0, 2.0]]))
     >>> gram.times(np.array([[1.0, 0.0]]))
@@ -69,7 +52,7 @@ class DenseGram:
         self.direct_size = int((_EXPECTED_PRODUCTS * len(values) ** 2) ** (1 / 3))
 
     def times(self, coefficients: Matrix) -> Matrix:
-        """Return ``coefficients @ gram``; float64 coefficients never round to float32."""
+        """Return ``coefficients @ gram``, P x n, computed in the type of *coefficients*."""
         if coefficients.dtype == self.dtype:
             return coefficients @ self.values
         used = np.flatnonzero(coefficients.any(axis=0))
@@ -79,7 +62,10 @@ class DenseGram:
         return total
 
     def solve(self, rows: NDArray[np.intp], targets: Matrix, ridge: Diagonal) -> Matrix:
-        """Solve by Cholesky's decomposition of the rows' own part of the matrix."""
+        """Return x with ``(gram[rows, rows] + diag(ridge)) @ x = targets``.
+
+        It is worked out in float64, or in the type of the gram where targets are float32 too.
+        """
         kind = np.result_type(self.dtype, targets.dtype)
         system = np.empty((len(rows), len(rows)), kind)
         # A few rows at a time, so that m x n values never stand beside the n x n.
@@ -92,14 +78,7 @@ class DenseGram:
 
 
 class FactoredGram:
-    """The same for many rows of few dimensions: products go through the rows themselves.
-
-    >>> gram = FactoredGram(np.array([[1.0], [0.0]]), np.ones(2), radius=1.0)
-    >>> gram.times(np.array([[1.0, 0.0]]))
-    array([[2., 1.]])
-    >>> gram.solve(np.array([0]), np.array([1.0]), ridge=2.0)
-    array([0.25])
-    """
+    """The same for many rows of few dimensions: products go through the rows themselves."""
 
     def __init__(self, features: NDArray[Any], factors: NDArray[np.float64], radius: float) -> None:
         self.features, self.factors, self.largest = features, factors, 1 + radius**2
@@ -154,17 +133,15 @@ class FactoredGram:
         return self.features[part].astype(kind, copy=False)
 
 
+Gram = DenseGram | FactoredGram
+
+
 def make_gram(rows: ScaledRows, c: float) -> Gram:
     """Return the inner products of *rows* in the form and type that suit them.
 
     Args:
         rows: N x D; shared rows give the same products for every C that they were made for.
         c: the largest C they will be used with; it decides between float32 and float64.
-
-    >>> from offshelf.heads.numerics.row_scaling import scale_rows
-    >>> make_gram(scale_rows(np.eye(2, dtype=np.float32), "l2"), 1.0).times(np.eye(2))
-    array([[2., 1.],
-           [1., 2.]])
     """
     if isinstance(rows, SharedRows) and c <= rows.largest_c:
         return rows.once("gram", lambda: _make_gram(rows, rows.largest_c))
@@ -180,3 +157,24 @@ def _make_gram(rows: ScaledRows, c: float) -> Gram:
     if rows.moderate and rows.features.dtype == kind:
         return FactoredGram(np.ascontiguousarray(rows.features), rows.factors, rows.radius)
     return FactoredGram(rows.take(slice(None), kind), np.ones(n), rows.radius)
+
+
+def solve_positive(system: Matrix, targets: Matrix, ridge: Diagonal) -> Matrix:
+    """Return x with ``(system + diag(ridge)) @ x = targets``, in the type of *system*.
+
+    The *system*, n x n and symmetric, is written over.
+    """
+    from scipy.linalg import lapack
+
+    np.einsum("ii->i", system)[:] += ridge
+    if not len(system):
+        return targets.astype(system.dtype)
+    try:
+        # numpy's decomposition, unlike scipy's, lets other threads work at the same time.
+        lower = np.linalg.cholesky(system)
+    except np.linalg.LinAlgError:
+        # Rounding hid that it is positive; elimination with pivots does not need it to be.
+        return np.linalg.solve(system, targets).astype(system.dtype, copy=False)
+    potrs = lapack.spotrs if system.dtype == np.float32 else lapack.dpotrs
+    solution: Matrix = potrs(lower.T, targets, lower=0)[0]
+    return solution

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.heads.numerics.blas_threads import evenly, share_out
-from offshelf.heads.numerics.positive_systems import Diagonal, Matrix
+from offshelf.heads.numerics.blas_threads import as_slice, run_in_threads
+from offshelf.heads.numerics.row_scaling import Matrix
 from offshelf.heads.svm.active_systems import solve_systems
-from offshelf.heads.svm.gram import Gram
+from offshelf.heads.svm.gram import Diagonal, Gram
 
 MAX_ROUNDS = 60
 # Whole steps settle in a few rounds; later ones may not go uphill, so that all come to an end.
@@ -45,9 +45,9 @@ class Point:
         """Return the same point in memory of its own."""
         return Point(self.coefficients.copy(), self.scores.copy())
 
-    def move(self, way: Point, times: int) -> None:
+    def move(self, change: Point, times: int) -> None:
         """Add *times* a point of R problems, in place, to every R of these problems."""
-        for mine, each in ((self.coefficients, way.coefficients), (self.scores, way.scores)):
+        for mine, each in ((self.coefficients, change.coefficients), (self.scores, change.scores)):
             runs = mine.reshape(-1, *each.shape)
             runs += times * each
 
@@ -59,8 +59,8 @@ class Point:
 
     def towards(self, other: Point, share: Matrix) -> Point:
         """Return the point at *share*, P values in 0 .. 1, of the way to *other*."""
-        share, way = share[:, None].astype(self.scores.dtype), other - self
-        return self + Point(share * way.coefficients, share * way.scores)
+        share, change = share[:, None].astype(self.scores.dtype), other - self
+        return self + Point(share * change.coefficients, share * change.scores)
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,10 +149,10 @@ def minimise(problems: Problems, point: Point, tolerance: float) -> tuple[Point,
     found = np.empty(len(problems.targets), dtype=bool)
 
     def work(chosen: NDArray[np.intp]) -> None:
-        some = evenly(chosen)
+        some = as_slice(chosen)
         found[some] = _minimise(problems.of(some), point.of(some), tolerance)
 
-    share_out(work, *problems.targets.shape)
+    run_in_threads(work, *problems.targets.shape)
     return point, bool(found.all())
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.data.tables.image_table import ImageTable
+from offshelf.heads.class_balance import deal_folds
 from offshelf.heads.fitting.fit_head import Recipe, decision, fit_head
 from offshelf.heads.head import FittedHead
 from offshelf.jobs.audit.duplicates import image_ref
@@ -81,7 +82,7 @@ def judge(check: LabelCheck, folds: int, progress: Progress) -> Margins:
     progress.start("labels", len(usable))
     if len(train):
         features = check.read(train)
-        fold = deal_folds(targets[train], check.copies[train], folds, check.seed)
+        fold = folds_of_copies(targets[train], check.copies[train], folds, check.seed)
         for number in range(folds):
             out = fold == number
             head, classes = _head(features[~out], targets[train[~out]], table, check.seed)
@@ -99,20 +100,13 @@ def judge(check: LabelCheck, folds: int, progress: Progress) -> Margins:
     return margins
 
 
-def deal_folds(
+def folds_of_copies(
     targets: NDArray[np.int64], copies: NDArray[np.int64], folds: int, seed: int
 ) -> NDArray[np.int64]:
-    """Return a fold, 0 to folds - 1, for each row: classes spread evenly, copies together.
-
-    >>> deal_folds(np.array([0, 0, 1, 1]), np.array([5, 6, 7, 8]), 2, 0).reshape(2, 2).sum(axis=1)
-    array([1, 1])
-    """
+    """Return a fold, 0 to folds - 1, for each row: classes spread evenly, copies together."""
     groups, first, at = np.unique(copies, return_index=True, return_inverse=True)
     order = np.random.default_rng(seed).permutation(len(groups))
-    order = order[np.argsort(targets[first[order]], kind="stable")]
-    fold = np.empty(len(groups), np.int64)
-    fold[order] = np.arange(len(groups)) % folds
-    return fold[at]
+    return deal_folds(targets[first], folds, order)[at]
 
 
 def label_findings(table: ImageTable, margins: Margins, bounds: Bounds) -> list[Finding]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from offshelf import files
 from offshelf.errors import MissingExtraError, OffshelfError
-from offshelf.evaluate.transfer.rank_agreement import Agreement
+from offshelf.evaluate.transferability import Agreement
 from offshelf.jobs.compare.comparison_rows import Row
 from offshelf.report.tables.result_rows import Cell, Column, Table
 from offshelf.report.tables.table_formats import render

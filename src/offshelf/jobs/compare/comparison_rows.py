@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.evaluate.metrics import evaluate, wilson
-from offshelf.evaluate.significance.paired import mean_interval
+from offshelf.evaluate.significance_tests import corrected_interval
 from offshelf.evaluate.splits.protocol import Fold
-from offshelf.evaluate.transfer.transferability import Transfer
+from offshelf.evaluate.transferability import Transfer
 from offshelf.jobs.compare.feature_sets import View
 from offshelf.jobs.compare.grid_cell import Cell
 from offshelf.jobs.compare.plan import Plan
@@ -225,5 +225,5 @@ def _interval(
     if len(accuracies) == 1:
         return wilson(int(hits[0].sum()), len(hits[0]))
     n_train, n_test = sizes(plan)
-    low, high = mean_interval(accuracies, n_train=n_train, n_test=n_test)
+    low, high = corrected_interval(accuracies, n_train=n_train, n_test=n_test)
     return max(0.0, low), min(1.0, high)

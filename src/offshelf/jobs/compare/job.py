@@ -13,7 +13,7 @@ from offshelf import cache
 from offshelf.cache import Usage
 from offshelf.data.tables.image_table import ImageTable, read_table
 from offshelf.evaluate.splits.protocol import Fold
-from offshelf.evaluate.transfer.transferability import Transfer
+from offshelf.evaluate.transferability import Transfer
 from offshelf.jobs.compare.comparison import Comparison
 from offshelf.jobs.compare.feature_sets import Source, View, views_of
 from offshelf.jobs.compare.grid import (

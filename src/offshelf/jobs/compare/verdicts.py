@@ -9,10 +9,8 @@ from typing import TypedDict
 import numpy as np
 
 from offshelf.errors import HeadError
-from offshelf.evaluate.significance.not_distinguishable import not_distinguishable
-from offshelf.evaluate.significance.paired import corrected_t, mcnemar
-from offshelf.evaluate.transfer.rank_agreement import Agreement, agreement
-from offshelf.evaluate.transfer.transferability import Transfer
+from offshelf.evaluate.significance_tests import corrected_t, mcnemar, not_distinguishable
+from offshelf.evaluate.transferability import Agreement, Transfer, agreement
 from offshelf.jobs.compare.comparison_rows import Cost, Row, Verdict, score_of, sizes
 from offshelf.jobs.compare.feature_sets import Source, View
 from offshelf.jobs.compare.grid_cell import Cell, read_cell

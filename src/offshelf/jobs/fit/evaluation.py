@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from offshelf.data.tables.image_table import leaked_test_rows
 from offshelf.evaluate.metrics import Evaluation, evaluate
-from offshelf.evaluate.probabilities.probability_metrics import Trust, trust
+from offshelf.evaluate.probability_metrics import Trust, trust
 from offshelf.heads.fitting.fit_head import decision
 from offshelf.heads.head import FittedHead
 from offshelf.heads.probabilities.probability_model import Certainty

@@ -11,21 +11,20 @@ from offshelf.backbones.backbone import Backbone
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import DataError
 from offshelf.evaluate.metrics import Evaluation
-from offshelf.evaluate.probabilities.probability_metrics import Trust
+from offshelf.evaluate.probability_metrics import Trust
 from offshelf.features.extraction import Extraction
 from offshelf.heads.arguments import check_normalisation, checked_options
-from offshelf.heads.fitting.fit_head import Recipe
-from offshelf.heads.fitting.trainer import Trainer
+from offshelf.heads.fitting.fit_head import Recipe, Trainer
 from offshelf.heads.head import FittedHead
 from offshelf.heads.kinds.registry import get_fitter
 from offshelf.heads.options import FOLDS, ClassWeight, Normalisation
 from offshelf.heads.preparation.reduction import parse_reduction
-from offshelf.heads.probabilities.fit_probabilities import (
+from offshelf.heads.probabilities.probability_model import (
+    Certainty,
     ProbabilitySettings,
     check_probability,
     fit_certainty,
 )
-from offshelf.heads.probabilities.probability_model import Certainty
 from offshelf.jobs.fit.evaluation import Leaks, score
 from offshelf.jobs.fit.model_assembly import make_model
 from offshelf.jobs.setup.labelled_features import (

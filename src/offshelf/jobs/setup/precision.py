@@ -29,6 +29,7 @@ from offshelf.errors import EngineError, ImageError
 from offshelf.features.extraction import extract
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.features.network_input import network_input
+from offshelf.heads.class_balance import deal_folds
 from offshelf.heads.fitting.fit_head import Recipe, decision, fit_head
 from offshelf.jobs.setup.kept_decision import (
     PrecisionTrial,
@@ -315,10 +316,7 @@ def _cosine(left: NDArray[np.float32], right: NDArray[np.float32]) -> float:
 
 def _cross_validated(features: NDArray[np.float32], targets: NDArray[np.int64]) -> float:
     """Return the share of rows that a head trained on the other folds gets right."""
-    # Dealing each class out in turn makes folds of equal make-up.
-    order = np.argsort(targets, kind="stable")
-    fold = np.empty(len(targets), np.int64)
-    fold[order] = np.arange(len(targets)) % FOLDS
+    fold = deal_folds(targets, FOLDS, np.arange(len(targets)))
     classes = [str(number) for number in range(int(targets.max()) + 1)]
     targets = targets.astype(np.int64)
     correct = 0

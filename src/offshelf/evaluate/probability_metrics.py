@@ -1,4 +1,4 @@
-"""Are probabilities what they say? Calibration error, log loss, Brier score, reliability rows."""
+"""Quality of probabilities: calibration error, log loss, Brier score, rejection."""
 
 from __future__ import annotations
 
@@ -99,20 +99,6 @@ def reliability(
     )
 
 
-def log_loss(probabilities: NDArray[Any], targets: NDArray[np.int64]) -> float:
-    """Return the mean negative logarithm of the probability of the true class.
-
-    A probability of 0 counts as the smallest one of float64, so the result is finite.
-
-    Raises:
-        DataError: see :func:`reliability`.
-
-    >>> round(log_loss(np.array([[0.5, 0.5], [0.9, 0.1]]), np.array([0, 0])), 4)
-    0.3993
-    """
-    return _log_loss(*_checked(probabilities, targets))
-
-
 def reliability_rows(
     confidences: NDArray[Any],
     right: NDArray[np.bool_],
@@ -180,6 +166,7 @@ def _error(rows: tuple[ReliabilityRow, ...]) -> float:
 
 
 def _log_loss(matrix: Matrix, targets: NDArray[np.int64]) -> float:
+    """Return the log loss; a probability of 0 counts as the smallest one of float64."""
     true = matrix[np.arange(len(targets)), targets]
     return float(-np.log(np.maximum(true, np.finfo(np.float64).tiny)).mean())
 
@@ -196,3 +183,89 @@ def _checked(
         raise DataError(f"probabilities in row {bad[0]} are not from 0 to 1 with the sum 1")
     # float32 sums are off by a little, and no bin lies above 1.
     return np.minimum(matrix, 1.0), targets
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """What a threshold did to test images, all of which are of known classes.
+
+    Attributes:
+        n: images.
+        rejected: how many were called unknown.
+        correct: how many of the others were labelled rightly.
+
+    >>> Rejection(100, 10, 81).accuracy
+    0.9
+    """
+
+    n: int
+    rejected: int
+    correct: int
+
+    @property
+    def share(self) -> float:
+        """Share of the images that were called unknown."""
+        return self.rejected / self.n
+
+    @property
+    def accuracy(self) -> float | None:
+        """Accuracy on the accepted images; None where there are none."""
+        accepted = self.n - self.rejected
+        return self.correct / accepted if accepted else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return counts, shares and the 95 % Wilson interval of the share as JSON values."""
+        return asdict(self) | {
+            "share": self.share,
+            "share_interval": list(wilson(self.rejected, self.n)),
+            "accuracy_accepted": self.accuracy,
+        }
+
+
+@dataclass(frozen=True)
+class Trust:
+    """How far probabilities and rejections can be trusted.
+
+    Attributes:
+        reliability: of the probabilities; None for a model without.
+        rejection: of the threshold; None for a model without.
+    """
+
+    reliability: Reliability | None
+    rejection: Rejection | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return ``log_loss``, ``ece`` and the rest as JSON values, null where there is none.
+
+        >>> Trust(None, None).to_json()
+        {'log_loss': None, 'ece': None, 'reliability': None, 'rejection': None}
+        """
+        reliability = self.reliability
+        return {
+            "log_loss": reliability.log_loss if reliability else None,
+            "ece": reliability.ece if reliability else None,
+            "reliability": reliability.to_json() if reliability else None,
+            "rejection": self.rejection.to_json() if self.rejection else None,
+        }
+
+
+def trust(
+    probabilities: NDArray[Any] | None,
+    unknown: NDArray[np.bool_] | None,
+    labels: NDArray[np.int64],
+    targets: NDArray[np.int64],
+) -> Trust:
+    """Measure on test images that nothing was fitted on.
+
+    Probabilities N x K and *unknown* N may be None. DataError where shapes do not fit.
+
+    >>> found = trust(None, np.array([True, False]), np.array([0, 1]), np.array([1, 1]))
+    >>> found.rejection
+    Rejection(n=2, rejected=1, correct=1)
+    """
+    rejection = None
+    if unknown is not None:
+        right = int((~unknown & (labels == targets)).sum())
+        rejection = Rejection(len(unknown), int(unknown.sum()), right)
+    measured = None if probabilities is None else reliability(probabilities, targets)
+    return Trust(measured, rejection)

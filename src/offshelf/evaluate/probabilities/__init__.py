@@ -1,1 +1,0 @@
-"""How good probabilities are: calibration error, log loss, rejection."""

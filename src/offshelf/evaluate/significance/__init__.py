@@ -1,1 +1,0 @@
-"""Whether a difference is real: paired tests and corrections."""

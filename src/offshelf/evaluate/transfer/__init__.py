@@ -1,1 +1,0 @@
-"""Transferability: cheap scores of features that no head is trained for."""
