@@ -96,7 +96,7 @@ def _answered(arguments: Sequence[str] | None) -> int:
         if behind is not None:
             return _stopped(behind)
         if isinstance(error, BrokenPipeError):
-            # Whoever read our output has gone; there is nobody left to tell.
+            # The reader of the output has gone, for example `head`.
             return 0
         if debug:
             raise
@@ -111,9 +111,10 @@ def _stopped(stop: KeyboardInterrupt) -> int:
 
 
 def _stop_behind(error: BaseException) -> KeyboardInterrupt | None:
-    """Return the signal while whose work was being kept *error* came up, if there was one.
+    """Return the interruption during which *error* was raised, if there was one.
 
-    Without its terminal a process cannot even take its progress back.
+    While work is saved after a signal, writing may fail as well: without its terminal a process
+    cannot even erase its progress bar.
     """
     cause = error.__context__
     while cause is not None and not isinstance(cause, KeyboardInterrupt):
@@ -126,7 +127,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     try:
         options = parser.parse_args(arguments)
     except SystemExit:
-        # Help and version were printed; whether they arrived shows only now.
+        # Help or version was printed; a failure to write it shows only now.
         sys.stdout.flush()
         raise
     if options.command is None:

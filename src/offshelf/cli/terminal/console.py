@@ -49,7 +49,7 @@ def exit_code(n_ok: int, n_failed: int, strict: bool) -> int:
 
 @contextmanager
 def progress(quiet: bool) -> Iterator[Progress]:
-    """Yield a progress that fits stderr: a bar on a terminal, now and then a line else."""
+    """Yield the progress for stderr: a bar on a terminal, otherwise a line now and then."""
     with ExitStack() as stack:
         chosen: Progress = Silent()
         if not quiet:
@@ -132,9 +132,9 @@ class _Bar:
 
 
 class _Work:
-    """What is being done, how much of it, since when.
+    """One piece of work: its name, how much is done, and since when.
 
-    How fast is said of the last half minute: what was known from before went by quickly.
+    The rate is that of the last half minute, as stored results went by quickly.
     """
 
     def __init__(self, what: str, total: int | None, unit: str) -> None:
@@ -210,7 +210,7 @@ def write_stderr(line: str) -> None:
 
 
 def flush_stdout() -> None:
-    """Write what is left, or drop what standard output cannot take: nobody tries again."""
+    """Flush standard output; what it cannot take is dropped, and not tried again at exit."""
     try:
         sys.stdout.flush()
     except (OSError, ValueError):

@@ -55,7 +55,7 @@ class Parser(argparse.ArgumentParser):
     def parse_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> argparse.Namespace:
-        """Parse everything; an unknown option is answered by the command it was meant for."""
+        """Parse all arguments; the command itself reports an unknown option."""
         self._refuse_files_like_options(sys.argv[1:] if args is None else args)
         options: argparse.Namespace
         options, rest = self.parse_known_args(args, namespace)
@@ -65,13 +65,13 @@ class Parser(argparse.ArgumentParser):
         return options
 
     def _refuse_files_like_options(self, words: Sequence[str]) -> None:
-        """Say how a file is named that begins with a dash; no option holds a dot."""
+        """Say how to name a file that begins with a dash; no option contains a dot."""
         for word in itertools.takewhile(lambda one: one != "--", words):
             if word.startswith("-") and "." in word and "=" not in word and os.path.lexists(word):
                 self.error(f"{word!r} begins with a dash; for the file write './{word}'")
 
     def refuse(self, rest: Sequence[str]) -> NoReturn:
-        """Say which argument nobody knows."""
+        """Report the first unknown argument."""
         word = next((one for one in rest if one.startswith("-")), rest[0]).split("=")[0]
         if not word.startswith("-"):
             self.error(f"unexpected argument {word!r}")
@@ -89,7 +89,7 @@ class Parser(argparse.ArgumentParser):
         self.usage = " ".join([self.prog, "[options]", *words])
 
     def _print_message(self, message: str, file: Any = None) -> None:
-        # argparse keeps silent about help that could not be written.
+        # argparse ignores that help could not be written.
         (file or sys.stderr).write(message)
 
     def _check_value(self, action: argparse.Action, value: object) -> None:

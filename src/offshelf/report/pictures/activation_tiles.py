@@ -21,7 +21,7 @@ from offshelf.report.pictures.canvas import (
 )
 
 SCALES = ("channel", "common")
-# On a scale of its own, a map of many cells loses this share of them at either end.
+# On a scale of its own, a map of many cells is clipped by this share of them at either end.
 CUT, CUT_SIDE = 0.005, 32
 DEAD = 1e-4
 FILTER_ROOM = 900
@@ -144,7 +144,7 @@ def crop_picture(
     caption: Caption,
     form: str = "png",
 ) -> bytes:
-    """Return rows of picture crops, each with a line of text: what excites a channel most.
+    """Return rows of picture crops, each with a line of text: the strongest of each channel.
 
     Args:
         rows: for each channel its label and its crops (uint8, H x W x 3) with their text.
@@ -206,7 +206,7 @@ def _put_scale(canvas: Canvas, top: int, span: tuple[float, float], look: Look, 
     title = "activation" if common else "activation, each channel on its own scale"
     canvas.write(title, (MARGIN, top - 18), size=12, colour=FAINT)
     canvas.put(coloured(ramp, look.colours), MARGIN, top)
-    low, high = map(mosaic.number, span) if common else ("0, or its least", "its largest")
+    low, high = map(mosaic.number, span) if common else ("0, or its minimum", "its maximum")
     canvas.write(low, (MARGIN, top + _BAR + 4), size=12)
     canvas.write(high, (MARGIN + SIDE_PANEL, top + _BAR + 4), size=12, align="right")
     if not common and side >= CUT_SIDE:

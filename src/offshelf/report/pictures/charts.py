@@ -1,9 +1,7 @@
 """Charts of points with intervals: from series to PNG or SVG bytes.
 
-Drawn with matplotlib's objects, never with its pyplot; the user's settings are of no
-account and equal calls give equal bytes. Series differ by marker and dash as well as by
-colour, so they are told apart in black and white; the colours are those of Okabe and Ito,
-which colour-blind readers tell apart.
+Series differ by marker and dash as well as by colour, so that they can be distinguished in
+black and white; the colours are those of Okabe and Ito, for colour-blind readers.
 """
 
 from __future__ import annotations
