@@ -150,7 +150,7 @@ def class_spectrum(
     )
 
 
-def _logme(seen: ClassSpectrum) -> float:
+def _logme(around_zero: ClassSpectrum) -> float:
     """Maximise the evidence over the ratio alpha / beta; alpha then has a closed form.
 
     You, Liu, Wang and Long, "LogME: practical assessment of pre-trained models for transfer
@@ -160,41 +160,46 @@ def _logme(seen: ClassSpectrum) -> float:
     indicator 0/1 from the features as they are (no intercept). The iteration starts from the
     best ratio of a grid, since its fixed points need not be the highest one.
     """
-    if not len(seen.values):
-        return float(_evidence(seen, 1.0).mean())
-    grid = np.stack([_evidence(seen, ratio) for ratio in _RATIOS * seen.values[0]])
-    ratio = _RATIOS[grid.argmax(axis=0)] * seen.values[0]
+    if not len(around_zero.values):
+        return float(_evidence(around_zero, 1.0).mean())
+    grid = np.stack([_evidence(around_zero, ratio) for ratio in _RATIOS * around_zero.values[0]])
+    ratio = _RATIOS[grid.argmax(axis=0)] * around_zero.values[0]
     best = grid.max(axis=0)
     for _ in range(_STEPS):
-        moved = np.clip(_step(seen, ratio), *(_RATIOS[[0, -1]] * seen.values[0]))
+        moved = np.clip(_step(around_zero, ratio), *(_RATIOS[[0, -1]] * around_zero.values[0]))
         still = np.abs(moved - ratio) <= _TOLERANCE * ratio
         ratio = moved
         if still.all():
             break
-    return float(np.maximum(best, _evidence(seen, ratio)).mean())
+    return float(np.maximum(best, _evidence(around_zero, ratio)).mean())
 
 
-def _evidence(seen: ClassSpectrum, ratio: Matrix | float) -> Matrix:
+def _evidence(around_zero: ClassSpectrum, ratio: Matrix | float) -> Matrix:
     """Return log evidence / N of each class at alpha / beta, beta at its best."""
-    variances = seen.values[:, None] / ratio + 1
-    inside = np.square(seen.along)
-    outside = np.maximum(seen.energy - inside.sum(axis=0), 0.0)
+    variances = around_zero.values[:, None] / ratio + 1
+    inside = np.square(around_zero.along)
+    outside = np.maximum(around_zero.energy - inside.sum(axis=0), 0.0)
     # Of data that the model fits without any noise the evidence has no bound.
-    noise = np.maximum((inside / variances).sum(axis=0) + outside, 1e-12 * seen.energy) / seen.n
-    spread = np.log(variances).sum(axis=0) / seen.n
+    noise = (
+        np.maximum((inside / variances).sum(axis=0) + outside, 1e-12 * around_zero.energy)
+        / around_zero.n
+    )
+    spread = np.log(variances).sum(axis=0) / around_zero.n
     return np.asarray(-0.5 * (np.log(2 * np.pi * noise) + 1 + spread))
 
 
-def _step(seen: ClassSpectrum, ratio: Matrix) -> Matrix:
+def _step(around_zero: ClassSpectrum, ratio: Matrix) -> Matrix:
     """Return gamma / |m|^2 over (N - gamma) / |y - Fm|^2: MacKay's update of alpha / beta."""
-    kept = seen.values[:, None] / (seen.values[:, None] + ratio)
-    inside = np.square(seen.along)
+    kept = around_zero.values[:, None] / (around_zero.values[:, None] + ratio)
+    inside = np.square(around_zero.along)
     effective = kept.sum(axis=0)
-    squares = (np.square(kept) * inside / seen.values[:, None]).sum(axis=0)
-    outside = np.maximum(seen.energy - inside.sum(axis=0), 0.0)
+    squares = (np.square(kept) * inside / around_zero.values[:, None]).sum(axis=0)
+    outside = np.maximum(around_zero.energy - inside.sum(axis=0), 0.0)
     residual = (np.square(1 - kept) * inside).sum(axis=0) + outside
     tiny = np.finfo(np.float64).tiny
-    return np.asarray(effective * residual / np.maximum((seen.n - effective) * squares, tiny))
+    return np.asarray(
+        effective * residual / np.maximum((around_zero.n - effective) * squares, tiny)
+    )
 
 
 def _h_score(centred: ClassSpectrum, shrinkage: float) -> float:

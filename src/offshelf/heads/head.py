@@ -25,7 +25,7 @@ class FittedHead:
             ``weight`` K x d and ``bias`` K, also for two classes.
         parameters: what it was trained with, JSON values.
         normalisation: what :func:`.fit_head.decision` does to each feature row.
-        notes: one line each, for a person: what was unusual while training.
+        notes: one line each: what was unusual while training.
         reduction: what it does next, for example ``pca:64``; with ``none`` d is D.
         preparation: the arrays of both, see :mod:`offshelf.heads.preparation.prepare`; none for the
             normalisations ``l2``, ``none`` and ``sqrt`` without a reduction.

@@ -30,7 +30,7 @@ WEIGHT_DECAY = 1e-2
 # A step changes every weight by up to the learning rate, and a score by that times the number
 # of inputs.
 _SCORE_STEP, _HIDDEN_SCORE_STEP, _LARGEST_RATE = 4.0, 0.5, 1e-2
-# One row in so many is held back to stop on.
+# One row in so many is held back for early stopping.
 _HELD_BACK = 8
 _MIN_BATCH, _MAX_BATCH, _STEPS_PER_EPOCH = 16, 256, 16
 _LARGEST_DECAY = 10.0

@@ -18,7 +18,7 @@ from offshelf.heads.numerics.row_scaling import ScaledRows
 from offshelf.heads.options import FOLDS, GRID, Options
 
 MAX_STEPS = 2000
-# How near scores are in the head, and on the way to C, where only labels matter.
+# Tolerance of scores in the head, and while C is chosen, where only labels matter.
 _FINE, _COARSE = 1e-5, 1e-3
 # Rows of no more values are worked on by one thread for each problem.
 _SMALL = 2**24
@@ -28,7 +28,7 @@ class Logistic(LinearHead):
     """Multinomial logistic regression with a free bias.
 
     Minimises ``|W|^2 / 2 + C * sum(log loss)`` as scikit-learn's ``LogisticRegression`` does.
-    Rows that are fewer than their dimensions are seen in the directions of their own spread:
+    Rows that are fewer than their dimensions are represented in their principal directions:
     a rotation, and a shift that the free bias takes up, so the minimum is the same. The
     solver is L-BFGS: Liu and Nocedal, "On the limited memory BFGS method for large scale
     optimization", Mathematical Programming 45 (1989), 503-528. ``auto`` takes the C in

@@ -124,7 +124,7 @@ class ScaledRows:
     def combined(
         self, coefficients: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return ``coefficients @ rows`` and its product with the rows, in one way through them.
+        """Return ``coefficients @ rows`` and its product with the rows, in one pass.
 
         The same as :meth:`combine` and then :meth:`scores`: K x D and K x N.
         """

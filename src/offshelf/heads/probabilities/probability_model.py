@@ -49,7 +49,7 @@ class Certainty:
         calibration: from scores to probabilities; None without.
         threshold: when an image is unknown; None without.
         centroids: K x D float32, of the training rows; only for the threshold on distance.
-        notes: one line each: what about the training rows a person should know.
+        notes: one line each: what was unusual in the training rows.
 
     >>> Certainty().probabilities(np.zeros((1, 2), np.float32)) is None
     True

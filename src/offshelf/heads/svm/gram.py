@@ -1,6 +1,6 @@
 """Inner products of training rows, each row with a constant 1 added for the bias.
 
-The solver sees rows through these products only, so it costs the same at any dimension. The
+The solver uses rows only by these products, so it costs the same at any dimension. The
 matrix of all of them is kept where it is smaller than the work it saves, else products are
 taken with the features themselves.
 """

@@ -18,7 +18,7 @@ from offshelf.heads.options import ClassWeight
 from offshelf.heads.svm.gram import Gram, make_gram
 from offshelf.heads.svm.newton import Mask, Point, Problems, minimise, start
 
-# How near scores are: on the way, where predictions are compared, and in the head itself.
+# Tolerance of scores: in between, where predictions are compared, and in the head itself.
 COARSE, MEDIUM, FINE = 1e-1, 1e-2, 1e-6
 # What the weights' own scores may leave of the conditions for the minimum.
 EXACT = 2e-5
