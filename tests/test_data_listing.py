@@ -49,6 +49,21 @@ def test_a_link_to_no_file_is_a_row(tmp_path: Path) -> None:
     assert len(list_images([tmp_path / "gone.png"])) == 1
 
 
+def test_what_is_missing_is_a_row_and_said_once(tmp_path: Path) -> None:
+    put(tmp_path, "photo.png", "folder/a.jpg")
+    (tmp_path / "list.txt").write_text("none.png\n")
+    gone = [tmp_path / "phto.png", tmp_path / "no*.png", tmp_path / "list.txt"]
+    table = list_images([gone[0], tmp_path / "photo.png", *gone[1:], tmp_path / "folder"])
+    names = ["phto.png", "photo.png", "no*.png", "none.png", "folder/a.jpg"]
+    assert table.paths == tuple(str(tmp_path / name) for name in names)
+    first = f"{tmp_path / 'phto.png'}: no such file or folder. Did you mean 'photo.png'?"
+    assert table.warnings == (f"3 of the names lead nowhere, the first is {first}",)
+    assert list_images([tmp_path / "photo.png", gone[0]]).warnings == (first,)
+    with pytest.raises(DataError) as caught:
+        list_images(gone)
+    assert str(caught.value) == first
+
+
 def test_one_source_need_not_be_a_list(tmp_path: Path) -> None:
     put(tmp_path, "a.png")
     assert len(list_images(tmp_path)) == 1  # type: ignore[arg-type]

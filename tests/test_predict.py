@@ -112,10 +112,15 @@ def test_broken_images_are_rows_with_their_reason(
 
 
 def test_sources_in_their_order_and_a_missing_one(scenes: Path, model: Path) -> None:
-    paths = [scenes / "test" / "stripes" / "0.png", scenes / "test" / "checks" / "0.png"]
-    assert [row.path for row in predict(model, paths).predictions] == [str(one) for one in paths]
+    gone = scenes / "nowhere.png"
+    paths = [scenes / "test" / "stripes" / "0.png", gone, scenes / "test" / "checks" / "0.png"]
+    result = predict(model, paths)
+    assert [row.path for row in result.predictions] == [str(one) for one in paths]
+    missing = result.predictions[1]
+    assert (missing.label, missing.status, missing.reason) == (None, "missing", "no such file")
+    assert result.warnings == (f"{gone}: no such file or folder.",)
     with pytest.raises(DataError, match=r"nowhere.png: no such file or folder"):
-        predict(model, [*paths, scenes / "nowhere.png"])
+        predict(model, [gone])
 
 
 def test_two_classes_have_mirrored_scores(tmp_path: Path, scenes: Path) -> None:

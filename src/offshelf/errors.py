@@ -32,6 +32,14 @@ class DataError(OffshelfError):
     """The images, labels or splits of a job cannot be used as they are."""
 
 
+class MissingPathError(DataError):
+    """What was named is not there. ``paths`` are the files that it was to be."""
+
+    def __init__(self, text: str, paths: Iterable[str]) -> None:
+        self.paths = tuple(paths)
+        super().__init__(text)
+
+
 class ImageError(DataError):
     """One image cannot be used. ``status`` is the word the row ledger records."""
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from offshelf.data.folders.image_files import TABLE_SUFFIXES, is_image_name
-from offshelf.errors import DataError
+from offshelf.errors import DataError, MissingPathError
 from offshelf.text import counted, shown
 
 BACKSLASHES = "backslashes in its paths are taken as folders"
@@ -134,9 +134,10 @@ def read_list(source: str | Path) -> tuple[list[Path], tuple[str, ...]]:
     if not any(map(os.path.lexists, places)):
         check_no_address(where, entries[0])
         folder = "the working directory" if base == Path() else "the folder of the file"
-        raise DataError(
+        raise MissingPathError(
             f"{where}: none of its {counted(len(places), 'path')} exists; paths are relative to "
-            f"{folder}, the first is '{shown(places[0])}'"
+            f"{folder}, the first is '{shown(places[0])}'",
+            map(str, places),
         )
     return places, tuple(f"{where}: {note}" for note in notes)
 
@@ -153,8 +154,9 @@ def expanded(pattern: str | Path) -> tuple[list[Path], tuple[str, ...]]:
     text = os.path.expanduser(pattern)  # noqa: PTH111 (never raises)
     found = sorted(set(glob.glob(str(text), recursive=True)))  # noqa: PTH207 (absolute ones, too)
     if not found:
-        raise DataError(
-            f"{shown(pattern)}: no such file or folder, and as a pattern it matches none"
+        raise MissingPathError(
+            f"{shown(pattern)}: no such file or folder, and as a pattern it matches none",
+            [os.fspath(text)],
         )
     deep = "**" in str(text)
     kept = [one for one in found if _is_wanted(one, deep)]

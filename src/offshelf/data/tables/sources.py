@@ -26,7 +26,7 @@ from offshelf.data.tables.path_lists import (
     located,
     read_list,
 )
-from offshelf.errors import DataError, did_you_mean
+from offshelf.errors import DataError, MissingPathError, did_you_mean
 from offshelf.text import counted, listed, shown
 
 NEEDED = "DATA is a folder of class folders, or a .csv or .parquet file of path,label"
@@ -50,7 +50,7 @@ def existing(data: str | Path) -> Path:
     place = Path(os.path.expanduser(data))  # noqa: PTH111 (never raises)
     if "\0" in str(place) or not os.path.lexists(place):
         hint = did_you_mean(place.name, _names_beside(place))
-        raise DataError(f"{shown(data)}: no such file or folder.{hint}")
+        raise MissingPathError(f"{shown(data)}: no such file or folder.{hint}", [str(place)])
     return place
 
 
@@ -90,13 +90,30 @@ def is_several(source: str | Path) -> bool:
 def read_unlabelled_sources(sources: Sequence[str | Path]) -> Reading:
     """Read the images of files, folders, tables, lists and patterns, in their order.
 
-    ``-`` is a list on standard input.
+    ``-`` is a list on standard input. What does not exist is the business of the row ledger, and
+    said in one line; if nothing else is left, the names are wrong.
+
+    Raises:
+        DataError: a source cannot be read, or there is none of them.
     """
-    readings = [reading for source in sources for reading in _readings(source)]
-    return Reading(
-        tuple(row for reading in readings for row in reading.rows),
-        tuple(dict.fromkeys(warning for reading in readings for warning in reading.warnings)),
-    )
+    readings: list[Reading] = []
+    missing: list[MissingPathError] = []
+    for source in sources:
+        try:
+            readings += _readings(source)
+        except MissingPathError as error:
+            missing.append(error)
+            readings.append(Reading(tuple(Row(path, path) for path in error.paths), ()))
+    rows = tuple(row for reading in readings for row in reading.rows)
+    if missing and len(rows) == sum(len(error.paths) for error in missing):
+        raise missing[0]
+    warnings = [warning for reading in readings for warning in reading.warnings]
+    return Reading(rows, tuple(dict.fromkeys([*_said(missing), *warnings])))
+
+
+def _said(missing: list[MissingPathError]) -> list[str]:
+    several = f"{len(missing)} of the names lead nowhere, the first is " if missing[1:] else ""
+    return [f"{several}{missing[0]}"] if missing else []
 
 
 def _readings(source: str | Path) -> Iterator[Reading]:
