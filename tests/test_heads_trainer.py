@@ -15,8 +15,8 @@ from offshelf.heads.class_balance import held_out_folds
 from offshelf.heads.fitting.fit_head import Recipe, Trainer, fit_head, held_out_scores
 from offshelf.heads.head import FittedHead
 from offshelf.heads.kinds.registry import NAMES
-from offshelf.heads.numerics.eigen import Cholesky, Eigen
 from offshelf.heads.numerics.row_scaling import SharedRows
+from offshelf.heads.numerics.tridiagonal import Cholesky, Tridiagonal
 from offshelf.heads.probabilities.score_calibration import fit_sigmoid, fit_temperature
 
 Sample = tuple[NDArray[np.float32], NDArray[np.int64]]
@@ -184,7 +184,7 @@ def test_what_is_kept_beside_the_rows() -> None:
 def test_shifts_that_rounding_hides(t: float) -> None:
     rows = np.random.default_rng(0).normal(size=(20, 6))
     whole = rows @ rows.T
-    cholesky, reference = Cholesky(whole.copy()), Eigen(whole.copy())
+    cholesky, reference = Cholesky(whole.copy()), Tridiagonal(whole.copy())
     factor, expected = cholesky.shifted(t), reference.shifted(t)
     assert factor.shift == pytest.approx(expected.shift)
     np.testing.assert_allclose(
@@ -196,7 +196,7 @@ def test_shifts_that_rounding_hides(t: float) -> None:
 
 def test_a_matrix_that_is_not_positive_is_decomposed_instead() -> None:
     whole = np.diag([2.0, -1.0, 3.0]) + 0.1
-    cholesky, reference = Cholesky(whole.copy()), Eigen(whole.copy())
+    cholesky, reference = Cholesky(whole.copy()), Tridiagonal(whole.copy())
     factor, expected = cholesky.shifted(0.5), reference.shifted(0.5)
     assert factor.shift == expected.shift
     vectors = np.eye(3)

@@ -1,4 +1,4 @@
-"""Eigendecompositions: of centred rows, and of a symmetric matrix A for inverses of A + t I.
+"""The eigendecomposition of centred rows.
 
 ``rows - means = coordinates @ directions.T``, where ``coordinates.T @ coordinates`` is diagonal.
 The directions come from the n x n inner products or the D x D sums of products, whichever is
@@ -8,7 +8,7 @@ smaller.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 
@@ -18,9 +18,6 @@ from offshelf.heads.numerics.row_scaling import Matrix, ScaledRows, SharedRows, 
 
 # Up to this size one thread and the larger workspace are worth it.
 MANY = 4096
-# A shift of so many times what rounding can make of the lowest eigenvalue, or of that value where
-# rounding made it negative, leaves nothing that is nearly singular.
-_MARGIN = 4
 
 Made = TypeVar("Made")
 
@@ -141,10 +138,10 @@ def _eigenvectors(symmetric: Array) -> tuple[Array, Array]:
         # The transpose is the same matrix in Fortran's order, so nothing is copied.
         return eigh(symmetric.T, overwrite_a=True, check_finite=False, driver=driver)
 
-    return _one_thread(decompose, symmetric)
+    return one_thread(decompose, symmetric)
 
 
-def _one_thread(work: Callable[[Any], Made], matrix: Array) -> Made:
+def one_thread(work: Callable[[Any], Made], matrix: Array) -> Made:
     """Do *work* on a matrix with one thread of BLAS, or all of them where it is large.
 
     Threads wait for each other so often here that on a busy machine one is quicker.
@@ -158,103 +155,3 @@ def _directions(symmetric: Array) -> tuple[Array, Array]:
     least = len(values) * np.finfo(np.float64).eps * max(values[-1], 0)
     first = int(np.searchsorted(values, least, side="right"))
     return values[first:], vectors[:, first:]
-
-
-class Factor(NamedTuple):
-    """What systems of ``A + t I`` need.
-
-    Attributes:
-        solved: n, the eigenvalues of the inverse; or the triangle of Cholesky, n x n.
-        shift: t, or the least that rounding lets A be shifted by.
-    """
-
-    solved: Array
-    shift: float
-
-
-class Eigen:
-    """Inverses of ``A + t I`` for every t, from one eigendecomposition that is written over A.
-
-    A is symmetric, n x n, without negative eigenvalues but for rounding.
-
-    >>> eigen = Eigen(np.array([[2.0, 1.0], [1.0, 2.0]]))
-    >>> factor = eigen.shifted(1.0)
-    >>> eigen.solve(factor, np.array([[8.0], [0.0]])).round(9)
-    array([[ 3.],
-           [-1.]])
-    >>> eigen.forms([factor], np.eye(2)).round(9)
-    array([[0.375, 0.375]])
-    """
-
-    def __init__(self, symmetric: Array) -> None:
-        self.trace = float(symmetric.trace())
-        self._values, self._vectors = _eigenvectors(symmetric)
-        rounding = len(symmetric) * np.finfo(np.float64).eps * float(self._values[-1])
-        self._least = max(
-            rounding, -_MARGIN * float(self._values[0]), float(np.finfo(np.float64).tiny)
-        )
-
-    def shifted(self, t: float) -> Factor:
-        """Return what :meth:`solve` needs for t > 0."""
-        t = max(t, self._least)
-        return Factor(1 / (self._values + t), t)
-
-    def solve(self, factor: Factor, vectors: Array) -> Array:
-        """Return ``inverse(A + t I) @ vectors``, n x K."""
-        solved: Array = self._vectors @ (factor.solved[:, None] * (self._vectors.T @ vectors))
-        return solved
-
-    def forms(self, factors: list[Factor], rows: Array) -> Array:
-        """Return ``row @ inverse(A + t I) @ row`` of rows m x n for each t, T x m."""
-        squares = np.square(rows @ self._vectors)
-        return np.array([squares @ factor.solved for factor in factors])
-
-    def diagonals(self, factors: list[Factor]) -> Array:
-        """Return the diagonal of ``inverse(A + t I)`` for each t, T x n."""
-        diagonals = np.empty((len(factors), len(self._values)))
-        for part in blocks(*self._vectors.shape):
-            squares = np.square(self._vectors[part])
-            diagonals[:, part] = [squares @ factor.solved for factor in factors]
-        return diagonals
-
-
-class Cholesky:
-    """The same for one t only, in a tenth of the time."""
-
-    def __init__(self, symmetric: Array) -> None:
-        """Keep *symmetric*, n x n in the order of C, to be written over."""
-        self._matrix = symmetric
-        self.trace = float(symmetric.trace())
-        self._eigen: Eigen | None = None
-
-    def shifted(self, t: float) -> Factor:
-        """Return what :meth:`solve` needs for t > 0; to be called once."""
-        from scipy.linalg import LinAlgError, cho_factor
-
-        diagonal = self._matrix.diagonal().copy()
-        if t >= _MARGIN * len(diagonal) * np.finfo(np.float64).eps * self.trace:
-            np.einsum("ii->i", self._matrix)[:] += t
-
-            def decompose(_: Any) -> Array:
-                # The transpose is the same matrix in Fortran's order, so nothing is copied; the
-                # other triangle stays as it was.
-                given = self._matrix.T
-                return cho_factor(given, lower=True, overwrite_a=True, check_finite=False)[0]
-
-            try:
-                return Factor(_one_thread(decompose, self._matrix), t)
-            except LinAlgError:
-                self._matrix = np.tril(self._matrix, -1)
-                self._matrix += self._matrix.T
-                np.einsum("ii->i", self._matrix)[:] = diagonal
-        self._eigen = Eigen(self._matrix)
-        return self._eigen.shifted(t)
-
-    def solve(self, factor: Factor, vectors: Array) -> Array:
-        """Return ``inverse(A + t I) @ vectors``, n x K."""
-        from scipy.linalg import cho_solve
-
-        if self._eigen is not None:
-            return self._eigen.solve(factor, vectors)
-        solved: Array = cho_solve((factor.solved, True), vectors, check_finite=False)
-        return solved

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.heads.numerics.centred import Array, Centred
-from offshelf.heads.numerics.eigen import Cholesky, Eigen, Factor
 from offshelf.heads.numerics.row_scaling import ScaledRows, SharedRows, blocks, inner_products
+from offshelf.heads.numerics.tridiagonal import Cholesky, Factor, Tridiagonal
 
 # Parts of rows that are up to so many times their dimensions may well be fewer than these.
 _LARGEST_SHARE = 1.25
@@ -77,7 +77,7 @@ def decompose_shifted(
 
     Args:
         rows: the rows; beside them N x N or D x D float64 values are kept, whichever is fewer,
-            and two or three times as many while they are decomposed; and G x D for the means.
+            and at no time two such matrices; and G x D for the means.
         groups: for each row its group, 0 to G - 1, each at least once.
         weights: N, > 0; None for 1.
 
@@ -145,7 +145,7 @@ class _ByRows(_SolvedByRows):
         # Rows have nothing along the means that were taken from them. With something there,
         # what a small t leaves of a row is no difference of large numbers.
         filled = centred.fill(products)
-        super().__init__(centred, Eigen(products), filled)
+        super().__init__(centred, Tridiagonal(products), filled)
 
     def residuals(self, targets: Array, ts: Sequence[float]) -> Iterator[Part]:
         factors = [self._inverse.shifted(t) for t in ts]
@@ -193,7 +193,7 @@ class _ByColumns(_SolvedByColumns):
     """By the sums of products, for fewer dimensions than rows."""
 
     def __init__(self, centred: Centred) -> None:
-        super().__init__(centred, Eigen(centred.sums()))
+        super().__init__(centred, Tridiagonal(centred.sums()))
 
     def residuals(self, targets: Array, ts: Sequence[float]) -> Iterator[Part]:
         for part in self.scores(self.centred.combine(targets.T), ts):
