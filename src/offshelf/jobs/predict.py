@@ -20,6 +20,27 @@ from offshelf.jobs.setup.settings import RunSettings, describe
 from offshelf.model_file.model import Model
 from offshelf.prediction import Prediction, engine_of, open_model, predict_paths
 from offshelf.progress import Progress, Silent, note_all
+from offshelf.report.tables.prediction_table import (
+    check_out,
+    chosen_columns,
+    prediction_table,
+    write_predictions,
+)
+from offshelf.report.tables.result_rows import Table
+from offshelf.text import shown
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictFiles:
+    """What a prediction writes.
+
+    Attributes:
+        out: a file of all predictions, ``.csv``, ``.parquet`` or ``.json``; None for none.
+        columns: those of CSV and Parquet; () for all.
+    """
+
+    out: str | Path | None = None
+    columns: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,6 +55,7 @@ class PredictResult:
         engine: the engine and device that ran, for example ``openvino on cpu``.
         warnings: notes on the images, one line each.
         seconds: ``open`` (load, find weights, self-test) and ``predict``.
+        out: the file that was written, or None.
     """
 
     predictions: tuple[Prediction, ...]
@@ -43,6 +65,7 @@ class PredictResult:
     engine: str
     warnings: tuple[str, ...]
     seconds: dict[str, float]
+    out: Path | None = None
 
     @property
     def n_failed(self) -> int:
@@ -53,6 +76,19 @@ class PredictResult:
     def n_ok(self) -> int:
         """Images with a label."""
         return len(self.predictions) - self.n_failed
+
+    def table(self, columns: Sequence[str] = ()) -> Table:
+        """Return a row for each image, with raw values.
+
+        Args:
+            columns: names such as ``label``, ``probability``, ``score:CLASS``, ``scores``
+                (of all classes) and ``probabilities``; () for all.
+
+        Raises:
+            OffshelfError: there is no column of such a name.
+        """
+        chosen = chosen_columns(columns, self.model.classes, self.model.certainty)
+        return prediction_table(self.predictions, chosen)
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as one JSON document."""
@@ -68,6 +104,7 @@ class PredictResult:
             "predictions": [row.to_json() for row in self.predictions],
             "warnings": list(self.warnings),
             "seconds": self.seconds,
+            "out": str(self.out) if self.out else None,
         }
 
 
@@ -76,6 +113,7 @@ def predict(
     sources: Sequence[str | Path],
     *,
     weights: str | None = None,
+    written: PredictFiles | None = None,
     run: RunSettings | None = None,
     progress: Progress | None = None,
 ) -> PredictResult:
@@ -86,26 +124,31 @@ def predict(
         sources: images, folders that are searched for images, tables, patterns, and lists
             of paths (``-`` for standard input).
         weights: the weights file, when it is in none of the usual places.
+        written: the files that are written.
         run: engine, limits, cache folder.
         progress: receives notes, and how far the work is.
 
     Raises:
-        DataError: a source does not exist or holds no images.
+        DataError: no source exists or none holds images, or a file cannot be written.
         ModelFileError: the model file is not what it should be.
         WeightsError: the weights of the model are not on this machine.
+        OffshelfError: the predictions of the model have no such column.
     """
     run, progress = run or RunSettings(), progress or Silent()
+    written = written or PredictFiles()
     began = time.perf_counter()
+    _check_files(written, sources, progress)
     table = list_images(sources)
     note_all(progress, table.warnings)
     model, backbone = open_model(model_path, weights=weights, options=run.engine, progress=progress)
+    chosen_columns(written.columns, model.classes, model.certainty)
     opened = time.perf_counter()
     with _store(run, progress) as folder:
         predictions, extraction = predictions_of(
             model, backbone, table.paths, run, progress, folder
         )
     seconds = {"open": opened - began, "predict": time.perf_counter() - opened}
-    return PredictResult(
+    result = PredictResult(
         predictions=tuple(predictions),
         model=model,
         path=Path(model_path),
@@ -114,6 +157,23 @@ def predict(
         warnings=table.warnings,
         seconds=seconds,
     )
+    return _with_files(result, written)
+
+
+def _check_files(written: PredictFiles, sources: Sequence[str | Path], progress: Progress) -> None:
+    if written.out is not None:
+        out = Path(written.out)
+        check_out(out, written.columns, sources)
+        if out.exists():
+            progress.note(f"{shown(out)}: exists, and will be replaced")
+
+
+def _with_files(result: PredictResult, written: PredictFiles) -> PredictResult:
+    if written.out is None:
+        return result
+    result = dataclasses.replace(result, out=Path(written.out))
+    write_predictions(Path(written.out), lambda: result.table(written.columns), result.to_json)
+    return result
 
 
 def predictions_of(
