@@ -27,14 +27,14 @@ from offshelf.data import digests
 from offshelf.data.decoding.limits import Facts
 from offshelf.engine.openvino_engine import graph_cache
 from offshelf.engine.openvino_engine import streams as plans
-from offshelf.evaluate.splits.protocol import Fold
-from offshelf.evaluate.transferability import Transfer
 from offshelf.features.store import part_files
 from offshelf.features.store.feature_store import FeatureStore, exists
 from offshelf.jobs.compare import grid_cell
 from offshelf.jobs.compare import source_features as costs
 from offshelf.jobs.compare.plan import Plan, Stored
 from offshelf.jobs.setup.settings import HeadSettings
+from offshelf.measurement.splits.protocol import Fold
+from offshelf.measurement.transferability import Transfer
 from offshelf.progress import Silent, notifying
 
 D, PARTS, ROWS, GROUP = 6, 3, 12, 5

@@ -17,8 +17,6 @@ from offshelf import sealed_json
 from offshelf.cli.main import main
 from offshelf.engine.contract import EngineOptions
 from offshelf.errors import DataError, HeadError, LayerError, MissingExtraError, OffshelfError
-from offshelf.evaluate.metrics import wilson
-from offshelf.evaluate.significance_tests import holm, mcnemar
 from offshelf.jobs.compare import grid_cell, processes, source_features
 from offshelf.jobs.compare.comparison import Comparison, check_pictures
 from offshelf.jobs.compare.comparison_charts import available, picture
@@ -26,6 +24,8 @@ from offshelf.jobs.compare.grid import HeadAxes, NetworkAxes, ProtocolSettings
 from offshelf.jobs.compare.job import CompareSettings, compare
 from offshelf.jobs.fit.job import fit
 from offshelf.jobs.setup.settings import FeatureSettings, HeadSettings, RunSettings
+from offshelf.measurement.metrics import wilson
+from offshelf.measurement.significance_tests import holm, mcnemar
 from offshelf.progress import Silent
 
 GRID = CompareSettings(

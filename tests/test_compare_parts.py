@@ -16,7 +16,6 @@ from offshelf import sealed_json
 from offshelf.backbones.backbone import chosen_layers, open_backbone, stage_layers
 from offshelf.data.decoding.limits import Facts
 from offshelf.errors import HeadError, LayerError, OffshelfError
-from offshelf.evaluate.splits.protocol import Fold
 from offshelf.features.store.feature_store import FeatureStore
 from offshelf.heads.fitting.fit_head import Recipe as HeadRecipe
 from offshelf.heads.fitting.fit_head import fit_head
@@ -35,6 +34,7 @@ from offshelf.jobs.compare.plan import Plan, Stored
 from offshelf.jobs.compare.processes import run_plan
 from offshelf.jobs.compare.source_features import Speed, macs_up_to
 from offshelf.jobs.setup.settings import HeadSettings
+from offshelf.measurement.splits.protocol import Fold
 from offshelf.progress import Silent, notifying
 
 LAYERS = {"deepest": ("last",), "all": ("first", "last")}

@@ -17,10 +17,6 @@ from sklearn.metrics import log_loss as sklearn_log_loss
 from sklearn.metrics.pairwise import cosine_distances
 
 from offshelf.errors import DataError
-from offshelf.evaluate.probability_metrics import (
-    reliability,
-    reliability_rows,
-)
 from offshelf.heads.probabilities.rejection import (
     centroids,
     fit_threshold,
@@ -33,6 +29,10 @@ from offshelf.heads.probabilities.score_calibration import (
     calibration_from_json,
     fit_sigmoid,
     fit_temperature,
+)
+from offshelf.measurement.probability_metrics import (
+    reliability,
+    reliability_rows,
 )
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from scipy import optimize
 
 from offshelf.errors import DataError
-from offshelf.evaluate.learning_curve.measured_curve import fit_curve
-from offshelf.evaluate.learning_curve.powerlaw import fit_law, robust_means
+from offshelf.measurement.learning_curve.measured_curve import fit_curve
+from offshelf.measurement.learning_curve.powerlaw import fit_law, robust_means
 
 SIZES = [5, 10, 20, 40, 80]
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from offshelf.data.tables.image_table import ImageTable
-from offshelf.evaluate.splits.image_groups import groups_by_column, groups_by_pattern
-from offshelf.evaluate.splits.protocol import given_split, k_fold, repeats
+from offshelf.measurement.splits.image_groups import groups_by_column, groups_by_pattern
+from offshelf.measurement.splits.protocol import given_split, k_fold, repeats
 from refusals import refused
 
 

@@ -17,7 +17,7 @@ from sklearn.metrics import (
 )
 
 from offshelf.errors import DataError
-from offshelf.evaluate.metrics import evaluate, wilson
+from offshelf.measurement.metrics import evaluate, wilson
 
 
 @given(k=st.integers(1, 8), n=st.integers(1, 60), seed=st.integers(0, 10_000))

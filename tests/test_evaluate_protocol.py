@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import DataError
-from offshelf.evaluate.splits.image_groups import image_names
-from offshelf.evaluate.splits.protocol import Fold, given_split, k_fold, repeats, subsets
+from offshelf.measurement.splits.image_groups import image_names
+from offshelf.measurement.splits.protocol import Fold, given_split, k_fold, repeats, subsets
 
 
 def make_table(sizes: dict[str, int], root: str = "/data", shift: int = 0) -> ImageTable:

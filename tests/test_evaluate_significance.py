@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from offshelf.evaluate.significance_tests import (
+from offshelf.measurement.significance_tests import (
     corrected_interval,
     corrected_t,
     holm,
@@ -142,7 +142,7 @@ def test_the_correction_is_that_of_statsmodels():
 
 def test_wilson_is_that_of_statsmodels():
     reference = pytest.importorskip("statsmodels.stats.proportion")
-    from offshelf.evaluate.metrics import wilson
+    from offshelf.measurement.metrics import wilson
 
     expected = reference.proportion_confint(2768, 2985, method="wilson")
     assert wilson(2768, 2985) == pytest.approx(expected, abs=1e-12)

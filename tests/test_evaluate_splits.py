@@ -11,8 +11,8 @@ import pytest
 
 from offshelf import files
 from offshelf.data.tables.image_table import ImageTable
-from offshelf.evaluate.splits.protocol import Fold, repeats
-from offshelf.evaluate.splits.split_file import Splits, read_splits, write_splits
+from offshelf.measurement.splits.protocol import Fold, repeats
+from offshelf.measurement.splits.split_file import Splits, read_splits, write_splits
 from refusals import refused
 
 PATHS = tuple(f"/d/{label}/{n}.png" for label in "xy" for n in range(4))

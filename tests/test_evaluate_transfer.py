@@ -12,9 +12,9 @@ from sklearn.covariance import LedoitWolf
 from sklearn.linear_model import Ridge
 
 from offshelf.errors import DataError, HeadError
-from offshelf.evaluate.transferability import agreement, class_spectrum, transfer_scores
 from offshelf.heads.numerics.eigen import decompose
 from offshelf.heads.numerics.row_scaling import scale_rows
+from offshelf.measurement.transferability import agreement, class_spectrum, transfer_scores
 
 SHAPES = {"more images": (60, 7), "more dimensions": (30, 80), "square": (25, 25)}
 

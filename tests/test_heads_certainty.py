@@ -10,7 +10,6 @@ import pytest
 from numpy.typing import NDArray
 
 from offshelf.errors import DataError, HeadError
-from offshelf.evaluate.probability_metrics import reliability
 from offshelf.heads.class_balance import held_out_folds
 from offshelf.heads.fitting.fit_head import Recipe, Trainer, decision, fit_head, held_out_scores
 from offshelf.heads.head import FittedHead
@@ -32,6 +31,7 @@ from offshelf.heads.probabilities.score_calibration import (
     Temperature,
     calibration_from_json,
 )
+from offshelf.measurement.probability_metrics import reliability
 
 CLASSES = ("a", "b", "c")
 

@@ -15,13 +15,13 @@ import pytest
 from made_models import made_model, tampered, with_tensors
 from offshelf.cli.main import main
 from offshelf.errors import HeadError, ModelFileError, OffshelfError
-from offshelf.evaluate.probability_metrics import Rejection, Trust, trust
 from offshelf.heads.probabilities.probability_model import Certainty, ProbabilitySettings
 from offshelf.heads.probabilities.rejection import Threshold
 from offshelf.heads.probabilities.score_calibration import Temperature
 from offshelf.jobs.evaluate import evaluate_model, write_reliability
 from offshelf.jobs.fit.job import FitResult, fit
 from offshelf.jobs.predict import predict
+from offshelf.measurement.probability_metrics import Rejection, Trust, trust
 from offshelf.model_file.model import load_model, save_model
 from offshelf.progress import Silent
 

@@ -14,17 +14,17 @@ import offshelf
 from offshelf.cli.commands.curve import text
 from offshelf.cli.main import main
 from offshelf.errors import DataError, HeadError
-from offshelf.evaluate.learning_curve.lookahead import (
+from offshelf.jobs.curve import CurveSettings, learning_curve
+from offshelf.jobs.fit.job import FitResult
+from offshelf.jobs.setup.settings import HeadSettings
+from offshelf.measurement.learning_curve.lookahead import (
     Needed,
     halved_sizes,
     images_needed,
     next_accuracy,
     student_interval,
 )
-from offshelf.evaluate.learning_curve.measured_curve import LearningCurve, fit_curve
-from offshelf.jobs.curve import CurveSettings, learning_curve
-from offshelf.jobs.fit.job import FitResult
-from offshelf.jobs.setup.settings import HeadSettings
+from offshelf.measurement.learning_curve.measured_curve import LearningCurve, fit_curve
 from offshelf.progress import Silent
 from offshelf.report.pictures.learning_chart import curve_chart, curve_sentences, curve_table
 

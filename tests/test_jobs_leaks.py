@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from offshelf.cli.main import main
-from offshelf.evaluate.metrics import evaluate
 from offshelf.jobs.fit.evaluation import Leaks
 from offshelf.jobs.fit.job import FitResult, fit
+from offshelf.measurement.metrics import evaluate
 
 
 def leaky(root: Path, scenes: Path, copies: list[tuple[str, str]]) -> Path:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from offshelf.errors import OffshelfError
-from offshelf.evaluate.metrics import evaluate
+from offshelf.measurement.metrics import evaluate
 from offshelf.report.tables.result_rows import Column, Table, confusion_table, per_class_table
 from offshelf.report.tables.table_formats import format_cell, render
 

@@ -20,15 +20,6 @@ from offshelf.checks import share, whole
 from offshelf.data.folders.class_names import TEST, TRAIN
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import DataError
-from offshelf.evaluate.learning_curve.lookahead import (
-    Needed,
-    halved_sizes,
-    images_needed,
-    next_accuracy,
-    student_interval,
-)
-from offshelf.evaluate.learning_curve.measured_curve import LearningCurve, fit_curve
-from offshelf.evaluate.splits.protocol import Fold, subsets
 from offshelf.features.extraction import Extraction
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.heads.fitting.fit_head import Recipe, decision, fit_head
@@ -41,6 +32,15 @@ from offshelf.jobs.setup.settings import (
     RunSettings,
     describe,
 )
+from offshelf.measurement.learning_curve.lookahead import (
+    Needed,
+    halved_sizes,
+    images_needed,
+    next_accuracy,
+    student_interval,
+)
+from offshelf.measurement.learning_curve.measured_curve import LearningCurve, fit_curve
+from offshelf.measurement.splits.protocol import Fold, subsets
 from offshelf.progress import Progress, note_all
 
 

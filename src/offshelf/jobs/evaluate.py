@@ -15,13 +15,13 @@ from offshelf.data.folders.class_names import TRAIN, same_class_key
 from offshelf.data.tables.image_table import ImageTable, read_labelled
 from offshelf.data.tables.sources import existing
 from offshelf.errors import DataError, OffshelfError, did_you_mean
-from offshelf.evaluate.metrics import Evaluation, evaluate
-from offshelf.evaluate.probability_metrics import Trust
 from offshelf.features.extraction import Extraction
 from offshelf.jobs.fit.evaluation import trust_of
 from offshelf.jobs.predict import predictions_of
 from offshelf.jobs.setup.settings import JobContext, RunSettings, describe
 from offshelf.jobs.visualise.picture_files import write_picture
+from offshelf.measurement.metrics import Evaluation, evaluate
+from offshelf.measurement.probability_metrics import Trust
 from offshelf.model_file.model import Model
 from offshelf.model_file.specs import short_digest
 from offshelf.prediction import Prediction, open_model

@@ -6,9 +6,9 @@ import collections
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from offshelf.evaluate.metrics import Evaluation
-from offshelf.evaluate.probability_metrics import Trust
 from offshelf.features.profile import Profile
+from offshelf.measurement.metrics import Evaluation
+from offshelf.measurement.probability_metrics import Trust
 from offshelf.report.tables.result_rows import confusion_table, per_class_table
 from offshelf.report.tables.table_formats import render
 from offshelf.text import duration, shown

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from offshelf import files
 from offshelf.errors import MissingExtraError, OffshelfError
-from offshelf.evaluate.transferability import Agreement
 from offshelf.jobs.compare.comparison_rows import Row
+from offshelf.measurement.transferability import Agreement
 from offshelf.report.tables.result_rows import Cell, Column, Table
 from offshelf.report.tables.table_formats import render
 from offshelf.text import json_text, spelled

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.evaluate.metrics import evaluate, wilson
-from offshelf.evaluate.significance_tests import corrected_interval
-from offshelf.evaluate.splits.protocol import Fold
-from offshelf.evaluate.transferability import Transfer
 from offshelf.jobs.compare.feature_sets import View
 from offshelf.jobs.compare.grid_cell import Cell
 from offshelf.jobs.compare.plan import Plan
 from offshelf.jobs.setup.settings import HeadSettings
+from offshelf.measurement.metrics import evaluate, wilson
+from offshelf.measurement.significance_tests import corrected_interval
+from offshelf.measurement.splits.protocol import Fold
+from offshelf.measurement.transferability import Transfer
 
 SAME = "= best"
 

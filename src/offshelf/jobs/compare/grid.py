@@ -16,14 +16,14 @@ from offshelf.backbones.backbone import DEEPEST
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.engine.contract import check_pooling
 from offshelf.errors import DataError, OffshelfError, did_you_mean
-from offshelf.evaluate.splits.image_groups import groups_by_column, groups_by_pattern
-from offshelf.evaluate.splits.protocol import Fold, given_split, k_fold, repeats
-from offshelf.evaluate.splits.split_file import Splits, read_splits, write_splits
 from offshelf.heads.arguments import check_normalisation, checked_options
 from offshelf.heads.kinds.registry import get_fitter
 from offshelf.heads.options import ClassWeight, Normalisation
 from offshelf.heads.preparation.reduction import parse_reduction
 from offshelf.jobs.setup.settings import DEFAULT_BACKBONE, HeadSettings
+from offshelf.measurement.splits.image_groups import groups_by_column, groups_by_pattern
+from offshelf.measurement.splits.protocol import Fold, given_split, k_fold, repeats
+from offshelf.measurement.splits.split_file import Splits, read_splits, write_splits
 
 Weights = Literal["trained", "random"]
 Scaling = Literal["weights", "none"]

@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 
 from offshelf import sealed_json
 from offshelf.errors import HeadError
-from offshelf.evaluate.splits.protocol import Fold
-from offshelf.evaluate.transferability import Transfer, transfer_scores
 from offshelf.features.store.feature_store import FeatureStore
 from offshelf.heads.fitting.fit_head import decision, fit_prepared
 from offshelf.heads.options import ClassWeight, Normalisation, Options
@@ -27,6 +25,8 @@ from offshelf.heads.preparation.reduction import product_of
 from offshelf.jobs.compare.plan import Plan
 from offshelf.jobs.setup.settings import HeadSettings
 from offshelf.locks import PATIENCE_SECONDS, alone
+from offshelf.measurement.splits.protocol import Fold
+from offshelf.measurement.transferability import Transfer, transfer_scores
 from offshelf.progress import Progress
 
 Matrix = NDArray[np.float32]

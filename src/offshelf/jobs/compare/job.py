@@ -12,8 +12,6 @@ import numpy as np
 from offshelf import cache
 from offshelf.cache import Usage
 from offshelf.data.tables.image_table import ImageTable, read_table
-from offshelf.evaluate.splits.protocol import Fold
-from offshelf.evaluate.transferability import Transfer
 from offshelf.jobs.compare.comparison import Comparison
 from offshelf.jobs.compare.feature_sets import Source, View, views_of
 from offshelf.jobs.compare.grid import (
@@ -39,6 +37,8 @@ from offshelf.jobs.compare.source_features import (
 from offshelf.jobs.compare.verdicts import assemble
 from offshelf.jobs.setup.run_costs import Clock
 from offshelf.jobs.setup.settings import HeadSettings, RunSettings
+from offshelf.measurement.splits.protocol import Fold
+from offshelf.measurement.transferability import Transfer
 from offshelf.progress import Progress, Silent, note_all, notifying
 
 

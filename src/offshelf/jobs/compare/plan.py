@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf import files
-from offshelf.evaluate.splits.protocol import Fold
 from offshelf.jobs.setup.settings import HeadSettings
+from offshelf.measurement.splits.protocol import Fold
 
 VERSION = 2
 

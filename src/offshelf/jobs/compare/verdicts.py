@@ -9,14 +9,14 @@ from typing import TypedDict
 import numpy as np
 
 from offshelf.errors import HeadError
-from offshelf.evaluate.significance_tests import corrected_t, mcnemar, not_distinguishable
-from offshelf.evaluate.transferability import Agreement, Transfer, agreement
 from offshelf.jobs.compare.comparison_rows import Cost, Row, Verdict, score_of, sizes
 from offshelf.jobs.compare.feature_sets import Source, View
 from offshelf.jobs.compare.grid_cell import Cell, read_cell
 from offshelf.jobs.compare.plan import Plan
 from offshelf.jobs.compare.source_features import Extracted, Speed, milliseconds
 from offshelf.jobs.setup.settings import HeadSettings
+from offshelf.measurement.significance_tests import corrected_t, mcnemar, not_distinguishable
+from offshelf.measurement.transferability import Agreement, Transfer, agreement
 
 ALPHA = 0.05
 Scores = Mapping[int, Transfer]

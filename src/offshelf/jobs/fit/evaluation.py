@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.data.tables.image_table import leaked_test_rows
-from offshelf.evaluate.metrics import Evaluation, evaluate
-from offshelf.evaluate.probability_metrics import Trust, trust
 from offshelf.heads.fitting.fit_head import decision
 from offshelf.heads.head import FittedHead
 from offshelf.heads.probabilities.probability_model import Certainty
 from offshelf.jobs.setup.labelled_features import LabelledFeatures, usable_digests
+from offshelf.measurement.metrics import Evaluation, evaluate
+from offshelf.measurement.probability_metrics import Trust, trust
 from offshelf.prediction import Prediction
 
 

@@ -10,8 +10,6 @@ from typing import Any, cast
 from offshelf.backbones.backbone import Backbone
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import DataError
-from offshelf.evaluate.metrics import Evaluation
-from offshelf.evaluate.probability_metrics import Trust
 from offshelf.features.extraction import Extraction
 from offshelf.heads.arguments import check_normalisation, checked_options
 from offshelf.heads.fitting.fit_head import Recipe, Trainer
@@ -39,6 +37,8 @@ from offshelf.jobs.setup.settings import (
     RunSettings,
     describe,
 )
+from offshelf.measurement.metrics import Evaluation
+from offshelf.measurement.probability_metrics import Trust
 from offshelf.model_file.model import Model, save_model
 from offshelf.model_file.zip_file import MAX_PICTURES, check_target
 from offshelf.progress import Progress, note_all

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from offshelf.evaluate.probability_metrics import Reliability
+from offshelf.measurement.probability_metrics import Reliability
 from offshelf.report.pictures.canvas import check_form, drawing_settings, svg_bytes
 from offshelf.text import drawable
 
@@ -110,7 +110,7 @@ def reliability_chart(found: Reliability, title: str, *, form: str = "png") -> b
     forecasters", The Statistician 32 (1983), 12-22.
 
     Args:
-        found: what :func:`offshelf.evaluate.probability_metrics.reliability` returned.
+        found: what :func:`offshelf.measurement.probability_metrics.reliability` returned.
         title: above the diagram, before the figures.
         form: ``png`` or ``svg``.
 
@@ -118,7 +118,7 @@ def reliability_chart(found: Reliability, title: str, *, form: str = "png") -> b
         OffshelfError: another form.
 
     >>> import numpy as np
-    >>> from offshelf.evaluate.probability_metrics import reliability
+    >>> from offshelf.measurement.probability_metrics import reliability
     >>> found = reliability(np.array([[0.8, 0.2], [0.3, 0.7]]), np.array([0, 0]))
     >>> reliability_chart(found, "a model")[1:4]
     b'PNG'

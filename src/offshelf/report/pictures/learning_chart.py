@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from offshelf.evaluate.learning_curve.lookahead import Needed
-from offshelf.evaluate.learning_curve.measured_curve import LearningCurve
+from offshelf.measurement.learning_curve.lookahead import Needed
+from offshelf.measurement.learning_curve.measured_curve import LearningCurve
 from offshelf.report.pictures.charts import Axis, Dot, Series, chart
 from offshelf.report.tables.result_rows import Column, Table
 
@@ -20,7 +20,7 @@ def curve_table(curve: LearningCurve, intervals: Intervals) -> Table:
     """Return what was measured, and below it what the curve extrapolates.
 
     Args:
-        curve: what :func:`offshelf.evaluate.learning_curve.measured_curve.fit_curve` returned.
+        curve: what :func:`offshelf.measurement.learning_curve.measured_curve.fit_curve` returned.
         intervals: one per measured size; None where repeats do not differ.
     """
     columns = (
@@ -71,7 +71,7 @@ def curve_chart(
     """Return a picture: points with intervals, the fitted curve, dashed where it looks ahead.
 
     Args:
-        curve: what :func:`offshelf.evaluate.learning_curve.measured_curve.fit_curve` returned.
+        curve: what :func:`offshelf.measurement.learning_curve.measured_curve.fit_curve` returned.
         intervals: one per measured size.
         title: above the picture.
         form: ``png`` or ``svg``.
@@ -79,7 +79,7 @@ def curve_chart(
     Raises:
         OffshelfError: another form.
 
-    >>> from offshelf.evaluate.learning_curve.measured_curve import fit_curve
+    >>> from offshelf.measurement.learning_curve.measured_curve import fit_curve
     >>> curve_chart(fit_curve([5, 10], [[0.8], [0.9]]), [None, None], "scenes")[1:4]
     b'PNG'
     """

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from offshelf.evaluate.metrics import Evaluation
+from offshelf.measurement.metrics import Evaluation
 
 Kind = Literal["text", "integer", "number", "percent", "bytes", "seconds"]
 Cell = str | int | float | None
@@ -74,7 +74,7 @@ class Table:
 def per_class_table(evaluation: Evaluation) -> Table:
     """Return precision, recall and F1 of every class, in the order of the classes.
 
-    >>> from offshelf.evaluate.metrics import evaluate
+    >>> from offshelf.measurement.metrics import evaluate
     >>> evaluation = evaluate(np.array([0, 1]), np.array([0, 1]), ["cat", "dog"])
     >>> per_class_table(evaluation).rows[0]
     ('cat', 1, 1.0, 1.0, 1.0)
@@ -94,10 +94,10 @@ def confusion_table(evaluation: Evaluation, limit: int | None = 10) -> Table:
     """Return the most confused pairs of classes, the most images first.
 
     Args:
-        evaluation: what :func:`offshelf.evaluate.metrics.evaluate` returned.
+        evaluation: what :func:`offshelf.measurement.metrics.evaluate` returned.
         limit: at most so many pairs; None for all. Ties keep the order of the classes.
 
-    >>> from offshelf.evaluate.metrics import evaluate
+    >>> from offshelf.measurement.metrics import evaluate
     >>> evaluation = evaluate(np.array([0, 1, 1]), np.array([0, 1, 0]), ["cat", "dog"])
     >>> confusion_table(evaluation).rows
     (('dog', 'cat', 1, 0.5),)

@@ -23,8 +23,8 @@ from offshelf.data.folders.class_names import TEST, TRAIN
 from offshelf.data.tables.delimited import csv_bytes, read_csv, read_text
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import DataError
-from offshelf.evaluate.splits.image_groups import image_names
-from offshelf.evaluate.splits.protocol import Fold
+from offshelf.measurement.splits.image_groups import image_names
+from offshelf.measurement.splits.protocol import Fold
 from offshelf.text import counted, listed, shown, spelled
 
 FORMAT, VERSION = "offshelf splits", 1

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from offshelf.checks import class_indices, numbers, same_length, whole
 from offshelf.errors import DataError
-from offshelf.evaluate.metrics import wilson
+from offshelf.measurement.metrics import wilson
 
 Binning = Literal["width", "mass"]
 Matrix = NDArray[np.float64]

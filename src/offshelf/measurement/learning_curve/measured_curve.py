@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from offshelf.checks import json_number, share, whole
 from offshelf.errors import DataError
-from offshelf.evaluate.learning_curve.powerlaw import (
+from offshelf.measurement.learning_curve.powerlaw import (
     EXPONENTS,
     Law,
     fit_law,

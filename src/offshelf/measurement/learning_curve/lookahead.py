@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.checks import share, whole
-from offshelf.evaluate.learning_curve.measured_curve import MIN_SIZES, Estimate, LearningCurve
+from offshelf.measurement.learning_curve.measured_curve import MIN_SIZES, Estimate, LearningCurve
 
 MIN_SIZE = 5
 _ROOM = 0.0025
@@ -42,7 +42,7 @@ def images_needed(curve: LearningCurve, accuracy: float) -> Needed:
     Raises:
         DataError: *accuracy* does not lie between 0 and 1.
 
-    >>> from offshelf.evaluate.learning_curve.measured_curve import fit_curve
+    >>> from offshelf.measurement.learning_curve.measured_curve import fit_curve
     >>> sizes = [5, 10, 20, 40, 80]
     >>> wobble = np.array([-0.004, 0.0, 0.004])
     >>> curve = fit_curve(sizes, [0.95 - 0.6 * n**-0.7 + wobble for n in sizes])
@@ -69,7 +69,7 @@ def next_accuracy(curve: LearningCurve) -> float | None:
 
     None at 99.75 % and more.
 
-    >>> from offshelf.evaluate.learning_curve.measured_curve import fit_curve
+    >>> from offshelf.measurement.learning_curve.measured_curve import fit_curve
     >>> next_accuracy(fit_curve([5, 10], [[0.80], [0.9273]]))
     0.93
     """

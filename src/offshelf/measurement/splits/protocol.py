@@ -17,7 +17,7 @@ from offshelf.checks import whole
 from offshelf.data.folders.class_names import TEST, TRAIN
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import DataError
-from offshelf.evaluate.splits.image_groups import (
+from offshelf.measurement.splits.image_groups import (
     check_groups,
     crossing_groups,
     group_k_fold,
