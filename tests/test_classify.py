@@ -116,6 +116,7 @@ def test_without_normalisation_pixels_are_between_zero_and_one():
     assert (spec.mean, spec.std) == ((0, 0, 0), (1, 1, 1))
 
 
+@pytest.mark.slow
 def test_both_answers_stand_side_by_side(answers: ClassifyResult):
     (answer,) = answers.answers
     table = answer.table(5)

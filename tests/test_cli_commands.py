@@ -202,6 +202,7 @@ def test_classes_without_images_are_not_rows(
     assert "(2 of the classes have no images here)" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["extract", "predict", "classify"])
 def test_no_usable_image_is_a_failure(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, model: Path, command: str
@@ -238,6 +239,7 @@ def untrained(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["fit", "extract", "evaluate", "predict"])
 def test_random_weights_are_marked_in_text_and_json(
     capsys: pytest.CaptureFixture[str],

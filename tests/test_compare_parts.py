@@ -203,6 +203,7 @@ def test_a_large_grid_asks_first() -> None:
     check_size(range(1000), range(100), 10, sure=True)
 
 
+@pytest.mark.slow
 def test_multiply_accumulates_grow_with_depth() -> None:
     backbone = open_backbone("efficientnet_lite0")
     paths = [backbone.path_of(name) for name in stage_layers(backbone)]

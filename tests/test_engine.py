@@ -242,6 +242,7 @@ def test_no_plan_of_openvino_changes_a_bit(name: str):
 # --- the contract -------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [0, 1, 3, 4, 5, 17])
 def test_any_number_of_images(engine: Engine, count: int):
     images = pictures(17, 160)[:count]

@@ -85,6 +85,7 @@ def test_a_summed_convolution_reads_a_third() -> None:
     assert convolution.weight.shape == (5, 3, 3, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "weights", "path"),
     [

@@ -99,6 +99,7 @@ def test_platts_minimum_is_found_where_classes_part_without_error():
     assert (found.slopes[1], found.offsets[1]) == pytest.approx(best.x, rel=1e-3, abs=1e-3)
 
 
+@pytest.mark.slow
 @given(
     scores=st.lists(
         st.lists(st.floats(-(2.0**100), 2.0**100, width=32), min_size=3, max_size=3),

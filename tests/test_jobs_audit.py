@@ -333,6 +333,7 @@ def test_the_command_as_json_and_strict(spoiled: Path, capsys: pytest.CaptureFix
     assert document["identical"]["pairs"] == 3
 
 
+@pytest.mark.slow
 def test_strict_forgives_warnings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = clean(tmp_path / "clean", np.random.default_rng(8))
     shutil.copy(data / "train" / "noise" / "0.png", data / "train" / "noise" / "copy.png")

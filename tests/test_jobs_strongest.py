@@ -51,6 +51,7 @@ def all_maps(paths: list[Path]) -> dict[str, dict[str, np.ndarray]]:
     return found
 
 
+@pytest.mark.slow
 def test_the_best_are_those_of_looking_at_everything(result: TopResult, images: Path) -> None:
     every = all_maps(sorted(images.glob("[01]?.png")))
     for layer, channel in itertools.product(("stage1", "head_conv"), (3, 0, 7)):

@@ -44,6 +44,7 @@ def fitted(scenes: Path, tmp_path_factory: pytest.TempPathFactory):
     return fit(scenes, out, run=run), out
 
 
+@pytest.mark.slow
 def test_int8_features_are_close_to_fp32(fitted, scenes: Path) -> None:
     result, _ = fitted
     plain = fit(scenes)

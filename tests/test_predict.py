@@ -281,6 +281,7 @@ def test_a_damaged_graph_is_told_to_whoever_opens_a_model(model: Path, tmp_path:
     ]
 
 
+@pytest.mark.slow
 def test_the_self_test_on_the_other_engine_is_close(model: Path) -> None:
     loaded, backbone = open_model(model)
     differences = []
