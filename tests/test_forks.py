@@ -25,7 +25,7 @@ from offshelf.engine.torch_engine.gradients import Probe
 from offshelf.engine.torch_engine.training_mode import TrainingMode
 from offshelf.errors import EngineError, ImageError, MissingExtraError, OffshelfError
 from offshelf.heads.fitting.fit_head import Recipe, fit_head
-from offshelf.heads.numerics.blas_threads import share_out
+from offshelf.heads.numerics.blas_threads import run_in_threads
 from offshelf.locks import process_lock
 
 pytestmark = [
@@ -198,11 +198,11 @@ def test_sharing_out_while_another_thread_shares_out_and_a_process_is_forked() -
         done.wait()
         return len(numbers)
 
-    thread = threading.Thread(target=share_out, args=(long, 1, 10))
+    thread = threading.Thread(target=run_in_threads, args=(long, 1, 10))
     thread.start()
     begun.wait()
     try:
-        assert forked(lambda: share_out(len, 3, 10)) == [3]
+        assert forked(lambda: run_in_threads(len, 3, 10)) == [3]
     finally:
         done.set()
         thread.join()
