@@ -23,7 +23,13 @@ from offshelf.engine.contract import Engine, EngineOptions, Tap
 from offshelf.engine.selection import open_engine
 from offshelf.engine.torch_engine.gradients import Probe
 from offshelf.engine.torch_engine.training_mode import TrainingMode
-from offshelf.errors import EngineError, ImageError, MissingExtraError, OffshelfError
+from offshelf.errors import (
+    EngineError,
+    ImageError,
+    MissingExtraError,
+    MissingPathError,
+    OffshelfError,
+)
 from offshelf.heads.fitting.fit_head import Recipe, fit_head
 from offshelf.heads.numerics.blas_threads import run_in_threads
 from offshelf.locks import process_lock
@@ -214,6 +220,7 @@ def test_sharing_out_while_another_thread_shares_out_and_a_process_is_forked() -
         OffshelfError("a: b"),
         ImageError("truncated", "ends early"),
         MissingExtraError("lite1", "lite"),
+        MissingPathError("a.csv: no such file", ("a.csv",)),
         EngineError("no"),
     ],
 )
@@ -230,4 +237,4 @@ def test_every_error_is_among_those() -> None:
         for one in vars(errors).values()
         if isinstance(one, type) and issubclass(one, OffshelfError) and "__init__" in vars(one)
     ]
-    assert {one.__name__ for one in own} == {"ImageError", "MissingExtraError"}
+    assert {one.__name__ for one in own} == {"ImageError", "MissingExtraError", "MissingPathError"}
