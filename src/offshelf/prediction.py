@@ -287,12 +287,12 @@ def _answers(model: Model, extraction: Extraction) -> dict[int, dict[str, Any]]:
     answers: dict[int, dict[str, Any]] = {}
     for start in range(0, len(rows), ROWS_AT_A_TIME):
         chunk = rows[start : start + ROWS_AT_A_TIME]
-        found = _answered(model, extraction.matrix(model.kind, chunk))
+        found = answered(model, extraction.matrix(model.kind, chunk))
         answers.update(zip(chunk.tolist(), found, strict=True))
     return answers
 
 
-def _answered(model: Model, features: NDArray[np.float32]) -> list[dict[str, Any]]:
+def answered(model: Model, features: NDArray[np.float32]) -> list[dict[str, Any]]:
     """Return ``label``, ``scores``, ``probabilities`` and ``unknown`` of each of N x D features."""
     scores = decision(model.head, features)
     probabilities = model.certainty.probabilities(scores)

@@ -26,6 +26,7 @@ from offshelf.model_file.model import Model
 from offshelf.model_file.specs import short_digest
 from offshelf.prediction import Prediction, open_model
 from offshelf.progress import Progress, note_all
+from offshelf.report.mistakes import Mistake, mistakes_among
 from offshelf.report.pictures.canvas import form_of
 from offshelf.report.pictures.charts import reliability_chart
 from offshelf.text import (
@@ -73,6 +74,11 @@ class EvaluateResult:
     def failures(self) -> tuple[Prediction, ...]:
         """The images without a label, with the reason."""
         return tuple(row for row in self.predictions if row.label is None)
+
+    @property
+    def mistakes(self) -> tuple[Mistake, ...]:
+        """The images that are predicted as another class than their own, the surest first."""
+        return mistakes_among(self.predictions, self.labels)
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as one JSON document."""

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from offshelf.features.profile import Profile
 from offshelf.measurement.metrics import Evaluation
 from offshelf.measurement.probability_metrics import Trust
+from offshelf.report.tables.confusion_matrix import confusion_matrix
 from offshelf.report.tables.result_rows import confusion_table, per_class_table
 from offshelf.report.tables.table_formats import render
 from offshelf.text import duration, shown
 
 MAX_CLASSES = 20
 WORST = 10
-CONFUSIONS = 5
+CONFUSIONS, MANY_CONFUSIONS = 5, 10
 UNTRAINED = "UNTRAINED network (random weights): this says nothing about your images"
 
 
@@ -32,9 +33,9 @@ def facts_text(pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def classes_text(evaluation: Evaluation) -> str:
-    """Return a table of the classes that have images, and one of the worst confusions.
+    """Return tables of the classes that have images, of what was predicted as what, and the worst.
 
-    Of more than 20 classes only the 10 with the lowest F1 are in it.
+    Of more than 20 classes only the 10 with the lowest F1 and the 10 largest confusions.
     """
     present = tuple(row for row in evaluation.per_class if row.n)
     worst = tuple(sorted(present, key=lambda row: row.f1)[:WORST])
@@ -43,8 +44,10 @@ def classes_text(evaluation: Evaluation) -> str:
     if rows is worst:
         title = f"The {WORST} of {len(present)} classes with the lowest F1 (--json has all)"
         table = dataclasses.replace(table, title=title)
-    confused = confusion_table(evaluation, limit=CONFUSIONS)
-    return render(table) + (f"\n\n{render(confused)}" if confused.rows else "")
+    matrix = confusion_matrix(evaluation)
+    confused = confusion_table(evaluation, limit=CONFUSIONS if matrix else MANY_CONFUSIONS)
+    tables = [table, *([matrix] if matrix else []), *([confused] if confused.rows else [])]
+    return "\n\n".join(map(render, tables))
 
 
 def accuracy_facts(evaluation: Evaluation) -> tuple[tuple[str, str], ...]:

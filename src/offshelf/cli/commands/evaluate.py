@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from offshelf.cli.options import shared_options
+from offshelf.cli.options.mistake_options import add_errors, check_errors, write_errors
 from offshelf.cli.options.picture_options import check_picture, say_written
 from offshelf.cli.terminal import console
 
@@ -34,6 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "where the probability is 90 %%",
     )
     shared_options.add_model_weights(parser)
+    add_errors(parser)
     shared_options.add_strict(parser)
     shared_options.add_running(parser, precision=False)
 
@@ -44,6 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.reliability is not None:
         check_picture(arguments.reliability)
+    check_errors(arguments)
     with console.progress(arguments.quiet) as progress:
         result = evaluate_model(
             arguments.model,
@@ -61,12 +64,15 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         console.say(text(result))
         say_written([picture] if picture else [])
+    write_errors(result.mistakes, arguments)
     return 1 if arguments.strict and result.failures else 0
 
 
 def text(result: EvaluateResult) -> str:
     """Return the result for a person."""
     from offshelf.report import summary
+    from offshelf.report.mistakes import mistake_blocks
+    from offshelf.report.tables.table_formats import render
 
     document = result.to_json()
     facts = [
@@ -76,5 +82,8 @@ def text(result: EvaluateResult) -> str:
         ("model", f"{result.path}: {document['backbone']} {result.model.kind.column}"),
         ("time", f"{summary.seconds_line(result.seconds)}, {result.engine}"),
     ]
-    blocks = [summary.classes_text(result.evaluation), "", summary.facts_text(facts)]
+    blocks = [summary.classes_text(result.evaluation), ""]
+    for block in mistake_blocks(result.mistakes, result.evaluation.n):
+        blocks.append(block if isinstance(block, str) else render(block))
+    blocks.append(summary.facts_text(facts))
     return "\n".join(blocks + summary.reservations(document["failures"], result.backbone.trained))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from offshelf.cli.options import head_options, shared_options
+from offshelf.cli.options.mistake_options import add_errors, check_errors, write_errors
 from offshelf.cli.terminal import console
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     shared_options.add_test_size(parser)
     text = "test images kept in the model file for its self-test; 0 keeps none"
     shared_options.add_count(parser, "--samples", bounds=(0, 16), text=text, default=3)
+    add_errors(parser)
     shared_options.add_strict(parser)
     shared_options.add_profile(parser)
     shared_options.add_running(parser)
@@ -40,6 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     from offshelf.jobs.fit.job import fit
 
+    check_errors(arguments)
     with console.progress(arguments.quiet) as progress:
         result = fit(
             arguments.data,
@@ -51,12 +54,15 @@ def run(arguments: argparse.Namespace) -> int:
             progress=progress,
         )
     console.show(arguments.json, result.to_json, lambda: text(result, arguments.profile))
+    write_errors(result.mistakes, arguments)
     return 1 if arguments.strict and result.extraction.failures else 0
 
 
 def text(result: FitResult, profile: bool = False) -> str:
     """Return the result for a person; with *profile* also where the processor time went."""
     from offshelf.report import summary
+    from offshelf.report.mistakes import mistake_blocks
+    from offshelf.report.tables.table_formats import render
 
     document = result.to_json()
     facts = [
@@ -66,7 +72,10 @@ def text(result: FitResult, profile: bool = False) -> str:
         *_work(result, document),
         _model(result),
     ]
-    blocks = [summary.classes_text(result.evaluation), "", summary.facts_text(facts)]
+    blocks = [summary.classes_text(result.evaluation), ""]
+    for block in mistake_blocks(result.mistakes, result.evaluation.n):
+        blocks.append(block if isinstance(block, str) else render(block))
+    blocks.append(summary.facts_text(facts))
     blocks += summary.reservations(document["failures"], result.backbone.trained)
     blocks += [summary.profile_line(result.extraction.profile)] if profile else []
     return "\n".join(blocks)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+
 from offshelf.backbones.backbone import Backbone
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import DataError
@@ -23,7 +25,7 @@ from offshelf.heads.probabilities.probability_model import (
     check_probability,
     fit_certainty,
 )
-from offshelf.jobs.fit.evaluation import Leaks, score
+from offshelf.jobs.fit.evaluation import Leaks, Scored, score
 from offshelf.jobs.fit.model_assembly import make_model
 from offshelf.jobs.setup.labelled_features import (
     LabelledFeatures,
@@ -41,7 +43,9 @@ from offshelf.measurement.metrics import Evaluation
 from offshelf.measurement.probability_metrics import Trust
 from offshelf.model_file.model import Model, save_model
 from offshelf.model_file.zip_file import MAX_PICTURES, check_target
+from offshelf.prediction import Prediction, answered
 from offshelf.progress import Progress, note_all
+from offshelf.report.mistakes import Mistake, mistakes_among
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -59,6 +63,7 @@ class FitResult:
             ``probabilities``, ``evaluate``, ``save``, ``total``.
         leaks: test images that also stand in the training split, and figures without them.
         trust: how far probabilities and rejections hold on the test split.
+        mistakes: the test images that are predicted as another class, the surest first.
     """
 
     model: Model
@@ -70,6 +75,7 @@ class FitResult:
     seconds: dict[str, float]
     leaks: Leaks
     trust: Trust
+    mistakes: tuple[Mistake, ...]
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -104,6 +110,7 @@ class FitResult:
             "seconds": self.seconds,
             "warnings": list(self.warnings),
             "model": str(self.path) if self.path else None,
+            "mistakes": [mistake.to_json() for mistake in self.mistakes],
         }
 
 
@@ -171,7 +178,23 @@ def _result(
         seconds=job.clock.total(),
         leaks=scored.leaks,
         trust=scored.trust,
+        mistakes=_mistakes(labelled, model, scored),
     )
+
+
+def _mistakes(labelled: LabelledFeatures, model: Model, scored: Scored) -> tuple[Mistake, ...]:
+    """Return the test images that are predicted as another class, with all that is said of them."""
+    test, table = labelled.test, labelled.table
+    wrong = np.flatnonzero(scored.scores.argmax(axis=1) != test.targets)
+    if not len(wrong):
+        return ()
+    paths = [table.paths[row] for row in test.rows[wrong]]
+    answers = answered(model, test.matrix[wrong])
+    predictions = [
+        Prediction(path=path, status="ok", reason="", **answer)
+        for path, answer in zip(paths, answers, strict=True)
+    ]
+    return mistakes_among(predictions, [table.labels[row] for row in test.rows[wrong]])
 
 
 def check_settings(head: HeadSettings, run: RunSettings, out: str | Path | None = None) -> None:
