@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from offshelf.jobs.fit.job import FitResult, fit
+from offshelf.jobs.fit.fit_result import FitResult
+from offshelf.jobs.fit.job import fit
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,6 @@ import torch
 from safetensors.torch import save_file
 
 from command_run import Run
-from offshelf.cli.commands.predict import _cells
 from offshelf.cli.main import main
 from offshelf.cli.terminal import console
 from offshelf.engine import processor
@@ -24,6 +23,7 @@ from offshelf.engine.openvino_engine.winograd import kernel
 from offshelf.engine.openvino_engine.winograd.panel_layout import Registers
 from offshelf.prediction import Prediction
 from offshelf.progress import Silent
+from offshelf.report.labels import label_cells as cells
 
 TORCH = ("--engine", "torch")
 
@@ -146,12 +146,23 @@ def test_a_label_that_no_class_claims_stands_in_brackets(
         label="cat",
         scores={"cat": score, "dog": score - 1, "owl": score - 2},
     )
-    assert _cells(row, 2, claiming) == ("a.png", label, f"{score:+.3f}", f"dog {score - 1:+.3f}")
+    assert cells(row, 2, claiming) == (
+        "a.png",
+        label,
+        f"{score:+.3f}",
+        f"dog {score - 1:+.3f}",
+    )
     shares = {"cat": 0.9, "dog": 0.08, "owl": 0.02}
     calibrated = dataclasses.replace(row, probabilities=shares)
-    assert _cells(calibrated, 2, claiming) == ("a.png", label, 0.9, f"{score:+.3f}", "dog 8.00 %")
+    assert cells(calibrated, 2, claiming) == (
+        "a.png",
+        label,
+        0.9,
+        f"{score:+.3f}",
+        "dog 8.00 %",
+    )
     strange = dataclasses.replace(calibrated, unknown=True)
-    assert _cells(strange, 1, claiming)[1] == "unknown (nearest: cat)"
+    assert cells(strange, 1, claiming)[1] == "unknown (nearest: cat)"
 
 
 def test_predict_as_csv(capsys: pytest.CaptureFixture[str], model: Path, broken: Path) -> None:

@@ -19,7 +19,8 @@ from offshelf.heads.probabilities.probability_model import Certainty, Probabilit
 from offshelf.heads.probabilities.rejection import Threshold
 from offshelf.heads.probabilities.score_calibration import Temperature
 from offshelf.jobs.evaluate import evaluate_model, write_reliability
-from offshelf.jobs.fit.job import FitResult, fit
+from offshelf.jobs.fit.fit_result import FitResult
+from offshelf.jobs.fit.job import fit
 from offshelf.jobs.predict import predict
 from offshelf.measurement.probability_metrics import Rejection, Trust, trust
 from offshelf.model_file.model import load_model, save_model

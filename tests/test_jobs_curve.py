@@ -15,7 +15,7 @@ from offshelf.cli.commands.curve import text
 from offshelf.cli.main import main
 from offshelf.errors import DataError, HeadError
 from offshelf.jobs.curve import CurveSettings, learning_curve
-from offshelf.jobs.fit.job import FitResult
+from offshelf.jobs.fit.fit_result import FitResult
 from offshelf.jobs.setup.settings import HeadSettings
 from offshelf.measurement.learning_curve.lookahead import (
     Needed,

@@ -11,7 +11,8 @@ import pytest
 
 from offshelf.errors import DataError
 from offshelf.jobs.evaluate import EvaluateResult, evaluate_model
-from offshelf.jobs.fit.job import FitResult, fit
+from offshelf.jobs.fit.fit_result import FitResult
+from offshelf.jobs.fit.job import fit
 from offshelf.progress import Silent
 
 

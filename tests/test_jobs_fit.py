@@ -12,7 +12,8 @@ import pytest
 
 from offshelf.errors import DataError, HeadError, ModelFileError, OffshelfError
 from offshelf.jobs.evaluate import evaluate_model
-from offshelf.jobs.fit.job import FitResult, fit
+from offshelf.jobs.fit.fit_result import FitResult
+from offshelf.jobs.fit.job import fit
 from offshelf.jobs.setup.settings import FeatureSettings, HeadSettings, RunSettings
 from offshelf.model_file.model import load_model
 from offshelf.progress import Silent

@@ -10,7 +10,8 @@ import pytest
 
 from offshelf.cli.main import main
 from offshelf.jobs.fit.evaluation import Leaks
-from offshelf.jobs.fit.job import FitResult, fit
+from offshelf.jobs.fit.fit_result import FitResult
+from offshelf.jobs.fit.job import fit
 from offshelf.measurement.metrics import evaluate
 
 

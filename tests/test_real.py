@@ -18,7 +18,8 @@ from offshelf.engine.contract import EngineOptions
 from offshelf.features.extraction import extract
 from offshelf.features.feature_kind import feature_kinds
 from offshelf.jobs.evaluate import evaluate_model
-from offshelf.jobs.fit.job import FitResult, fit
+from offshelf.jobs.fit.fit_result import FitResult
+from offshelf.jobs.fit.job import fit
 from offshelf.jobs.setup.settings import FeatureSettings
 from offshelf.prediction import open_model, predict_paths
 

@@ -20,7 +20,8 @@ from offshelf.report.mistakes import (
     mistakes_among,
     write_mistakes,
 )
-from offshelf.report.summary import classes_text
+from offshelf.report.result import blocks_text
+from offshelf.report.summary import classes_blocks
 from offshelf.report.tables.confusion_matrix import confusion_matrix, short_names_of
 from offshelf.report.tables.result_rows import Table
 from offshelf.report.tables.table_formats import render
@@ -167,9 +168,9 @@ def test_the_matrix_of_twenty_classes_is_shown_and_of_more_the_ten_worst() -> No
     assert table is not None
     assert (len(table.rows), len(table.columns)) == (20, 22)
     assert confusion_matrix(measured(21)) is None
-    assert classes_text(measured(21)).count("100.00 %") == 10
-    assert "Confusion:" not in classes_text(measured(21))
-    assert classes_text(measured(20)).count("100.00 %") == 5
+    assert blocks_text(classes_blocks(measured(21))).count("100.00 %") == 10
+    assert "Confusion:" not in blocks_text(classes_blocks(measured(21)))
+    assert blocks_text(classes_blocks(measured(20))).count("100.00 %") == 5
 
 
 def test_classes_that_play_no_part_are_not_in_the_matrix() -> None:

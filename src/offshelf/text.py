@@ -6,6 +6,7 @@ encoding can write. Everything that is written shows such a byte as ``\xe9``.
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import re
@@ -65,6 +66,26 @@ def counted(number: int, one: str, many: str = "") -> str:
     ('1 image', '1200 images', '2 classes')
     """
     return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def aligned(pairs: Iterable[tuple[str, str]]) -> list[str]:
+    r"""Return one printable line for each pair of a name and a text, the texts aligned.
+
+    >>> aligned([("images", "12"), ("file", "a\nb")])
+    ['images  12', 'file    a\\nb']
+    """
+    rows = [(shown(name), shown(text)) for name, text in pairs]
+    width = max((len(name) for name, _ in rows), default=0)
+    return [f"{name:<{width}}  {text}".rstrip() for name, text in rows]
+
+
+def html_text(text: str) -> str:
+    """Return *text* for an HTML page of any encoding: ASCII, with references for the rest.
+
+    >>> html_text("<caf\u00e9>")
+    '&lt;caf&#233;&gt;'
+    """
+    return html.escape(text).encode("ascii", "xmlcharrefreplace").decode("ascii")
 
 
 def drawable(text: str) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from offshelf.data.demo_images import write_demo
-from offshelf.jobs.fit.job import FitResult, fit
+from offshelf.jobs.fit.fit_result import FitResult
+from offshelf.jobs.fit.job import fit
 from offshelf.jobs.predict import PredictResult, predict
 from offshelf.jobs.setup.settings import RunSettings
 from offshelf.progress import Progress, Silent

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,16 +19,18 @@ from offshelf.features.extraction import Extraction
 from offshelf.jobs.fit.evaluation import trust_of
 from offshelf.jobs.predict import predictions_of
 from offshelf.jobs.setup.settings import JobContext, RunSettings, describe
-from offshelf.jobs.visualise.picture_files import write_picture
 from offshelf.measurement.metrics import Evaluation, evaluate
 from offshelf.measurement.probability_metrics import Trust
 from offshelf.model_file.model import Model
 from offshelf.model_file.specs import short_digest
 from offshelf.prediction import Prediction, open_model
 from offshelf.progress import Progress, note_all
-from offshelf.report.mistakes import Mistake, mistakes_among
-from offshelf.report.pictures.canvas import form_of
+from offshelf.report import summary
+from offshelf.report.mistakes import Mistake, mistake_blocks, mistakes_among
 from offshelf.report.pictures.charts import reliability_chart
+from offshelf.report.pictures.picture import Picture
+from offshelf.report.result import Block, Facts, Result
+from offshelf.report.tables.result_rows import Table, per_class_table
 from offshelf.text import (
     counted,
     listed,
@@ -40,8 +42,8 @@ SPLITS = ("test", "train", "all")
 _LEDGER = ("status", "reason")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class EvaluateResult:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class EvaluateResult(Result):
     """A model's figures on a set of images.
 
     Attributes:
@@ -98,6 +100,7 @@ class EvaluateResult:
             "model": str(self.path),
             "warnings": list(self.warnings),
             "seconds": self.seconds,
+            "picture": None,
             "predictions": [
                 {key: value for key, value in p.to_json().items() if key not in _LEDGER}
                 | {"true": label}
@@ -105,6 +108,43 @@ class EvaluateResult:
                 if p.label is not None
             ],
         }
+
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Yield the figures of all classes together, and what they are of."""
+        yield from summary.accuracy_facts(self.evaluation)
+        yield from summary.probability_facts(self.trust)
+        n, left = self.evaluation.n, len(self.failures)
+        yield "images", f"{n:,} ({self.split}), {left:,} left out"
+        yield "model", f"{self.path}: {self.backbone.spec.name} {self.model.kind.column}"
+        yield "time", f"{summary.seconds_line(self.seconds)}, {self.engine}"
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield classes, confusions, mistakes, the figures of all and what was left out."""
+        yield from summary.classes_blocks(self.evaluation)
+        yield ""
+        yield from mistake_blocks(self.mistakes, self.evaluation.n)
+        yield Facts(tuple(self.facts()))
+        failures = self.to_json()["failures"]
+        yield from summary.reservations(failures, self.backbone.trained)
+
+    def rows(self) -> Table:
+        """Return a row for each class."""
+        return per_class_table(self.evaluation)
+
+    def plot(self) -> Picture:
+        """Return how well the probabilities hold, as a reliability diagram.
+
+        Raises:
+            OffshelfError: the model has no probabilities.
+        """
+        measured = self.trust.reliability
+        if measured is None:
+            raise OffshelfError(
+                f"{shown(self.path)}: has no probabilities to draw; fit it again with "
+                "--calibrate temperature"
+            )
+        title = f"{shown(self.path.name)}: {self.model.certainty.kind} scaling"
+        return Picture(title, lambda form: reliability_chart(measured, title, form=form))
 
 
 def evaluate_model(
@@ -260,12 +300,4 @@ def write_reliability(result: EvaluateResult, path: str | Path) -> Path:
     Raises:
         OffshelfError: the model has no probabilities, or the file cannot be written.
     """
-    path = Path(path)
-    form, measured = form_of(path), result.trust.reliability
-    if measured is None:
-        raise OffshelfError(
-            f"{shown(result.path)}: has no probabilities to draw; fit it again with "
-            "--calibrate temperature"
-        )
-    title = f"{shown(result.path.name)}: {result.model.certainty.kind} scaling"
-    return write_picture(path, reliability_chart(measured, title, form=form))
+    return result.plot().save(path)

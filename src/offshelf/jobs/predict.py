@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from offshelf.jobs.setup.settings import RunSettings, describe
 from offshelf.model_file.model import Model
 from offshelf.prediction import Prediction, engine_of, open_model, predict_paths
 from offshelf.progress import Progress, Silent, note_all
+from offshelf.report import labels, summary
+from offshelf.report.result import Block, Facts, Result
 from offshelf.report.tables.prediction_table import (
     check_out,
     chosen_columns,
@@ -27,7 +30,7 @@ from offshelf.report.tables.prediction_table import (
     write_predictions,
 )
 from offshelf.report.tables.result_rows import Table
-from offshelf.text import shown
+from offshelf.text import counted, shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +46,8 @@ class PredictFiles:
     columns: Sequence[str] = ()
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class PredictResult:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class PredictResult(Result):
     """One prediction per image.
 
     Attributes:
@@ -106,6 +109,38 @@ class PredictResult:
             "seconds": self.seconds,
             "out": str(self.out) if self.out else None,
         }
+
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Yield how many images there are of each label, and the model."""
+        unknown = sum(row.unknown for row in self.predictions)
+        rejected = f", {unknown:,} of them unknown" if unknown else ""
+        yield "images", f"{self.n_ok:,} labelled{rejected}, {self.n_failed:,} left out"
+        found = Counter(row.label for row in self.predictions if row.label is not None)
+        if found:
+            yield "labels", ", ".join(f"{name} {n:,}" for name, n in found.most_common())
+        yield "model", f"{self.path}: {self.backbone.spec.name} {self.model.kind.column}"
+
+    def blocks(self, top: int = 3) -> Iterator[Block]:
+        """Yield the labels, with *top* classes of an image; only counts where a file has them."""
+        labelled = [row for row in self.predictions if row.label is not None]
+        failures = [row.to_json() for row in self.predictions if row.label is None]
+        table = labels.label_table if self.out is None else labels.count_table
+        if labelled:
+            yield table(labelled, self.model, top)
+            yield ""
+        if self.out is not None:
+            rows = counted(len(self.predictions), "row")
+            images = f"{self.n_ok:,}, {self.n_failed:,} left out"
+            yield Facts((("images", images), ("file", f"{self.out} ({rows})")))
+        yield from summary.failure_lines(failures)
+        if self.out is None:
+            yield from labels.legend(labelled, self.model)
+        if not self.backbone.trained:
+            yield summary.UNTRAINED
+
+    def rows(self) -> Table:
+        """Return a row for each image, failures too."""
+        return self.table()
 
 
 def predict(

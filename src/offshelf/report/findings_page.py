@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from offshelf.report.findings import SEVERITIES, TITLES, Finding, ImageRef, by_kind, short_names
-from offshelf.report.tables.table_formats import html_text
-from offshelf.text import shown
+from offshelf.text import html_text, shown
 
 FINDINGS_PER_KIND = 100
 IMAGES_PER_FINDING = 12

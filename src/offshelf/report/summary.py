@@ -10,9 +10,8 @@ from offshelf.features.profile import Profile
 from offshelf.measurement.metrics import Evaluation
 from offshelf.measurement.probability_metrics import Trust
 from offshelf.report.tables.confusion_matrix import confusion_matrix
-from offshelf.report.tables.result_rows import confusion_table, per_class_table
-from offshelf.report.tables.table_formats import render
-from offshelf.text import duration, shown
+from offshelf.report.tables.result_rows import Table, confusion_table, per_class_table
+from offshelf.text import aligned, duration, shown
 
 MAX_CLASSES = 20
 WORST = 10
@@ -27,13 +26,11 @@ def facts_text(pairs: Iterable[tuple[str, str]]) -> str:
     images  12
     file    a\nb
     """
-    rows = list(pairs)
-    width = max((len(name) for name, _ in rows), default=0)
-    return "\n".join(f"{name:<{width}}  {shown(text)}".rstrip() for name, text in rows)
+    return "\n".join(aligned(pairs))
 
 
-def classes_text(evaluation: Evaluation) -> str:
-    """Return tables of the classes that have images, of what was predicted as what, and the worst.
+def classes_blocks(evaluation: Evaluation) -> Iterator[Table | str]:
+    """Yield tables of the classes that have images, of what was predicted as what, and the worst.
 
     Of more than 20 classes only the 10 with the lowest F1 and the 10 largest confusions.
     """
@@ -44,10 +41,13 @@ def classes_text(evaluation: Evaluation) -> str:
     if rows is worst:
         title = f"The {WORST} of {len(present)} classes with the lowest F1 (--json has all)"
         table = dataclasses.replace(table, title=title)
+    yield table
     matrix = confusion_matrix(evaluation)
     confused = confusion_table(evaluation, limit=CONFUSIONS if matrix else MANY_CONFUSIONS)
-    tables = [table, *([matrix] if matrix else []), *([confused] if confused.rows else [])]
-    return "\n\n".join(map(render, tables))
+    for more in (matrix, confused):
+        if more is not None and more.rows:
+            yield ""
+            yield more
 
 
 def accuracy_facts(evaluation: Evaluation) -> tuple[tuple[str, str], ...]:

@@ -6,8 +6,6 @@ import argparse
 import shlex
 from typing import TYPE_CHECKING
 
-from offshelf.cli.commands import fit as fit_command
-from offshelf.cli.commands import predict as predict_command
 from offshelf.cli.options import shared_options
 from offshelf.cli.terminal import console
 
@@ -60,9 +58,9 @@ def text(result: DemoResult) -> str:
     )
     blocks = (
         f"1. Train on {trained:,} handwritten digits, test on {tested:,} others",
-        fit_command.text(result.fitted),
+        str(result.fitted),
         "2. Label images with the model file: three test digits, two photographs of none",
-        predict_command.text(result.predicted, top=3),
+        str(result.predicted),
         "3. Try next",
         following,
     )

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 from offshelf.cli.options import shared_options
 from offshelf.cli.options.mistake_options import add_errors, check_errors, write_errors
 from offshelf.cli.options.picture_options import check_picture, say_written
 from offshelf.cli.terminal import console
-
-if TYPE_CHECKING:
-    from offshelf.jobs.evaluate import EvaluateResult
 
 SUMMARY = "measure a model file on labelled images"
 
@@ -62,28 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         console.print_json({**result.to_json(), "picture": str(picture) if picture else None})
     else:
-        console.say(text(result))
+        console.say(str(result))
         say_written([picture] if picture else [])
     write_errors(result.mistakes, arguments)
     return 1 if arguments.strict and result.failures else 0
-
-
-def text(result: EvaluateResult) -> str:
-    """Return the result for a person."""
-    from offshelf.report import summary
-    from offshelf.report.mistakes import mistake_blocks
-    from offshelf.report.tables.table_formats import render
-
-    document = result.to_json()
-    facts = [
-        *summary.accuracy_facts(result.evaluation),
-        *summary.probability_facts(result.trust),
-        ("images", f"{document['n_test']:,} ({result.split}), {document['n_failed']:,} left out"),
-        ("model", f"{result.path}: {document['backbone']} {result.model.kind.column}"),
-        ("time", f"{summary.seconds_line(result.seconds)}, {result.engine}"),
-    ]
-    blocks = [summary.classes_text(result.evaluation), ""]
-    for block in mistake_blocks(result.mistakes, result.evaluation.n):
-        blocks.append(block if isinstance(block, str) else render(block))
-    blocks.append(summary.facts_text(facts))
-    return "\n".join(blocks + summary.reservations(document["failures"], result.backbone.trained))

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import collections
 import sys
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from offshelf.cli.options import shared_options
 from offshelf.cli.terminal import console
 from offshelf.errors import OffshelfError
-from offshelf.heads.kinds.registry import get_fitter
-from offshelf.text import counted
 
 if TYPE_CHECKING:
-    from offshelf.heads.probabilities.probability_model import Certainty
-    from offshelf.jobs.predict import PredictFiles, PredictResult
-    from offshelf.prediction import Prediction
+    from offshelf.jobs.predict import PredictFiles
 
 SUMMARY = "label images with a model file"
 
@@ -60,6 +54,7 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     from offshelf.jobs.predict import predict
+    from offshelf.report.result import blocks_text
     from offshelf.report.tables.prediction_table import csv_text
 
     written = _files(arguments)
@@ -77,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     elif arguments.csv:
         sys.stdout.write(csv_text(result.table(written.columns)) + "\n")
     else:
-        console.say(text(result, arguments.top))
+        console.say(blocks_text(result.blocks(arguments.top)))
     return console.exit_code(result.n_ok, result.n_failed, arguments.strict)
 
 
@@ -96,87 +91,3 @@ def _files(arguments: argparse.Namespace) -> PredictFiles:
         raise OffshelfError("--columns: chooses those of --csv and of --out FILE; give one of them")
     columns = column_names(arguments.columns) if arguments.columns is not None else ()
     return PredictFiles(out=arguments.out, columns=columns)
-
-
-def text(result: PredictResult, top: int) -> str:
-    """Return the labels for a person, with *top* classes of an image.
-
-    What stands in a file is counted only.
-    """
-    from offshelf.report import summary
-
-    labelled = [row for row in result.predictions if row.label is not None]
-    failures = [row.to_json() for row in result.predictions if row.label is None]
-    failed = summary.failure_lines(failures)
-    if result.out is not None:
-        lines = [*_counts(result, labelled), *failed]
-    else:
-        lines = [*_labels(result, labelled, top), *failed, *_legend(result, labelled)]
-    return "\n".join(lines if result.backbone.trained else [*lines, summary.UNTRAINED])
-
-
-def _counts(result: PredictResult, labelled: list[Prediction]) -> Iterator[str]:
-    from offshelf.report import summary
-    from offshelf.report.tables.result_rows import Column, Table
-    from offshelf.report.tables.table_formats import render
-
-    found = collections.Counter(row.label for row in labelled if not row.unknown)
-    cells = [(str(label), number) for label, number in found.most_common()]
-    if unknown := sum(row.unknown for row in labelled):
-        cells.append(("(unknown)", unknown))
-    if cells:
-        columns = (Column("label"), Column("images", "integer"))
-        yield render(Table("", columns, tuple(cells)))
-        yield ""
-    images = f"{result.n_ok:,}, {result.n_failed:,} left out"
-    rows = counted(len(result.predictions), "row")
-    yield summary.facts_text([("images", images), ("file", f"{result.out} ({rows})")])
-
-
-def _labels(result: PredictResult, labelled: list[Prediction], top: int) -> list[str]:
-    from offshelf.report.tables.result_rows import Column, Table
-    from offshelf.report.tables.table_formats import render
-
-    claiming = get_fitter(result.model.head.kind).one_vs_rest
-    lines = []
-    if labelled:
-        sure = (Column("probability", "percent"),) if result.model.certainty.calibration else ()
-        columns = (Column("image"), Column("label"), *sure, Column("score"), Column("then"))
-        cells = tuple(_cells(row, top, claiming) for row in labelled)
-        lines += [render(Table("", columns, cells)), ""]
-    return lines
-
-
-def _legend(result: PredictResult, labelled: list[Prediction]) -> Iterator[str]:
-    certainty, kind = result.model.certainty, result.model.head.kind
-    if certainty.calibration:
-        yield (
-            f"probability: of the label, if the image is of one of the classes ({certainty.kind} "
-            "scaling, fitted on training images held out)"
-        )
-    yield f"score: decision value of the {kind}, no probability"
-    if certainty.threshold:
-        share = 100 * certainty.threshold.false_reject
-        typical = f"less typical than {100 - share:.3g} % of the training images"
-        yield f"unknown: {typical}, {_what(certainty)}"
-    claiming = get_fitter(kind).one_vs_rest
-    if claiming and any(max(row.scores.values()) < 0 and not row.unknown for row in labelled):
-        yield "(label): no class claims the image, all scores are below zero"
-
-
-def _what(certainty: Certainty) -> str:
-    if certainty.centroids is None:
-        return "by the largest probability"
-    return "by the distance to the nearest class"
-
-
-def _cells(row: Prediction, top: int, claiming: bool) -> tuple[str | float, ...]:
-    (label, score), *others = list(row.scores.items())[:top]
-    shown = f"({label})" if claiming and score < 0 else label
-    shown = f"unknown (nearest: {label})" if row.unknown else shown
-    if not row.probabilities:
-        then = ", ".join(f"{name} {value:+.3f}" for name, value in others)
-        return row.path, shown, f"{score:+.3f}", then
-    shares = row.probabilities
-    then = ", ".join(f"{name} {100 * shares[name]:.2f} %" for name, _ in others)
-    return row.path, shown, shares[label], f"{score:+.3f}", then

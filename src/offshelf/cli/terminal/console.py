@@ -9,10 +9,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from offshelf.progress import Progress, Silent, notifying
 from offshelf.text import duration, json_text, shown
+
+if TYPE_CHECKING:
+    from offshelf.report.result import Result
 
 LINE_SECONDS = 10.0
 SHORT_SECONDS = 2.0
@@ -36,6 +39,11 @@ def show(as_json: bool, document: Callable[[], Any], text: Callable[[], str]) ->
         print_json(document())
     else:
         say(text())
+
+
+def show_result(as_json: bool, result: Result) -> None:
+    """Print a result: its JSON document with --json, else what ``str`` makes of it."""
+    show(as_json, result.to_json, lambda: str(result))
 
 
 def exit_code(n_ok: int, n_failed: int, strict: bool) -> int:

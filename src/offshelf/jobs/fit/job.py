@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
-from offshelf.backbones.backbone import Backbone
-from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import DataError
-from offshelf.features.extraction import Extraction
 from offshelf.heads.arguments import check_normalisation, checked_options
 from offshelf.heads.fitting.fit_head import Recipe, Trainer
 from offshelf.heads.head import FittedHead
@@ -25,11 +21,11 @@ from offshelf.heads.probabilities.probability_model import (
     check_probability,
     fit_certainty,
 )
-from offshelf.jobs.fit.evaluation import Leaks, Scored, score
+from offshelf.jobs.fit.evaluation import Scored, score
+from offshelf.jobs.fit.fit_result import FitResult
 from offshelf.jobs.fit.model_assembly import make_model
 from offshelf.jobs.setup.labelled_features import (
     LabelledFeatures,
-    contradictions,
     labelled_features,
 )
 from offshelf.jobs.setup.settings import (
@@ -37,81 +33,12 @@ from offshelf.jobs.setup.settings import (
     HeadSettings,
     JobContext,
     RunSettings,
-    describe,
 )
-from offshelf.measurement.metrics import Evaluation
-from offshelf.measurement.probability_metrics import Trust
 from offshelf.model_file.model import Model, save_model
 from offshelf.model_file.zip_file import MAX_PICTURES, check_target
 from offshelf.prediction import Prediction, answered
 from offshelf.progress import Progress, note_all
 from offshelf.report.mistakes import Mistake, mistakes_among
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class FitResult:
-    """A trained and evaluated classifier.
-
-    Attributes:
-        model: the classifier, also when no file was asked for.
-        evaluation: figures on the test split.
-        path: the model file, or None.
-        backbone: network and weights in use.
-        extraction: the ledger of the images, with the store of their features.
-        table: the images.
-        seconds: by stage: ``read``, ``calibrate``, ``start``, ``extract``, ``fit``,
-            ``probabilities``, ``evaluate``, ``save``, ``total``.
-        leaks: test images that also stand in the training split, and figures without them.
-        trust: how far probabilities and rejections hold on the test split.
-        mistakes: the test images that are predicted as another class, the surest first.
-    """
-
-    model: Model
-    evaluation: Evaluation
-    path: Path | None
-    backbone: Backbone
-    extraction: Extraction
-    table: ImageTable
-    seconds: dict[str, float]
-    leaks: Leaks
-    trust: Trust
-    mistakes: tuple[Mistake, ...]
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """Notes on the data and the training, one line each."""
-        model = self.model
-        torn = contradictions(self.table, self.extraction)
-        return (*self.table.warnings, *torn, *model.head.notes, *model.certainty.notes)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the result as one JSON document."""
-        head, kind, failures = self.model.head, self.model.kind, self.extraction.failures
-        return {
-            **self.evaluation.to_json(),
-            **self.leaks.to_json(),
-            **self.trust.to_json(),
-            "certainty": self.model.certainty.to_json(),
-            "n_train": len(self.extraction.ok) - self.evaluation.n,
-            "n_test": self.evaluation.n,
-            "n_failed": len(failures),
-            "failures": [row.to_json() for row in failures],
-            "classes": list(head.classes),
-            **describe(self.backbone),
-            "layer": kind.layer,
-            "pooling": kind.pooling,
-            "dimension": head.dimension,
-            "head": head.kind,
-            "C": head.parameters.get("C"),
-            "normalisation": head.normalisation,
-            "engine": self.extraction.engine,
-            "precision": self.extraction.precision,
-            "computed": self.extraction.computed,
-            "seconds": self.seconds,
-            "warnings": list(self.warnings),
-            "model": str(self.path) if self.path else None,
-            "mistakes": [mistake.to_json() for mistake in self.mistakes],
-        }
 
 
 def fit(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import html
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +10,7 @@ from typing import Any
 
 from offshelf.errors import OffshelfError, did_you_mean
 from offshelf.report.tables.result_rows import Cell, Column, Table
-from offshelf.text import duration, json_text, shown, spelled
+from offshelf.text import duration, html_text, json_text, shown, spelled
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -250,11 +249,6 @@ def _html_row(tag: str, attributes: str, row: Sequence[str], columns: Sequence[C
         side = "" if column.kind == "text" else ' style="text-align: right"'
         cells.append(f"<{tag}{attributes}{side}>{html_text(text)}</{tag}>")
     return f"<tr>{''.join(cells)}</tr>"
-
-
-def html_text(text: str) -> str:
-    """Return *text* for an HTML page of any encoding: ASCII, with references for the rest."""
-    return html.escape(text).encode("ascii", "xmlcharrefreplace").decode("ascii")
 
 
 def _latex_row(row: Sequence[str]) -> str:

@@ -1,0 +1,144 @@
+"""The result of ``fit``: a classifier, how good it is, and what it took."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from offshelf.backbones.backbone import Backbone
+from offshelf.data.tables.image_table import ImageTable
+from offshelf.features.extraction import Extraction
+from offshelf.heads.head import FittedHead
+from offshelf.jobs.fit.evaluation import Leaks
+from offshelf.jobs.setup.labelled_features import contradictions
+from offshelf.jobs.setup.settings import describe
+from offshelf.measurement.metrics import Evaluation
+from offshelf.measurement.probability_metrics import Trust
+from offshelf.model_file.model import Model
+from offshelf.report import summary
+from offshelf.report.mistakes import Mistake, mistake_blocks
+from offshelf.report.result import Block, Facts, Result
+from offshelf.report.tables.result_rows import Table, per_class_table
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class FitResult(Result):
+    """A trained and evaluated classifier.
+
+    Attributes:
+        model: the classifier, also when no file was asked for.
+        evaluation: figures on the test split.
+        path: the model file, or None.
+        backbone: network and weights in use.
+        extraction: the ledger of the images, with the store of their features.
+        table: the images.
+        seconds: by stage: ``read``, ``calibrate``, ``start``, ``extract``, ``fit``,
+            ``probabilities``, ``evaluate``, ``save``, ``total``.
+        leaks: test images that also stand in the training split, and figures without them.
+        trust: how far probabilities and rejections hold on the test split.
+        mistakes: the test images that are predicted as another class, the surest first.
+    """
+
+    model: Model
+    evaluation: Evaluation
+    path: Path | None
+    backbone: Backbone
+    extraction: Extraction
+    table: ImageTable
+    seconds: dict[str, float]
+    leaks: Leaks
+    trust: Trust
+    mistakes: tuple[Mistake, ...]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Notes on the data and the training, one line each."""
+        model = self.model
+        torn = contradictions(self.table, self.extraction)
+        return (*self.table.warnings, *torn, *model.head.notes, *model.certainty.notes)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as one JSON document."""
+        head, kind, failures = self.model.head, self.model.kind, self.extraction.failures
+        return {
+            **self.evaluation.to_json(),
+            **self.leaks.to_json(),
+            **self.trust.to_json(),
+            "certainty": self.model.certainty.to_json(),
+            "n_train": len(self.extraction.ok) - self.evaluation.n,
+            "n_test": self.evaluation.n,
+            "n_failed": len(failures),
+            "failures": [row.to_json() for row in failures],
+            "classes": list(head.classes),
+            **describe(self.backbone),
+            "layer": kind.layer,
+            "pooling": kind.pooling,
+            "dimension": head.dimension,
+            "head": head.kind,
+            "C": head.parameters.get("C"),
+            "normalisation": head.normalisation,
+            "engine": self.extraction.engine,
+            "precision": self.extraction.precision,
+            "computed": self.extraction.computed,
+            "seconds": self.seconds,
+            "warnings": list(self.warnings),
+            "model": str(self.path) if self.path else None,
+            "mistakes": [mistake.to_json() for mistake in self.mistakes],
+        }
+
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Yield the figures of all classes together, and what they were got with."""
+        yield from summary.accuracy_facts(self.evaluation)
+        yield from summary.probability_facts(self.trust)
+        if len(self.leaks.rows):
+            yield "leaks", self.leaks.sentence()
+        yield from self._work()
+        yield "model", self._file()
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield classes, confusions, mistakes, the figures of all and what was left out."""
+        yield from summary.classes_blocks(self.evaluation)
+        yield ""
+        yield from mistake_blocks(self.mistakes, self.evaluation.n)
+        yield Facts(tuple(self.facts()))
+        failures = [row.to_json() for row in self.extraction.failures]
+        yield from summary.reservations(failures, self.backbone.trained)
+
+    def rows(self) -> Table:
+        """Return a row for each class."""
+        return per_class_table(self.evaluation)
+
+    def _work(self) -> Iterator[tuple[str, str]]:
+        document, kind = self.to_json(), self.model.kind
+        yield (
+            "images",
+            f"{document['n_train']:,} to train, {document['n_test']:,} to test, "
+            f"{document['n_failed']:,} left out",
+        )
+        yield (
+            "features",
+            f"{document['backbone']} {kind.layer}, {kind.pooling}: "
+            f"{document['dimension']:,} of an image",
+        )
+        yield "classifier", ", ".join(_classifier(self.model.head))
+        yield "time", f"{summary.seconds_line(self.seconds)}, {self.extraction.engine}"
+
+    def _file(self) -> str:
+        if self.path is None:
+            return "not kept; --out MODEL.offshelf keeps it"
+        kept = len(self.model.samples)
+        images = f" (holds {kept} of your test images for its self-test)" if kept else ""
+        return f"{self.path}{images}"
+
+
+def _classifier(head: FittedHead) -> Iterator[str]:
+    yield head.kind
+    for key, text in (("C", "C"), ("k", "neighbours")):
+        if key in head.parameters:
+            yield f"{text} = {head.parameters[key]:g}"
+    if head.reduction != "none":
+        yield head.reduction
+    if "class_weight" in head.parameters:
+        yield "classes balanced"

@@ -1,0 +1,66 @@
+"""Labels of images as a person reads them, and what the columns mean."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterator, Sequence
+
+from offshelf.heads.kinds.registry import get_fitter
+from offshelf.heads.probabilities.probability_model import Certainty
+from offshelf.model_file.model import Model
+from offshelf.prediction import Prediction
+from offshelf.report.tables.result_rows import Column, Table
+
+
+def label_table(labelled: Sequence[Prediction], model: Model, top: int = 3) -> Table:
+    """Return a row for each image that has a label, with its *top* classes."""
+    claiming = get_fitter(model.head.kind).one_vs_rest
+    sure = (Column("probability", "percent"),) if model.certainty.calibration else ()
+    columns = (Column("image"), Column("label"), *sure, Column("score"), Column("then"))
+    return Table("", columns, tuple(label_cells(row, top, claiming) for row in labelled))
+
+
+def count_table(labelled: Sequence[Prediction], *_: object) -> Table:
+    """Return how many images have each label, the most frequent first; unknown ones last."""
+    found = collections.Counter(row.label for row in labelled if not row.unknown)
+    cells = [(str(label), number) for label, number in found.most_common()]
+    if unknown := sum(row.unknown for row in labelled):
+        cells.append(("(unknown)", unknown))
+    return Table("", (Column("label"), Column("images", "integer")), tuple(cells))
+
+
+def legend(labelled: Sequence[Prediction], model: Model) -> Iterator[str]:
+    """Yield what the columns of :func:`label_table` mean."""
+    certainty, kind = model.certainty, model.head.kind
+    if certainty.calibration:
+        yield (
+            f"probability: of the label, if the image is of one of the classes ({certainty.kind} "
+            "scaling, fitted on training images held out)"
+        )
+    yield f"score: decision value of the {kind}, no probability"
+    if certainty.threshold:
+        share = 100 * certainty.threshold.false_reject
+        typical = f"less typical than {100 - share:.3g} % of the training images"
+        yield f"unknown: {typical}, {_what(certainty)}"
+    claiming = get_fitter(kind).one_vs_rest
+    if claiming and any(max(row.scores.values()) < 0 and not row.unknown for row in labelled):
+        yield "(label): no class claims the image, all scores are below zero"
+
+
+def _what(certainty: Certainty) -> str:
+    if certainty.centroids is None:
+        return "by the largest probability"
+    return "by the distance to the nearest class"
+
+
+def label_cells(row: Prediction, top: int, claiming: bool) -> tuple[str | float, ...]:
+    """Return the cells of one image; *claiming* where a score below zero claims nothing."""
+    (label, score), *others = list(row.scores.items())[:top]
+    shown = f"({label})" if claiming and score < 0 else label
+    shown = f"unknown (nearest: {label})" if row.unknown else shown
+    if not row.probabilities:
+        then = ", ".join(f"{name} {value:+.3f}" for name, value in others)
+        return row.path, shown, f"{score:+.3f}", then
+    shares = row.probabilities
+    then = ", ".join(f"{name} {100 * shares[name]:.2f} %" for name, _ in others)
+    return row.path, shown, shares[label], f"{score:+.3f}", then

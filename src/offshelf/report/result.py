@@ -1,0 +1,151 @@
+r"""Results: what a job returns, and how it is looked at.
+
+A result lists its blocks, as a person reads them: tables, facts, lines and pictures. Its text
+(that of its command), its page in a notebook and its frame are made of them here.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from offshelf.card import Card, facts_html, fragment
+from offshelf.errors import DataError, MissingExtraError
+from offshelf.report.pictures.picture import Picture
+from offshelf.report.summary import facts_text
+from offshelf.report.tables.result_rows import Table
+from offshelf.report.tables.table_formats import html_table, render
+from offshelf.text import html_text, shown
+
+if TYPE_CHECKING:
+    import pandas
+
+# Of a table or of lines that follow one another, in a notebook.
+MOST_ROWS = 40
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Pairs of a name and a text, one below the other."""
+
+    pairs: tuple[tuple[str, str], ...]
+
+
+# A text is one line; "" is an empty one between blocks.
+Block = str | Facts | Table | Picture
+
+
+class Result(Card):
+    r"""What a job returns: ``print`` shows what its command prints.
+
+    >>> class Count(Result):
+    ...     def facts(self):
+    ...         return [("images", "12")]
+    ...     def blocks(self):
+    ...         return [Facts(tuple(self.facts())), "", "that is all"]
+    ...     def to_json(self):
+    ...         return {"n": 12}
+    >>> print(Count())
+    images  12
+    <BLANKLINE>
+    that is all
+    """
+
+    @abc.abstractmethod
+    def blocks(self) -> Iterable[Block]:
+        """Return what a person reads, from the top."""
+
+    @abc.abstractmethod
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as one JSON document, that of ``--json``."""
+
+    def rows(self) -> Table | None:
+        """Return the rows of :meth:`to_frame`, by default the first table; None without any."""
+        return next((block for block in self.blocks() if isinstance(block, Table)), None)
+
+    def to_frame(self) -> pandas.DataFrame:
+        """Return the rows as a pandas frame, numbers as they are.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+            DataError: the result has no rows.
+        """
+        table = self.rows()
+        if table is None:
+            raise DataError(f"{type(self).__name__}: has no rows for a frame; to_json() has all")
+        return frame([column.name for column in table.columns], table.rows)
+
+    def __str__(self) -> str:
+        return blocks_text(self.blocks())
+
+    def _repr_html_(self) -> str:
+        return fragment(_parts(self.blocks()))
+
+
+def frame(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> pandas.DataFrame:
+    """Return rows as a pandas frame.
+
+    Raises:
+        MissingExtraError: pandas is not installed.
+    """
+    try:
+        import pandas
+    except ImportError:
+        raise MissingExtraError("to_frame (pandas)", "frames") from None
+    return pandas.DataFrame(list(rows), columns=list(names))
+
+
+def blocks_text(blocks: Iterable[Block]) -> str:
+    r"""Return blocks as text for a person; pictures are left out.
+
+    What could steer a terminal is shown as escapes.
+
+    >>> blocks_text(["one", "", "two\x1b"])
+    'one\n\ntwo\\x1b'
+    """
+    text = "\n".join(_text(block) for block in blocks if not isinstance(block, Picture))
+    return "\n".join(map(shown, text.split("\n")))
+
+
+def _text(block: str | Facts | Table) -> str:
+    if isinstance(block, str):
+        return block
+    return facts_text(block.pairs) if isinstance(block, Facts) else render(block)
+
+
+def _parts(blocks: Iterable[Block]) -> Iterator[str]:
+    for is_text, group in itertools.groupby(blocks, lambda block: isinstance(block, str)):
+        if is_text:
+            yield from _paragraphs([str(line) for line in group])
+            continue
+        for block in group:
+            if isinstance(block, Table):
+                yield _table(block)
+            elif isinstance(block, Facts):
+                yield facts_html(block.pairs)
+            elif isinstance(block, Picture):
+                yield block.image()
+
+
+def _table(table: Table) -> str:
+    left = len(table.rows) - MOST_ROWS
+    if left <= 0:
+        return html_table(table)
+    head = dataclasses.replace(table, rows=table.rows[:MOST_ROWS])
+    return f"{html_table(head)}\n<p>... {left:,} more rows; to_frame() and to_json() have all</p>"
+
+
+def _paragraphs(lines: Sequence[str]) -> Iterator[str]:
+    room = MOST_ROWS
+    for blank, group in itertools.groupby(lines, lambda line: not line):
+        kept = [] if blank else list(itertools.islice(group, room))
+        room -= len(kept)
+        if kept:
+            yield f"<p>{'<br>'.join(html_text(shown(line)) for line in kept)}</p>"
+    left = sum(map(bool, lines)) - (MOST_ROWS - room)
+    if left:
+        yield f"<p>... {left:,} more lines; print() shows all</p>"
