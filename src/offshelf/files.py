@@ -53,7 +53,7 @@ def atomic_path(target: Path, named: Callable[[Path, Path], Path] | None = None)
     'whole'
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    beginning = f"{_BEGINNING}{sha256_bytes(os.fsencode(target.name))[:16]}-"
+    beginning = _beginning(target)
     for left in leftover_files(target.parent, beginning):
         remove_if_free(left)
     temporary = target.with_name(f"{beginning}{uuid.uuid4().hex}.tmp")
@@ -71,6 +71,46 @@ def atomic_path(target: Path, named: Callable[[Path, Path], Path] | None = None)
     finally:
         lock.release(remove=False)
         temporary.unlink(missing_ok=True)
+
+
+def copy_new(source: Path, target: Path) -> bool:
+    """Copy a file with its time to *target*, whole or not at all.
+
+    Returns False where something is at *target* already, which stays as it is.
+
+    Raises:
+        OSError: *source* cannot be read, or nothing written beside *target*.
+
+    >>> import tempfile; from pathlib import Path
+    >>> copy = Path(tempfile.mkdtemp()) / "copy.py"
+    >>> copy_new(Path(__file__), copy), copy_new(Path(__file__), copy)
+    (True, False)
+    """
+    temporary = target.with_name(f"{_beginning(target)}{uuid.uuid4().hex}.tmp")
+    lock = Lock(temporary)
+    try:
+        with contextlib.suppress(OSError):
+            _own(lock)
+        shutil.copyfile(source, temporary)
+        status = source.stat()
+        os.utime(temporary, ns=(status.st_atime_ns, status.st_mtime_ns))
+        _sync(temporary)
+        try:
+            target.hardlink_to(temporary)
+        except OSError:  # something is there, or there are no hard links here
+            if not os.path.lexists(target):
+                lock.release(remove=False)
+                temporary.rename(target)
+                return True
+            return False
+        return True
+    finally:
+        lock.release(remove=False)
+        temporary.unlink(missing_ok=True)
+
+
+def _beginning(target: Path) -> str:
+    return f"{_BEGINNING}{sha256_bytes(os.fsencode(target.name))[:16]}-"
 
 
 def put(finished: Path, target: Path) -> None:

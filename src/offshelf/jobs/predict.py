@@ -14,10 +14,18 @@ from typing import Any
 
 from offshelf import cache, files
 from offshelf.backbones.backbone import Backbone
-from offshelf.data.tables.image_table import list_images
+from offshelf.data.tables.image_table import ImageTable, list_images
+from offshelf.errors import DataError
 from offshelf.features.extraction import Extraction
 from offshelf.jobs.setup.run_costs import EtaProgress
 from offshelf.jobs.setup.settings import RunSettings, describe
+from offshelf.jobs.sorted_folders import (
+    SortedImages,
+    check_class_folders,
+    check_folder,
+    lies_in,
+    sort_images,
+)
 from offshelf.model_file.model import Model
 from offshelf.prediction import Prediction, engine_of, open_model, predict_paths
 from offshelf.progress import Progress, Silent, note_all
@@ -40,10 +48,14 @@ class PredictFiles:
     Attributes:
         out: a file of all predictions, ``.csv``, ``.parquet`` or ``.json``; None for none.
         columns: those of CSV and Parquet; () for all.
+        sort_into: a folder in which each class gets a folder of copies; None for none.
+        link: make links there in place of copies.
     """
 
     out: str | Path | None = None
     columns: Sequence[str] = ()
+    sort_into: str | Path | None = None
+    link: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -59,6 +71,7 @@ class PredictResult(Result):
         warnings: notes on the images, one line each.
         seconds: ``open`` (load, find weights, self-test) and ``predict``.
         out: the file that was written, or None.
+        sorted: where the images were put, or None.
     """
 
     predictions: tuple[Prediction, ...]
@@ -69,6 +82,7 @@ class PredictResult(Result):
     warnings: tuple[str, ...]
     seconds: dict[str, float]
     out: Path | None = None
+    sorted: SortedImages | None = None
 
     @property
     def n_failed(self) -> int:
@@ -108,6 +122,7 @@ class PredictResult(Result):
             "warnings": list(self.warnings),
             "seconds": self.seconds,
             "out": str(self.out) if self.out else None,
+            "sorted": self.sorted.to_json() if self.sorted else None,
         }
 
     def facts(self) -> Iterator[tuple[str, str]]:
@@ -121,22 +136,30 @@ class PredictResult(Result):
         yield "model", f"{self.path}: {self.backbone.spec.name} {self.model.kind.column}"
 
     def blocks(self, top: int = 3) -> Iterator[Block]:
-        """Yield the labels, with *top* classes of an image; only counts where a file has them."""
+        """Yield the labels, with *top* classes of an image; counts where files have them."""
         labelled = [row for row in self.predictions if row.label is not None]
         failures = [row.to_json() for row in self.predictions if row.label is None]
-        table = labels.label_table if self.out is None else labels.count_table
+        kept = self.out is not None or self.sorted is not None
+        table = labels.count_table if kept else labels.label_table
         if labelled:
             yield table(labelled, self.model, top)
             yield ""
-        if self.out is not None:
-            rows = counted(len(self.predictions), "row")
-            images = f"{self.n_ok:,}, {self.n_failed:,} left out"
-            yield Facts((("images", images), ("file", f"{self.out} ({rows})")))
+        if kept:
+            yield Facts(tuple(self._kept()))
         yield from summary.failure_lines(failures)
-        if self.out is None:
+        if self.sorted:
+            yield from summary.failure_lines(self.sorted.not_sorted)
+        if not kept:
             yield from labels.legend(labelled, self.model)
         if not self.backbone.trained:
             yield summary.UNTRAINED
+
+    def _kept(self) -> Iterator[tuple[str, str]]:
+        yield "images", f"{self.n_ok:,}, {self.n_failed:,} left out"
+        if self.sorted:
+            yield "sorted", self.sorted.sentence()
+        if self.out:
+            yield "file", f"{self.out} ({counted(len(self.predictions), 'row')})"
 
     def rows(self) -> Table:
         """Return a row for each image, failures too."""
@@ -173,10 +196,10 @@ def predict(
     written = written or PredictFiles()
     began = time.perf_counter()
     _check_files(written, sources, progress)
-    table = list_images(sources)
+    table = _images(sources, written)
     note_all(progress, table.warnings)
     model, backbone = open_model(model_path, weights=weights, options=run.engine, progress=progress)
-    chosen_columns(written.columns, model.classes, model.certainty)
+    _check_model(model, written)
     opened = time.perf_counter()
     with _store(run, progress) as folder:
         predictions, extraction = predictions_of(
@@ -192,7 +215,7 @@ def predict(
         warnings=table.warnings,
         seconds=seconds,
     )
-    return _with_files(result, written)
+    return _with_files(result, written, progress)
 
 
 def _check_files(written: PredictFiles, sources: Sequence[str | Path], progress: Progress) -> None:
@@ -201,13 +224,49 @@ def _check_files(written: PredictFiles, sources: Sequence[str | Path], progress:
         check_out(out, written.columns, sources)
         if out.exists():
             progress.note(f"{shown(out)}: exists, and will be replaced")
+    if written.sort_into is not None:
+        check_folder(Path(written.sort_into))
 
 
-def _with_files(result: PredictResult, written: PredictFiles) -> PredictResult:
-    if written.out is None:
-        return result
-    result = dataclasses.replace(result, out=Path(written.out))
-    write_predictions(Path(written.out), lambda: result.table(written.columns), result.to_json)
+def _check_model(model: Model, written: PredictFiles) -> None:
+    chosen_columns(written.columns, model.classes, model.certainty)
+    if written.sort_into is not None:
+        check_class_folders(Path(written.sort_into), model.classes)
+
+
+def _images(sources: Sequence[str | Path], written: PredictFiles) -> ImageTable:
+    """List the images, but for those that an earlier run has sorted."""
+    table = list_images(sources)
+    if written.sort_into is None:
+        return table
+    folder = Path(written.sort_into)
+    inside = lies_in(folder, table.paths)
+    if all(inside):
+        raise DataError(f"{shown(folder)}: all images lie in it; sort them into another folder")
+    if not any(inside):
+        return table
+    note = f"{shown(folder)}: {counted(sum(inside), 'image')} in it left out, as it is sorted into"
+    paths = tuple(path for path, skip in zip(table.paths, inside, strict=True) if not skip)
+    return dataclasses.replace(
+        table,
+        paths=paths,
+        labels=table.labels[: len(paths)],
+        splits=table.splits[: len(paths)],
+        warnings=(*table.warnings, note),
+    )
+
+
+def _with_files(result: PredictResult, written: PredictFiles, progress: Progress) -> PredictResult:
+    if written.sort_into is not None:
+        folder = Path(written.sort_into)
+        found = sort_images(
+            result.predictions, result.model.classes, folder, progress, written.link
+        )
+        result = dataclasses.replace(result, sorted=found)
+    if written.out is not None:
+        out = Path(written.out)
+        result = dataclasses.replace(result, out=out)
+        write_predictions(out, lambda: result.table(written.columns), result.to_json)
     return result
 
 

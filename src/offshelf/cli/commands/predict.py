@@ -49,6 +49,15 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         "probability, runner_up, runner_up_probability, unknown, scores, probabilities (of all "
         "classes), score:CLASS, probability:CLASS (default: all)",
     )
+    parser.add_argument(
+        "--sort-into",
+        metavar="DIR",
+        help="copy each image into a folder of its label in this folder, and those that the model "
+        "rejects into 'unknown'; no file is replaced or changed",
+    )
+    parser.add_argument(
+        "--link", action="store_true", help="--sort-into makes links to the images, not copies"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -73,7 +82,8 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stdout.write(csv_text(result.table(written.columns)) + "\n")
     else:
         console.say(blocks_text(result.blocks(arguments.top)))
-    return console.exit_code(result.n_ok, result.n_failed, arguments.strict)
+    failed = len(result.sorted.failures) if result.sorted else 0
+    return console.exit_code(result.n_ok - failed, result.n_failed + failed, arguments.strict)
 
 
 def _files(arguments: argparse.Namespace) -> PredictFiles:
@@ -89,5 +99,12 @@ def _files(arguments: argparse.Namespace) -> PredictFiles:
         raise OffshelfError("--csv and --json: choose one")
     if arguments.columns is not None and not (arguments.csv or arguments.out):
         raise OffshelfError("--columns: chooses those of --csv and of --out FILE; give one of them")
+    if arguments.link and not arguments.sort_into:
+        raise OffshelfError("--link: makes the links of --sort-into DIR; give that, too")
     columns = column_names(arguments.columns) if arguments.columns is not None else ()
-    return PredictFiles(out=arguments.out, columns=columns)
+    return PredictFiles(
+        out=arguments.out,
+        columns=columns,
+        sort_into=arguments.sort_into,
+        link=arguments.link,
+    )
