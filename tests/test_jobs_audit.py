@@ -16,9 +16,10 @@ from PIL import Image, ImageFilter, ImageOps
 from conftest import texture
 from offshelf.cli.main import main
 from offshelf.errors import DataError, OffshelfError
-from offshelf.jobs.audit.html_page import check_page, thumbnail, write_page
+from offshelf.jobs.audit.html_page import write_page
 from offshelf.jobs.audit.job import AuditResult, audit
 from offshelf.jobs.audit.thresholds import Bounds
+from offshelf.jobs.setup.page_files import check_page, thumbnail
 from offshelf.jobs.setup.settings import RunSettings
 from offshelf.progress import Silent
 from offshelf.report.findings import TITLES, Finding

@@ -60,9 +60,10 @@ def _add_bounds(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from offshelf.jobs.audit.html_page import check_page, write_page
+    from offshelf.jobs.audit.html_page import write_page
     from offshelf.jobs.audit.job import audit
     from offshelf.jobs.audit.thresholds import Bounds
+    from offshelf.jobs.setup.page_files import check_page
 
     bounds = Bounds(
         hash_distance=arguments.hash_distance, cosine=arguments.cosine, margin=arguments.margin

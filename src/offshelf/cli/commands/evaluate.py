@@ -43,13 +43,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.reliability is not None:
         check_picture(arguments.reliability)
     check_errors(arguments)
+    settings = shared_options.run_settings(arguments)
     with console.progress(arguments.quiet) as progress:
         result = evaluate_model(
             arguments.model,
             arguments.data,
             split=arguments.split,
             weights=arguments.weights,
-            run=shared_options.run_settings(arguments),
+            run=settings,
             progress=progress,
         )
     picture = None
@@ -60,5 +61,5 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         console.say(str(result))
         say_written([picture] if picture else [])
-    write_errors(result.mistakes, arguments)
+    write_errors(result, arguments, settings.reading)
     return 1 if arguments.strict and result.failures else 0

@@ -38,6 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     from offshelf.report.summary import profile_line
 
     check_errors(arguments)
+    settings = shared_options.run_settings(arguments)
     with console.progress(arguments.quiet) as progress:
         result = fit(
             arguments.data,
@@ -45,11 +46,11 @@ def run(arguments: argparse.Namespace) -> int:
             features=shared_options.feature_settings(arguments),
             head=head_options.head_settings(arguments),
             probability=head_options.probability_settings(arguments),
-            run=shared_options.run_settings(arguments),
+            run=settings,
             progress=progress,
         )
     console.show_result(arguments.json, result)
     if arguments.profile and not arguments.json:
         console.say(profile_line(result.extraction.profile))
-    write_errors(result.mistakes, arguments)
+    write_errors(result, arguments, settings.reading)
     return 1 if arguments.strict and result.extraction.failures else 0

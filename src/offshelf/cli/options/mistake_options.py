@@ -1,4 +1,4 @@
-"""Options that list the images a model got wrong."""
+"""Options that list and show the images a model got wrong."""
 
 from __future__ import annotations
 
@@ -8,34 +8,53 @@ from typing import TYPE_CHECKING
 from offshelf.cli.terminal import console
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from offshelf.report.mistakes import Mistake
+    from offshelf.features.reader import ReadOptions
+    from offshelf.jobs.setup.mistakes_file import Measured
 
 
 def add_errors(parser: argparse.ArgumentParser) -> None:
-    """Add where the images with a wrong label are listed."""
+    """Add where the images with a wrong label are listed and shown."""
     parser.add_argument(
         "--errors",
         metavar="FILE",
         help="list all wrongly labelled images in this .csv file, with both labels and their "
         "probabilities, the surest first",
     )
+    parser.add_argument(
+        "--errors-page",
+        metavar="FILE",
+        help="show the wrongly labelled images, class by class, on this .html page",
+    )
 
 
 def check_errors(arguments: argparse.Namespace) -> None:
-    """Refuse a list that cannot be written, before any work is done for it."""
+    """Refuse a list or page that cannot be written, before any work is done for it."""
+    from offshelf.jobs.setup.page_files import check_page
     from offshelf.report.mistakes import check_mistakes_file
 
     if arguments.errors is not None:
         check_mistakes_file(arguments.errors)
+    if arguments.errors_page is not None:
+        check_page(arguments.errors_page)
 
 
-def write_errors(mistakes: Sequence[Mistake], arguments: argparse.Namespace) -> None:
-    """Write the list that was asked for, and say where it is."""
+def write_errors(result: Measured, arguments: argparse.Namespace, reading: ReadOptions) -> None:
+    """Write the list and the page that were asked for, and say where they are."""
+    from offshelf.jobs.setup.mistakes_file import write_mistakes_page
     from offshelf.report.mistakes import write_mistakes, written_line
 
+    lines, mistakes = [], result.mistakes
     if arguments.errors is not None:
-        path = write_mistakes(mistakes, arguments.errors)
-        if not arguments.json:
-            console.say(written_line(mistakes, path))
+        lines.append(written_line(mistakes, write_mistakes(mistakes, arguments.errors)))
+    if arguments.errors_page is not None:
+        with console.progress(arguments.quiet) as progress:
+            page = write_mistakes_page(
+                result,
+                arguments.errors_page,
+                data=arguments.data,
+                reading=reading,
+                progress=progress,
+            )
+        lines.append(f"page written to {page}")
+    if lines and not arguments.json:
+        console.say("\n".join(lines))
