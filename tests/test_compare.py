@@ -296,15 +296,24 @@ def test_pictures(result: Comparison, tmp_path: Path) -> None:
     assert [path.stem for path in written] == ["depth", "cost", "dimension", "reduction"]
     for path in written:
         assert path.read_bytes()[1:4] == b"PNG"
-    assert result.plot("depth") == result.plot("depth")
-    assert b"<svg" in result.plot("cost", "svg")
+    assert result.plot("depth").to_bytes() == result.plot("depth").to_bytes()
+    assert b"<svg" in result.plot("cost").to_bytes("svg")
 
 
 @pytest.mark.slow
 def test_the_usual_picture_is_the_first_that_there_is(result: Comparison, scenes: Path) -> None:
-    assert result.plot() == result.plot("depth")
+    assert result.plot().to_bytes() == result.plot("depth").to_bytes()
     one = compare(scenes)
-    assert one.plot() in {one.plot("cost"), one.plot("dimension")}
+    assert one.plot().to_bytes() in {one.plot(kind).to_bytes() for kind in ("cost", "dimension")}
+
+
+@pytest.mark.slow
+def test_the_best_row_is_one_line(result: Comparison) -> None:
+    best = str(result.best)
+    assert best.startswith(f"{result.best.view.backbone} {result.best.view.layer}, ")
+    assert f"accuracy {100 * result.best.score.accuracy:.2f} % (95 % interval " in best  # type: ignore[union-attr]
+    assert best.endswith("= best")
+    assert repr(result.best) == f"<Row {best}>"
 
 
 @pytest.mark.parametrize(

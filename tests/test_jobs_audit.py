@@ -16,8 +16,9 @@ from PIL import Image, ImageFilter, ImageOps
 from conftest import texture
 from offshelf.cli.main import main
 from offshelf.errors import DataError, OffshelfError
+from offshelf.jobs.audit.audit_result import AuditResult
 from offshelf.jobs.audit.html_page import write_page
-from offshelf.jobs.audit.job import AuditResult, audit
+from offshelf.jobs.audit.job import audit
 from offshelf.jobs.audit.thresholds import Bounds
 from offshelf.jobs.setup.page_files import check_page, thumbnail
 from offshelf.jobs.setup.settings import RunSettings

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 import offshelf
-from offshelf.cli.commands.curve import text
 from offshelf.cli.main import main
 from offshelf.errors import DataError, HeadError
 from offshelf.jobs.curve import CurveSettings, learning_curve
@@ -104,8 +103,8 @@ def test_the_text_says_how_far_off_an_extrapolation_was(scenes: Path) -> None:
     result = learning_curve(scenes, settings=CurveSettings(repeats=2))
     curve = dataclasses.replace(result.curve, backtest=0.0123)
     line = "extrapolated from the smaller sizes, the largest is off by 1.23 points"
-    assert line not in text(result)
-    assert f"backtest  {line}\n" in text(dataclasses.replace(result, curve=curve))
+    assert line not in str(result)
+    assert f"backtest  {line}\n" in str(dataclasses.replace(result, curve=curve))
 
 
 def test_it_is_a_public_name() -> None:

@@ -28,6 +28,15 @@ COMMANDS: dict[str, Command] = {
     "fit": ("jobs.fit.job", "fit", ["{data}"], True),
     "evaluate": ("jobs.evaluate", "evaluate_model", ["{model}", "{data}"], True),
     "predict": ("jobs.predict", "predict", ["{model}", "{data}/test"], True),
+    "curve": ("jobs.curve", "learning_curve", ["{data}", "--repeats", "2"], True),
+    "extract": (
+        "jobs.extract.job",
+        "extract_features",
+        ["{data}", "--out", "{out}/features.parquet"],
+        True,
+    ),
+    "audit": ("jobs.audit.job", "audit", ["{data}"], True),
+    "compare": ("jobs.compare.job", "compare", ["{data}", "--heads", "svm,ridge"], True),
 }
 
 

@@ -7,7 +7,7 @@ split and always tested on the same test split.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,10 @@ from offshelf.measurement.learning_curve.lookahead import (
 from offshelf.measurement.learning_curve.measured_curve import LearningCurve, fit_curve
 from offshelf.measurement.splits.protocol import Fold, subsets
 from offshelf.progress import Progress, note_all
+from offshelf.report import summary
+from offshelf.report.pictures.learning_chart import curve_chart, curve_sentences, curve_table
+from offshelf.report.pictures.picture import Picture
+from offshelf.report.result import Block, Facts, Result
 
 
 @dataclass(frozen=True)
@@ -60,8 +64,8 @@ class CurveSettings:
     target: float | None = None
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class CurveResult:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class CurveResult(Result):
     """A learning curve.
 
     Attributes:
@@ -121,7 +125,53 @@ class CurveResult:
             "precision": self.extraction.precision,
             "warnings": list(self.table.warnings),
             "seconds": self.seconds,
+            "sentences": list(self.sentences),
+            "picture": None,
         }
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What the curve says of more images, one line each."""
+        return tuple(curve_sentences(self.curve, self.needed))
+
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Yield what more images would do, and how that was measured."""
+        for sentence in self.sentences:
+            yield "more", sentence
+        curve = self.curve
+        repeats = curve.points[0].repeats
+        draws = "1 draw" if repeats == 1 else f"{repeats} draws"
+        yield (
+            "measured",
+            f"on the same {self.n_test:,} test images, {draws} of training images at every size; "
+            "intervals (95 %) are over draws",
+        )
+        if 1 in self.draws and repeats > 1:
+            n = curve.points[self.draws.index(1)].n
+            yield "", f"no interval at {n:,}: there, all draws hold the same images"
+        if curve.backtest is not None:
+            yield (
+                "backtest",
+                "extrapolated from the smaller sizes, the largest is off by "
+                f"{100 * curve.backtest:.2f} points",
+            )
+        yield "time", f"{summary.seconds_line(self.seconds)}, {self.extraction.engine}"
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield the accuracy at every size, what more images would do, and what was left out."""
+        yield curve_table(self.curve, self.intervals)
+        yield ""
+        yield Facts(tuple(self.facts()))
+        failures = [row.to_json() for row in self.extraction.failures]
+        yield from summary.reservations(failures, self.backbone.trained)
+
+    def plot(self) -> Picture:
+        """Return the curve as a picture, dashed where it looks ahead."""
+        what = f"{self.backbone.spec.name} {self.kind.column}, {self.head.head}"
+        title = f"{what}: {self.n_test:,} test images"
+        return Picture(
+            title, lambda form: curve_chart(self.curve, self.intervals, title, form=form)
+        )
 
 
 def learning_curve(

@@ -127,7 +127,7 @@ class EvaluateResult(Result):
         failures = self.to_json()["failures"]
         yield from summary.reservations(failures, self.backbone.trained)
 
-    def rows(self) -> Table:
+    def data_table(self) -> Table:
         """Return a row for each class."""
         return per_class_table(self.evaluation)
 

@@ -161,7 +161,7 @@ class PredictResult(Result):
         if self.out:
             yield "file", f"{self.out} ({counted(len(self.predictions), 'row')})"
 
-    def rows(self) -> Table:
+    def data_table(self) -> Table:
         """Return a row for each image, failures too."""
         return self.table()
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import collections
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from offshelf.card import Line
 from offshelf.report.tables.result_rows import Cell, Column, Table
-from offshelf.report.tables.table_formats import render
 from offshelf.text import shown, spelled
 
 Severity = Literal["error", "warning", "note"]
@@ -56,8 +56,8 @@ class ImageRef:
         return {"path": spelled(self.path), "label": self.label, "split": self.split}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Finding:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Finding(Line):
     """One thing that is wrong, or that a person should look at.
 
     Attributes:
@@ -84,6 +84,9 @@ class Finding:
     def __post_init__(self) -> None:
         if self.kind not in TITLES or self.severity not in SEVERITIES:
             raise ValueError(f"no finding is a {self.severity!r} of kind {self.kind!r}")
+
+    def __str__(self) -> str:
+        return finding_line(self, {})
 
     def to_json(self) -> dict[str, Any]:
         """Return the finding as JSON values."""
@@ -127,10 +130,10 @@ def summary_table(findings: Iterable[Finding]) -> Table:
     return Table("", columns, tuple(rows))
 
 
-def findings_text(
+def findings_blocks(
     findings: Iterable[Finding], sentences: Mapping[str, str], names: Mapping[str, str]
-) -> str:
-    r"""Return the table of all kinds, and below it the findings of each kind, one a line.
+) -> Iterator[Table | str]:
+    """Yield the table of all kinds, and below it the findings of each kind, one a line.
 
     Args:
         findings: what was found.
@@ -138,21 +141,22 @@ def findings_text(
         names: what to call each path.
 
     >>> findings = [Finding(kind="dark", severity="note", reason="mean grey 3")]
-    >>> print(findings_text(findings, {"dark": "A mean below 10."}, {}).rpartition("\n\n")[2])
-    Very dark images. A mean below 10.
-      note     mean grey 3
+    >>> _, *lines = findings_blocks(findings, {"dark": "A mean below 10."}, {})
+    >>> lines
+    ['', 'Very dark images. A mean below 10.', '  note     mean grey 3']
     """
     kinds = by_kind(findings)
-    lines = [render(summary_table(one for found in kinds.values() for one in found))]
+    yield summary_table(one for found in kinds.values() for one in found)
     for kind, found in kinds.items():
         if not found:
             continue
         listed = found if kind in LISTED_IN_FULL else found[:LINES_PER_KIND]
-        lines += ["", f"{TITLES[kind]}. {sentences[kind]}"]
-        lines += [f"  {finding_line(finding, names)}" for finding in listed]
+        yield ""
+        yield f"{TITLES[kind]}. {sentences[kind]}"
+        for finding in listed:
+            yield f"  {finding_line(finding, names)}"
         if len(found) > len(listed):
-            lines.append(f"  {len(found) - len(listed):,} more; --json lists them all")
-    return "\n".join(lines)
+            yield f"  {len(found) - len(listed):,} more; --json lists them all"
 
 
 def finding_line(finding: Finding, names: Mapping[str, str]) -> str:

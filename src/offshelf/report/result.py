@@ -63,8 +63,8 @@ class Result(Card):
     def to_json(self) -> dict[str, Any]:
         """Return the result as one JSON document, that of ``--json``."""
 
-    def rows(self) -> Table | None:
-        """Return the rows of :meth:`to_frame`, by default the first table; None without any."""
+    def data_table(self) -> Table | None:
+        """Return the table of :meth:`to_frame`, by default the first table; None without any."""
         return next((block for block in self.blocks() if isinstance(block, Table)), None)
 
     def to_frame(self) -> pandas.DataFrame:
@@ -74,7 +74,7 @@ class Result(Card):
             MissingExtraError: pandas is not installed.
             DataError: the result has no rows.
         """
-        table = self.rows()
+        table = self.data_table()
         if table is None:
             raise DataError(f"{type(self).__name__}: has no rows for a frame; to_json() has all")
         return frame([column.name for column in table.columns], table.rows)
@@ -92,11 +92,18 @@ def frame(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> pandas.DataFra
     Raises:
         MissingExtraError: pandas is not installed.
     """
+    require_pandas()
+    import pandas
+
+    return pandas.DataFrame(list(rows), columns=list(names))
+
+
+def require_pandas() -> None:
+    """Raise MissingExtraError unless pandas is installed."""
     try:
-        import pandas
+        import pandas  # noqa: F401
     except ImportError:
         raise MissingExtraError("to_frame (pandas)", "frames") from None
-    return pandas.DataFrame(list(rows), columns=list(names))
 
 
 def blocks_text(blocks: Iterable[Block]) -> str:

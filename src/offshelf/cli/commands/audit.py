@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from offshelf.cli.options import shared_options
 from offshelf.cli.terminal import console
-
-if TYPE_CHECKING:
-    from offshelf.jobs.audit.job import AuditResult
 
 SUMMARY = "find copies, leaks, doubtful labels and odd pictures"
 
@@ -83,27 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         console.print_json({**result.to_json(), "page": str(page) if page else None})
     else:
-        console.say(text(result))
+        console.say(str(result))
         if page:
             console.say(f"page written to {page}")
     return 1 if arguments.strict and result.severities["error"] else 0
-
-
-def text(result: AuditResult) -> str:
-    """Return the result for a person."""
-    from offshelf.report import summary
-    from offshelf.report.findings import findings_text, short_names
-
-    folder, names = short_names(result.table.paths)
-    findings = findings_text(result.findings, result.bounds.sentences(), names)
-    blocks = [findings, "", summary.facts_text(_facts(result, folder))]
-    return "\n".join(blocks + summary.reservations((), result.backbone.trained))
-
-
-def _facts(result: AuditResult, folder: str) -> Iterator[tuple[str, str]]:
-    from offshelf.report.summary import seconds_line
-
-    if folder:
-        yield "paths", f"below {folder}"
-    yield from result.facts()
-    yield "time", f"{seconds_line(result.seconds)}, {result.extraction.engine}"

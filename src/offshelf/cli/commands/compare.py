@@ -12,7 +12,6 @@ from offshelf.cli.terminal.parser import strength, whole_number
 from offshelf.heads.kinds.registry import names_and_sizes
 
 if TYPE_CHECKING:
-    from offshelf.jobs.compare.comparison import Comparison
     from offshelf.jobs.compare.job import CompareSettings
 
 SUMMARY = "measure which backbone, layer and head do best, beyond chance"
@@ -169,18 +168,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         console.print_json({**result.to_json(), "written": [str(path) for path in written]})
     else:
-        console.say(text(result))
+        console.say(str(result))
         for path in written:
             console.say(f"written: {path}")
     return 0
-
-
-def text(result: Comparison) -> str:
-    """Return the table, the findings, failures and times as text."""
-    from offshelf.report.summary import failure_lines, seconds_line
-
-    time = f"time: {seconds_line(result.seconds)}"
-    return "\n".join([result.render(), "", *result.findings, *failure_lines(result.failures), time])
 
 
 def _settings(arguments: argparse.Namespace) -> CompareSettings:

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
 
 from offshelf.cli.options import shared_options
 from offshelf.cli.terminal import console
-
-if TYPE_CHECKING:
-    from offshelf.jobs.extract.job import ExtractResult
 
 SUMMARY = "write features of images to a Parquet file"
 
@@ -39,6 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
     from offshelf.jobs.extract.job import extract_features
+    from offshelf.report.summary import profile_line
 
     with console.progress(arguments.quiet) as progress:
         result = extract_features(
@@ -50,39 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
             run=shared_options.run_settings(arguments),
             progress=progress,
         )
-    console.show(arguments.json, result.to_json, lambda: text(result, arguments.profile))
+    console.show_result(arguments.json, result)
+    if arguments.profile and not arguments.json:
+        console.say(profile_line(result.extraction.profile))
     ok, failed = len(result.extraction.ok), len(result.extraction.failures)
     return console.exit_code(ok, failed, arguments.strict)
-
-
-def text(result: ExtractResult, profile: bool = False) -> str:
-    """Return the result for a person; with *profile* also where the processor time went."""
-    from offshelf.report import summary
-
-    document = result.to_json()
-    rate, computed = document["images_per_second"], document["computed"]
-    facts = summary.facts_text(
-        [
-            ("images", f"{document['n_ok']:,}, {document['n_failed']:,} left out"),
-            *(
-                ("column", f"{layer['column']}: {layer['dimension']:,} float32 of an image")
-                for layer in document["layers"]
-            ),
-            ("network", f"{document['backbone']}, {document['engine']}"),
-            (
-                "speed",
-                f"{rate:,.1f} images/s from files to features{_computed(document)}"
-                if computed
-                else "all features were in the store",
-            ),
-            ("file", str(document["out"])),
-        ]
-    )
-    blocks = [facts, *summary.reservations(document["failures"], result.backbone.trained)]
-    blocks += [summary.profile_line(result.extraction.profile)] if profile else []
-    return "\n".join(blocks)
-
-
-def _computed(document: dict[str, Any]) -> str:
-    computed, of = document["computed"], document["n_ok"]
-    return "" if computed == of else f"; {computed:,} went through the network, the rest was known"

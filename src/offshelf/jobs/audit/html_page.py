@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from offshelf.features.reader import ReadOptions
-from offshelf.jobs.audit.job import AuditResult
+from offshelf.jobs.audit.audit_result import AuditResult
 from offshelf.jobs.setup.page_files import check_page, thumbnails, write_html
 from offshelf.progress import Progress, Silent
 from offshelf.report.findings_page import Page, findings_page, pictured

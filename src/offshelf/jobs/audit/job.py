@@ -5,29 +5,20 @@ One pass gives the features, another the fingerprints; everything else is comput
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.backbones.backbone import Backbone
 from offshelf.data.lookalikes import Fingerprint
 from offshelf.data.tables.image_table import ImageTable, leaked_test_rows
 from offshelf.errors import ImageError
-from offshelf.features.extraction import Extraction
-from offshelf.features.feature_kind import FeatureKind
+from offshelf.jobs.audit.audit_result import AuditResult, Found, Rows
 from offshelf.jobs.audit.doubtful_labels import LabelCheck, judge, label_findings
 from offshelf.jobs.audit.duplicates import (
-    GroupCounts,
     Links,
-    PairCounts,
     copies,
-    count_groups,
-    count_pairs,
     find_links,
     identical_findings,
     image_ref,
@@ -41,122 +32,12 @@ from offshelf.jobs.setup.labelled_features import (
     labelled_features,
     usable_digests,
 )
-from offshelf.jobs.setup.settings import FeatureSettings, JobContext, RunSettings, describe
+from offshelf.jobs.setup.settings import FeatureSettings, JobContext, RunSettings
 from offshelf.progress import Progress
-from offshelf.report.findings import SEVERITIES, Finding, by_kind
+from offshelf.report.findings import (
+    Finding,
+)
 from offshelf.text import counted
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class AuditResult:
-    """What an audit found.
-
-    Attributes:
-        data: what was audited, as it was named.
-        table: the images.
-        extraction: the ledger of the images, with the store of their features.
-        backbone: network and weights in use.
-        kind: the features that confirm near-duplicates and judge labels.
-        bounds: thresholds of the findings.
-        found: the findings, the leaked rows, and what could not be checked.
-        seconds: by stage: ``read``, ``calibrate``, ``start``, ``extract``, ``fingerprints``,
-            ``duplicates``, ``labels``, ``total``.
-    """
-
-    data: str
-    table: ImageTable
-    extraction: Extraction
-    backbone: Backbone
-    kind: FeatureKind
-    bounds: Bounds
-    found: Found
-    seconds: dict[str, float]
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """All findings, kind by kind, the worst of each kind first."""
-        return self.found.findings
-
-    def of_kind(self, kind: str) -> tuple[Finding, ...]:
-        """Return the findings of one kind."""
-        return by_kind(self.findings)[kind]
-
-    @property
-    def severities(self) -> Mapping[str, int]:
-        """How many findings there are of each severity."""
-        return Counter(finding.severity for finding in self.findings)
-
-    @property
-    def identical(self) -> PairCounts:
-        """The groups and pairs of byte-identical images."""
-        return count_pairs(self.of_kind("identical"))
-
-    @property
-    def near_duplicates(self) -> GroupCounts:
-        """The groups of near-duplicates."""
-        return count_groups(self.of_kind("near_duplicate"))
-
-    def facts(self) -> list[tuple[str, str]]:
-        """Return the few lines that sum up an audit for a person, each with its name."""
-        table, same, near = self.table, self.identical, self.near_duplicates
-        leaked, close = len(self.found.leaked), len(self.found.near_leaked)
-        lines = [
-            (
-                "data",
-                f"{len(table):,} images of {len(table.classes):,} classes, "
-                f"{len(table.rows('train')):,} to train, {len(table.rows('test')):,} to test",
-            ),
-            (
-                "found",
-                ", ".join(f"{self.severities[word]:,} {word}s" for word in SEVERITIES),
-            ),
-            (
-                "identical",
-                f"{same.pairs:,} pairs of files with the same bytes: {same.pairs_across_splits:,} "
-                f"across the splits, {same.pairs_with_two_labels:,} under two labels",
-            ),
-            (
-                "similar",
-                f"{near.groups:,} groups of near-duplicates: {near.groups_in_both_splits:,} "
-                f"in both splits, {near.groups_with_two_labels:,} under two labels",
-            ),
-            (
-                "leaks",
-                f"{leaked:,} test images have the bytes of a training image, {close:,} more are "
-                "near-duplicates of one",
-            ),
-        ]
-        return [*lines, *(("unchecked", note) for note in self.found.notes)]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the result as one JSON document."""
-        severities = self.severities
-        return {
-            "data": self.data,
-            "n_images": len(self.table),
-            "n_train": len(self.table.rows("train")),
-            "n_test": len(self.table.rows("test")),
-            "n_failed": len(self.of_kind("unreadable")),
-            "classes": list(self.table.classes),
-            "n_errors": severities["error"],
-            "n_warnings": severities["warning"],
-            "n_notes": severities["note"],
-            "counts": {kind: len(found) for kind, found in by_kind(self.findings).items()},
-            "identical": self.identical.to_json(),
-            "near_duplicate": self.near_duplicates.to_json(),
-            "n_test_in_train": len(self.found.leaked),
-            "n_test_near_train": len(self.found.near_leaked),
-            "findings": [finding.to_json() for finding in self.findings],
-            "bounds": self.bounds.to_json(),
-            **describe(self.backbone),
-            "layer": self.kind.layer,
-            "pooling": self.kind.pooling,
-            "engine": self.extraction.engine,
-            "precision": self.extraction.precision,
-            "computed": self.extraction.computed,
-            "warnings": [*self.table.warnings, *self.found.notes],
-            "seconds": self.seconds,
-        }
 
 
 def audit(
@@ -198,26 +79,6 @@ def audit(
         found=found,
         seconds=job.clock.total(),
     )
-
-
-Rows = NDArray[np.int64]
-
-
-@dataclass(frozen=True, eq=False)
-class Found:
-    """What an audit found.
-
-    Attributes:
-        findings: kind by kind, the worst of each kind first.
-        leaked: test rows whose bytes are also in the training split.
-        near_leaked: further test rows with a near-duplicate there, also through others.
-        notes: what could not be checked, one line each.
-    """
-
-    findings: tuple[Finding, ...]
-    leaked: Rows
-    near_leaked: Rows
-    notes: tuple[str, ...]
 
 
 def search(labelled: LabelledFeatures, bounds: Bounds, job: JobContext) -> Found:

@@ -5,15 +5,18 @@ An axis is a column of the table only where its values differ.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from offshelf import files
-from offshelf.errors import MissingExtraError, OffshelfError
+from offshelf.errors import OffshelfError
 from offshelf.jobs.compare.comparison_rows import Row
 from offshelf.measurement.transferability import Agreement
+from offshelf.report.pictures.picture import Picture
+from offshelf.report.result import Block, Result, require_pandas
+from offshelf.report.summary import failure_lines, seconds_line
 from offshelf.report.tables.result_rows import Cell, Column, Table
 from offshelf.report.tables.table_formats import render
 from offshelf.text import json_text, spelled
@@ -26,7 +29,7 @@ PARQUET, JSON = ".parquet", ".json"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Comparison:
+class Comparison(Result):
     """What was compared, with what came out. Printing it prints the table.
 
     Attributes:
@@ -77,7 +80,26 @@ class Comparison:
             "n_failed": len(self.failures),
             "failures": list(self.failures),
             "seconds": self.seconds,
+            "written": [],
         }
+
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Yield the best row, how many rows there are, and what they say."""
+        yield "best", str(self.best)
+        same = len(self.not_distinguishable)
+        yield "rows", f"{len(self.rows):,}, of which {same:,} cannot be told from the best"
+        yield "protocol", self.protocol
+        for line in self.findings:
+            yield "found", line
+        yield "time", seconds_line(self.seconds)
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield the rows, what they say, and what was left out."""
+        yield self.table()
+        yield ""
+        yield from self.findings
+        yield from failure_lines(self.failures)
+        yield f"time: {seconds_line(self.seconds)}"
 
     def to_frame(self) -> pandas.DataFrame:
         """Return the rows as a pandas frame, one column for each figure.
@@ -85,14 +107,13 @@ class Comparison:
         Raises:
             MissingExtraError: pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError:
-            raise MissingExtraError("to_frame (pandas)", "frames") from None
+        require_pandas()
+        import pandas
+
         return pandas.DataFrame([_flat(row) for row in self.rows])
 
-    def plot(self, kind: str | None = None, form: str = "png") -> bytes:
-        """Return a picture: ``depth``, ``cost``, ``dimension`` or ``reduction``; PNG or SVG.
+    def plot(self, kind: str | None = None) -> Picture:
+        """Return a picture: ``depth``, ``cost``, ``dimension`` or ``reduction``.
 
         Without *kind*, the first of these that the rows can give.
 
@@ -101,7 +122,8 @@ class Comparison:
         """
         from offshelf.jobs.compare.comparison_charts import picture
 
-        return picture(self.rows, kind, form)
+        title = f"Comparison, {self.protocol}"
+        return Picture.drawn(title, lambda form: picture(self.rows, kind, form))
 
     def write(self, path: str | Path) -> Path:
         """Write the rows; the ending says how: .md .csv .txt .html .tex .json .parquet.
@@ -126,12 +148,7 @@ class Comparison:
 
         kinds = available(self.rows)
         targets = [Path(folder) / f"{kind}.png" for kind in kinds]
-        for kind, target in zip(kinds, targets, strict=True):
-            files.write_bytes(target, self.plot(kind))
-        return targets
-
-    def __repr__(self) -> str:
-        return self.render()
+        return [self.plot(kind).save(target) for kind, target in zip(kinds, targets, strict=True)]
 
 
 def check_out(path: str | Path) -> Path:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from offshelf.card import Line
 from offshelf.jobs.compare.feature_sets import View
 from offshelf.jobs.compare.grid_cell import Cell
 from offshelf.jobs.compare.plan import Plan
@@ -17,7 +18,7 @@ from offshelf.measurement.significance_tests import corrected_interval
 from offshelf.measurement.splits.protocol import Fold
 from offshelf.measurement.transferability import Transfer
 
-SAME = "= best"
+SAME, TRAINED = "= best", "trained"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -106,8 +107,8 @@ class Verdict:
     same: bool
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Row:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Row(Line):
     """One row.
 
     Attributes:
@@ -138,6 +139,23 @@ class Row:
         if self.problem:
             return self.problem
         return SAME if self.verdict and self.verdict.same else "worse"
+
+    def __str__(self) -> str:
+        view, recipe = self.view, self.recipe
+        features = [view.backbone, f"{view.layer}, {view.pooling}"]
+        if view.weights != TRAINED:
+            features.append(f"{view.weights} weights")
+        head = f"{recipe.head}, C = {', '.join(f'{c:g}' for c in sorted(set(self.c)))}"
+        what = f"{' '.join(features)}: {head if self.c else recipe.head}"
+        if recipe.reduction != "none":
+            what += f", {recipe.reduction}"
+        if self.score is None:
+            return f"{what}: {self.problem}"
+        low, high = (100 * end for end in self.score.interval)
+        return (
+            f"{what}: accuracy {100 * self.score.accuracy:.2f} % "
+            f"(95 % interval {low:.2f} to {high:.2f} %), {self.conclusion}"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as one flat JSON object."""

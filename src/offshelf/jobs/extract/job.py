@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -30,11 +30,16 @@ from offshelf.jobs.setup.settings import (
     describe,
 )
 from offshelf.progress import Progress, note_all
+from offshelf.report import summary
+from offshelf.report.result import Block, Facts, Result, require_pandas
 from offshelf.text import shown, spelled
 
+if TYPE_CHECKING:
+    import pandas
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ExtractResult:
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class ExtractResult(Result):
     """Features of a set of images.
 
     Attributes:
@@ -79,6 +84,42 @@ class ExtractResult:
             "warnings": list(self.table.warnings),
             "out": str(self.out) if self.out else None,
         }
+
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Yield how many images there are, the columns of their features, and where they are."""
+        extraction, n = self.extraction, len(self.extraction.ok)
+        yield "images", f"{n:,}, {len(extraction.failures):,} left out"
+        for kind in self.kinds:
+            dimension = extraction.stores[kind].dimension
+            yield "column", f"{kind.column}: {dimension:,} float32 of an image"
+        yield "network", f"{self.backbone.spec.name}, {extraction.engine}"
+        rate, computed = extraction.images_per_second, extraction.computed
+        rest = f"; {computed:,} went through the network, the rest was known"
+        yield (
+            "speed",
+            f"{rate:,.1f} images/s from files to features{rest if computed != n else ''}"
+            if computed
+            else "all features were in the store",
+        )
+        yield "file", str(self.out) if self.out else "none; the features are in the store"
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield the facts, and what was left out."""
+        yield Facts(tuple(self.facts()))
+        failures = [row.to_json() for row in self.extraction.failures]
+        yield from summary.reservations(failures, self.backbone.trained)
+
+    def to_frame(self) -> pandas.DataFrame:
+        """Return a row for each image as a pandas frame, with the columns of the Parquet file.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        require_pandas()
+        import pyarrow as pa
+
+        found = pa.concat_tables(_batches(self.table, self.extraction, self.kinds)).to_pandas()
+        return cast("pandas.DataFrame", found)
 
 
 def extract_features(

@@ -106,7 +106,7 @@ class FitResult(Result):
         failures = [row.to_json() for row in self.extraction.failures]
         yield from summary.reservations(failures, self.backbone.trained)
 
-    def rows(self) -> Table:
+    def data_table(self) -> Table:
         """Return a row for each class."""
         return per_class_table(self.evaluation)
 

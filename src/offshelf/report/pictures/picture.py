@@ -32,6 +32,12 @@ class Picture(Line):
     def __str__(self) -> str:
         return f"{self.title}; .save(FILE) writes it as .png or .svg"
 
+    @classmethod
+    def drawn(cls, title: str, draw: Callable[[str], bytes]) -> Picture:
+        """Return a picture that is drawn at once: what cannot be drawn is said here."""
+        content = draw("png")
+        return cls(title, lambda form: content if form == "png" else draw(form))
+
     def to_bytes(self, form: str = "png") -> bytes:
         """Return the picture as the bytes of a ``png`` or ``svg`` file.
 

@@ -1,0 +1,191 @@
+"""The result of an audit: its findings, how many of each kind, and what they are of."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offshelf.backbones.backbone import Backbone
+from offshelf.data.tables.image_table import ImageTable
+from offshelf.features.extraction import Extraction
+from offshelf.features.feature_kind import FeatureKind
+from offshelf.jobs.audit.duplicates import GroupCounts, PairCounts, count_groups, count_pairs
+from offshelf.jobs.audit.thresholds import Bounds
+from offshelf.jobs.setup.settings import describe
+from offshelf.report import summary
+from offshelf.report.findings import (
+    SEVERITIES,
+    Finding,
+    ImageRef,
+    by_kind,
+    findings_blocks,
+    short_names,
+)
+from offshelf.report.result import Block, Facts, Result
+from offshelf.report.tables.result_rows import Column, Table
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What an audit found.
+
+    Attributes:
+        findings: kind by kind, the worst of each kind first.
+        leaked: test rows whose bytes are also in the training split.
+        near_leaked: further test rows with a near-duplicate there, also through others.
+        notes: what could not be checked, one line each.
+    """
+
+    findings: tuple[Finding, ...]
+    leaked: Rows
+    near_leaked: Rows
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class AuditResult(Result):
+    """What an audit found.
+
+    Attributes:
+        data: what was audited, as it was named.
+        table: the images.
+        extraction: the ledger of the images, with the store of their features.
+        backbone: network and weights in use.
+        kind: the features that confirm near-duplicates and judge labels.
+        bounds: thresholds of the findings.
+        found: the findings, the leaked rows, and what could not be checked.
+        seconds: by stage: ``read``, ``calibrate``, ``start``, ``extract``, ``fingerprints``,
+            ``duplicates``, ``labels``, ``total``.
+    """
+
+    data: str
+    table: ImageTable
+    extraction: Extraction
+    backbone: Backbone
+    kind: FeatureKind
+    bounds: Bounds
+    found: Found
+    seconds: dict[str, float]
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All findings, kind by kind, the worst of each kind first."""
+        return self.found.findings
+
+    def of_kind(self, kind: str) -> tuple[Finding, ...]:
+        """Return the findings of one kind."""
+        return by_kind(self.findings)[kind]
+
+    @property
+    def severities(self) -> Mapping[str, int]:
+        """How many findings there are of each severity."""
+        return Counter(finding.severity for finding in self.findings)
+
+    @property
+    def identical(self) -> PairCounts:
+        """The groups and pairs of byte-identical images."""
+        return count_pairs(self.of_kind("identical"))
+
+    @property
+    def near_duplicates(self) -> GroupCounts:
+        """The groups of near-duplicates."""
+        return count_groups(self.of_kind("near_duplicate"))
+
+    def facts(self) -> list[tuple[str, str]]:
+        """Return the few lines that sum up an audit for a person, each with its name."""
+        table, same, near = self.table, self.identical, self.near_duplicates
+        leaked, close = len(self.found.leaked), len(self.found.near_leaked)
+        lines = [
+            (
+                "data",
+                f"{len(table):,} images of {len(table.classes):,} classes, "
+                f"{len(table.rows('train')):,} to train, {len(table.rows('test')):,} to test",
+            ),
+            (
+                "found",
+                ", ".join(f"{self.severities[word]:,} {word}s" for word in SEVERITIES),
+            ),
+            (
+                "identical",
+                f"{same.pairs:,} pairs of files with the same bytes: {same.pairs_across_splits:,} "
+                f"across the splits, {same.pairs_with_two_labels:,} under two labels",
+            ),
+            (
+                "similar",
+                f"{near.groups:,} groups of near-duplicates: {near.groups_in_both_splits:,} "
+                f"in both splits, {near.groups_with_two_labels:,} under two labels",
+            ),
+            (
+                "leaks",
+                f"{leaked:,} test images have the bytes of a training image, {close:,} more are "
+                "near-duplicates of one",
+            ),
+        ]
+        return [*lines, *(("unchecked", note) for note in self.found.notes)]
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield the counts of all kinds, the findings of each, and what they are of."""
+        folder, names = short_names(self.table.paths)
+        yield from findings_blocks(self.findings, self.bounds.sentences(), names)
+        yield ""
+        time = f"{summary.seconds_line(self.seconds)}, {self.extraction.engine}"
+        below = [("paths", f"below {folder}")] if folder else []
+        yield Facts((*below, *self.facts(), ("time", time)))
+        yield from summary.reservations((), self.backbone.trained)
+
+    def data_table(self) -> Table:
+        """Return a row for each image of each finding; one where a finding is about a class."""
+        cells = (
+            (number, one.kind, one.severity, one.reason, *_image_cells(image))
+            for number, one in enumerate(self.findings, 1)
+            for image in one.images or (None,)
+        )
+        return Table("Findings", FINDING_COLUMNS, tuple(cells))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as one JSON document."""
+        severities = self.severities
+        return {
+            "data": self.data,
+            "n_images": len(self.table),
+            "n_train": len(self.table.rows("train")),
+            "n_test": len(self.table.rows("test")),
+            "n_failed": len(self.of_kind("unreadable")),
+            "classes": list(self.table.classes),
+            "n_errors": severities["error"],
+            "n_warnings": severities["warning"],
+            "n_notes": severities["note"],
+            "counts": {kind: len(found) for kind, found in by_kind(self.findings).items()},
+            "identical": self.identical.to_json(),
+            "near_duplicate": self.near_duplicates.to_json(),
+            "n_test_in_train": len(self.found.leaked),
+            "n_test_near_train": len(self.found.near_leaked),
+            "findings": [finding.to_json() for finding in self.findings],
+            "bounds": self.bounds.to_json(),
+            **describe(self.backbone),
+            "layer": self.kind.layer,
+            "pooling": self.kind.pooling,
+            "engine": self.extraction.engine,
+            "precision": self.extraction.precision,
+            "computed": self.extraction.computed,
+            "warnings": [*self.table.warnings, *self.found.notes],
+            "seconds": self.seconds,
+            "page": None,
+        }
+
+
+FINDING_COLUMNS = (
+    Column("finding", "integer"),
+    *map(Column, ("kind", "severity", "reason", "path", "label", "split")),
+)
+
+
+def _image_cells(image: ImageRef | None) -> tuple[str | None, ...]:
+    return (None, None, None) if image is None else tuple(image.to_json().values())
