@@ -25,9 +25,8 @@ from offshelf.features.extraction import extract
 from offshelf.features.feature_kind import feature_kinds
 from offshelf.jobs.fit.job import fit
 from offshelf.jobs.setup import precision, workload
-from offshelf.jobs.setup.kept_decision import MAX_ACCURACY_LOSS
 from offshelf.jobs.setup.settings import FeatureSettings, RunSettings, backbone_for
-from offshelf.jobs.setup.workload import FINE_SAMPLE, FOLDS, MAX_SAMPLE, MIN_SAMPLE, Work
+from offshelf.jobs.setup.workload import FOLDS, MAX_SAMPLE, MIN_SAMPLE, Work
 from offshelf.progress import Silent
 
 
@@ -88,17 +87,7 @@ def test_the_sample_is_a_small_share_of_the_work() -> None:
     many = dataclasses.replace(few, exact=10**6, faster=10**6)
     some = dataclasses.replace(few, exact=20_000, faster=20_000)
     assert (few.sample, some.sample, many.sample) == (MIN_SAMPLE, 300, MAX_SAMPLE)
-
-
-def test_one_image_of_the_sample_is_no_more_than_may_be_lost_where_that_is_cheap() -> None:
-    work = Work(exact=4_000, faster=4_000, rate=200.0, gain=(2.0, 2.0))
-    assert work.sample == FINE_SAMPLE
-    assert 1 / FINE_SAMPLE <= MAX_ACCURACY_LOSS
-    assert FINE_SAMPLE % FOLDS == 0
-    # Between the two, at most 6 % of the time of int8.
-    for images in range(1_200, 4_000, 100):
-        one = dataclasses.replace(work, exact=images, faster=images)
-        assert one.sample / one.rate <= 0.0605 * one.faster_seconds(2.0)
+    assert MIN_SAMPLE % FOLDS == 0
 
 
 def test_the_reason_on_one_line() -> None:

@@ -45,10 +45,7 @@ CALIBRATING = 3.5
 FOLDS = 3
 # Of the images that int8 is compared on, in shares of int8's own time.
 TRIAL_SHARE = 0.03
-MIN_SAMPLE, MAX_SAMPLE = 36, 600
-# One of fewer images is more than the point of accuracy that may be lost: up to here, the
-# share may be twice as large.
-FINE_SAMPLE = 102
+MIN_SAMPLE, MAX_SAMPLE = 24, 600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +85,7 @@ class Work:
         """Images on which the two may be compared: some hundredths of the work."""
         seconds = TRIAL_SHARE * self.faster_seconds(self.gain[0])
         share = seconds / (self.decoding + 1 / self.rate)
-        return min(MAX_SAMPLE, max(MIN_SAMPLE, round(share), min(FINE_SAMPLE, int(2 * share))))
+        return min(MAX_SAMPLE, max(MIN_SAMPLE, round(share)))
 
     def verdict(self) -> str:
         """Return ``fp32`` or ``faster``, or ``measure`` where only a measurement can tell.
