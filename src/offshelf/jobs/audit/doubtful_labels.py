@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.heads.class_balance import deal_folds
-from offshelf.heads.fitting.fit_head import Recipe, decision, fit_head
+from offshelf.heads.fitting.fit_head import Recipe, Trainer, decision, fit_head
 from offshelf.heads.head import FittedHead
 from offshelf.jobs.audit.duplicates import image_ref
 from offshelf.jobs.audit.thresholds import Bounds
@@ -81,16 +81,8 @@ def judge(check: LabelCheck, folds: int, progress: Progress) -> Margins:
     test = np.intersect1d(table.rows("test"), usable)
     progress.start("labels", len(usable))
     if len(train):
-        features = check.read(train)
         fold = folds_of_copies(targets[train], check.copies[train], folds, check.seed)
-        for number in range(folds):
-            out = fold == number
-            head, classes = _head(features[~out], targets[train[~out]], table, check.seed)
-            if head is not None and out.any():
-                _judge(margins, train[out], targets, decision(head, features[out]), classes)
-            progress.advance(int(out.sum()))
-        head, classes = _head(features, targets[train], table, check.seed)
-        del features
+        head, classes = _judge_train(margins, check, train, fold, progress)
         for start in range(0, len(test), BLOCK_ROWS):
             rows = test[start : start + BLOCK_ROWS]
             if head is not None:
@@ -98,6 +90,35 @@ def judge(check: LabelCheck, folds: int, progress: Progress) -> Margins:
             progress.advance(len(rows))
     progress.finish()
     return margins
+
+
+def _judge_train(
+    margins: Margins,
+    check: LabelCheck,
+    train: NDArray[np.int64],
+    fold: NDArray[np.int64],
+    progress: Progress,
+) -> tuple[FittedHead | None, NDArray[np.int64]]:
+    """Judge training images out of fold; return the head of all of them, and its classes."""
+    table, targets, features = check.table, check.table.targets(), check.read(train)
+    classes, local = np.unique(targets[train], return_inverse=True)
+    seen = np.zeros((len(classes), int(fold.max()) + 1), bool)
+    seen[local, fold] = True
+    sizes = iter(np.bincount(fold).tolist())
+    if len(classes) > 1 and (seen.sum(axis=1) > 1).all():
+        # No fold holds all images of a class, so all heads have the same classes.
+        names = [table.classes[number] for number in classes.tolist()]
+        trainer = Trainer(Recipe(kind=HEAD, seed=check.seed), features, local, names)
+        scores = trainer.held_out(fold, lambda: progress.advance(next(sizes)))
+        _judge(margins, train, targets, scores, classes)
+        return trainer.head, classes
+    for number, size in enumerate(sizes):
+        out = fold == number
+        head, others = _head(features[~out], targets[train[~out]], table, check.seed)
+        if head is not None and out.any():
+            _judge(margins, train[out], targets, decision(head, features[out]), others)
+        progress.advance(size)
+    return _head(features, targets[train], table, check.seed)
 
 
 def folds_of_copies(
