@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from offshelf.jobs.fit.job import fit
     from offshelf.jobs.inspect import inspect
     from offshelf.jobs.predict import predict as predict_images
+    from offshelf.jobs.show import show
     from offshelf.jobs.visualise.activation_maps import activation_maps
     from offshelf.jobs.visualise.first_filters import first_filters
     from offshelf.jobs.visualise.top_images import top_images
@@ -53,6 +54,7 @@ __all__ = [
     "list_backbones",
     "load_model",
     "predict_images",
+    "show",
     "top_images",
 ]
 
@@ -78,6 +80,7 @@ _NAMES = {
     "list_backbones": ("backbones.catalogue.names", "names"),
     "load_model": ("model_file.model", "load_model"),
     "predict_images": ("jobs.predict", "predict"),
+    "show": ("jobs.show", "show"),
     "top_images": ("jobs.visualise.top_images", "top_images"),
 }
 

@@ -25,6 +25,7 @@ NAMES = (
     "fit",
     "predict",
     "evaluate",
+    "show",
     "compare",
     "curve",
     "extract",

@@ -93,6 +93,15 @@ def read(path: Path, schema: int) -> Contents:
     Raises:
         ModelFileError: it is missing, no archive, damaged, too large, or of another schema.
     """
+    return parsed(path, *read_members(path, schema))
+
+
+def read_members(path: Path, schema: int) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Return the manifest and the bytes of every member, which have the hashes stated there.
+
+    Raises:
+        ModelFileError: as for :func:`read`.
+    """
     name = shown(path)
     try:
         with _regular(path) as handle:
@@ -100,7 +109,7 @@ def read(path: Path, schema: int) -> Contents:
             with zipfile.ZipFile(handle) as bundle:
                 _check_members(name, bundle)
                 manifest = _manifest(name, bundle.read(MANIFEST), schema)
-                contents = {n: bundle.read(n) for n in bundle.namelist() if n != MANIFEST}
+                contents = {n: bundle.read(n) for n in bundle.namelist()}
     except ModelFileError:
         raise
     except FileNotFoundError:
@@ -113,7 +122,17 @@ def read(path: Path, schema: int) -> Contents:
     except Exception as error:
         raise ModelFileError(f"{name}: is damaged or no .offshelf model file") from error
     _check_hashes(name, manifest, contents)
-    pictures = [_picture(name, contents[n]) for n in sorted(contents) if n != TENSORS]
+    return manifest, contents
+
+
+def parsed(path: Path, manifest: dict[str, Any], contents: Mapping[str, bytes]) -> Contents:
+    """Return manifest, tensors and pictures from the members of a model file.
+
+    Raises:
+        ModelFileError: the tensors or a picture cannot be read.
+    """
+    name = shown(path)
+    pictures = [_picture(name, contents[n]) for n in sorted(contents) if n.endswith(".png")]
     return manifest, _tensors(name, contents[TENSORS]), pictures
 
 
@@ -182,7 +201,7 @@ def _manifest(name: str, content: bytes, schema: int) -> dict[str, Any]:
 
 
 def _check_hashes(name: str, manifest: dict[str, Any], contents: dict[str, bytes]) -> None:
-    found = {member: files.sha256_bytes(content) for member, content in contents.items()}
+    found = {n: files.sha256_bytes(one) for n, one in contents.items() if n != MANIFEST}
     if manifest.get("sha256") != found:
         raise ModelFileError(f"{name}: its parts do not match the hashes in its manifest")
 

@@ -7,6 +7,7 @@ ask the installed library.
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterator
 
 from offshelf.backbones.catalogue import published_weights
@@ -20,6 +21,7 @@ from offshelf.backbones.specification.spec import (
     WeightsSpec,
 )
 from offshelf.errors import BackboneError, did_you_mean
+from offshelf.text import shown
 
 DEFAULT = "efficientnet_lite0"
 LIBRARIES = ("timm", "torchvision")
@@ -75,6 +77,11 @@ def get_spec(name: str) -> BackboneSpec:
     library, slash, architecture = word.partition("/")
     if slash and library in LIBRARIES and architecture:
         return _of_library(library, architecture)
+    if word.lower().endswith(".offshelf") or os.path.isfile(word):  # noqa: PTH113 (never raises)
+        raise BackboneError(
+            f"{shown(word)}: is a file and no name of a network; 'offshelf show {shown(word)}' "
+            "shows a model file, and --weights takes one of weights"
+        )
     raise BackboneError(
         f"no backbone {name!r}.{did_you_mean(word, known, limit=2)} 'offshelf backbones' lists"
         " the names; any timm/NAME and torchvision/NAME works too"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import datetime
 import hashlib
+import os
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,7 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.data.decode import Limits
+from offshelf.data.tables.image_table import SPLITS
 from offshelf.engine.selection import platform_of
 from offshelf.errors import ImageError
 from offshelf.features.network_input import network_input
@@ -83,11 +87,36 @@ def _fingerprint(labelled: LabelledFeatures, run: RunSettings) -> dict[str, Any]
         text = spelled(f"\0{label}\0{split}\0").encode()
         digest.update(row.digest + text)
     return {
+        "name": spelled(labelled.name),
+        "date": _today(),
+        "classes": _images_of_classes(labelled),
         "images_sha256": digest.hexdigest(),
         "n_images": len(table),
         "n_failed": len(extraction.failures),
         "seed": run.seed,
         "test_size": run.test_size,
+    }
+
+
+def _today() -> str:
+    """Return the date in UTC; one that is given makes a build that can be repeated."""
+    given = os.environ.get("SOURCE_DATE_EPOCH", "")
+    now = datetime.datetime.now(datetime.UTC)
+    with contextlib.suppress(ValueError, OverflowError, OSError):
+        now = datetime.datetime.fromtimestamp(int(given), datetime.UTC)
+    return now.date().isoformat()
+
+
+def _images_of_classes(labelled: LabelledFeatures) -> dict[str, dict[str, int]]:
+    """Return for each class how many images were trained on and how many tested."""
+    targets, classes = labelled.table.targets(), labelled.table.classes
+    counts = [
+        np.bincount(targets[rows], minlength=len(classes)).tolist()
+        for rows in (usable_rows(labelled.table, labelled.extraction, split) for split in SPLITS)
+    ]
+    return {
+        name: {"train": train, "test": test}
+        for name, train, test in zip(classes, *counts, strict=True)
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from offshelf.backbones.backbone import Backbone
 from offshelf.data.folders.class_names import TEST, TRAIN
 from offshelf.data.tables.image_table import ImageTable, contradiction, read_table
+from offshelf.data.tables.sources import existing
 from offshelf.engine.contract import EngineOptions
 from offshelf.errors import DataError
 from offshelf.features.extraction import Extraction, extract
@@ -48,6 +50,7 @@ class LabelledFeatures:
         kind: layer and pooling.
         extraction: the ledger of the images, with the store of their features.
         options: the engine as it ran, with its precision and calibration.
+        name: of the folder or file of the images, without those it lies in.
     """
 
     table: ImageTable
@@ -55,6 +58,7 @@ class LabelledFeatures:
     kind: FeatureKind
     extraction: Extraction
     options: EngineOptions
+    name: str = ""
 
     @cached_property
     def train(self) -> SplitFeatures:
@@ -122,7 +126,12 @@ def labelled_features(
             check(table)
     extraction, options = run_network(table, backbone, [kind], job)
     return LabelledFeatures(
-        table=table, backbone=backbone, kind=kind, extraction=extraction, options=options
+        table=table,
+        backbone=backbone,
+        kind=kind,
+        extraction=extraction,
+        options=options,
+        name=Path(os.path.abspath(existing(data))).name,  # noqa: PTH100 (links keep their names)
     )
 
 

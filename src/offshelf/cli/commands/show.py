@@ -1,0 +1,30 @@
+"""``offshelf show``: the card of a model file."""
+
+from __future__ import annotations
+
+import argparse
+
+from offshelf.cli.options import shared_options
+from offshelf.cli.terminal import console
+
+SUMMARY = "show what a model file is, how good, what it needs and holds"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.epilog = (
+        "The file is checked as it is before a prediction, and nothing in it is run. Weights are "
+        "looked for on this machine only."
+    )
+    parser.add_argument("model", metavar="MODEL", help="a model file (.offshelf)")
+    shared_options.add_cache(parser)
+    shared_options.add_output(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    from offshelf.jobs.show import show
+
+    card = show(arguments.model, cache_dir=arguments.cache_dir)
+    console.show(arguments.json, card.to_json, lambda: str(card))
+    return 0

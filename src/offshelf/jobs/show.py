@@ -1,0 +1,89 @@
+"""The card of a model file. The file is checked as for a prediction; nothing in it is run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from offshelf import files
+from offshelf.backbones.catalogue.names import get_spec
+from offshelf.errors import BackboneError, ModelFileError, WeightsError
+from offshelf.model_file import zip_file
+from offshelf.model_file.model import SCHEMA, Model, inspect
+from offshelf.prediction import backbone_of
+from offshelf.report.model_card import ModelCard, Part
+from offshelf.text import shown
+
+
+def show(model: str | Path, *, cache_dir: str | Path | None = None) -> ModelCard:
+    """Return the card of a model file.
+
+    Args:
+        model: a ``.offshelf`` file.
+        cache_dir: root of offshelf's own folders, searched for the weights that it needs.
+
+    Raises:
+        ModelFileError: the file is missing, damaged, or holds what a model file cannot hold.
+
+    >>> show("vgg16")
+    Traceback (most recent call last):
+    ...
+    offshelf.errors.ModelFileError: vgg16: no such model file; of a network, 'offshelf inspect \
+vgg16' shows the parts
+    """
+    path = Path(model)
+    _check_no_backbone(path)
+    manifest, contents = zip_file.read_members(path, SCHEMA)
+    _check_finite(path, manifest)
+    found = inspect(path, zip_file.parsed(path, manifest, contents))
+    return ModelCard(
+        path=path,
+        size=path.stat().st_size,
+        sha256=files.sha256_file(path),
+        model=found,
+        parts=tuple(_part(name, content, found) for name, content in contents.items()),
+        weights=_weights(found, cache_dir),
+    )
+
+
+def _check_no_backbone(path: Path) -> None:
+    if path.suffix or path.exists():
+        return
+    try:
+        get_spec(str(path))
+    except BackboneError:
+        return
+    name = shown(path)
+    raise ModelFileError(
+        f"{name}: no such model file; of a network, 'offshelf inspect {name}' shows the parts"
+    )
+
+
+def _check_finite(path: Path, manifest: Mapping[str, Any]) -> None:
+    """Refuse numbers that JSON does not have, which its reader takes."""
+    try:
+        json.dumps(manifest, allow_nan=False)
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f"{shown(path)}: its manifest holds values that are none") from error
+
+
+def _part(name: str, content: bytes, model: Model) -> Part:
+    holds = "a test image for the self-test"
+    if name == zip_file.MANIFEST:
+        holds = "all that is said here, as JSON"
+    elif name == zip_file.TENSORS:
+        arrays = sorted(model.head.arrays.items())
+        words = [f"{key} {' x '.join(f'{side:,}' for side in one.shape)}" for key, one in arrays]
+        holds = f"the classifier: {', '.join(words)}"
+        holds += "; its int8 network" if model.backbone.calibrated else ""
+    return Part(name, len(content), files.sha256_bytes(content), holds)
+
+
+def _weights(model: Model, cache_dir: str | Path | None) -> str:
+    try:
+        file = backbone_of(model, cache_dir=cache_dir).file
+    except WeightsError:
+        return ""
+    return str(file.path or file.origin)

@@ -1,0 +1,258 @@
+"""The card of a model file: what it is, from what, how good, what it needs, what it holds.
+
+What the file states is shown as text, where it is of the right kind, and nothing else is made of
+it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from offshelf.model_file.model import SCHEMA, Model
+from offshelf.report.result import Block, Facts, Result
+from offshelf.report.summary import MAX_CLASSES, UNTRAINED
+from offshelf.report.tables.result_rows import Cell, Column, Table
+from offshelf.report.tables.table_formats import format_cell
+from offshelf.text import counted, shown
+
+LARGEST = 1e15
+_DIGITS = 16
+_NOT_STATED = "not stated (made by an earlier offshelf)"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a model file.
+
+    Attributes:
+        name: inside the zip.
+        size: bytes.
+        sha256: 64 hexadecimal digits.
+        holds: what it is for.
+    """
+
+    name: str
+    size: int
+    sha256: str
+    holds: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class ModelCard(Result):
+    """What a model file says of itself.
+
+    Attributes:
+        path: the file.
+        size: its bytes.
+        sha256: of the whole file.
+        model: the classifier in it.
+        parts: what it is made of.
+        weights: where the weights that it needs are on this machine; "" where they are not.
+    """
+
+    path: Path
+    size: int
+    sha256: str
+    model: Model
+    parts: tuple[Part, ...]
+    weights: str
+
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Yield what it is, from what, how good, and what it needs."""
+        yield "model", f"{self.path}: {counted(len(self.model.classes), 'class', 'classes')}"
+        yield "classifier", self._classifier()
+        yield "made", self._made()
+        yield from self._data()
+        yield from self._figures()
+        yield from self._needs()
+        yield "file", f"{format_cell(self.size, 'bytes')}, sha256 {self.sha256}"
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield the facts, the classes and the parts."""
+        yield Facts(tuple(self.facts()))
+        yield ""
+        yield self._classes()
+        left = len(self.model.classes) - MAX_CLASSES
+        if left > 0:
+            yield f"... {left:,} more classes; --json has all"
+        yield ""
+        yield self._holds()
+        if self.model.backbone.calibrated:
+            yield "The int8 network is parsed by OpenVINO: use it only from people you trust."
+        if not self.model.backbone.trained:
+            yield UNTRAINED
+
+    def rows(self) -> Table:
+        """Return a row for each class."""
+        return self._classes(len(self.model.classes))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the card as one JSON document."""
+        model = self.model
+        backbone, weights = model.backbone, model.backbone.spec.weights[0]
+        return {
+            "model": str(self.path),
+            "size": self.size,
+            "sha256": self.sha256,
+            "schema": SCHEMA,
+            "classes": list(model.classes),
+            "head": model.head.kind,
+            "parameters": dict(model.head.parameters),
+            "normalisation": model.head.normalisation,
+            "reduction": model.head.reduction,
+            "backbone": backbone.spec.name,
+            "layer": model.kind.layer,
+            "pooling": model.kind.pooling,
+            "dimension": model.head.dimension,
+            "input": backbone.input.to_json(),
+            "precision": backbone.precision,
+            "made_on": backbone.platform,
+            "trained_weights": backbone.trained,
+            "weights": {
+                "file_name": weights.file_name,
+                "tag": weights.tag,
+                "sha256": weights.sha256,
+                "size": weights.size,
+                "licence": weights.licence,
+                "here": self.weights or None,
+            },
+            "calibration": model.certainty.kind,
+            "metrics": dict(model.metrics),
+            "data": dict(model.data),
+            "versions": dict(model.versions),
+            "n_training_hashes": len(model.seen),
+            "n_samples": len(model.samples),
+            "parts": [vars(part) for part in self.parts],
+            "arrays": [
+                {"name": name, "shape": list(array.shape), "type": str(array.dtype)}
+                for name, array in sorted(model.head.arrays.items())
+            ],
+        }
+
+    def _classifier(self) -> str:
+        head, kind = self.model.head, self.model.kind
+        c = _number(head.parameters, "C")
+        words = [head.kind, *([f"C = {c:g}"] if c is not None else [])]
+        words += [] if head.reduction == "none" else [head.reduction]
+        network = f"{self.model.backbone.spec.name} {kind.layer}, {kind.pooling}"
+        return f"{', '.join(words)}, on {network}: {head.dimension:,} features of an image"
+
+    def _made(self) -> str:
+        versions = self.model.versions
+        date = _text(self.model.data, "date") or "on a day that is not stated"
+        names = ("offshelf", "python", "torch", "openvino")
+        found = [(name, _text(versions, name)) for name in names]
+        return ", ".join([date, *(f"{name} {version}" for name, version in found if version)])
+
+    def _data(self) -> Iterator[tuple[str, str]]:
+        data = self.model.data
+        count, failed = _number(data, "n_images"), _number(data, "n_failed")
+        name, digest = _text(data, "name"), _text(data, "images_sha256")
+        words = [f"'{name}'"] if name else []
+        words += [f"{count:,.0f} images"] if count is not None else []
+        words += [f"{failed:,.0f} left out"] if failed is not None else []
+        words += [f"fingerprint {digest[:_DIGITS]}"] if digest else []
+        yield "data", ", ".join(words) or _NOT_STATED
+        yield "trained on", counted(len(self.model.seen), "different image")
+
+    def _figures(self) -> Iterator[tuple[str, str]]:
+        metrics = self.model.metrics
+        accuracy, n = _number(metrics, "accuracy"), _number(metrics, "n")
+        on = "" if n is None else f" on {counted(int(n), 'test image')}"
+        said = (
+            "not stated" if accuracy is None else f"{100 * accuracy:.2f} %{_interval(metrics)}{on}"
+        )
+        yield "accuracy", said
+        balanced = _number(metrics, "balanced_accuracy")
+        if balanced is not None:
+            yield "balanced", f"{100 * balanced:.2f} %, the mean recall of the classes"
+        certainty = self.model.certainty
+        kind = f"{certainty.kind} scaling" if certainty.calibration else "none"
+        share = certainty.threshold.false_reject if certainty.threshold else 0
+        rejects = f"; rejects about {100 * share:.3g} % of known images" if share else ""
+        yield "probability", f"{kind}{rejects}"
+
+    def _needs(self) -> Iterator[tuple[str, str]]:
+        backbone = self.model.backbone
+        weights, spec = backbone.spec.weights[0], backbone.input
+        if not backbone.trained:
+            yield "needs", "no weights file: they are random"
+        else:
+            size = format_cell(weights.size, "bytes") if weights.size else ""
+            words = [weights.file_name or weights.tag, size, weights.licence]
+            digest = f"sha256 {weights.sha256[:_DIGITS]}..."
+            yield "needs", ", ".join([*filter(None, words), digest])
+            missing = (
+                "not on this machine: 'offshelf weights add FILE --backbone "
+                f"{backbone.spec.name}' brings it"
+            )
+            yield "weights", f"here: {self.weights}" if self.weights else missing
+        side = f"{spec.size} x {spec.size} pixels"
+        yield "input", f"{side}, {spec.resize}, {spec.interpolation}; {backbone.precision}"
+
+    def _classes(self, most: int = MAX_CLASSES) -> Table:
+        counts = self.model.data.get("classes")
+        figures = _by_name(self.model.metrics.get("per_class"))
+        columns = (
+            Column("class"),
+            Column("to train", "integer"),
+            Column("to test", "integer"),
+            Column("precision", "percent"),
+            Column("recall", "percent"),
+            Column("F1", "percent"),
+        )
+        rows = []
+        for name in self.model.classes[:most]:
+            of, row = _object(_object(counts).get(name)), figures.get(name, {})
+            tested = _whole(of, "test")
+            cells: tuple[Cell, ...] = (
+                _whole(of, "train"),
+                _whole(row, "n") if tested is None else tested,
+                *(_number(row, key) for key in ("precision", "recall", "f1")),
+            )
+            rows.append((name, *cells))
+        return Table("", columns, tuple(rows))
+
+    def _holds(self) -> Table:
+        columns = (Column("part"), Column("size", "bytes"), Column("sha256"), Column("holds"))
+        rows = tuple((p.name, p.size, p.sha256[:_DIGITS], p.holds) for p in self.parts)
+        return Table("", columns, rows)
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _by_name(rows: Any) -> dict[str, Mapping[str, Any]]:
+    found = [_object(row) for row in rows] if isinstance(rows, list) else []
+    return {row["name"]: row for row in found if isinstance(row.get("name"), str)}
+
+
+def _number(document: Mapping[str, Any], key: str) -> float | None:
+    value = document.get(key)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return float(value) if abs(value) < LARGEST else None
+
+
+def _whole(document: Mapping[str, Any], key: str) -> int | None:
+    value = _number(document, key)
+    return None if value is None else int(value)
+
+
+def _interval(metrics: Mapping[str, Any]) -> str:
+    ends = metrics.get("accuracy_interval")
+    if not isinstance(ends, list) or len(ends) != 2:
+        return ""
+    low, high = (_number({"end": end}, "end") for end in ends)
+    if low is None or high is None:
+        return ""
+    return f" (95 % interval {100 * low:.2f} to {100 * high:.2f} %)"
+
+
+def _text(document: Mapping[str, Any], key: str) -> str:
+    value = document.get(key)
+    return shown(value[:200]) if isinstance(value, str) else ""
