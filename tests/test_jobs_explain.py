@@ -15,11 +15,13 @@ from offshelf.engine.torch_engine.gradients import Probe
 from offshelf.errors import DataError, ModelFileError, OffshelfError
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.heads.head import FittedHead
+from offshelf.heads.probabilities.probability_model import Certainty
 from offshelf.jobs.catalogue import pooled_dimension
-from offshelf.jobs.explain import Explanation, explain, explain_prepared
+from offshelf.jobs.explain import explain, explain_images, explain_prepared, true_class
 from offshelf.jobs.fit.job import fit
 from offshelf.jobs.predict import predict
 from offshelf.jobs.setup.settings import RunSettings
+from offshelf.jobs.visualise.explanation import Explanation
 from offshelf.jobs.visualise.picture_files import input_to_show
 from offshelf.model_file.model import Model
 from offshelf.prediction import open_model
@@ -162,11 +164,12 @@ def test_grad_cam_can_be_asked_for(opened: tuple[Model, Backbone], image: Path) 
 def test_the_result_prints_itself_and_is_json(opened: tuple[Model, Backbone], image: Path) -> None:
     found = explained(*opened, image)
     lines = str(found).splitlines()
-    assert lines[0].startswith(
-        f"{image}: exact: score = sum of the cells of head_conv, 7 x 7 cells + bias; "
+    assert lines[0].startswith(f"{image}: {found.label} ")
+    assert lines[1].startswith(
+        "exact: score = sum of the cells of head_conv, 7 x 7 cells + bias; "
         "every cell is divided by the features' length "
     )
-    assert lines[1].startswith(f"{found.label}: score +")
+    assert lines[2].startswith(f"{found.label}: score +")
     document = json.loads(json.dumps(found.to_json(), allow_nan=False))
     cells = np.array(document["class"]["cells"])
     total = cells.sum() + document["class"]["bias"]
@@ -289,3 +292,77 @@ def test_cells_of_a_scene_add_up(shared: Path, tmp_path: Path) -> None:
         assert found.exact
         for one in (*found.shown, found.difference):
             assert one.cells.sum() + one.bias == pytest.approx(one.score, abs=1e-4)
+
+
+def test_the_folder_or_a_label_says_what_is_wrong(model: Path, image: Path, tmp_path: Path) -> None:
+    found = explain(model, image)
+    assert (found.true, found.wrong) == ("stripes", False)
+    assert f"{image}: stripes {100 * (found.probability or 0):.2f} %, right" in str(found)
+    wrong = explain(model, image, true="noise")
+    assert wrong.wrong
+    assert wrong.verdict.endswith(" %, wrong: it is noise")
+    document = wrong.to_json()
+    assert (document["true"], document["predicted"]) == ("noise", "stripes")
+    assert document["probability"] == pytest.approx(
+        predict(model, [image]).predictions[0].probabilities["stripes"], abs=1e-3
+    )
+    copy = tmp_path / "photo.png"
+    copy.write_bytes(image.read_bytes())
+    assert explain(model, copy).true == ""
+    assert explain(model, copy).to_json()["true"] is None
+    with pytest.raises(OffshelfError, match=r"^the model has no class 'nose': .*'noise'\?$"):
+        explain(model, image, true="nose")
+
+
+@pytest.mark.parametrize(
+    ("folder", "classes", "true"),
+    [
+        ("Living Room", ("livingroom", "x"), "livingroom"),
+        ("f", ("F", "f"), "f"),
+        ("F", ("F", "f"), "F"),
+        ("other", ("F", "f"), ""),
+    ],
+)
+def test_the_class_of_a_folder(folder: str, classes: tuple[str, ...], true: str) -> None:
+    assert true_class(f"data/{folder}/1.jpg", classes) == true
+
+
+def test_several_images_in_one_go(scenes: Path, model: Path, tmp_path: Path) -> None:
+    """Each as if alone; what cannot be used is a row; no picture takes the place of another."""
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"\x89PNG\r\n\x1a\n")
+    images = [scenes / "test" / name / "0.png" for name in ("checks", "noise")]
+    found = explain_images(model, [*images, broken])
+    assert [one.true for one in found.explanations] == ["checks", "noise"]
+    alone = explain(model, images[1])
+    np.testing.assert_array_equal(found.explanations[1].difference.cells, alone.difference.cells)
+    (failure,) = found.failures
+    assert failure["path"] == str(broken)
+    assert not failure["reason"].startswith(str(broken))
+    assert "\nwrong: 0 of 2\nleft out: " in str(found)
+    assert [path.name for path in found.write(tmp_path)] == [
+        "checks-0-explain.png",
+        "noise-0-explain.png",
+    ]
+    named = found.write(tmp_path / "why.svg")
+    assert [path.name for path in named] == ["why-checks-0.svg", "why-noise-0.svg"]
+
+
+def test_with_two_classes_one_panel_says_it_all(
+    opened: tuple[Model, Backbone], image: Path
+) -> None:
+    model, backbone = opened
+    weight, bias = model.head.arrays["weight"][0], model.head.arrays["bias"][0]
+    for other in (-weight, weight * 0.5):
+        arrays = {"weight": np.stack([other, weight]), "bias": np.stack([-bias, bias])}
+        head = FittedHead("svm", ("no", "yes"), arrays, {}, "l2")
+        two = dataclasses.replace(model, head=head, certainty=Certainty())
+        found = explained(two, backbone, image)
+        ((title, one),) = found.panels
+        first, rival = found.shown
+        assert title == f"{first.name} rather than {rival.name}"
+        shown = first if other is not weight and np.allclose(other, -weight) else found.difference
+        np.testing.assert_allclose(one.cells, shown.cells)
+        assert len(str(found).splitlines()) == 4
+        assert (found.probability, found.verdict) == (None, found.label)
+    assert len(explained(model, backbone, image).panels) == 3

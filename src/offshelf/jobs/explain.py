@@ -9,7 +9,7 @@ itself. All else gets Grad-CAM, which shows where and does not add up.
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +19,23 @@ from numpy.typing import NDArray
 from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.named_layers import Layer
 from offshelf.backbones.specification.spec import BackboneSpec
-from offshelf.data.folders.class_names import composed
+from offshelf.data.folders.class_names import composed, same_class_key
+from offshelf.data.tables.image_table import list_images
 from offshelf.engine.torch_engine.gradients import Probe
-from offshelf.errors import OffshelfError, did_you_mean
+from offshelf.errors import DataError, ImageError, OffshelfError, did_you_mean
 from offshelf.features.network_input import NetworkInput
 from offshelf.heads.fitting.fit_head import decision
 from offshelf.heads.kinds.linear import linear_weights
 from offshelf.jobs.setup.settings import RunSettings
 from offshelf.jobs.visualise import attribution
 from offshelf.jobs.visualise.attribution import ClassMap
+from offshelf.jobs.visualise.explanation import Explanation, Explanations
 from offshelf.jobs.visualise.feature_maps import Grid, layer_label, maps_before, maps_of, positions
-from offshelf.jobs.visualise.picture_files import input_to_show, picture_path, write_picture
+from offshelf.jobs.visualise.picture_files import input_to_show
 from offshelf.model_file.model import Model
 from offshelf.prediction import open_model
-from offshelf.progress import Progress, Silent
-from offshelf.report.pictures.activation_tiles import Caption, Look
-from offshelf.report.pictures.canvas import form_of
-from offshelf.report.pictures.heat_maps import Panel, explanation_picture
+from offshelf.progress import Progress, Silent, note_all
+from offshelf.text import shown, spelled
 
 METHODS = ("auto", "exact", "gradcam")
 TOLERANCE = 1e-4
@@ -46,133 +46,13 @@ Places = list[tuple[Layer, Grid]]
 Targets = list[tuple[ClassMap, NDArray[np.float64]]]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Explanation:
-    """What speaks for a class and against another. Prints itself; notebooks show it.
-
-    Attributes:
-        network_input: the network input of the image.
-        label: the class explained, the predicted one unless another was asked for.
-        method: ``exact`` or ``gradcam``.
-        layer: whose cells are shown.
-        length: what the features were divided by: their Euclidean norm with a head on
-            l2-normalised features, else 1. Every cell is divided by it, so it scales the
-            map and moves nothing in it.
-        scores: class -> decision value, the largest first.
-        shown: the class explained and its rival.
-        model: the model; its backbone's name and layer are part of the result.
-    """
-
-    network_input: NetworkInput
-    label: str
-    method: str
-    layer: str
-    length: float
-    scores: dict[str, float]
-    shown: tuple[ClassMap, ClassMap]
-    model: Model
-
-    @property
-    def difference(self) -> ClassMap:
-        """What speaks for the class and against its rival, cell by cell."""
-        return self.shown[0].minus(self.shown[1])
-
-    @property
-    def exact(self) -> bool:
-        """Whether cells, elsewhere and bias add up to the score."""
-        return self.method == "exact"
-
-    def picture(self, look: Look | None = None, smooth: bool = False) -> bytes:
-        """Return the heat maps over what the network saw as PNG or SVG bytes."""
-        first, rival = self.shown
-        names = first.name, rival.name, f"{first.name} rather than {rival.name}"
-        maps = first, rival, self.difference
-        panels = [
-            Panel(name, _sum_text(one, self.exact), one.cells)
-            for name, one in zip(names, maps, strict=True)
-        ]
-        predicted = next(iter(self.scores))
-        title = f"{self.network_input.title}: {predicted}"
-        if first.name != predicted:
-            title += f", explained for {first.name}"
-        return explanation_picture(
-            self.network_input.pixels, panels, Caption(title, self._how()), look, smooth
-        )
-
-    def write(
-        self, out: str | Path | None = None, look: Look | None = None, smooth: bool = False
-    ) -> Path:
-        """Write the picture and return the file: *out*, or ``IMAGE-explain.png`` here.
-
-        Raises:
-            OffshelfError: the name or the folder cannot be used.
-        """
-        path = picture_path(out, f"{Path(self.network_input.name).stem}-explain.png")
-        look = dataclasses.replace(look or Look(), form=form_of(path))
-        return write_picture(path, self.picture(look, smooth))
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the maps and their sums as one JSON document."""
-        kind = self.model.kind
-        first, rival = self.shown
-        return {
-            "image": self.network_input.name,
-            "backbone": self.model.backbone.spec.name,
-            "trained_weights": self.model.backbone.trained,
-            "layer": kind.layer,
-            "pooling": kind.pooling,
-            "label": self.label,
-            "method": self.method,
-            "cells_of": self.layer,
-            "adds_up": self.exact,
-            "feature_length": self.length,
-            "scores": self.scores,
-            "class": first.to_json(),
-            "against": rival.to_json(),
-            "difference": self.difference.to_json(),
-        }
-
-    def _how(self) -> str:
-        side = len(self.shown[0].cells)
-        where = f"{self.layer}, {side} x {side} cells"
-        if not self.exact:
-            return f"Grad-CAM at {where}: shows where, and does not add up to the score"
-        divided = f"; every cell is divided by the features' length {self.length:.4g}"
-        return (
-            f"exact: score = sum of the cells of {where} + bias"
-            f"{divided if self.length != 1 else ''}"
-        )
-
-    def _repr_png_(self) -> bytes:
-        return self.picture()
-
-    def __str__(self) -> str:
-        first, rival = self.shown
-        lines = [f"{self.network_input.name}: {self._how()}"]
-        lines += [f"{one.name}: {_sum_text(one, self.exact)}" for one in (first, rival)]
-        best = np.unravel_index(int(self.difference.cells.argmax()), first.cells.shape)
-        lines.append(
-            f"most for {first.name} rather than {rival.name}: "
-            f"cell in row {best[0] + 1}, column {best[1] + 1} of {len(first.cells)}"
-        )
-        return "\n".join(lines)
-
-
-def _sum_text(one: ClassMap, exact: bool) -> str:
-    if not exact:
-        return f"score {one.score:+.3f}"
-    parts = f"cells {one.cells.sum():+.3f}, bias {one.bias:+.3f}"
-    if one.elsewhere:
-        parts += f", class token {one.elsewhere:+.3f}"
-    return f"score {one.score:+.3f} = {parts}"
-
-
 def explain(
     model_path: str | Path,
     image: Any,
     *,
     label: str | None = None,
     method: str = "auto",
+    true: str | None = None,
     weights: str | None = None,
     run: RunSettings | None = None,
     progress: Progress | None = None,
@@ -186,6 +66,8 @@ def explain(
             with the largest score of the others.
         method: ``auto`` takes ``exact`` where the score is a sum over cells, else
             ``gradcam``.
+        true: the image's own class; None for that of its folder, where the folder has the name
+            of a class.
         weights: the weights file, when it is in none of the usual places.
         run: limits and cache folder; its engine runs the model's self-test, the maps
             themselves come from the torch reference on the CPU.
@@ -197,15 +79,85 @@ def explain(
         OffshelfError: an unknown class or method, or a method that does not apply.
         WeightsError: the weights of the model are not on this machine.
     """
+    run, progress = run or RunSettings(), progress or Silent()
+    model, backbone = _opened(model_path, method, weights, run, progress)
+    network_input = input_to_show(image, backbone.input, run.reading.limits)
+    found = explain_prepared(model, backbone, network_input, label, method)
+    return dataclasses.replace(found, true=true_class(image, model.classes, true))
+
+
+def explain_images(
+    model_path: str | Path,
+    images: Sequence[str | Path],
+    *,
+    label: str | None = None,
+    method: str = "auto",
+    true: str | None = None,
+    weights: str | None = None,
+    run: RunSettings | None = None,
+    progress: Progress | None = None,
+) -> Explanations:
+    """Explain a model's decisions on image files and folders; see :func:`explain`.
+
+    An image that cannot be used is a failure with its reason, and the others go on.
+    """
+    run, progress = run or RunSettings(), progress or Silent()
+    table = list_images(images)
+    note_all(progress, table.warnings)
+    model, backbone = _opened(model_path, method, weights, run, progress)
+    true_class(None, model.classes, true)
+    found, failures = [], []
+    progress.start("explanations", len(table))
+    for path in table.paths:
+        try:
+            network_input = input_to_show(path, backbone.input, run.reading.limits)
+            one = explain_prepared(model, backbone, network_input, label, method)
+            found.append(dataclasses.replace(one, true=true_class(path, model.classes, true)))
+        except DataError as error:
+            failures.append(_failure(path, error))
+        progress.advance()
+    progress.finish()
+    return Explanations(explanations=tuple(found), failures=tuple(failures))
+
+
+def _failure(path: str, error: DataError) -> dict[str, str]:
+    status, reason = "too_small", str(error)
+    if isinstance(error, ImageError):
+        status, reason = error.status, error.reason
+    reason = reason.removeprefix(f"{shown(path)}: ")
+    return {"path": spelled(path), "status": status, "reason": reason}
+
+
+def _opened(
+    model_path: str | Path, method: str, weights: str | None, run: RunSettings, progress: Progress
+) -> tuple[Model, Backbone]:
     if method not in METHODS:
         hint = did_you_mean(method, METHODS)
         raise OffshelfError(f"no method {method!r}: {', '.join(METHODS)}.{hint}")
-    run, progress = run or RunSettings(), progress or Silent()
     model, backbone = open_model(model_path, weights=weights, options=run.engine, progress=progress)
     if model.backbone.precision != "fp32":
         progress.note(f"the model runs in {model.backbone.precision}, the maps are in fp32")
-    network_input = input_to_show(image, backbone.input, run.reading.limits)
-    return explain_prepared(model, backbone, network_input, label, method)
+    return model, backbone
+
+
+def true_class(image: Any, classes: tuple[str, ...], true: str | None = None) -> str:
+    """Return the class that an image is said to be of, else that of its folder, else "".
+
+    Raises:
+        OffshelfError: the model has no class *true*.
+
+    >>> true_class("photos/cat/1.jpg", ("cat", "dog")), true_class("photos/1.jpg", ("cat", "dog"))
+    ('cat', '')
+    """
+    if true is not None:
+        return classes[_class_number(classes, true)]
+    if not isinstance(image, str | Path):
+        return ""
+    folder = composed(Path(image).absolute().parent.name)
+    alike = [name for name in classes if same_class_key(name) == same_class_key(folder)]
+    if folder in classes:
+        return folder
+    return alike[0] if len(alike) == 1 else ""
 
 
 def explain_prepared(

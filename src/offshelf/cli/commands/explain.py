@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from offshelf.cli.options import picture_options, shared_options
 from offshelf.cli.terminal import console
@@ -21,8 +22,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.epilog = EPILOG
     parser.add_argument("model", metavar="MODEL", help="a model file (.offshelf)")
-    parser.add_argument("image", metavar="IMAGE", help="an image file")
+    parser.add_argument("image", metavar="IMAGE", nargs="+", help=shared_options.IMAGES_HELP)
     picture_options.add_out(parser, "IMAGE-explain.png")
+    parser.add_argument(
+        "--label",
+        dest="true",
+        metavar="NAME",
+        help="the class that the images are of (default: that of an image's folder, where the "
+        "folder has the name of a class); the picture says whether the model is wrong",
+    )
     parser.add_argument(
         "--class",
         dest="label",
@@ -40,25 +48,37 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from offshelf.jobs.explain import explain
+    from offshelf.jobs.explain import explain, explain_images
 
     picture_options.check_out(arguments)
     look = picture_options.look(arguments)
+    several = _are_several(arguments.image)
+    job, images = (explain_images, arguments.image) if several else (explain, arguments.image[0])
     with console.progress(arguments.quiet) as progress:
-        result = explain(
+        result = job(
             arguments.model,
-            arguments.image,
+            images,
             label=arguments.label,
             method=arguments.method,
+            true=arguments.true,
             weights=arguments.weights,
             run=shared_options.run_settings(arguments),
             progress=progress,
         )
-    written = result.write(arguments.out, look, arguments.smooth)
+    found = result.write(arguments.out, look, arguments.smooth)
+    written = [found] if isinstance(found, Path) else list(found)
     if arguments.json:
-        document = result.to_json() | {"model": arguments.model, "out": str(written)}
+        out = [str(path) for path in written]
+        document = result.to_json() | {"model": arguments.model, "out": out if several else out[0]}
         console.print_json(document)
     else:
         console.say(str(result))
-        picture_options.say_written([written])
-    return 0
+        picture_options.say_written(written)
+    return 0 if written else 1
+
+
+def _are_several(images: list[str]) -> bool:
+    """Return whether the words may stand for other than one image file."""
+    from offshelf.data.tables.sources import is_several
+
+    return len(images) > 1 or is_several(images[0]) or Path(images[0]).is_dir()

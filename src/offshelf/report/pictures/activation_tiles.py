@@ -176,9 +176,15 @@ def crop_picture(
 def sheet(width: int, height: int, caption: Caption) -> Canvas:
     """Return a canvas for *width* x *height* pixels below a caption, with margins."""
     canvas = Canvas(width + 2 * MARGIN, height + HEAD + MARGIN)
-    canvas.write(caption.title, (MARGIN, 12), size=19, bold=True)
-    canvas.write(caption.text, (MARGIN, 38), size=13, colour=FAINT)
+    title, text = caption.title, caption.text
+    canvas.write(title, (MARGIN, 12), size=_fitting(title, width, 19), bold=True)
+    canvas.write(text, (MARGIN, 38), size=_fitting(text, width, 13), colour=FAINT)
     return canvas
+
+
+def _fitting(text: str, width: int, size: float) -> float:
+    """Return *size*, or less so that a long line fits: a letter is about 0.7 of it wide."""
+    return min(size, width / (0.7 * max(1, len(text))))
 
 
 def _put_input(canvas: Canvas, pixels: NDArray[np.uint8]) -> None:
