@@ -143,6 +143,7 @@ def test_a_large_picture_takes_its_pixels_and_a_little_more(mode: str) -> None:
     assert peak >= pixels.nbytes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("orientation", range(2, 9))
 def test_strips_are_turned_as_the_whole(mode: str, orientation: int) -> None:

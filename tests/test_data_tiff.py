@@ -330,6 +330,7 @@ def test_a_size_beyond_any_limit_is_not_laid_out(planes: bool) -> None:
     assert peak < 2**20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "layout",
     [{}, {"rows": 8, "packed": True}, {"tile": 256}, {"packed": True}, {"rows": 700}],

@@ -32,6 +32,7 @@ def kept(folder: Path) -> list[Path]:
     return sorted(folder.glob("attention-*.json"))
 
 
+@pytest.mark.slow
 def test_streams_that_agree_are_used_and_the_proof_is_kept(graph: Any, tmp_path: Path) -> None:
     assert compile_verified(graph, tmp_path, TWO, SETTINGS)[0] == TWO
     (path,) = kept(tmp_path)
@@ -122,6 +123,7 @@ def test_every_stream_gives_the_bits_of_one_in_many_networks(graph: Any) -> None
         assert answers(compiled, streams) == expected, streams
 
 
+@pytest.mark.slow
 def test_the_engine_proves_many_images_and_not_a_few(tmp_path: Path) -> None:
     backbone = open_backbone("timm/test_vit", weights="random")
     taps = [Tap(backbone.path_of("penultimate"))]

@@ -54,6 +54,7 @@ def test_the_gradient_is_that_of_the_layers_in_between() -> None:
     assert np.abs(found - expected[0].numpy()).max() < 1e-4 * largest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet18", "densenet121", "timm/vit_tiny_patch16_224"])
 def test_networks_that_write_into_their_input_keep_their_features(name: str) -> None:
     random = open_backbone(name, weights="random")

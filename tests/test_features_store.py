@@ -260,6 +260,7 @@ store.flush()
 """
 
 
+@pytest.mark.slow
 def test_processes_write_into_one_store_at_once(tmp_path: Path):
     starts = [0, 20, 40]
     writers = [

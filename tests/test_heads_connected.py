@@ -34,6 +34,7 @@ def test_digits_are_learned(kind, least, digits):
     assert 90 <= noted["validation_rows"] <= 130
 
 
+@pytest.mark.slow
 def test_one_layer_comes_near_to_logistic_regression(digits):
     features, targets, classes = digits
     head = fit_head(Recipe(kind="fc"), features[:900], targets[:900], classes)

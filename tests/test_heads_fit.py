@@ -68,6 +68,7 @@ def test_real_digits_agree_with_linear_svc(c):
     assert np.array_equal(scores.argmax(axis=1), model.predict(rows[test]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("c", [10.0, 100.0])
 def test_scores_are_right_where_rows_are_long_and_c_is_large(c):
     """A row's slack is then little beside its score, and a rough solution looks like a fine one."""

@@ -57,6 +57,7 @@ def test_a_row_alone_scores_as_in_a_batch_and_as_after_saving(kind, normalisatio
     assert not any(array.flags.writeable for array in again.preparation.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("reduction", ["none", "random:6"])
 def test_a_seed_gives_the_same_head_every_time(kind, reduction):

@@ -20,6 +20,7 @@ def _model(k: int, rows: np.ndarray, targets: np.ndarray) -> KNeighborsClassifie
     return model.fit(rows, targets)
 
 
+@pytest.mark.slow
 @SHAPES
 @pytest.mark.parametrize("k", [1, 2, 7, 40])
 @pytest.mark.parametrize("normalisation", ["l2", "none"])

@@ -79,6 +79,7 @@ def explained(model: Model, backbone: Backbone, image: Path, method: str = "auto
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("layer", "pooling", "normalisation", "cells_of", "side"), EXACT)
 def test_cells_and_bias_add_up_to_the_score(
     opened: tuple[Model, Backbone],

@@ -122,6 +122,7 @@ def test_bf16_is_refused_where_it_is_emulated(
         fit(scenes, run=RunSettings(engine=EngineOptions(precision="bf16", engine="openvino")))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not computes_bfloat16(), reason="this processor emulates bfloat16")
 def test_a_model_of_bf16_predicts_here_and_where_it_cannot(
     scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -226,6 +226,7 @@ def test_a_model_without_samples_is_not_tested(tmp_path: Path, scenes: Path) -> 
     assert predict(path, [scenes / "test"]).n_failed == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("precision", "other_platform", "difference", "passes"),
     [

@@ -50,6 +50,7 @@ NETS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETS)
 def test_the_field_is_where_the_gradient_is(name: str):
     network = nn.Sequential(*NETS[name]).eval()

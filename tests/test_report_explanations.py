@@ -48,6 +48,7 @@ def test_cells_are_squares_unless_they_are_blended() -> None:
     assert len(np.unique(overlay(plain, shares, 56, smooth=True).reshape(-1, 3), axis=0)) > 50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [2, 7, 10, 11, 14, 28, 112, 224])
 def test_every_grid_gives_a_bounded_picture(side: int) -> None:
     width, height = size(explanation_picture(SEEN, panels(side), Caption("a", "b")))

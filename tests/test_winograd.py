@@ -86,6 +86,7 @@ def test_blocks_are_whole_rows_of_registers(
     assert tuple(map(convolution._tiles, sizes)) == tiles
 
 
+@pytest.mark.slow
 def test_the_size_of_a_block_changes_no_bit(
     processor: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
