@@ -56,7 +56,7 @@ def test_the_card_as_json(capsys: pytest.CaptureFixture[str], model: Path) -> No
     }
     assert document["weights"]["here"].endswith(".pth")
     card = show(model)
-    assert card.rows().rows[1][:3] == ("noise", 6, 4)
+    assert card.data_table().rows[1][:3] == ("noise", 6, 4)
     assert len(repr(card).splitlines()) <= 10
     assert "<td>noise</td>" in card._repr_html_()
 

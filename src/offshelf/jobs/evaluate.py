@@ -25,7 +25,7 @@ from offshelf.model_file.model import Model
 from offshelf.model_file.specs import short_digest
 from offshelf.prediction import Prediction, open_model
 from offshelf.progress import Progress, note_all
-from offshelf.report import summary
+from offshelf.report import imbalance, summary
 from offshelf.report.mistakes import Mistake, mistake_blocks, mistakes_among
 from offshelf.report.pictures.charts import reliability_chart
 from offshelf.report.pictures.picture import Picture
@@ -111,7 +111,7 @@ class EvaluateResult(Result):
 
     def facts(self) -> Iterator[tuple[str, str]]:
         """Yield the figures of all classes together, and what they are of."""
-        yield from summary.accuracy_facts(self.evaluation)
+        yield from imbalance.accuracy_facts(self.evaluation, self.model)
         yield from summary.probability_facts(self.trust)
         n, left = self.evaluation.n, len(self.failures)
         yield "images", f"{n:,} ({self.split}), {left:,} left out"

@@ -85,7 +85,7 @@ class ModelCard(Result):
         if not self.model.backbone.trained:
             yield UNTRAINED
 
-    def rows(self) -> Table:
+    def data_table(self) -> Table:
         """Return a row for each class."""
         return self._classes(len(self.model.classes))
 

@@ -16,6 +16,8 @@ from offshelf.errors import did_you_mean
 WRONG_INPUT = 2
 MAX_COLUMNS = 100
 MAX_MEMORY = 10**15
+# Options of one value of which compare takes several.
+COMPARED = frozenset({"backbone", "layer", "pooling", "head", "c", "normalisation", "reduction"})
 
 
 class Help(argparse.HelpFormatter):
@@ -38,12 +40,41 @@ class Help(argparse.HelpFormatter):
             yield from action._get_subactions()
 
 
+class Once(argparse._StoreAction):
+    """An option of one value, which is refused where it is given with two: one would be lost."""
+
+    _given: tuple[argparse.Namespace, Any] | None = None
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Keep the value."""
+        if self.option_strings and self._given and self._given[0] is namespace:
+            first, second = (_spelled(one) for one in (self._given[1], values))
+            if first != second:
+                hint = "; 'offshelf compare' measures several" if self.dest in COMPARED else ""
+                text = f"given as {first!r} and as {second!r}, but it takes one{hint}"
+                raise argparse.ArgumentError(self, text)
+        self._given = namespace, values
+        super().__call__(parser, namespace, values, option_string)
+
+
+def _spelled(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser that takes no abbreviations and suggests what may be meant."""
 
     def __init__(self, prog: str, **settings: Any) -> None:
         super().__init__(prog, formatter_class=Help, allow_abbrev=False, **settings)
         self._positionals.title = "arguments"
+        for name in (None, "store"):
+            self.register("action", name, Once)
 
     def error(self, message: str) -> NoReturn:
         """Print one line and exit with 2."""

@@ -32,7 +32,7 @@ from offshelf.jobs.setup.settings import (
 from offshelf.progress import Progress, note_all
 from offshelf.report import summary
 from offshelf.report.result import Block, Facts, Result, require_pandas
-from offshelf.text import shown, spelled
+from offshelf.text import counted, listed, shown, spelled
 
 if TYPE_CHECKING:
     import pandas
@@ -151,6 +151,8 @@ def extract_features(
     target = Path(out) if out is not None else None
     if target is not None:
         check_target(target, Path(data))
+        if target.exists():
+            job.progress.note(_replaced(target))
     with listed_once():
         table = _table(data, job.run)
     note_all(job.progress, table.warnings)
@@ -221,6 +223,20 @@ def check_target(out: Path, data: Path) -> None:
     if not out.exists() and out.suffix.lower() not in SUFFIXES:
         better = shown(out.with_suffix(".parquet"))
         raise DataError(f"{shown(out)}: features are written as Parquet; name it {better}")
+
+
+def _replaced(out: Path) -> str:
+    """Return what is said of a file in whose place a new one will be written."""
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        with pyarrow.parquet.ParquetFile(out) as old:
+            rows = counted(old.metadata.num_rows, "row")
+            columns = [name for name in old.schema_arrow.names if name not in _TEXTS]
+    except (pyarrow.ArrowException, OSError):
+        return f"{shown(out)}: exists, and will be replaced"
+    return f"{shown(out)}: holds {rows} of {listed(columns)}, and will be replaced"
 
 
 def write_features(

@@ -17,7 +17,7 @@ from offshelf.jobs.setup.settings import describe
 from offshelf.measurement.metrics import Evaluation
 from offshelf.measurement.probability_metrics import Trust
 from offshelf.model_file.model import Model
-from offshelf.report import summary
+from offshelf.report import imbalance, summary
 from offshelf.report.mistakes import Mistake, mistake_blocks
 from offshelf.report.result import Block, Facts, Result
 from offshelf.report.tables.result_rows import Table, per_class_table
@@ -90,7 +90,7 @@ class FitResult(Result):
 
     def facts(self) -> Iterator[tuple[str, str]]:
         """Yield the figures of all classes together, and what they were got with."""
-        yield from summary.accuracy_facts(self.evaluation)
+        yield from imbalance.accuracy_facts(self.evaluation, self.model)
         yield from summary.probability_facts(self.trust)
         if len(self.leaks.rows):
             yield "leaks", self.leaks.sentence()
@@ -137,8 +137,16 @@ def _classifier(head: FittedHead) -> Iterator[str]:
     yield head.kind
     for key, text in (("C", "C"), ("k", "neighbours")):
         if key in head.parameters:
-            yield f"{text} = {head.parameters[key]:g}"
+            yield f"{text} = {head.parameters[key]:g}{_chosen(key, head)}"
     if head.reduction != "none":
         yield head.reduction
     if "class_weight" in head.parameters:
         yield "classes balanced"
+
+
+def _chosen(key: str, head: FittedHead) -> str:
+    """Return of how many values the value of C was chosen, "" where it was given."""
+    grid = head.parameters.get("C_grid")
+    if key != "C" or not grid:
+        return ""
+    return f" (the best of {len(grid)} from {min(grid):g} to {max(grid):g}, by cross-validation)"

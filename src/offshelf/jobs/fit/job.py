@@ -8,7 +8,7 @@ from typing import cast
 
 import numpy as np
 
-from offshelf.errors import DataError
+from offshelf.errors import DataError, ModelFileError
 from offshelf.heads.arguments import check_normalisation, checked_options
 from offshelf.heads.fitting.fit_head import Recipe, Trainer
 from offshelf.heads.head import FittedHead
@@ -34,11 +34,12 @@ from offshelf.jobs.setup.settings import (
     JobContext,
     RunSettings,
 )
-from offshelf.model_file.model import Model, save_model
+from offshelf.model_file.model import Model, load_model, save_model
 from offshelf.model_file.zip_file import MAX_PICTURES, check_target
 from offshelf.prediction import Prediction, answered
 from offshelf.progress import Progress, note_all
 from offshelf.report.mistakes import Mistake, mistakes_among
+from offshelf.text import counted, shown
 
 
 def fit(
@@ -75,11 +76,25 @@ def fit(
     probability = probability or ProbabilitySettings()
     check_settings(head, job.run, out)
     check_probability(probability)
+    if out is not None and Path(out).exists():
+        job.progress.note(_replaced(Path(out)))
     labelled = labelled_features(data, features, job)
     note_all(job.progress, labelled.contradictions)
     fitted, certainty = _trained(labelled, recipe_of(head, job.run.seed), probability, job)
     # The features of the training images are no longer needed in memory.
     return _result(dataclasses.replace(labelled), fitted, certainty, out, job)
+
+
+def _replaced(path: Path) -> str:
+    """Return what is said of a model file in whose place a new one will be written."""
+    try:
+        old = load_model(path)
+    except ModelFileError:
+        return f"{shown(path)}: exists, and will be replaced"
+    accuracy = old.metrics.get("accuracy")
+    good = f", accuracy {100 * accuracy:.2f} %" if isinstance(accuracy, float) else ""
+    held = counted(len(old.classes), "class", "classes")
+    return f"{shown(path)}: holds a model of {held}{good}, and will be replaced"
 
 
 def _result(
