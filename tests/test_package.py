@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.resources
+import inspect
 import json
 import re
 import subprocess
@@ -12,6 +13,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -19,6 +21,10 @@ from packaging.utils import canonicalize_name
 
 import offshelf
 from offshelf.backbones.catalogue import names as catalog
+from offshelf.cli import main as cli
+from offshelf.functions import commands as functions
+from offshelf.functions.call import IN_PYTHON, Command
+from offshelf.functions.values import keyword_of
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "offshelf"
@@ -226,3 +232,56 @@ def test_every_package_that_a_text_tells_to_install_is_a_requirement() -> None:
     strangers = {pair for pair in told if canonicalize_name(pair[1]) not in known | {"offshelf"}}
     assert strangers == set()
     assert "nncf" in {package for _, package in told}
+
+
+def faces() -> dict[str, Command[Any]]:
+    """Public name -> the command behind the function of that name."""
+    found = {name.lower(): one for name, one in vars(functions).items() if isinstance(one, Command)}
+    assert set(found) <= set(offshelf.__all__)
+    return found
+
+
+FACES = faces()
+# Commands without a function, and what Python has in its place.
+WITHOUT = {
+    "backbones": "offshelf.list_backbones",
+    "layers": "for people: offshelf.inspect has the modules of a network",
+    "weights": "looks after this installation",
+    "show": "offshelf.show, whose one option has always been a keyword",
+    "demo": "shows the command line",
+    "doctor": "looks after this installation",
+}
+
+
+def test_every_command_is_a_function_or_says_why_not() -> None:
+    assert {one.name for one in FACES.values()} | set(WITHOUT) == set(cli.NAMES)
+
+
+@pytest.mark.parametrize("name", sorted(FACES))
+def test_a_function_has_the_options_of_its_command(name: str) -> None:
+    """One for each, of the same name and default, and the other way round.
+
+    An option that is new on the command line is a key of its class in
+    ``functions/option_types.py``, or stands with its reason in ``hidden`` of its Command.
+    """
+    command, parameters = FACES[name], inspect.signature(getattr(offshelf, name)).parameters
+    options = {keyword_of(one): one for one in command.parser._actions if one.dest != "help"}
+    expected, found = set(options) - set(command.terminal_only), set(parameters) - set(IN_PYTHON)
+    assert expected - found == set(), "options of the command line that have no keyword"
+    assert found - expected == set(), "keywords that are no options of the command line"
+    assert all(command.terminal_only.values())
+    for word, one in parameters.items():
+        if one.kind is one.KEYWORD_ONLY:
+            assert one.default == (options[word].default if word in options else None), word
+        else:
+            # What a person has to name, and the file: where none is named, none is written.
+            assert one.default is (None if word in ("out", "settings") else one.empty), word
+
+
+@pytest.mark.parametrize("name", sorted(FACES))
+def test_the_help_of_a_function_is_that_of_its_command(name: str) -> None:
+    text = " ".join((getattr(offshelf, name).__doc__ or "").split())
+    for word, action in FACES[name].actions.items():
+        # As far as no other option is named, which is another word here.
+        help_text = " ".join((action.help or "").split("--")[0].split("%")[0].split(";")[0].split())
+        assert f"{word}: {help_text}" in text

@@ -14,45 +14,83 @@ from offshelf.version import __version__
 
 if TYPE_CHECKING:
     from offshelf.backbones.catalogue.names import names as list_backbones
+    from offshelf.data.decode import Limits
+    from offshelf.engine.contract import EngineOptions
     from offshelf.errors import OffshelfError
     from offshelf.estimator import FeatureExtractor, TransferClassifier
+    from offshelf.features.reader import ReadOptions
+    from offshelf.functions.commands import (
+        audit,
+        classify,
+        compare,
+        curve,
+        evaluate,
+        explain,
+        explain_images,
+        extract,
+        filters,
+        fit,
+        inspect,
+        maps,
+        predict,
+        top_images,
+    )
+    from offshelf.heads.probabilities.probability_model import ProbabilitySettings
+    from offshelf.jobs.audit.thresholds import Bounds
     from offshelf.jobs.classify import classify as classify_images
     from offshelf.jobs.compare.grid import HeadAxes, NetworkAxes, ProtocolSettings
-    from offshelf.jobs.compare.job import CompareSettings, compare
-    from offshelf.jobs.curve import learning_curve
+    from offshelf.jobs.compare.job import CompareSettings
+    from offshelf.jobs.curve import CurveSettings, learning_curve
     from offshelf.jobs.evaluate import evaluate_model
-    from offshelf.jobs.explain import explain
     from offshelf.jobs.extract.job import extract_features
-    from offshelf.jobs.fit.job import fit
-    from offshelf.jobs.inspect import inspect
     from offshelf.jobs.predict import predict as predict_images
+    from offshelf.jobs.setup.settings import FeatureSettings, HeadSettings, RunSettings
     from offshelf.jobs.show import show
     from offshelf.jobs.visualise.activation_maps import activation_maps
+    from offshelf.jobs.visualise.feature_maps import Choice
     from offshelf.jobs.visualise.first_filters import first_filters
-    from offshelf.jobs.visualise.top_images import top_images
     from offshelf.model_file.model import load_model
 
 __all__ = [
+    "Bounds",
+    "Choice",
     "CompareSettings",
+    "CurveSettings",
+    "EngineOptions",
     "FeatureExtractor",
+    "FeatureSettings",
     "HeadAxes",
+    "HeadSettings",
+    "Limits",
     "NetworkAxes",
     "OffshelfError",
+    "ProbabilitySettings",
     "ProtocolSettings",
+    "ReadOptions",
+    "RunSettings",
     "TransferClassifier",
     "__version__",
     "activation_maps",
+    "audit",
+    "classify",
     "classify_images",
     "compare",
+    "curve",
+    "evaluate",
     "evaluate_model",
     "explain",
+    "explain_images",
+    "extract",
     "extract_features",
+    "filters",
     "first_filters",
     "fit",
     "inspect",
     "learning_curve",
     "list_backbones",
     "load_model",
+    "maps",
+    "predict",
     "predict_images",
     "show",
     "top_images",
@@ -60,28 +98,48 @@ __all__ = [
 
 # public name -> (module inside offshelf, its name there)
 _NAMES = {
+    "Bounds": ("jobs.audit.thresholds", "Bounds"),
+    "Choice": ("jobs.visualise.feature_maps", "Choice"),
     "CompareSettings": ("jobs.compare.job", "CompareSettings"),
+    "CurveSettings": ("jobs.curve", "CurveSettings"),
+    "EngineOptions": ("engine.contract", "EngineOptions"),
     "FeatureExtractor": ("estimator", "FeatureExtractor"),
+    "FeatureSettings": ("jobs.setup.settings", "FeatureSettings"),
     "HeadAxes": ("jobs.compare.grid", "HeadAxes"),
+    "HeadSettings": ("jobs.setup.settings", "HeadSettings"),
+    "Limits": ("data.decode", "Limits"),
     "NetworkAxes": ("jobs.compare.grid", "NetworkAxes"),
-    "ProtocolSettings": ("jobs.compare.grid", "ProtocolSettings"),
     "OffshelfError": ("errors", "OffshelfError"),
+    "ProbabilitySettings": ("heads.probabilities.probability_model", "ProbabilitySettings"),
+    "ProtocolSettings": ("jobs.compare.grid", "ProtocolSettings"),
+    "ReadOptions": ("features.reader", "ReadOptions"),
+    "RunSettings": ("jobs.setup.settings", "RunSettings"),
     "TransferClassifier": ("estimator", "TransferClassifier"),
-    "activation_maps": ("jobs.visualise.activation_maps", "activation_maps"),
-    "classify_images": ("jobs.classify", "classify"),
-    "compare": ("jobs.compare.job", "compare"),
-    "evaluate_model": ("jobs.evaluate", "evaluate_model"),
-    "explain": ("jobs.explain", "explain"),
-    "extract_features": ("jobs.extract.job", "extract_features"),
-    "first_filters": ("jobs.visualise.first_filters", "first_filters"),
-    "fit": ("jobs.fit.job", "fit"),
-    "inspect": ("jobs.inspect", "inspect"),
-    "learning_curve": ("jobs.curve", "learning_curve"),
+    "audit": ("functions.commands", "audit"),
+    "classify": ("functions.commands", "classify"),
+    "compare": ("functions.commands", "compare"),
+    "curve": ("functions.commands", "curve"),
+    "evaluate": ("functions.commands", "evaluate"),
+    "explain": ("functions.commands", "explain"),
+    "explain_images": ("functions.commands", "explain_images"),
+    "extract": ("functions.commands", "extract"),
+    "filters": ("functions.commands", "filters"),
+    "fit": ("functions.commands", "fit"),
+    "inspect": ("functions.commands", "inspect"),
     "list_backbones": ("backbones.catalogue.names", "names"),
     "load_model": ("model_file.model", "load_model"),
-    "predict_images": ("jobs.predict", "predict"),
+    "maps": ("functions.commands", "maps"),
+    "predict": ("functions.commands", "predict"),
     "show": ("jobs.show", "show"),
-    "top_images": ("jobs.visualise.top_images", "top_images"),
+    "top_images": ("functions.commands", "top_images"),
+    # Names of before; their functions take settings objects.
+    "activation_maps": ("jobs.visualise.activation_maps", "activation_maps"),
+    "classify_images": ("jobs.classify", "classify"),
+    "evaluate_model": ("jobs.evaluate", "evaluate_model"),
+    "extract_features": ("jobs.extract.job", "extract_features"),
+    "first_filters": ("jobs.visualise.first_filters", "first_filters"),
+    "learning_curve": ("jobs.curve", "learning_curve"),
+    "predict_images": ("jobs.predict", "predict"),
 }
 
 

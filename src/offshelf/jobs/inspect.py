@@ -17,6 +17,7 @@ from offshelf.backbones.parameter_table.parameters import (
     totals_of,
 )
 from offshelf.backbones.specification.spec import BackboneSpec
+from offshelf.jobs.extract.forecast import Forecast
 from offshelf.report.tables.result_rows import Cell, Column, Table
 from offshelf.report.tables.table_formats import format_cell, render
 
@@ -40,6 +41,7 @@ class Inspection:
         rows: every layer, in the order in which they run.
         agreements: the total against what publisher and weights files state; empty for
             another input size than the network's own.
+        forecast: what an extraction costs here, where it was asked for.
     """
 
     spec: BackboneSpec
@@ -47,6 +49,7 @@ class Inspection:
     batch_size: int
     rows: tuple[LayerRow, ...]
     agreements: tuple[ParameterCheck, ...]
+    forecast: Forecast | None = None
 
     @property
     def shown(self) -> tuple[LayerRow, ...]:
@@ -160,6 +163,7 @@ class Inspection:
                 }
                 for one in self.agreements
             ],
+            **({"forecast": self.forecast.to_json()} if self.forecast else {}),
         }
 
     def __repr__(self) -> str:

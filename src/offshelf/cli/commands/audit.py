@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from offshelf.cli.options import shared_options
 from offshelf.cli.terminal import console
+
+if TYPE_CHECKING:
+    from offshelf.jobs.audit.audit_result import AuditResult
+    from offshelf.progress import Progress
 
 SUMMARY = "find copies, leaks, doubtful labels and odd pictures"
 
@@ -53,8 +59,8 @@ def _add_bounds(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Run the command."""
+def perform(arguments: argparse.Namespace, progress: Progress) -> AuditResult:
+    """Do what the arguments say, and write the page where they ask for it."""
     from offshelf.jobs.audit.html_page import write_page
     from offshelf.jobs.audit.job import audit
     from offshelf.jobs.audit.thresholds import Bounds
@@ -65,16 +71,23 @@ def run(arguments: argparse.Namespace) -> int:
     )
     page = check_page(arguments.html) if arguments.html else None
     settings = shared_options.run_settings(arguments)
+    result = audit(
+        arguments.data,
+        features=shared_options.feature_settings(arguments),
+        bounds=bounds,
+        run=settings,
+        progress=progress,
+    )
+    if page:
+        write_page(result, page, reading=settings.reading, progress=progress)
+    return result
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
     with console.progress(arguments.quiet) as progress:
-        result = audit(
-            arguments.data,
-            features=shared_options.feature_settings(arguments),
-            bounds=bounds,
-            run=settings,
-            progress=progress,
-        )
-        if page:
-            write_page(result, page, reading=settings.reading, progress=progress)
+        result = perform(arguments, progress)
+    page = Path(arguments.html) if arguments.html else None
     if arguments.json:
         console.print_json({**result.to_json(), "page": str(page) if page else None})
     else:

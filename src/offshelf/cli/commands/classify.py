@@ -10,6 +10,7 @@ from offshelf.cli.terminal import console
 
 if TYPE_CHECKING:
     from offshelf.jobs.classify import ClassifyResult
+    from offshelf.progress import Progress
 
 SUMMARY = "name what is on pictures with a network's own classifier"
 EPILOG = (
@@ -47,19 +48,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
     shared_options.add_running(parser)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Run the command."""
+def perform(arguments: argparse.Namespace, progress: Progress) -> ClassifyResult:
+    """Do what the arguments say."""
     from offshelf.jobs.classify import classify
 
+    return classify(
+        arguments.paths,
+        shared_options.feature_settings(arguments),
+        run=shared_options.run_settings(arguments),
+        no_normalize=arguments.no_normalize,
+        train_mode=arguments.train_mode,
+        progress=progress,
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
     with console.progress(arguments.quiet) as progress:
-        result = classify(
-            arguments.paths,
-            shared_options.feature_settings(arguments),
-            run=shared_options.run_settings(arguments),
-            no_normalize=arguments.no_normalize,
-            train_mode=arguments.train_mode,
-            progress=progress,
-        )
+        result = perform(arguments, progress)
     if arguments.json:
         console.print_json(result.to_json(arguments.top))
     else:

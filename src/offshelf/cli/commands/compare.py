@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from offshelf.cli.options import shared_options
@@ -12,7 +13,9 @@ from offshelf.cli.terminal.parser import strength, whole_number
 from offshelf.heads.kinds.registry import names_and_sizes
 
 if TYPE_CHECKING:
+    from offshelf.jobs.compare.comparison import Comparison
     from offshelf.jobs.compare.job import CompareSettings
+    from offshelf.progress import Progress
 
 SUMMARY = "measure which backbone, layer and head do best, beyond chance"
 
@@ -149,22 +152,36 @@ def _add_protocol(parser: argparse.ArgumentParser) -> None:
     shared_options.add_seed(parser)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Run the command."""
+def perform(arguments: argparse.Namespace, progress: Progress) -> Comparison:
+    """Do what the arguments say."""
     from offshelf.jobs.compare.comparison import check_out, check_pictures
     from offshelf.jobs.compare.job import compare
 
-    out = check_out(arguments.out) if arguments.out else None
-    folder = check_pictures(arguments.pictures) if arguments.pictures else None
+    if arguments.out:
+        check_out(arguments.out)
+    if arguments.pictures:
+        check_pictures(arguments.pictures)
+    return compare(
+        arguments.data,
+        _settings(arguments),
+        run=shared_options.run_settings(arguments),
+        progress=progress,
+    )
+
+
+def write(arguments: argparse.Namespace, result: Comparison) -> list[Path]:
+    """Write the rows and the charts where the arguments ask for them."""
+    written = [result.write(Path(arguments.out))] if arguments.out else []
+    if arguments.pictures:
+        written += result.write_pictures(Path(arguments.pictures))
+    return written
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
     with console.progress(arguments.quiet) as progress:
-        result = compare(
-            arguments.data,
-            _settings(arguments),
-            run=shared_options.run_settings(arguments),
-            progress=progress,
-        )
-    written = [result.write(out)] if out else []
-    written += result.write_pictures(folder) if folder else []
+        result = perform(arguments, progress)
+    written = write(arguments, result)
     if arguments.json:
         console.print_json({**result.to_json(), "written": [str(path) for path in written]})
     else:

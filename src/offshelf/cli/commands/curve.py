@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from offshelf.cli.options import head_options, shared_options
 from offshelf.cli.options.picture_options import check_picture, say_written
 from offshelf.cli.terminal import console
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from offshelf.jobs.curve import CurveResult
+    from offshelf.progress import Progress
 
 SUMMARY = "measure how many more images would help, and how much"
 
@@ -50,25 +57,35 @@ def _sizes(text: str) -> list[int]:
     return sizes
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Run the command."""
+def perform(arguments: argparse.Namespace, progress: Progress) -> CurveResult:
+    """Do what the arguments say."""
     from offshelf.jobs.curve import CurveSettings, learning_curve
 
     if arguments.out is not None:
         check_picture(arguments.out)
+    return learning_curve(
+        arguments.data,
+        settings=CurveSettings(arguments.sizes, arguments.repeats, arguments.target),
+        features=shared_options.feature_settings(arguments),
+        head=head_options.head_settings(arguments),
+        run=shared_options.run_settings(arguments),
+        progress=progress,
+    )
+
+
+def write(arguments: argparse.Namespace, result: CurveResult) -> list[Path]:
+    """Draw the curve where the arguments ask for it."""
+    return [] if arguments.out is None else [result.plot().save(arguments.out)]
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
     with console.progress(arguments.quiet) as progress:
-        result = learning_curve(
-            arguments.data,
-            settings=CurveSettings(arguments.sizes, arguments.repeats, arguments.target),
-            features=shared_options.feature_settings(arguments),
-            head=head_options.head_settings(arguments),
-            run=shared_options.run_settings(arguments),
-            progress=progress,
-        )
-    picture = result.plot().save(arguments.out) if arguments.out is not None else None
+        result = perform(arguments, progress)
+    written = write(arguments, result)
     if arguments.json:
-        console.print_json(result.to_json() | {"picture": str(picture) if picture else None})
+        console.print_json(result.to_json() | {"picture": str(written[0]) if written else None})
     else:
         console.say(str(result))
-        say_written([picture] if picture else [])
+        say_written(written)
     return 0

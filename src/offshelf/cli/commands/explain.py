@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from offshelf.cli.options import picture_options, shared_options
 from offshelf.cli.terminal import console
+
+if TYPE_CHECKING:
+    from offshelf.jobs.visualise.explanation import Explanation, Explanations
+    from offshelf.progress import Progress
 
 SUMMARY = "draw where a model's decision on an image comes from"
 EPILOG = (
@@ -46,27 +51,49 @@ def configure(parser: argparse.ArgumentParser) -> None:
     shared_options.add_running(parser, precision=False)
 
 
+def perform(arguments: argparse.Namespace, progress: Progress) -> Explanation:
+    """Explain the decision on one image."""
+    from offshelf.jobs.explain import explain
+
+    (image,) = arguments.image
+    return explain(arguments.model, image, **_settings(arguments), progress=progress)
+
+
+def perform_several(arguments: argparse.Namespace, progress: Progress) -> Explanations:
+    """Explain the decisions on image files and folders."""
+    from offshelf.jobs.explain import explain_images
+
+    settings = _settings(arguments)
+    return explain_images(arguments.model, arguments.image, **settings, progress=progress)
+
+
+def _settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what both take; what is wrong with the picture's options is said at once."""
+    picture_options.check_out(arguments)
+    picture_options.look(arguments)
+    return {
+        "label": arguments.label,
+        "method": arguments.method,
+        "true": arguments.true,
+        "weights": arguments.weights,
+        "run": shared_options.run_settings(arguments),
+    }
+
+
+def write(arguments: argparse.Namespace, result: Explanation | Explanations) -> list[Path]:
+    """Write the pictures; none where no place is named."""
+    if arguments.out is None:
+        return []
+    found = result.write(arguments.out, picture_options.look(arguments), arguments.smooth)
+    return [found] if isinstance(found, Path) else list(found)
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from offshelf.jobs.explain import explain, explain_images
-
-    picture_options.check_out(arguments)
-    look = picture_options.look(arguments)
     several = _are_several(arguments.image)
-    job, images = (explain_images, arguments.image) if several else (explain, arguments.image[0])
     with console.progress(arguments.quiet) as progress:
-        result = job(
-            arguments.model,
-            images,
-            label=arguments.label,
-            method=arguments.method,
-            true=arguments.true,
-            weights=arguments.weights,
-            run=shared_options.run_settings(arguments),
-            progress=progress,
-        )
-    found = result.write(arguments.out, look, arguments.smooth)
-    written = [found] if isinstance(found, Path) else list(found)
+        result = (perform_several if several else perform)(arguments, progress)
+    written = write(arguments, result)
     if arguments.json:
         out = [str(path) for path in written]
         document = result.to_json() | {"model": arguments.model, "out": out if several else out[0]}

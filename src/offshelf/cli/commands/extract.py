@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from offshelf.cli.options import shared_options
 from offshelf.cli.terminal import console
+
+if TYPE_CHECKING:
+    from offshelf.jobs.extract.job import ExtractResult
+    from offshelf.progress import Progress
 
 SUMMARY = "write features of images to a Parquet file"
 
@@ -32,21 +37,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
     shared_options.add_running(parser)
 
 
+def perform(arguments: argparse.Namespace, progress: Progress) -> ExtractResult:
+    """Do what the arguments say."""
+    from offshelf.jobs.extract.job import extract_features
+
+    return extract_features(
+        arguments.data,
+        arguments.out,
+        features=shared_options.feature_settings(arguments),
+        layers=arguments.layer,
+        poolings=arguments.pooling,
+        run=shared_options.run_settings(arguments),
+        progress=progress,
+    )
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from offshelf.jobs.extract.job import extract_features
     from offshelf.report.summary import profile_line
 
     with console.progress(arguments.quiet) as progress:
-        result = extract_features(
-            arguments.data,
-            arguments.out,
-            features=shared_options.feature_settings(arguments),
-            layers=arguments.layer,
-            poolings=arguments.pooling,
-            run=shared_options.run_settings(arguments),
-            progress=progress,
-        )
+        result = perform(arguments, progress)
     console.show_result(arguments.json, result)
     if arguments.profile and not arguments.json:
         console.say(profile_line(result.extraction.profile))

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from offshelf.cli.options import head_options, shared_options
-from offshelf.cli.options.mistake_options import add_errors, check_errors, write_errors
+from offshelf.cli.options.mistake_options import add_errors, check_errors, say_errors, write_errors
 from offshelf.cli.terminal import console
+
+if TYPE_CHECKING:
+    from offshelf.jobs.fit.fit_result import FitResult
+    from offshelf.progress import Progress
 
 SUMMARY = "train a classifier on your images, and measure it"
 
@@ -32,25 +37,35 @@ def configure(parser: argparse.ArgumentParser) -> None:
     shared_options.add_running(parser)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Run the command."""
+def perform(arguments: argparse.Namespace, progress: Progress) -> FitResult:
+    """Do what the arguments say."""
     from offshelf.jobs.fit.job import fit
-    from offshelf.report.summary import profile_line
 
     check_errors(arguments)
-    settings = shared_options.run_settings(arguments)
+    return fit(
+        arguments.data,
+        arguments.out,
+        features=shared_options.feature_settings(arguments),
+        head=head_options.head_settings(arguments),
+        probability=head_options.probability_settings(arguments),
+        run=shared_options.run_settings(arguments),
+        progress=progress,
+    )
+
+
+def write(arguments: argparse.Namespace, result: FitResult) -> list[str]:
+    """Write the list and the page of wrong images that the arguments ask for."""
+    return write_errors(result, arguments)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    from offshelf.report.summary import profile_line
+
     with console.progress(arguments.quiet) as progress:
-        result = fit(
-            arguments.data,
-            arguments.out,
-            features=shared_options.feature_settings(arguments),
-            head=head_options.head_settings(arguments),
-            probability=head_options.probability_settings(arguments),
-            run=settings,
-            progress=progress,
-        )
+        result = perform(arguments, progress)
     console.show_result(arguments.json, result)
     if arguments.profile and not arguments.json:
         console.say(profile_line(result.extraction.profile))
-    write_errors(result, arguments, settings.reading)
+    say_errors(write(arguments, result), arguments.json)
     return 1 if arguments.strict and result.extraction.failures else 0

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+import dataclasses
+from typing import TYPE_CHECKING
 
 from offshelf.cli.options import shared_options
 from offshelf.cli.terminal import console
 
 if TYPE_CHECKING:
     from offshelf.jobs.extract.forecast import Forecast
+    from offshelf.jobs.inspect import Inspection
+    from offshelf.progress import Progress
 
 SUMMARY = "show what a network is made of, and what an extraction costs"
 FORMS = ("text", "markdown", "csv", "json", "html", "latex")
@@ -62,8 +65,8 @@ def _add_forecast(parser: argparse.ArgumentParser) -> None:
     shared_options.add_workers(group)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Run the command."""
+def perform(arguments: argparse.Namespace, progress: Progress) -> Inspection:
+    """Do what the arguments say."""
     from offshelf.jobs.inspect import inspect
 
     inspection = inspect(
@@ -72,17 +75,22 @@ def run(arguments: argparse.Namespace) -> int:
         batch_size=arguments.batch_size or 1,
         cache_dir=arguments.cache_dir,
     )
+    if not arguments.data:
+        return inspection
+    return dataclasses.replace(inspection, forecast=_forecast(arguments, progress))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command."""
+    with console.progress(arguments.quiet or not arguments.data) as progress:
+        inspection = perform(arguments, progress)
     form = "json" if arguments.json else arguments.format
-    forecast = _forecast(arguments) if arguments.data else None
     if form == "json":
-        document: dict[str, Any] = inspection.to_json(arguments.all)
-        if forecast:
-            document["forecast"] = forecast.to_json()
-        console.print_json(document)
+        console.print_json(inspection.to_json(arguments.all))
         return 0
     console.say(inspection.render(form, arguments.all))
-    if forecast:
-        _show(forecast, form)
+    if inspection.forecast:
+        _show(inspection.forecast, form)
     return 0
 
 
@@ -94,19 +102,18 @@ def _show(forecast: Forecast, form: str) -> None:
         console.say(("\n" if form == "markdown" else "") + forecast.remark())
 
 
-def _forecast(arguments: argparse.Namespace) -> Forecast:
+def _forecast(arguments: argparse.Namespace, progress: Progress) -> Forecast:
     from offshelf.data.tables.image_table import list_images
     from offshelf.jobs.extract.forecast import forecast
     from offshelf.progress import note_all
 
-    with console.progress(arguments.quiet) as progress:
-        table = list_images([arguments.data])
-        note_all(progress, table.warnings)
-        return forecast(
-            table.paths,
-            shared_options.feature_settings(arguments),
-            arguments.layer,
-            arguments.pooling,
-            shared_options.run_settings(arguments),
-            progress=progress,
-        )
+    table = list_images([arguments.data])
+    note_all(progress, table.warnings)
+    return forecast(
+        table.paths,
+        shared_options.feature_settings(arguments),
+        arguments.layer,
+        arguments.pooling,
+        shared_options.run_settings(arguments),
+        progress=progress,
+    )

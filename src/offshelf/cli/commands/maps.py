@@ -10,6 +10,8 @@ from offshelf.cli.terminal import console
 from offshelf.errors import DataError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from offshelf.jobs.visualise.activation_maps import MapsResult
     from offshelf.jobs.visualise.top_images import TopResult
     from offshelf.progress import Progress
@@ -38,6 +40,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     shared_options.add_running(parser)
 
 
+def write(arguments: argparse.Namespace, result: MapsResult) -> list[Path]:
+    """Write a picture per layer; none where no place is named."""
+    if arguments.out is None:
+        return []
+    return list(result.write(arguments.out, picture_options.look(arguments)))
+
+
+def write_top(arguments: argparse.Namespace, result: TopResult) -> list[Path]:
+    """Write a picture of crops per layer; none where no place is named."""
+    if arguments.out is None:
+        return []
+    part = "top" if arguments.image is not None else ""
+    return list(result.write(arguments.out, part))
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Run the command.
 
@@ -46,18 +63,20 @@ def run(arguments: argparse.Namespace) -> int:
     """
     if arguments.image is None and arguments.top_images is None:
         raise DataError("nothing to look at: name an IMAGE, or --top-images DATA")
-    picture_options.check_out(arguments)
-    look = picture_options.look(arguments)
     document: dict[str, Any] = {}
     with console.progress(arguments.quiet) as progress:
-        maps = _maps(arguments, progress) if arguments.image is not None else None
-        top = _top(arguments, maps, progress) if arguments.top_images is not None else None
+        maps = perform(arguments, progress) if arguments.image is not None else None
+        top = perform_top(arguments, progress) if arguments.top_images is not None else None
+    if top is not None and maps is not None:
+        # The same channels as in the picture of the image, in its order.
+        most = arguments.limit or (CHANNELS if arguments.channels else CHANNELS_OF_TOP)
+        top = top.with_channels({one.path: one.channels[:most] for one in maps.layers})
     if maps is not None:
-        written = maps.write(arguments.out, look)
+        written = write(arguments, maps)
         document = maps.to_json() | {"out": [str(path) for path in written]}
         _show(arguments, maps, written)
     if top is not None:
-        written = top.write(arguments.out, "top" if maps is not None else "")
+        written = write_top(arguments, top)
         found = top.to_json() | {"out": [str(path) for path in written]}
         document = document | {"top_images": found} if maps is not None else found
         _show(arguments, top, written)
@@ -72,9 +91,12 @@ def _show(arguments: argparse.Namespace, result: MapsResult | TopResult, written
         picture_options.say_written(written)
 
 
-def _maps(arguments: argparse.Namespace, progress: Progress) -> MapsResult:
+def perform(arguments: argparse.Namespace, progress: Progress) -> MapsResult:
+    """Draw the maps of the image."""
     from offshelf.jobs.visualise.activation_maps import activation_maps
 
+    picture_options.check_out(arguments)
+    picture_options.look(arguments)
     return activation_maps(
         arguments.image,
         arguments.layer,
@@ -85,10 +107,12 @@ def _maps(arguments: argparse.Namespace, progress: Progress) -> MapsResult:
     )
 
 
-def _top(arguments: argparse.Namespace, maps: MapsResult | None, progress: Progress) -> TopResult:
+def perform_top(arguments: argparse.Namespace, progress: Progress) -> TopResult:
+    """Find the images that excite channels most."""
     from offshelf.jobs.visualise.top_images import top_images
 
-    top = top_images(
+    picture_options.check_out(arguments)
+    return top_images(
         [arguments.top_images],
         arguments.layer,
         features=shared_options.feature_settings(arguments),
@@ -97,8 +121,3 @@ def _top(arguments: argparse.Namespace, maps: MapsResult | None, progress: Progr
         run=shared_options.run_settings(arguments),
         progress=progress,
     )
-    if maps is None:
-        return top
-    # The same channels as in the picture of the image, in its order.
-    most = arguments.limit or (CHANNELS if arguments.channels else CHANNELS_OF_TOP)
-    return top.with_channels({one.path: one.channels[:most] for one in maps.layers})

@@ -11,7 +11,8 @@ from offshelf.cli.terminal import console
 from offshelf.errors import OffshelfError
 
 if TYPE_CHECKING:
-    from offshelf.jobs.predict import PredictFiles
+    from offshelf.jobs.predict import PredictFiles, PredictResult
+    from offshelf.progress import Progress
 
 SUMMARY = "label images with a model file"
 
@@ -60,22 +61,28 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def perform(arguments: argparse.Namespace, progress: Progress) -> PredictResult:
+    """Do what the arguments say."""
+    from offshelf.jobs.predict import predict
+
+    return predict(
+        arguments.model,
+        arguments.paths,
+        weights=arguments.weights,
+        written=_files(arguments),
+        run=shared_options.run_settings(arguments),
+        progress=progress,
+    )
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from offshelf.jobs.predict import predict
     from offshelf.report.result import blocks_text
     from offshelf.report.tables.prediction_table import csv_text
 
     written = _files(arguments)
     with console.progress(arguments.quiet) as progress:
-        result = predict(
-            arguments.model,
-            arguments.paths,
-            weights=arguments.weights,
-            written=written,
-            run=shared_options.run_settings(arguments),
-            progress=progress,
-        )
+        result = perform(arguments, progress)
     if arguments.json:
         console.print_json(result.to_json())
     elif arguments.csv:

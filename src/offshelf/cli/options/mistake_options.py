@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from offshelf.cli.options.shared_options import run_settings
 from offshelf.cli.terminal import console
 
 if TYPE_CHECKING:
-    from offshelf.features.reader import ReadOptions
+    from collections.abc import Iterable
+
     from offshelf.jobs.setup.mistakes_file import Measured
 
 
@@ -38,8 +40,8 @@ def check_errors(arguments: argparse.Namespace) -> None:
         check_page(arguments.errors_page)
 
 
-def write_errors(result: Measured, arguments: argparse.Namespace, reading: ReadOptions) -> None:
-    """Write the list and the page that were asked for, and say where they are."""
+def write_errors(result: Measured, arguments: argparse.Namespace) -> list[str]:
+    """Write the list and the page that were asked for; return a line about each."""
     from offshelf.jobs.setup.mistakes_file import write_mistakes_page
     from offshelf.report.mistakes import write_mistakes, written_line
 
@@ -52,9 +54,14 @@ def write_errors(result: Measured, arguments: argparse.Namespace, reading: ReadO
                 result,
                 arguments.errors_page,
                 data=arguments.data,
-                reading=reading,
+                reading=run_settings(arguments).reading,
                 progress=progress,
             )
         lines.append(f"page written to {page}")
-    if lines and not arguments.json:
-        console.say("\n".join(lines))
+    return lines
+
+
+def say_errors(lines: Iterable[str], as_json: bool) -> None:
+    """Say what was written, unless a JSON document is printed."""
+    for line in () if as_json else lines:
+        console.say(line)

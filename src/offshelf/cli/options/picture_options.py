@@ -51,6 +51,7 @@ def add_out(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument(
         "-o",
         "--out",
+        default=".",
         metavar="FILE",
         help=f"the picture, .png or .svg, or a folder that exists (default: {default})",
     )

@@ -123,7 +123,7 @@ class ExtractResult(Result):
 
 
 def extract_features(
-    data: str | Path,
+    data: str | Path | Sequence[str | Path],
     out: str | Path | None = None,
     *,
     features: FeatureSettings | None = None,
@@ -135,8 +135,8 @@ def extract_features(
     """Extract features of images and write them as a Parquet table.
 
     Args:
-        data: labelled data as for ``fit``, or an image, any folder of images, a list of
-            paths (``-`` for standard input) or a pattern.
+        data: labelled data as for ``fit``, or an image, any folder of images, a file with
+            a list of paths (``-`` for standard input) or a pattern; or several of the latter.
         out: the Parquet file; None leaves the features in the store alone.
         features: the backbone, and the layer and pooling where the next two are empty.
         layers: layers to take in one pass.
@@ -149,12 +149,14 @@ def extract_features(
     """
     features, job = features or FeatureSettings(), JobContext.of(run, progress)
     target = Path(out) if out is not None else None
+    sources = [data] if isinstance(data, str | Path) else list(data)
     if target is not None:
-        check_target(target, Path(data))
+        check_target(target, sources)
         if target.exists():
             job.progress.note(_replaced(target))
     with listed_once():
-        table = _table(data, job.run)
+        one = len(sources) == 1
+        table = _table(sources[0], job.run) if one else list_images(sources)
     note_all(job.progress, table.warnings)
     backbone = backbone_for(features, job.run, job.progress)
     kinds = feature_kinds(backbone, layers or [features.layer], poolings or [features.pooling])
@@ -205,20 +207,21 @@ SUFFIXES = ("", ".parquet", ".pq")
 _MAGIC = b"PAR1"
 
 
-def check_target(out: Path, data: Path) -> None:
+def check_target(out: Path, sources: Sequence[str | Path]) -> None:
     """Refuse a place where the features cannot or should not be written, before any work.
 
     Args:
         out: the Parquet file to be.
-        data: where the images come from; it is never replaced.
+        sources: where the images come from; none is ever replaced.
 
     Raises:
-        DataError: *out* is a folder, a file that is no Parquet file, or *data* itself, or has
-            the ending of another format.
+        DataError: *out* is a folder, a file that is no Parquet file, or one of *sources*, or
+            has the ending of another format.
     """
     if refusal := files.target_refusal(out, "Parquet file", "features.parquet", [_MAGIC]):
         raise DataError(refusal)
-    if out.exists() and data.exists() and out.samefile(data):
+    places = map(Path, sources)
+    if out.exists() and any(place.exists() and out.samefile(place) for place in places):
         raise DataError(f"{shown(out)}: is DATA itself, so it is not replaced; choose another name")
     if not out.exists() and out.suffix.lower() not in SUFFIXES:
         better = shown(out.with_suffix(".parquet"))

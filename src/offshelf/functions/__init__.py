@@ -1,0 +1,1 @@
+"""The commands as functions: the options of the command line as keywords."""

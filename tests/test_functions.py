@@ -1,0 +1,216 @@
+"""The commands as functions: keywords mean what the options of the command line mean."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import offshelf
+from offshelf.functions import commands
+from offshelf.functions.call import Command, UnknownOptionError
+from offshelf.jobs.fit.fit_result import FitResult
+from offshelf.progress import Silent
+
+FACES = {name.lower(): one for name, one in vars(commands).items() if isinstance(one, Command)}
+# Where a value of the kind does not do: keyword -> words of the command line, value in Python.
+VALUES: dict[str, tuple[str, Any]] = {
+    "C": ("0.5", 0.5),
+    "max_memory": ("2G", "2G"),
+    "sizes": ("5,10", [5, 10]),
+    "classes": ("inner", "inner"),
+    "class_weight": ("balanced", "balanced"),
+    "class_weights": ("none,balanced", (None, "balanced")),
+}
+
+
+def words_and_value(keyword: str, action: argparse.Action) -> tuple[str, Any]:
+    """What a person types after an option, and gives in Python."""
+    if keyword in VALUES:
+        return VALUES[keyword]
+    if action.type is None:
+        return ("a", Path("a")) if keyword in ("out", "weights", "cache_dir") else ("a", "a")
+    if action.type is float:
+        return "0.25", 0.25
+    if isinstance(action.default, tuple):
+        return "a, b", ["a", "b"]
+    return "2", 2
+
+
+@pytest.mark.parametrize("name", sorted(FACES))
+def test_a_keyword_means_what_the_option_means(name: str) -> None:
+    command = FACES[name]
+    places = [one for one in command.actions.values() if not one.option_strings]
+    typed = [f"place{number}" for number, _ in enumerate(places)]
+    given = {one.dest: word for one, word in zip(places, typed, strict=True)}
+    required = {"layer": ["a"]} if name in ("maps", "top_images") else {}
+    for word, values in required.items():
+        typed += [f"--{word}", *values]
+    for keyword, action in command.actions.items():
+        if not action.option_strings or keyword in required:
+            continue
+        option = action.option_strings[-1]
+        if action.nargs == 0:
+            more, value = [option], True
+        else:
+            text, value = words_and_value(keyword, action)
+            more = [option, text]
+        expected = command.parser.parse_args([*typed, *more])
+        assert command.arguments({**given, **required}, {keyword: value}) == expected, keyword
+        if isinstance(action, argparse._AppendAction):
+            twice = command.parser.parse_args([*typed, *more, option, "b"])
+            assert command.arguments({**given, **required}, {keyword: ("a", "b")}) == twice
+        assert getattr(command.arguments(given, {keyword: None}), action.dest) == action.default
+
+
+def test_fit_writes_a_model_that_predict_evaluate_and_explain_use(
+    scenes: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "scene.offshelf"
+    result = offshelf.fit(scenes, place, C="auto", head="ridge", seed=3, class_weight="balanced")
+    assert (result.path, result.model.head.kind, result.model.data["seed"]) == (place, "ridge", 3)
+    assert result.model.head.parameters["class_weight"] == "balanced"
+    images = sorted((scenes / "test").rglob("*.*"))[:2]
+    answers = offshelf.predict(place, images, tmp_path / "labels.csv", columns=["path", "label"])
+    assert [row.path for row in answers.predictions] == [str(one) for one in images]
+    assert (tmp_path / "labels.csv").read_text().splitlines()[0] == "path,label"
+    one = offshelf.predict(str(place), images[0]).predictions
+    assert [row.scores for row in one] == [answers.predictions[0].scores]
+    measured = offshelf.evaluate(place, scenes, reliability=tmp_path / "reliability.svg")
+    assert measured.evaluation.accuracy == result.evaluation.accuracy
+    assert (tmp_path / "reliability.svg").stat().st_size > 1000
+    label = result.model.classes[0]
+    why = offshelf.explain(place, images[0], tmp_path / "why.png", label=label, smooth=True)
+    assert (why.label, (tmp_path / "why.png").is_file()) == (label, True)
+
+
+def test_nothing_is_written_where_no_place_is_named(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    images = sorted((scenes / "test").rglob("*.*"))[:2]
+    assert len(offshelf.extract([images[0], str(images[1])]).extraction.ok) == 2
+    assert offshelf.maps(images[0], "stage1", limit=3)["stage1"].channels == (0, 1, 2)
+    assert offshelf.filters("efficientnet_lite0", channels=[4, 7]).channels == (4, 7)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_extract_takes_a_list_and_layers(scenes: Path, tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    images = sorted((scenes / "test").rglob("*.*"))[:2]
+    out = tmp_path / "two.parquet"
+    result = offshelf.extract(images[::-1], out, layer=["stage1", "penultimate"], pooling="max")
+    table = pq.read_table(out)
+    assert table.column("path").to_pylist() == [str(one) for one in images[::-1]]
+    assert [kind.column for kind in result.kinds] == ["stage1_max", "penultimate_max"]
+
+
+def test_one_image_is_one_image_in_memory_too() -> None:
+    image = np.zeros((4, 5, 3), np.uint8)
+    for one in (image, Image.fromarray(image), Path("a.png"), "a.png"):
+        (found,) = commands.EXPLAIN.arguments({"image": one}, {}).image
+        assert found is one
+    assert commands.EXPLAIN_IMAGES.arguments({"image": ["a", "b"]}, {}).image == ["a", "b"]
+
+
+def test_pictures_of_images_in_memory(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (40, 50, 3), np.uint8)
+    result = offshelf.maps(image, ["stage1"], tmp_path, channels="0,2-3", sort="strength")
+    assert sorted(result["stage1"].channels) == [0, 2, 3]
+    assert [one.suffix for one in tmp_path.iterdir()] == [".png"]
+
+
+def test_compare_writes_its_rows(scenes: Path, tmp_path: Path) -> None:
+    out = tmp_path / "rows.csv"
+    result = offshelf.compare(scenes, out=out, heads=["ridge", "centroid"], C=[0.5, 1])
+    assert len(result.rows) == len(out.read_text().splitlines()) - 1 == 3
+
+
+def test_a_forecast_is_part_of_an_inspection(scenes: Path) -> None:
+    plain = offshelf.inspect("efficientnet_lite0", input_size=64)
+    assert (plain.input_size, plain.forecast) == (64, None)
+    assert "forecast" not in plain.to_json()
+
+
+def test_settings_objects_take_the_place_of_options(scenes: Path, fitted: FitResult) -> None:
+    head = offshelf.HeadSettings("ridge")
+    result = offshelf.fit(scenes, features=offshelf.FeatureSettings(), head=head)
+    assert (result.model.head.kind, result.path) == ("ridge", None)
+    settings = offshelf.CompareSettings(heads=offshelf.HeadAxes(heads=("centroid",)))
+    assert [row.recipe.head for row in offshelf.compare(scenes, settings).rows] == ["centroid"]
+    mixed = (
+        "fit: features=FeatureSettings(...) and layer=...: settings objects and single options "
+        "are not mixed; give one kind"
+    )
+    with pytest.raises(offshelf.OffshelfError) as caught:
+        offshelf.fit(scenes, features=offshelf.FeatureSettings(), layer="stage5")
+    assert str(caught.value) == mixed
+
+
+WRONG: list[tuple[str, dict[str, Any], str]] = [
+    ("fit", {"bakbone": "vgg16"}, "fit has no keyword 'bakbone'. Did you mean 'backbone'?"),
+    ("fit", {"c": 1}, "fit has no keyword 'c'. Did you mean 'C'?"),
+    ("fit", {"json": True}, "fit has no keyword 'json': the result has to_json()"),
+    ("fit", {"samples": 20}, "samples: 20 is not from 0 to 16"),
+    ("fit", {"samples": 2.5}, "samples: '2.5' is no whole number"),
+    ("fit", {"samples": True}, "samples: 'True' is no whole number"),
+    ("fit", {"reject": "often"}, "reject: invalid float value: 'often'"),
+    ("fit", {"C": "much"}, "C: 'much' is no number and not 'auto'"),
+    ("fit", {"backbone": 16}, "backbone: a text, not 16"),
+    ("fit", {"rehash": "no"}, "rehash: True or False, not 'no'"),
+    (
+        "fit",
+        {"class_weight": "balance"},
+        "class_weight: no 'balance': none, balanced. Did you mean 'balanced'?",
+    ),
+    ("fit", {"max_memory": "much"}, "max_memory: 'much' is no size such as 800M or 2G"),
+    ("curve", {"sizes": [5, "x"]}, "sizes: '5,x' is no list such as 5,10,20"),
+    ("audit", {"out": "a.html"}, "audit has no keyword 'out'."),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "text"), WRONG)
+def test_a_wrong_keyword_or_value_is_said_in_one_line(
+    name: str, options: dict[str, Any], text: str
+) -> None:
+    with pytest.raises(offshelf.OffshelfError) as caught:
+        getattr(offshelf, name)("no/data", **options)
+    assert str(caught.value) == text
+
+
+def test_an_unknown_keyword_is_also_a_type_error() -> None:
+    assert issubclass(UnknownOptionError, TypeError)
+    with pytest.raises(TypeError, match="required positional argument: 'data'"):
+        offshelf.fit()  # type: ignore[call-arg]
+
+
+def test_progress_receives_notes(tmp_path: Path) -> None:
+    Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
+    progress = Silent()
+    offshelf.extract(tmp_path / "a.png", weights="random", progress=progress)
+    assert any("UNTRAINED" in note for note in progress.notes)
+
+
+OLD = {
+    "activation_maps": "maps",
+    "classify_images": "classify",
+    "evaluate_model": "evaluate",
+    "extract_features": "extract",
+    "first_filters": "filters",
+    "learning_curve": "curve",
+    "predict_images": "predict",
+}
+
+
+@pytest.mark.parametrize("name", sorted(OLD))
+def test_an_old_name_still_takes_settings_and_gives_the_same_result(name: str) -> None:
+    old = inspect.signature(getattr(offshelf, name))
+    new = inspect.signature(getattr(offshelf, OLD[name]))
+    assert "run" in old.parameters
+    assert str(old.return_annotation) == new.return_annotation.__name__
