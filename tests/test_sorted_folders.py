@@ -77,6 +77,23 @@ def test_once_again_and_in_another_order(
     assert tree(tmp_path) == before
 
 
+@pytest.mark.parametrize("link", [False, True])
+def test_what_cannot_be_written_is_named(
+    tmp_path: Path, rows: list[Prediction], link: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "odd", None, "names")
+
+    monkeypatch.setattr("shutil.copyfile", full)
+    monkeypatch.setattr("os.symlink", full)
+    with pytest.raises(DataError) as caught:
+        sorted_into(tmp_path / "out", rows, link)
+    hint = "; without --link it is copied" if link else ""
+    place = tmp_path / "out" / "cat" / "a.jpg"
+    assert str(caught.value) == f"{place}: cannot be written (No space left on device){hint}"
+    assert tree(tmp_path / "out") == {}
+
+
 def test_nothing_is_replaced(tmp_path: Path, rows: list[Prediction]) -> None:
     out = tmp_path / "out"
     (out / "cat").mkdir(parents=True)
@@ -269,6 +286,8 @@ def test_the_command(
 
 def test_a_file_is_no_folder_to_sort_into(tmp_path: Path) -> None:
     (tmp_path / "f").touch()
+    with pytest.raises(DataError, match=r"^the name of the folder to sort .* is empty$"):
+        predict("no", ["no"], written=PredictFiles(sort_into=""))
     for place, text in (
         ("f", "{}: is no folder; name one to sort the images into"),
         ("f/g", "{}: cannot be written ({root}/f is no folder)"),

@@ -225,6 +225,8 @@ def _check_files(written: PredictFiles, sources: Sequence[str | Path], progress:
         if out.exists():
             progress.note(f"{shown(out)}: exists, and will be replaced")
     if written.sort_into is not None:
+        if not os.fspath(written.sort_into):
+            raise DataError("the name of the folder to sort the images into is empty")
         check_folder(Path(written.sort_into))
 
 

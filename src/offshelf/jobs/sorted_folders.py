@@ -166,6 +166,11 @@ def lies_in(folder: Path, paths: Sequence[str]) -> list[bool]:
     return [target is not None and below(os.path.dirname(path)) for path in paths]  # noqa: PTH120
 
 
+def is_strange(row: Prediction) -> bool:
+    """Return whether an image is sorted apart, as the model rejects it."""
+    return row.unknown
+
+
 def sort_images(
     predictions: Sequence[Prediction],
     classes: Sequence[str],
@@ -202,13 +207,11 @@ def sort_images(
         with locks.alone(folder / "offshelf", waiting=wait):
             progress.start("images sorted", len(rows))
             for row in rows:
-                sorting.put(row.path, folder / names[None if row.unknown else row.label])
+                sorting.put(row.path, folder / names[None if is_strange(row) else row.label])
                 progress.advance()
             progress.finish()
     except OSError as error:
-        raise DataError(
-            files.unwritable(error.filename2 or error.filename or folder, error)
-        ) from error
+        raise DataError(files.unwritable(error.filename or folder, error)) from error
     return SortedImages(
         folder=folder,
         linked=link,
@@ -259,12 +262,15 @@ class _Sorting:
             self._ready.add(folder)
 
     def _made(self, source: str, target: str) -> bool:
-        if not self._link:
-            return files.copy_new(Path(source), Path(target))
         try:
+            if not self._link:
+                return files.copy_new(Path(source), Path(target))
             os.symlink(os.path.abspath(source), target)  # noqa: PTH100, PTH211
         except FileExistsError:
             return False
+        except OSError as error:
+            hint = "; without --link it is copied" if self._link else ""
+            raise DataError(f"{files.unwritable(target, error)}{hint}") from error
         return True
 
 

@@ -106,7 +106,7 @@ def _files(arguments: argparse.Namespace) -> PredictFiles:
         raise OffshelfError("--csv and --json: choose one")
     if arguments.columns is not None and not (arguments.csv or arguments.out):
         raise OffshelfError("--columns: chooses those of --csv and of --out FILE; give one of them")
-    if arguments.link and not arguments.sort_into:
+    if arguments.link and arguments.sort_into is None:
         raise OffshelfError("--link: makes the links of --sort-into DIR; give that, too")
     columns = column_names(arguments.columns) if arguments.columns is not None else ()
     return PredictFiles(
