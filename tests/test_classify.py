@@ -19,13 +19,9 @@ from offshelf.cli.main import main
 from offshelf.engine.contract import EngineOptions, Tap
 from offshelf.engine.torch_engine.training_mode import TrainingMode, random_crops, training_outputs
 from offshelf.errors import DataError, EngineError, LayerError
-from offshelf.jobs.classify import (
-    Answer,
-    ClassifyResult,
-    NetworkRun,
-    classify,
-)
+from offshelf.jobs.classify import ClassifyResult, classify
 from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
+from offshelf.report.network_answers import Answer, NetworkRun
 from offshelf.report.tables.table_formats import render
 
 SMALL = FeatureSettings("mobilenet_v3_small", weights="random")

@@ -244,8 +244,8 @@ def faces() -> dict[str, Command[Any]]:
 FACES = faces()
 # Commands without a function, and what Python has in its place.
 WITHOUT = {
-    "backbones": "offshelf.list_backbones",
-    "layers": "for people: offshelf.inspect has the modules of a network",
+    "backbones": "offshelf.catalogue, whose options have always been keywords",
+    "layers": "offshelf.list_layers, whose option has always been a keyword",
     "weights": "looks after this installation",
     "show": "offshelf.show, whose one option has always been a keyword",
     "demo": "shows the command line",

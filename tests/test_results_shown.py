@@ -22,22 +22,47 @@ from offshelf.report.result import MOST_ROWS, Facts, Result, blocks_text
 from offshelf.report.tables.result_rows import Column, Table
 from offshelf.text import json_text
 
-Command = tuple[str, str, list[str], bool]
-# The job that a command calls, its arguments, and whether it has rows.
+Command = tuple[str, str, list[str]]
+# The job that a command calls, and its arguments.
+IMAGE, IMAGE_2 = "{data}/test/noise/0.png", "{data}/test/noise/1.png"
+OUT = ["--out", "{out}"]
 COMMANDS: dict[str, Command] = {
-    "fit": ("jobs.fit.job", "fit", ["{data}"], True),
-    "evaluate": ("jobs.evaluate", "evaluate_model", ["{model}", "{data}"], True),
-    "predict": ("jobs.predict", "predict", ["{model}", "{data}/test"], True),
-    "curve": ("jobs.curve", "learning_curve", ["{data}", "--repeats", "2"], True),
-    "extract": (
-        "jobs.extract.job",
-        "extract_features",
-        ["{data}", "--out", "{out}/features.parquet"],
-        True,
+    "fit": ("jobs.fit.job", "fit", ["{data}"]),
+    "evaluate": ("jobs.evaluate", "evaluate_model", ["{model}", "{data}"]),
+    "predict": ("jobs.predict", "predict", ["{model}", "{data}/test"]),
+    "curve": ("jobs.curve", "learning_curve", ["{data}", "--repeats", "2"]),
+    "extract": ("jobs.extract.job", "extract_features", ["{data}", "--out", "{out}/x.parquet"]),
+    "audit": ("jobs.audit.job", "audit", ["{data}"]),
+    "compare": ("jobs.compare.job", "compare", ["{data}", "--heads", "svm,ridge"]),
+    "explain": ("jobs.explain", "explain", ["{model}", IMAGE, "--out", "{out}"]),
+    "show": ("jobs.show", "show", ["{model}"]),
+    "explain several": ("jobs.explain", "explain_images", ["{model}", IMAGE, IMAGE_2, *OUT]),
+    "maps": (
+        "jobs.visualise.activation_maps",
+        "activation_maps",
+        [IMAGE, "-l", "stage1", "-l", "stage3", "--out", "{out}"],
     ),
-    "audit": ("jobs.audit.job", "audit", ["{data}"], True),
-    "compare": ("jobs.compare.job", "compare", ["{data}", "--heads", "svm,ridge"], True),
+    "maps --top-images": (
+        "jobs.visualise.top_images",
+        "top_images",
+        ["{data}/test", "-l", "stage1", "--limit", "3", "--out", "{out}"],
+    ),
+    "filters": (
+        "jobs.visualise.first_filters",
+        "first_filters",
+        ["efficientnet_lite0", "--out", "{out}"],
+    ),
+    "classify": ("jobs.classify", "classify", [IMAGE, "{data}/test/checks"]),
+    "inspect": ("jobs.inspect", "inspect", ["alexnet"]),
+    "layers": ("jobs.catalogue", "list_layers", ["efficientnet_lite0"]),
+    "backbones": ("jobs.catalogue", "catalogue", []),
+    "weights list": ("jobs.catalogue", "list_weights", []),
+    "doctor": ("jobs.doctor", "diagnose", []),
+    "doctor --clean": ("jobs.cleaning", "clean", ["--dry-run"]),
+    "demo": ("jobs.demo", "demo", ["--folder", "{out}/demo"]),
 }
+# Those that always write a picture, and say where it is.
+DRAWN = {"explain", "explain several", "maps", "maps --top-images", "filters"}
 
 
 @pytest.fixture(scope="session")
@@ -50,9 +75,9 @@ def shown_result(
 
     def shown(name: str, capsys: pytest.CaptureFixture[str]) -> tuple[Any, Run, Run]:
         if name not in known:
-            module, function, arguments, _ = COMMANDS[name]
+            module, function, arguments = COMMANDS[name]
             filled = [one.format(data=scenes, model=model, out=folder) for one in arguments]
-            command = [name.partition(" ")[0], *filled]
+            command = [*name.removesuffix(" several").split(), *filled]
             known[name] = captured(f"offshelf.{module}", function, command, capsys)
         return known[name]
 
@@ -83,13 +108,22 @@ each = pytest.mark.parametrize("name", COMMANDS)
 @each
 def test_what_is_printed_is_what_the_command_prints(name, shown_result, capsys):
     result, text, _ = shown_result(name, capsys)
-    assert text.out == f"{result}\n"
+    printed = text.out.splitlines(keepends=True)
+    if name in DRAWN:
+        while printed[-1].startswith("picture: "):
+            printed.pop()
+    assert "".join(printed) == f"{result}\n"
 
 
 @each
 def test_the_document_is_that_of_the_command(name, shown_result, capsys):
     result, _, run = shown_result(name, capsys)
-    assert run.document == json.loads(json_text(result.to_json()))
+    document = json.loads(json_text(result.to_json()))
+    if name in DRAWN:
+        assert not document["out"]
+        assert run.document["out"]
+        document["out"] = run.document["out"]
+    assert run.document == document
 
 
 @each
@@ -106,7 +140,9 @@ def test_a_prompt_shows_at_most_ten_short_lines(name, shown_result, capsys):
 def test_a_notebook_shows_well_formed_html(name, shown_result, capsys):
     result, _, _ = shown_result(name, capsys)
     page = result._repr_html_()
-    assert tags_of(page) >= {"div", "style", "table"}
+    seen = tags_of(page)
+    assert {"div", "style"} < seen
+    assert seen & {"img", "table", "p"}
     assert "prefers-color-scheme:dark" in page
     assert len(page.splitlines()) < 200
     check_text(page)
@@ -115,23 +151,34 @@ def test_a_notebook_shows_well_formed_html(name, shown_result, capsys):
 @each
 def test_rows_become_a_frame(name, shown_result, capsys):
     result, _, _ = shown_result(name, capsys)
-    if COMMANDS[name][-1]:
-        frame = result.to_frame()
-        assert len(frame) >= 1
-        assert len(frame.columns) >= 2
-    else:
-        with pytest.raises(DataError, match=r"has no rows for a frame; to_json\(\) has all"):
-            result.to_frame()
+    frame = result.to_frame()
+    assert len(frame) >= 1 or name == "doctor --clean"
+    assert len(frame.columns) >= 2
 
 
 @each
 def test_without_pandas_a_frame_says_what_to_install(name, shown_result, capsys, monkeypatch):
     result, _, _ = shown_result(name, capsys)
-    if COMMANDS[name][-1]:
-        monkeypatch.setitem(sys.modules, "pandas", None)
-        said = r"to_frame \(pandas\) needs an optional part: pip install 'offshelf\[frames\]'"
-        with pytest.raises(MissingExtraError, match=said):
-            result.to_frame()
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    said = r"to_frame \(pandas\) needs an optional part: pip install 'offshelf\[frames\]'"
+    with pytest.raises(MissingExtraError, match=said):
+        result.to_frame()
+
+
+def test_a_result_without_rows_has_no_frame():
+    with pytest.raises(DataError, match=r"Plain: has no rows for a frame; to_json\(\) has all"):
+        Plain("a line").to_frame()
+
+
+@pytest.mark.parametrize("name", sorted(DRAWN))
+def test_a_result_that_is_a_picture_shows_it(name, shown_result, capsys, tmp_path):
+    result, _, _ = shown_result(name, capsys)
+    images = result._repr_html_().count('<img alt="')
+    assert images == (2 if name in {"maps", "explain several"} else 1)
+    if name == "explain several":
+        result = result.explanations[1]
+    assert result._repr_png_()[:4] == b"\x89PNG"
+    assert result.plot().save(tmp_path / "a.svg").read_bytes().startswith(b"<?xml")
 
 
 def check_text(text: str) -> None:
@@ -217,9 +264,8 @@ def test_a_frame_holds_raw_numbers():
     assert frame["share"].tolist() == [0.0, 0.25, 0.5, 0.75]
 
 
-def test_text_cannot_steer_a_terminal_and_leaves_pictures_out():
-    picture = Picture("x", str.encode)
-    assert blocks_text(["a\x1b[1m", picture, Facts((("n", "1"),))]) == "a\\x1b[1m\nn  1"
+def test_text_cannot_steer_a_terminal():
+    assert blocks_text(["a\x1b[1m", Facts((("n", "1"),))]) == "a\\x1b[1m\nn  1"
 
 
 def test_a_card_is_cut():

@@ -131,6 +131,8 @@ CALLS: dict[str, tuple[Callable[[Inputs], Any], set[str]]] = {
         {"CompareSettings", "NetworkAxes", "HeadAxes", "ProtocolSettings", "OffshelfError"},
     ),
     "list_backbones": (lambda _: offshelf.list_backbones(), {"list_backbones"}),
+    "catalogue": (lambda _: str(offshelf.catalogue()), {"catalogue"}),
+    "list_layers": (lambda _: str(offshelf.list_layers("efficientnet_lite0")), {"list_layers"}),
     "inspect": (lambda _: str(offshelf.inspect("efficientnet_lite0")), {"inspect"}),
     "extract": (
         lambda given: offshelf.extract_features(given.scenes, given.folder / "e.parquet"),

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     )
     from offshelf.heads.probabilities.probability_model import ProbabilitySettings
     from offshelf.jobs.audit.thresholds import Bounds
+    from offshelf.jobs.catalogue import catalogue, list_layers
     from offshelf.jobs.classify import classify as classify_images
     from offshelf.jobs.compare.grid import HeadAxes, NetworkAxes, ProtocolSettings
     from offshelf.jobs.compare.job import CompareSettings
@@ -72,6 +73,7 @@ __all__ = [
     "__version__",
     "activation_maps",
     "audit",
+    "catalogue",
     "classify",
     "classify_images",
     "compare",
@@ -88,6 +90,7 @@ __all__ = [
     "inspect",
     "learning_curve",
     "list_backbones",
+    "list_layers",
     "load_model",
     "maps",
     "predict",
@@ -116,6 +119,7 @@ _NAMES = {
     "RunSettings": ("jobs.setup.settings", "RunSettings"),
     "TransferClassifier": ("estimator", "TransferClassifier"),
     "audit": ("functions.commands", "audit"),
+    "catalogue": ("jobs.catalogue", "catalogue"),
     "classify": ("functions.commands", "classify"),
     "compare": ("functions.commands", "compare"),
     "curve": ("functions.commands", "curve"),
@@ -127,6 +131,7 @@ _NAMES = {
     "fit": ("functions.commands", "fit"),
     "inspect": ("functions.commands", "inspect"),
     "list_backbones": ("backbones.catalogue.names", "names"),
+    "list_layers": ("jobs.catalogue", "list_layers"),
     "load_model": ("model_file.model", "load_model"),
     "maps": ("functions.commands", "maps"),
     "predict": ("functions.commands", "predict"),

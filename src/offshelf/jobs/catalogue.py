@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from offshelf.backbones.named_layers import Layer, all_layers, named_layers
 from offshelf.backbones.specification.spec import BackboneSpec
 from offshelf.backbones.weights_file.locate import WeightsFile, add, available, locate
 from offshelf.progress import Progress
+from offshelf.report.result import Block, Result
 from offshelf.report.tables.result_rows import Column, Table
 
 
@@ -42,6 +44,137 @@ class BackboneRow:
     weights: str
     path: str
     bytes: int
+
+
+@dataclass(frozen=True, repr=False)
+class Catalogue(Result):
+    """Networks, and which weights are on this machine.
+
+    Attributes:
+        rows: one for each network.
+    """
+
+    rows: tuple[BackboneRow, ...]
+
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Yield how many networks there are, and those whose weights are here."""
+        here = [row.name for row in self.rows if row.available]
+        yield "backbones", f"{len(self.rows):,}"
+        yield "weights here", ", ".join(here) or "none"
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield the networks, and what else there is."""
+        yield backbone_table(self.rows)
+        yield ""
+        yield "Any timm/NAME and torchvision/NAME works too."
+        yield "Without a network: 'offshelf weights add FILE --backbone NAME' brings weights here."
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the rows as one JSON document."""
+        return {"backbones": [dataclasses.asdict(row) for row in self.rows]}
+
+
+@dataclass(frozen=True, repr=False)
+class WeightsList(Result):
+    """The weights files on this machine.
+
+    Attributes:
+        rows: one for each network that has one.
+    """
+
+    rows: tuple[BackboneRow, ...]
+
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Yield the file of each network."""
+        for row in self.rows:
+            yield row.name, f"{row.weights}: {row.path}"
+
+    def blocks(self) -> list[Block]:
+        """Return the files as a table."""
+        return [weights_table(self.rows)]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the rows as one JSON document."""
+        return {"weights": [dataclasses.asdict(row) for row in self.rows]}
+
+
+@dataclass(frozen=True, repr=False)
+class LayerList(Result):
+    """The layers of a backbone that features can be taken from.
+
+    Attributes:
+        spec: the backbone.
+        rows: the layers, by depth.
+    """
+
+    spec: BackboneSpec
+    rows: tuple[Layer, ...]
+
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Yield how many layers there are, and their names."""
+        yield "backbone", self.spec.name
+        yield "layers", f"{len(self.rows):,}: {', '.join(row.name for row in self.rows)}"
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield the layers, and which other names work."""
+        yield layer_table(self.spec, self.rows)
+        yield ""
+        yield "A module path works as a name, too; PATH:in is what that module is given."
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the layers as one JSON document."""
+        layers = [
+            {
+                "name": row.name,
+                "path": row.path,
+                "kind": row.kind,
+                "shape": list(row.shape),
+                "calls": row.calls,
+                "pooled_dimension": pooled_dimension(row.shape, self.spec.channels_last),
+            }
+            for row in self.rows
+        ]
+        return {"backbone": self.spec.name, "layers": layers}
+
+
+def catalogue(cache_dir: str | Path | None = None, *, available: bool = False) -> Catalogue:
+    """List the networks, and which weights are on this machine.
+
+    Args:
+        cache_dir: the root of offshelf's own folders.
+        available: only those whose weights are on this machine.
+
+    >>> catalogue().rows[0].name
+    'efficientnet_lite0'
+    """
+    rows = backbone_rows(cache_dir)
+    return Catalogue(tuple(row for row in rows if row.available or not available))
+
+
+def list_layers(backbone: str, *, every: bool = False) -> LayerList:
+    """List the layers of a backbone that features can be taken from.
+
+    Args:
+        backbone: a name of the catalogue, ``timm/NAME`` or ``torchvision/NAME``.
+        every: every module, not only named layers.
+
+    Raises:
+        BackboneError: no such backbone.
+
+    >>> list_layers("efficientnet_lite0").rows[-1].name
+    'logits'
+    """
+    spec = names.get_spec(backbone)
+    return LayerList(spec, layer_rows(spec, spec.weights[0].input.size, every))
+
+
+def list_weights(cache_dir: str | Path | None = None) -> WeightsList:
+    """List the weights files on this machine.
+
+    >>> len(list_weights().rows) >= 1
+    True
+    """
+    return WeightsList(tuple(row for row in backbone_rows(cache_dir) if row.available))
 
 
 def backbone_rows(cache_dir: str | Path | None = None) -> tuple[BackboneRow, ...]:

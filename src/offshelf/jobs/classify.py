@@ -7,17 +7,14 @@ in training mode: two mistakes that are easily made, and what they cost.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from offshelf import cache
 from offshelf.backbones.backbone import Backbone
-from offshelf.backbones.catalogue.libraries import CLASSES, class_names
+from offshelf.backbones.catalogue.libraries import CLASSES
 from offshelf.data.tables.image_table import ImageTable, list_images
 from offshelf.engine.torch_engine.training_mode import training_outputs
 from offshelf.errors import DataError, EngineError, ImageError, LayerError
@@ -27,160 +24,21 @@ from offshelf.features.network_input import network_input
 from offshelf.features.store import feature_store as stores
 from offshelf.jobs.setup.settings import FeatureSettings, RunSettings, backbone_for, describe
 from offshelf.progress import Progress, Silent, note_all
+from offshelf.report.network_answers import NORMAL, PLAIN, Answer, NetworkRun
+from offshelf.report.result import Block, Result
 from offshelf.report.tables.result_rows import Cell, Column, Table
-from offshelf.report.tables.table_formats import format_cell
 from offshelf.text import spelled
 
 LAYER = "logits"
 # Seen on pictures: networks know shapes that were not stretched, as they were trained.
 RESIZE = "crop"
-NORMAL, PLAIN = "evaluation", "not normalised"
 MAX_IMAGES = 16
+# Images that a prompt names.
+FIRST = 5
 
 
-@dataclass(frozen=True, eq=False)
-class NetworkRun:
-    """The output of one run of the network on one image.
-
-    Attributes:
-        way: how it was run: ``evaluation`` is right; ``not normalised``, ``alone`` and
-            ``in a batch`` (training mode) and ``evaluation after`` those are experiments.
-        logits: float32, 1,000 values.
-        number: from 1 where there are several runs of this way, else 0.
-    """
-
-    way: str
-    logits: NDArray[np.float32]
-    number: int = 0
-
-    @property
-    def name(self) -> str:
-        """The way, with the number where there are several."""
-        return f"{self.way} {self.number}" if self.number else self.way
-
-    @property
-    def probabilities(self) -> NDArray[np.float64]:
-        """Softmax of the logits, float64."""
-        from scipy.special import softmax
-
-        return np.asarray(softmax(self.logits.astype(np.float64)))
-
-    @property
-    def ranking(self) -> list[int]:
-        """Numbers of the classes, the best first; equal ones in their order."""
-        order: list[int] = np.argsort(-self.logits, kind="stable").tolist()
-        return order
-
-
-@dataclass(frozen=True)
-class Guess:
-    """One class of an answer.
-
-    Attributes:
-        label: the name of the class.
-        index: its number, 0 to 999.
-        probability: softmax of the logits.
-        logit: the network's output for it.
-    """
-
-    label: str
-    index: int
-    probability: float
-    logit: float
-
-
-@dataclass(frozen=True, eq=False)
-class Answer:
-    """What the network answers for one image.
-
-    Attributes:
-        path: the file.
-        status: ``ok``, or why there is no answer.
-        reason: the same in a sentence.
-        runs: of the network; the first is ``evaluation``. None where there is no answer.
-    """
-
-    path: str
-    status: str
-    reason: str
-    runs: tuple[NetworkRun, ...]
-
-    @property
-    def logits(self) -> dict[str, NDArray[np.float32]]:
-        """Vectors of 1,000 values by name of the run, ``evaluation`` first."""
-        return {run.name: run.logits for run in self.runs}
-
-    def best(self, count: int = 5, view: str = NORMAL) -> tuple[Guess, ...]:
-        """Return the *count* most probable classes, the best first; () without an answer."""
-        run = next((run for run in self.runs if run.name == view), None)
-        if run is None:
-            return ()
-        names, shares = class_names(), run.probabilities
-        return tuple(
-            Guess(names[k], k, float(shares[k]), float(run.logits[k])) for k in run.ranking[:count]
-        )
-
-    def table(self, count: int = 5) -> Table:
-        """Return the best classes of every run, side by side."""
-        chosen: dict[int, None] = {}
-        for run in self.runs:
-            # Of the experiments: all of one, only the first of many.
-            chosen |= dict.fromkeys(run.ranking[: count if run.way in (NORMAL, PLAIN) else 1])
-        shares = [run.probabilities for run in self.runs]
-        columns = (Column("class"), *(Column(run.name, "percent") for run in self.runs))
-        names = class_names()
-        rows: list[tuple[Cell, ...]] = [
-            (names[k], *(float(share[k]) for share in shares)) for k in chosen
-        ]
-        return Table(self.path, columns, tuple(rows))
-
-    def changes(self) -> tuple[str, ...]:
-        """Return one line for each experiment: what it changed."""
-        ways: dict[str, list[NetworkRun]] = {}
-        for run in self.runs[1:]:
-            ways.setdefault(run.way, []).append(run)
-        lines = []
-        for way, runs in ways.items():
-            lines.append(f"{way}: {self._changed_by(runs[0])}")
-            if len(runs) > 1:
-                moved = np.ptp([run.probabilities for run in runs], axis=0).max()
-                text = f"differ by up to {format_cell(float(moved), 'percent')}"
-                lines[-1] += f"; its {len(runs)} passes {text if moved else 'agree'}"
-        return tuple(lines)
-
-    def to_json(self, count: int = 5) -> dict[str, Any]:
-        """Return the best classes of every run as JSON values."""
-        guesses = {
-            run.name: [dataclasses.asdict(guess) for guess in self.best(count, run.name)]
-            for run in self.runs
-        }
-        return {
-            "path": spelled(self.path),
-            "status": self.status,
-            "reason": self.reason,
-            "top": guesses.pop(NORMAL, []),
-            "views": guesses,
-            "changes": list(self.changes()),
-        }
-
-    def _changed_by(self, run: NetworkRun) -> str:
-        before, after = self.best(5), self.best(5, run.name)
-        kept = len({guess.index for guess in before} & {guess.index for guess in after})
-        moved = np.abs(self.runs[0].probabilities - run.probabilities).sum() / 2
-        was, now = (
-            f"{one.label} ({format_cell(one.probability, 'percent')})"
-            for one in (before[0], after[0])
-        )
-        same = before[0].index == after[0].index
-        top = f"still {now}, was {was}" if same else f"{now} instead of {was}"
-        return (
-            f"{top}; {kept} of the 5 best stay; "
-            f"{format_cell(float(moved), 'percent')} of the probability has moved"
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class ClassifyResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class ClassifyResult(Result):
     """One answer per image.
 
     Attributes:
@@ -217,6 +75,43 @@ class ClassifyResult:
             "images": [answer.to_json(count) for answer in self.answers],
             "notes": list(self.notes),
         }
+
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Yield how many images there are, and the network."""
+        yield "images", f"{self.n_ok:,}, {self.n_failed:,} left out"
+        for answer in self.answers[:FIRST]:
+            yield "first", answer.line(count=1)
+        yield "network", f"{self.backbone.spec.name}, {self.engine}"
+
+    def blocks(self, top: int = 5) -> Iterator[Block]:
+        """Yield a line or a table for each image, and the notes."""
+        for answer in self.answers:
+            if len(answer.runs) <= 1:
+                yield answer.line(top)
+                continue
+            yield answer.table(top)
+            yield from answer.changes()
+            yield ""
+        yield from self.notes
+        trained = "" if self.backbone.trained else "; the network is UNTRAINED"
+        yield f"probabilities of ImageNet's 1,000 classes, softmax of the logits{trained}"
+
+    def data_table(self, top: int = 5) -> Table:
+        """Return a row for each of the *top* classes of each image; one for one that failed."""
+        columns = (
+            *map(Column, ("path", "status", "reason")),
+            *(Column("rank", "integer"), Column("class"), Column("index", "integer")),
+            *(Column("probability", "percent"), Column("logit", "number")),
+        )
+        cells: list[tuple[Cell, ...]] = []
+        for answer in self.answers:
+            image = (spelled(answer.path), answer.status, answer.reason)
+            for rank, guess in enumerate(answer.best(top), 1):
+                found = (guess.label, guess.index, guess.probability, guess.logit)
+                cells.append((*image, rank, *found))
+            if not answer.runs:
+                cells.append((*image, *[None] * 5))
+        return Table("Classes", columns, tuple(cells))
 
 
 def classify(

@@ -24,6 +24,8 @@ from offshelf.features.sharing import FOLDER as CLAIMS
 from offshelf.features.store import manifest
 from offshelf.features.store.merging import doubled, remove_doubled
 from offshelf.locks import is_held, remove_if_free
+from offshelf.report.result import Block, Facts, Result
+from offshelf.report.tables.result_rows import Column, Table
 from offshelf.report.tables.table_formats import format_cell
 
 # The names of temporary files before they said whose they are.
@@ -46,8 +48,8 @@ class Removal:
     size: int
 
 
-@dataclass(frozen=True)
-class Cleaning:
+@dataclass(frozen=True, repr=False)
+class Cleaning(Result):
     """Everything that was removed, by kind; where *dry*, would be."""
 
     removals: tuple[Removal, ...]
@@ -58,13 +60,23 @@ class Cleaning:
         """Bytes of all."""
         return sum(one.size for one in self.removals)
 
-    def lines(self) -> list[tuple[str, str]]:
+    def facts(self) -> list[tuple[str, str]]:
         """Return a pair of a kind and its figures for each, and the sum."""
         verb = "would be removed" if self.dry else "removed"
         found = [
             (one.kind, f"{one.count:,}, {format_cell(one.size, 'bytes')}") for one in self.removals
         ]
         return [*found, (verb, format_cell(self.size, "bytes") if found else "nothing")]
+
+    def blocks(self) -> list[Block]:
+        """Return the facts."""
+        return [Facts(tuple(self.facts()))]
+
+    def data_table(self) -> Table:
+        """Return a row for each kind."""
+        columns = (Column("kind"), Column("count", "integer"), Column("size", "bytes"))
+        cells = ((one.kind, one.count, one.size) for one in self.removals)
+        return Table("Removed", columns, tuple(cells))
 
     def to_json(self) -> dict[str, Any]:
         """Return the removals as one JSON document."""

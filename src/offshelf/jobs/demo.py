@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,14 @@ from offshelf.jobs.fit.job import fit
 from offshelf.jobs.predict import PredictResult, predict
 from offshelf.jobs.setup.settings import RunSettings
 from offshelf.progress import Progress, Silent
+from offshelf.report.result import Block, Facts, Result
+from offshelf.report.tables.result_rows import Table
 
 MODEL = "digits.offshelf"
 
 
-@dataclass(frozen=True, eq=False)
-class DemoResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class DemoResult(Result):
     """What the demo made.
 
     Attributes:
@@ -37,6 +41,42 @@ class DemoResult:
             "fit": self.fitted.to_json(),
             "predict": self.predicted.to_json(),
         }
+
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Yield what was made, and how good it is."""
+        yield "data", str(self.data)
+        yield from self.fitted.facts()
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield what was made, and what to try next."""
+        n_test = self.fitted.evaluation.n
+        n_train = len(self.fitted.extraction.ok) - n_test
+        yield f"1. Train on {n_train:,} handwritten digits, test on {n_test:,} others"
+        yield ""
+        yield from self.fitted.blocks()
+        yield ""
+        yield "2. Label images with the model file: three test digits, two photographs of none"
+        yield ""
+        yield from self.predicted.blocks()
+        yield ""
+        yield "3. Try next"
+        yield ""
+        yield Facts(self._next())
+
+    def _next(self) -> tuple[tuple[str, str], ...]:
+        model, data = shlex.quote(str(self.fitted.path)), shlex.quote(str(self.data))
+        photos = shlex.quote(str(self.data.parent / "photos"))
+        return (
+            (f"offshelf evaluate {model} {data}", "the figures again, from the file"),
+            (f"offshelf predict {model} {photos} --json", "for programs"),
+            (f"offshelf fit {data} --layer stage5 --pooling max", "another layer"),
+            ("offshelf fit YOUR-FOLDER --out my.offshelf", "your images, one folder per class"),
+            ("offshelf backbones", "other networks"),
+        )
+
+    def data_table(self) -> Table:
+        """Return a row for each image that was labelled."""
+        return self.predicted.data_table()
 
 
 def demo(

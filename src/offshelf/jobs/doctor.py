@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,9 @@ from offshelf.engine.selection import choose, installed
 from offshelf.errors import OffshelfError
 from offshelf.jobs.catalogue import backbone_rows
 from offshelf.machine_code import has_llvm, is_measured, is_possible
+from offshelf.report.result import Block, Facts, Result
+from offshelf.report.tables.result_rows import Column, Table
+from offshelf.text import counted
 from offshelf.version import library_versions
 
 
@@ -32,8 +35,8 @@ class Check:
     detail: str
 
 
-@dataclass(frozen=True)
-class Diagnosis:
+@dataclass(frozen=True, repr=False)
+class Diagnosis(Result):
     """Versions of the libraries, and the results of all checks."""
 
     versions: dict[str, str]
@@ -43,6 +46,30 @@ class Diagnosis:
     def ok(self) -> bool:
         """Whether every check is."""
         return all(check.ok for check in self.checks)
+
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Yield the problems, or that there is none."""
+        wrong = [check for check in self.checks if not check.ok]
+        yield "checks", f"{len(self.checks)}, {counted(len(wrong), 'problem')}"
+        for check in wrong:
+            yield "PROBLEM", f"{check.name}: {check.detail}"
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield versions and checks."""
+        width = max(len(check.name) for check in self.checks)
+        yield Facts(tuple(self.versions.items()))
+        yield ""
+        yield Facts(
+            tuple(
+                ("ok" if check.ok else "PROBLEM", f"{check.name:<{width}}  {check.detail}")
+                for check in self.checks
+            )
+        )
+
+    def data_table(self) -> Table:
+        """Return a row for each check."""
+        cells = ((one.name, "yes" if one.ok else "no", one.detail) for one in self.checks)
+        return Table("Checks", tuple(map(Column, ("check", "ok", "detail"))), tuple(cells))
 
     def to_json(self) -> dict[str, Any]:
         """Return the findings as one JSON document."""

@@ -83,7 +83,8 @@ def explain(
     model, backbone = _opened(model_path, method, weights, run, progress)
     network_input = input_to_show(image, backbone.input, run.reading.limits)
     found = explain_prepared(model, backbone, network_input, label, method)
-    return dataclasses.replace(found, true=true_class(image, model.classes, true))
+    true = true_class(image, model.classes, true)
+    return dataclasses.replace(found, true=true, path=Path(model_path))
 
 
 def explain_images(
@@ -112,12 +113,13 @@ def explain_images(
         try:
             network_input = input_to_show(path, backbone.input, run.reading.limits)
             one = explain_prepared(model, backbone, network_input, label, method)
-            found.append(dataclasses.replace(one, true=true_class(path, model.classes, true)))
+            own = true_class(path, model.classes, true)
+            found.append(dataclasses.replace(one, true=own, path=Path(model_path)))
         except DataError as error:
             failures.append(_failure(path, error))
         progress.advance()
     progress.finish()
-    return Explanations(explanations=tuple(found), failures=tuple(failures))
+    return Explanations(explanations=tuple(found), failures=tuple(failures), path=Path(model_path))
 
 
 def _failure(path: str, error: DataError) -> dict[str, str]:

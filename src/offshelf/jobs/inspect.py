@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from offshelf.backbones.parameter_table.parameters import (
 )
 from offshelf.backbones.specification.spec import BackboneSpec
 from offshelf.jobs.extract.forecast import Forecast
+from offshelf.report.result import Block, Result
 from offshelf.report.tables.result_rows import Cell, Column, Table
 from offshelf.report.tables.table_formats import format_cell, render
 
@@ -31,7 +33,7 @@ NOTES = (
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Inspection:
+class Inspection(Result):
     """What a backbone is made of. Printing it prints the table.
 
     Attributes:
@@ -166,8 +168,24 @@ class Inspection:
             **({"forecast": self.forecast.to_json()} if self.forecast else {}),
         }
 
-    def __repr__(self) -> str:
-        return self.render()
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Yield the network, its parameters, and who agrees with them."""
+        yield "network", self._title()
+        for total in self.totals:
+            yield total.group, f"{total.parameters:,} parameters in {total.rows:,} layers"
+        for one in self.agreements:
+            yield "checked", _remark(one)
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield the layers, the totals, and what the columns mean."""
+        yield self.table()
+        yield ""
+        yield self.totals_table()
+        yield ""
+        yield from self.remarks()
+        if self.forecast:
+            yield ""
+            yield from self.forecast.blocks()
 
     def _title(self) -> str:
         batch = f", batch of {self.batch_size}" if self.batch_size > 1 else ""

@@ -1,6 +1,6 @@
 r"""Results: what a job returns, and how it is looked at.
 
-A result lists its blocks, as a person reads them: tables, facts, lines and pictures. Its text
+A result lists its blocks, as a person reads them: tables, facts and lines. Its text
 (that of its command), its page in a notebook and its frame are made of them here.
 """
 
@@ -36,7 +36,7 @@ class Facts:
 
 
 # A text is one line; "" is an empty one between blocks.
-Block = str | Facts | Table | Picture
+Block = str | Facts | Table
 
 
 class Result(Card):
@@ -79,11 +79,31 @@ class Result(Card):
             raise DataError(f"{type(self).__name__}: has no rows for a frame; to_json() has all")
         return frame([column.name for column in table.columns], table.rows)
 
+    def pictures(self) -> Sequence[Picture]:
+        """Return the pictures that a notebook shows above the blocks."""
+        return ()
+
     def __str__(self) -> str:
         return blocks_text(self.blocks())
 
     def _repr_html_(self) -> str:
-        return fragment(_parts(self.blocks()))
+        images = (picture.image() for picture in self.pictures())
+        return fragment([*images, *_parts(self.blocks())])
+
+
+class Drawn(Result):
+    """A result that is a picture before all, and shows it in a notebook."""
+
+    @abc.abstractmethod
+    def plot(self) -> Picture:
+        """Return the picture."""
+
+    def pictures(self) -> Sequence[Picture]:
+        """Return the picture, or several."""
+        return [self.plot()]
+
+    def _repr_png_(self) -> bytes:
+        return self.plot().to_bytes()
 
 
 def frame(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> pandas.DataFrame:
@@ -107,18 +127,18 @@ def require_pandas() -> None:
 
 
 def blocks_text(blocks: Iterable[Block]) -> str:
-    r"""Return blocks as text for a person; pictures are left out.
+    r"""Return blocks as text for a person.
 
     What could steer a terminal is shown as escapes.
 
     >>> blocks_text(["one", "", "two\x1b"])
     'one\n\ntwo\\x1b'
     """
-    text = "\n".join(_text(block) for block in blocks if not isinstance(block, Picture))
+    text = "\n".join(map(_text, blocks))
     return "\n".join(map(shown, text.split("\n")))
 
 
-def _text(block: str | Facts | Table) -> str:
+def _text(block: Block) -> str:
     if isinstance(block, str):
         return block
     return facts_text(block.pairs) if isinstance(block, Facts) else render(block)
@@ -134,8 +154,6 @@ def _parts(blocks: Iterable[Block]) -> Iterator[str]:
                 yield _table(block)
             elif isinstance(block, Facts):
                 yield facts_html(block.pairs)
-            elif isinstance(block, Picture):
-                yield block.image()
 
 
 def _table(table: Table) -> str:

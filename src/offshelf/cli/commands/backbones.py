@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 
 from offshelf.cli.options import shared_options
 from offshelf.cli.terminal import console
@@ -22,19 +21,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from offshelf.jobs.catalogue import backbone_rows, backbone_table
-    from offshelf.report.tables.table_formats import render
+    from offshelf.jobs.catalogue import catalogue
 
-    rows = backbone_rows(arguments.cache_dir)
-    if arguments.available:
-        rows = tuple(row for row in rows if row.available)
-    if arguments.json:
-        console.print_json({"backbones": [dataclasses.asdict(row) for row in rows]})
-        return 0
-    console.say(render(backbone_table(rows), "text"))
-    console.say()
-    console.say("Any timm/NAME and torchvision/NAME works too.")
-    console.say(
-        "Without a network: 'offshelf weights add FILE --backbone NAME' brings weights here."
-    )
+    found = catalogue(arguments.cache_dir, available=arguments.available)
+    console.show_result(arguments.json, found)
     return 0

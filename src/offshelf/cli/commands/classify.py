@@ -64,35 +64,12 @@ def perform(arguments: argparse.Namespace, progress: Progress) -> ClassifyResult
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
+    from offshelf.report.result import blocks_text
+
     with console.progress(arguments.quiet) as progress:
         result = perform(arguments, progress)
     if arguments.json:
         console.print_json(result.to_json(arguments.top))
     else:
-        show(result, arguments.top)
+        console.say(blocks_text(result.blocks(arguments.top)))
     return console.exit_code(result.n_ok, result.n_failed, arguments.strict)
-
-
-def show(result: ClassifyResult, top: int) -> None:
-    """Print a line or a table for each image, and the notes."""
-    from offshelf.report.tables.table_formats import format_cell, render
-    from offshelf.text import shown
-
-    for answer in result.answers:
-        if not answer.runs:
-            console.say(f"{shown(answer.path)}: {answer.status}, {answer.reason}")
-        elif len(answer.runs) == 1:
-            best = ", ".join(
-                f"{guess.label} {format_cell(guess.probability, 'percent')}"
-                for guess in answer.best(top)
-            )
-            console.say(f"{shown(answer.path)}: {best}")
-        else:
-            console.say(render(answer.table(top)))
-            for line in answer.changes():
-                console.say(line)
-            console.say()
-    for note in result.notes:
-        console.say(note)
-    trained = "" if result.backbone.trained else "; the network is UNTRAINED"
-    console.say(f"probabilities of ImageNet's 1,000 classes, softmax of the logits{trained}")

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 from offshelf.cli.options import shared_options
 from offshelf.cli.terminal import console
 from offshelf.errors import OffshelfError
-
-if TYPE_CHECKING:
-    from offshelf.jobs.doctor import Diagnosis
 
 SUMMARY = "check the installation, and say what is wrong with it"
 
@@ -43,26 +39,13 @@ def run(arguments: argparse.Namespace) -> int:
     from offshelf.jobs.doctor import diagnose
 
     diagnosis = diagnose(arguments.cache_dir)
-    console.show(arguments.json, diagnosis.to_json, lambda: text(diagnosis))
+    console.show_result(arguments.json, diagnosis)
     return 0 if diagnosis.ok else 1
-
-
-def text(diagnosis: Diagnosis) -> str:
-    """Return versions and checks for a person."""
-    from offshelf.report.summary import facts_text
-
-    width = max(len(check.name) for check in diagnosis.checks)
-    checks = (
-        ("ok" if check.ok else "PROBLEM", f"{check.name:<{width}}  {check.detail}")
-        for check in diagnosis.checks
-    )
-    return f"{facts_text(diagnosis.versions.items())}\n\n{facts_text(checks)}"
 
 
 def _clean(arguments: argparse.Namespace) -> int:
     from offshelf.jobs.cleaning import clean
-    from offshelf.report.summary import facts_text
 
     done = clean(arguments.cache_dir, cache_size=arguments.cache_size, dry=arguments.dry_run)
-    console.show(arguments.json, done.to_json, lambda: facts_text(done.lines()))
+    console.show_result(arguments.json, done)
     return 0

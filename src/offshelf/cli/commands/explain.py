@@ -96,8 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
     written = write(arguments, result)
     if arguments.json:
         out = [str(path) for path in written]
-        document = result.to_json() | {"model": arguments.model, "out": out if several else out[0]}
-        console.print_json(document)
+        console.print_json(result.to_json() | {"out": out if several else out[0]})
     else:
         console.say(str(result))
         picture_options.say_written(written)

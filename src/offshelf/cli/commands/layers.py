@@ -19,27 +19,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
-    from offshelf.backbones.catalogue.names import get_spec
-    from offshelf.jobs.catalogue import layer_rows, layer_table, pooled_dimension
-    from offshelf.report.tables.table_formats import render
+    from offshelf.jobs.catalogue import list_layers
 
-    spec = get_spec(arguments.backbone)
-    rows = layer_rows(spec, spec.weights[0].input.size, arguments.all)
-    if arguments.json:
-        layers = [
-            {
-                "name": row.name,
-                "path": row.path,
-                "kind": row.kind,
-                "shape": list(row.shape),
-                "calls": row.calls,
-                "pooled_dimension": pooled_dimension(row.shape, spec.channels_last),
-            }
-            for row in rows
-        ]
-        console.print_json({"backbone": spec.name, "layers": layers})
-        return 0
-    console.say(render(layer_table(spec, rows), "text"))
-    console.say()
-    console.say("A module path works as a name, too; PATH:in is what that module is given.")
+    found = list_layers(arguments.backbone, every=arguments.all)
+    console.show_result(arguments.json, found)
     return 0

@@ -26,5 +26,5 @@ def run(arguments: argparse.Namespace) -> int:
     from offshelf.jobs.show import show
 
     card = show(arguments.model, cache_dir=arguments.cache_dir)
-    console.show(arguments.json, card.to_json, lambda: str(card))
+    console.show_result(arguments.json, card)
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from typing import TYPE_CHECKING
 
 from offshelf.cli.options import shared_options
@@ -48,15 +47,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from offshelf.jobs.catalogue import backbone_rows, weights_table
-    from offshelf.report.tables.table_formats import render
+    from offshelf.jobs.catalogue import list_weights
 
-    rows = [row for row in backbone_rows(arguments.cache_dir) if row.available]
-    console.show(
-        arguments.json,
-        lambda: {"weights": [dataclasses.asdict(row) for row in rows]},
-        lambda: render(weights_table(rows)),
-    )
+    console.show_result(arguments.json, list_weights(arguments.cache_dir))
     return 0
 
 

@@ -7,7 +7,7 @@ and the known bounds of the store's buffers, disk from the dimensions.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,10 @@ from offshelf.jobs.extract.timed_sample import Sample, SampleRequest, sample_apa
 from offshelf.jobs.setup.run_costs import WARM_BATCHES, disk_bytes, held
 from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
 from offshelf.progress import Progress, Silent
+from offshelf.report.result import Block, Result
 from offshelf.report.tables.result_rows import Column, Table
 from offshelf.report.tables.table_formats import format_cell
+from offshelf.text import duration
 
 MAX_SAMPLED = 2000
 PARTS = 5
@@ -59,8 +61,8 @@ class ForecastRow:
     sampled: int
 
 
-@dataclass(frozen=True)
-class Forecast:
+@dataclass(frozen=True, repr=False)
+class Forecast(Result):
     """What extractions of one backbone from one set of images will cost.
 
     Attributes:
@@ -112,6 +114,18 @@ class Forecast:
             "fastest and the slowest part of them: other work on this machine moves the time; "
             "disk is the store's, features.parquet takes as much again"
         )
+
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Yield the seconds of each extraction."""
+        yield "network", f"{self.backbone} ({self.engine})"
+        for row in self.rows:
+            took = f"{duration(row.seconds)} for {row.images:,} images"
+            yield f"{row.layer} {row.pooling}".rstrip(), took
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield the rows, and how the figures came about."""
+        yield self.table()
+        yield self.remark()
 
     def to_json(self) -> dict[str, Any]:
         """Return the forecast as JSON values."""

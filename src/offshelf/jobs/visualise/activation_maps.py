@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,9 @@ from offshelf.jobs.visualise.feature_maps import (
 from offshelf.jobs.visualise.picture_files import input_to_show, write_layers
 from offshelf.progress import Progress, Silent
 from offshelf.report.pictures.activation_tiles import Caption, Look, map_picture
+from offshelf.report.pictures.picture import Picture
+from offshelf.report.result import Block, Drawn
+from offshelf.report.tables.result_rows import Column, Table
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,27 +54,31 @@ class LayerMaps:
         """Mean absolute activation of every channel, float64, C."""
         return mean_strengths(self.maps)
 
+    def figures(self) -> list[dict[str, int | float]]:
+        """Return number, strength, least and largest value of each chosen channel."""
+        strengths = self.strengths
+        return [
+            {
+                "channel": channel,
+                "strength": float(strengths[channel]),
+                "least": float(self.maps[channel].min()),
+                "largest": float(self.maps[channel].max()),
+            }
+            for channel in self.channels
+        ]
+
     def to_json(self) -> dict[str, Any]:
         """Return shape and figures of the chosen channels as JSON values."""
-        strengths = self.strengths
         return {
             "name": self.name,
             "path": self.path,
             "shape": list(self.maps.shape),
-            "channels": [
-                {
-                    "channel": channel,
-                    "strength": float(strengths[channel]),
-                    "least": float(self.maps[channel].min()),
-                    "largest": float(self.maps[channel].max()),
-                }
-                for channel in self.channels
-            ],
+            "channels": self.figures(),
         }
 
 
-@dataclass(frozen=True, eq=False)
-class MapsResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class MapsResult(Drawn):
     """Activation maps of one image. Prints itself; a notebook shows the first picture.
 
     Attributes:
@@ -138,21 +145,50 @@ class MapsResult:
             **describe(self.backbone),
             "engine": self.engine,
             "layers": [one.to_json() for one in self.layers],
+            "out": [],
         }
 
-    def _repr_png_(self) -> bytes:
-        return self.picture()
+    def plot(self, layer: str | None = None, look: Look | None = None) -> Picture:
+        """Return the grid of a layer's chosen maps; that of the first layer by default."""
+        one, look = self[layer] if layer else self.layers[0], look or Look()
 
-    def __str__(self) -> str:
-        lines = [f"{self.network_input.name} in {self.backbone.spec.name} ({self.engine})"]
+        def draw(form: str) -> bytes:
+            return self.picture(one.path, dataclasses.replace(look, form=form))
+
+        return Picture(f"{self.network_input.title}: {one.name}", draw)
+
+    def pictures(self) -> list[Picture]:
+        """Return a picture of each layer."""
+        return [self.plot(one.path) for one in self.layers]
+
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Yield the network, and how many channels each layer has."""
+        yield "network", f"{self.backbone.spec.name} ({self.engine})"
         for one in self.layers:
             count, height, width = one.maps.shape
             strongest = np.argsort(-one.strengths, kind="stable")[:5]
-            lines.append(
-                f"{one.name}: {count} channels of {width} x {height}, {len(one.channels)} chosen; "
-                f"strongest {', '.join(str(channel) for channel in strongest)}"
+            yield (
+                one.name,
+                f"{count} channels of {width} x {height}, {len(one.channels)} chosen; "
+                f"strongest {', '.join(str(channel) for channel in strongest)}",
             )
-        return "\n".join(lines)
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield a line for the image, and one for each layer."""
+        (_, network), *layers = self.facts()
+        yield f"{self.network_input.name} in {network}"
+        for name, text in layers:
+            yield f"{name}: {text}"
+
+    def data_table(self) -> Table:
+        """Return the figures of each chosen channel of each layer."""
+        columns = (
+            Column("layer"),
+            Column("channel", "integer"),
+            *(Column(name, "number") for name in ("strength", "least", "largest")),
+        )
+        cells = ((one.name, *row.values()) for one in self.layers for row in one.figures())
+        return Table("Channels", columns, tuple(cells))
 
 
 def activation_maps(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,17 @@ from offshelf.model_file.model import Model
 from offshelf.report.pictures.activation_tiles import Caption, Look
 from offshelf.report.pictures.canvas import form_of
 from offshelf.report.pictures.heat_maps import Panel, explanation_picture
+from offshelf.report.pictures.picture import Picture
+from offshelf.report.result import Block, Drawn, Result
 from offshelf.report.summary import failure_lines
+from offshelf.report.tables.result_rows import Column, Table
+
+# Of several images, in a notebook.
+MOST_PICTURES = 12
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Explanation:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Explanation(Drawn):
     """What speaks for a class and against another. Prints itself; notebooks show it.
 
     Attributes:
@@ -37,6 +43,7 @@ class Explanation:
         shown: the class explained and its rival.
         model: the model; its backbone's name and layer are part of the result.
         true: the class of the image, "" where it is not known.
+        path: the model's file, or None.
     """
 
     network_input: NetworkInput
@@ -48,6 +55,7 @@ class Explanation:
     shown: tuple[ClassMap, ClassMap]
     model: Model
     true: str = ""
+    path: Path | None = None
 
     @property
     def predicted(self) -> str:
@@ -152,6 +160,8 @@ class Explanation:
             "class": first.to_json(),
             "against": rival.to_json(),
             "difference": self.difference.to_json(),
+            "model": str(self.path) if self.path else None,
+            "out": None,
         }
 
     def _how(self) -> str:
@@ -165,19 +175,38 @@ class Explanation:
             f"{divided if self.length != 1 else ''}"
         )
 
-    def _repr_png_(self) -> bytes:
-        return self.picture()
-
-    def __str__(self) -> str:
-        first, rival = self.shown
-        lines = [f"{self.network_input.name}: {self.verdict}", self._how()]
-        lines += [f"{name}: {_sum_text(one, self.exact)}" for name, one in self.panels[:2]]
-        best = np.unravel_index(int(self.difference.cells.argmax()), first.cells.shape)
-        lines.append(
-            f"most for {first.name} rather than {rival.name}: "
-            f"cell in row {best[0] + 1}, column {best[1] + 1} of {len(first.cells)}"
+    def plot(self, look: Look | None = None, smooth: bool = False) -> Picture:
+        """Return the heat maps over what the network saw."""
+        given = look or Look()
+        return Picture(
+            f"{self.network_input.title}: {self.verdict}",
+            lambda form: self.picture(dataclasses.replace(given, form=form), smooth),
         )
-        return "\n".join(lines)
+
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Yield the verdict, and what the map says for the class and its rival."""
+        first, rival = self.shown
+        yield self.network_input.name, self.verdict
+        for name, one in self.panels[:2]:
+            yield name, _sum_text(one, self.exact)
+        best = np.unravel_index(int(self.difference.cells.argmax()), first.cells.shape)
+        yield (
+            f"most for {first.name} rather than {rival.name}",
+            f"cell in row {best[0] + 1}, column {best[1] + 1} of {len(first.cells)}",
+        )
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield the facts, one a line, and how the map was made."""
+        (image, verdict), *sums = self.facts()
+        yield f"{image}: {verdict}"
+        yield self._how()
+        for name, text in sums:
+            yield f"{name}: {text}"
+
+    def data_table(self) -> Table:
+        """Return the score of every class, the largest first."""
+        columns = (Column("class"), Column("score", "number"))
+        return Table("Scores", columns, tuple(self.scores.items()))
 
 
 def _sum_text(one: ClassMap, exact: bool) -> str:
@@ -189,17 +218,19 @@ def _sum_text(one: ClassMap, exact: bool) -> str:
     return f"score {one.score:+.3f} = {parts}"
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Explanations:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Explanations(Result):
     """The explanations of several images.
 
     Attributes:
         explanations: of the images that could be used, in order.
         failures: the others: path, status and reason of each.
+        path: the model's file, or None.
     """
 
     explanations: tuple[Explanation, ...]
     failures: tuple[Mapping[str, str], ...]
+    path: Path | None = None
 
     def write(
         self, out: str | Path | None = None, look: Look | None = None, smooth: bool = False
@@ -218,14 +249,42 @@ class Explanations:
             "n_failed": len(self.failures),
             "explanations": [one.to_json() for one in self.explanations],
             "failures": list(self.failures),
+            "model": str(self.path) if self.path else None,
+            "out": [],
         }
 
-    def __str__(self) -> str:
-        lines = [f"{one}\n" for one in self.explanations]
-        if any(one.true for one in self.explanations):
-            known = [one for one in self.explanations if one.true]
-            lines.append(f"wrong: {sum(one.wrong for one in known)} of {len(known)}")
-        return "\n".join([*lines, *failure_lines(self.failures)])
+    def pictures(self) -> list[Picture]:
+        """Return the pictures of the first explanations."""
+        return [one.plot() for one in self.explanations[:MOST_PICTURES]]
+
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Yield the verdict on each image, and how many are wrong."""
+        found, left = len(self.explanations), len(self.failures)
+        yield "images", f"{found:,}, {left:,} left out{self._wrong()}"
+        for one in self.explanations:
+            yield one.network_input.name, one.verdict
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield the lines of each image, how many are wrong, and what was left out."""
+        for one in self.explanations:
+            yield from one.blocks()
+            yield ""
+        if wrong := self._wrong():
+            yield wrong.removeprefix("; ")
+        yield from failure_lines(self.failures)
+
+    def _wrong(self) -> str:
+        known = [one for one in self.explanations if one.true]
+        return f"; wrong: {sum(one.wrong for one in known)} of {len(known)}" if known else ""
+
+    def data_table(self) -> Table:
+        """Return a row for each image that could be used."""
+        columns = (*map(Column, ("path", "true", "predicted")), Column("probability", "percent"))
+        rows = tuple(
+            (one.network_input.name, one.true or None, one.predicted, one.probability)
+            for one in self.explanations
+        )
+        return Table("Explanations", columns, rows)
 
 
 def file_stems(names: Sequence[str]) -> list[str]:

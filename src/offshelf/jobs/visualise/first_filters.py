@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,13 @@ from offshelf.jobs.visualise.picture_files import picture_path, safe, write_pict
 from offshelf.progress import Progress, Silent
 from offshelf.report.pictures.activation_tiles import Caption, Look, filter_picture
 from offshelf.report.pictures.canvas import form_of
+from offshelf.report.pictures.picture import Picture
+from offshelf.report.result import Block, Drawn
+from offshelf.report.tables.result_rows import Column, Table
 
 
-@dataclass(frozen=True, eq=False)
-class FiltersResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class FiltersResult(Drawn):
     """First-layer filters. Prints itself; a notebook shows the picture.
 
     Attributes:
@@ -79,17 +83,41 @@ class FiltersResult:
                 }
                 for channel in self.channels
             ],
+            "out": None,
         }
 
-    def _repr_png_(self) -> bytes:
-        return self.picture()
+    def plot(self, look: Look | None = None) -> Picture:
+        """Return the chosen filters as a picture."""
+        look = look or Look()
 
-    def __str__(self) -> str:
+        def draw(form: str) -> bytes:
+            return self.picture(dataclasses.replace(look, form=form))
+
+        return Picture(self._convolution(), draw)
+
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Yield how many filters there are."""
         count, _, height, width = self.weights.shape
-        return (
-            f"{self.backbone.spec.name} {self.path}: {count} filters of {width} x {height} over "
-            f"red, green and blue, {len(self.channels)} chosen"
+        yield (
+            self._convolution(),
+            f"{count} filters of {width} x {height} over "
+            f"red, green and blue, {len(self.channels)} chosen",
         )
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield the facts on one line."""
+        for name, text in self.facts():
+            yield f"{name}: {text}"
+
+    def data_table(self) -> Table:
+        """Return the strength of each chosen filter."""
+        strengths = self.strengths
+        columns = (Column("channel", "integer"), Column("strength", "number"))
+        cells = ((channel, float(strengths[channel])) for channel in self.channels)
+        return Table("Filters", columns, tuple(cells))
+
+    def _convolution(self) -> str:
+        return f"{self.backbone.spec.name} {self.path}"
 
 
 def first_filters(

@@ -30,11 +30,11 @@ from offshelf.features.profile import Stopwatch
 from offshelf.features.reader import ReadOptions, read_ahead
 from offshelf.jobs.setup.settings import FeatureSettings, RunSettings, backbone_for, describe
 from offshelf.jobs.visualise.activation_maps import described
+from offshelf.jobs.visualise.channel_peaks import Peak, TopImages
 from offshelf.jobs.visualise.feature_maps import (
     Choice,
     Grid,
     StrongestCells,
-    crop_box,
     layer_label,
     maps_of,
     spatial_layers,
@@ -43,6 +43,9 @@ from offshelf.jobs.visualise.picture_files import write_layers
 from offshelf.progress import Progress, Silent, note_all, notifying
 from offshelf.report.pictures.activation_tiles import Caption, crop_picture
 from offshelf.report.pictures.mosaic import number
+from offshelf.report.pictures.picture import Picture
+from offshelf.report.result import Block, Drawn
+from offshelf.report.tables.result_rows import Column, Table
 from offshelf.text import spelled
 
 DEFAULT_TOP, MAX_TOP = 8, 16
@@ -50,80 +53,8 @@ DEFAULT_CHANNELS = 16
 CROP_SIDE = 96
 
 
-@dataclass(frozen=True, kw_only=True)
-class Peak:
-    """The largest activation of a channel in one image.
-
-    Attributes:
-        path: of the image.
-        value: the activation.
-        row: of the cell, from 0; *column* likewise.
-        box: left, top, right, bottom of the crop, in pixels of the network's input.
-    """
-
-    path: str
-    value: float
-    row: int
-    column: int
-    box: tuple[int, int, int, int]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        return dataclasses.asdict(self) | {"path": spelled(self.path), "box": list(self.box)}
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class TopImages:
-    """The best images for the channels of one layer.
-
-    Attributes:
-        name: of the layer.
-        path: its module path.
-        side: of its map, in cells.
-        size: of the network's input, in pixels.
-        best: the strongest cells of every channel.
-        paths: the images.
-        channels: those that were chosen, in their order.
-    """
-
-    name: str
-    path: str
-    side: int
-    size: int
-    best: StrongestCells
-    paths: tuple[str, ...]
-    channels: tuple[int, ...] = ()
-
-    def peaks(self, channel: int) -> tuple[Peak, ...]:
-        """Return the best images of a channel; none for one that no image excites."""
-        best, peaks = self.best, []
-        for column in np.flatnonzero(np.isfinite(best.values[channel])).tolist():
-            row, across = divmod(int(best.cells[channel, column]), self.side)
-            peaks.append(
-                Peak(
-                    path=self.paths[int(best.images[channel, column])],
-                    value=float(best.values[channel, column]),
-                    row=row,
-                    column=across,
-                    box=crop_box(row, across, self.side, self.size),
-                )
-            )
-        return tuple(peaks)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the chosen channels with their images as JSON values."""
-        return {
-            "name": self.name,
-            "path": self.path,
-            "channels": [
-                {"channel": one, "images": [peak.to_json() for peak in self.peaks(one)]}
-                for one in self.channels
-            ],
-        }
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class TopResult:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class TopResult(Drawn):
     """What channels respond to most in a set of images. Prints itself.
 
     Attributes:
@@ -204,6 +135,7 @@ class TopResult:
             "n_failed": len(self.failures),
             "failures": [dict(row) for row in self.failures],
             "layers": [one.to_json() for one in self.layers],
+            "out": [],
         }
 
     def _crop(self, peak: Peak, opened: dict[str, NDArray[np.uint8]]) -> NDArray[np.uint8]:
@@ -218,17 +150,46 @@ class TopResult:
                 return np.full((bottom - top, right - left, 3), 128, np.uint8)
         return opened[peak.path][top:bottom, left:right]
 
-    def _repr_png_(self) -> bytes:
-        return self.picture()
+    def plot(self, layer: str | None = None) -> Picture:
+        """Return a row of crops per channel of a layer; of the first layer by default."""
+        one = self[layer] if layer else self.layers[0]
+        title = f"{self.backbone.spec.name} {one.name}: what excites a channel most"
+        return Picture(title, lambda form: self.picture(one.path, form))
 
-    def __str__(self) -> str:
-        lines = [f"{self.used:,} images in {self.backbone.spec.name} ({self.engine})"]
+    def pictures(self) -> list[Picture]:
+        """Return a picture of each layer."""
+        return [self.plot(one.path) for one in self.layers]
+
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Yield how many images there are, and the strongest of each channel."""
+        yield f"{self.used:,} images", f"in {self.backbone.spec.name} ({self.engine})"
         for layer in self.layers:
             for channel in layer.channels:
                 peaks = layer.peaks(channel)
                 best = f"{number(peaks[0].value)} in {peaks[0].path}" if peaks else "never active"
-                lines.append(f"{layer.name} channel {channel}: {best}")
-        return "\n".join(lines)
+                yield f"{layer.name} channel {channel}", best
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield a line for the images, and one for each channel."""
+        first, *channels = self.facts()
+        yield " ".join(first)
+        for name, text in channels:
+            yield f"{name}: {text}"
+
+    def data_table(self) -> Table:
+        """Return a row for each of the best images of each channel."""
+        columns = (
+            *(Column("layer"), Column("channel", "integer"), Column("rank", "integer")),
+            *(Column("path"), Column("value", "number")),
+            *(Column(name, "integer") for name in ("row", "column")),
+        )
+        cells = (
+            (layer.name, channel, rank, spelled(one.path), one.value, one.row, one.column)
+            for layer in self.layers
+            for channel in layer.channels
+            for rank, one in enumerate(layer.peaks(channel), 1)
+        )
+        return Table("Top images", columns, tuple(cells))
 
 
 def top_images(
