@@ -72,6 +72,7 @@ class DataOptions(TypedDict, total=False):
     """How labelled images are understood and split."""
 
     classes: Literal["outer", "inner"] | None
+    corrections: Place | None
     seed: int
     test_size: float
 

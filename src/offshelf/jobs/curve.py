@@ -146,6 +146,8 @@ class CurveResult(Result):
             f"on the same {self.n_test:,} test images, {draws} of training images at every size; "
             "intervals (95 %) are over draws",
         )
+        if self.table.corrected:
+            yield "corrected", self.table.corrected.sentence
         if 1 in self.draws and repeats > 1:
             n = curve.points[self.draws.index(1)].n
             yield "", f"no interval at {n:,}: there, all draws hold the same images"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from offshelf.cli.terminal import console
 
 if TYPE_CHECKING:
     from offshelf.jobs.audit.audit_result import AuditResult
+    from offshelf.jobs.setup.settings import RunSettings
     from offshelf.progress import Progress
 
 SUMMARY = "find copies, leaks, doubtful labels and odd pictures"
@@ -21,6 +23,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("data", metavar="DATA", help=shared_options.DATA_HELP)
     parser.add_argument(
         "--html", metavar="PAGE", help="write the findings with pictures to this HTML file"
+    )
+    parser.add_argument(
+        "--corrections",
+        metavar="FILE",
+        help="write the images to decide about to this .csv file: fill in its column decision with "
+        "another class or 'leave out'; decisions that it already has are carried out, and kept",
     )
     shared_options.add_classes(parser)
     parser.add_argument(
@@ -60,7 +68,8 @@ def _add_bounds(parser: argparse.ArgumentParser) -> None:
 
 
 def perform(arguments: argparse.Namespace, progress: Progress) -> AuditResult:
-    """Do what the arguments say, and write the page where they ask for it."""
+    """Do what the arguments say, and write the page and the corrections where they ask for them."""
+    from offshelf.data.tables.corrections import write_corrections
     from offshelf.jobs.audit.html_page import write_page
     from offshelf.jobs.audit.job import audit
     from offshelf.jobs.audit.thresholds import Bounds
@@ -70,7 +79,7 @@ def perform(arguments: argparse.Namespace, progress: Progress) -> AuditResult:
         hash_distance=arguments.hash_distance, cosine=arguments.cosine, margin=arguments.margin
     )
     page = check_page(arguments.html) if arguments.html else None
-    settings = shared_options.run_settings(arguments)
+    settings = _settings(arguments)
     result = audit(
         arguments.data,
         features=shared_options.feature_settings(arguments),
@@ -80,11 +89,15 @@ def perform(arguments: argparse.Namespace, progress: Progress) -> AuditResult:
     )
     if page:
         write_page(result, page, reading=settings.reading, progress=progress)
+    if arguments.corrections:
+        write_corrections(result.corrections(), arguments.corrections)
     return result
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command."""
+    from offshelf.data.tables.corrections import waiting_line
+
     with console.progress(arguments.quiet) as progress:
         result = perform(arguments, progress)
     page = Path(arguments.html) if arguments.html else None
@@ -94,4 +107,18 @@ def run(arguments: argparse.Namespace) -> int:
         console.say(str(result))
         if page:
             console.say(f"page written to {page}")
+        if arguments.corrections:
+            console.say(waiting_line(arguments.corrections))
     return 1 if arguments.strict and result.severities["error"] else 0
+
+
+def _settings(arguments: argparse.Namespace) -> RunSettings:
+    """Return how the work is done; corrections that are yet to be written change nothing."""
+    from offshelf.data.tables.corrections import check_corrections_file
+
+    settings = shared_options.run_settings(arguments)
+    if arguments.corrections:
+        path = check_corrections_file(arguments.corrections)
+        if not path.exists() or not path.stat().st_size:
+            return dataclasses.replace(settings, corrections=None)
+    return settings

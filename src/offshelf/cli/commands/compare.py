@@ -30,6 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="write the rows to this file: .md, .csv, .txt, .html, .tex, .json or .parquet",
     )
     shared_options.add_classes(parser)
+    shared_options.add_corrections(parser)
     parser.add_argument(
         "--pictures", metavar="FOLDER", help="write charts of the rows to this folder, as PNG"
     )

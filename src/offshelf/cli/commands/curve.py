@@ -29,6 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "the smallest class)",
     )
     shared_options.add_classes(parser)
+    shared_options.add_corrections(parser)
     text = "draws of training images at every size"
     shared_options.add_count(parser, "--repeats", bounds=(1, 1000), text=text, default=5)
     parser.add_argument(

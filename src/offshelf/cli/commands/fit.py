@@ -23,6 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "-o", "--out", metavar="MODEL", help="write the model to this .offshelf file"
     )
     shared_options.add_classes(parser)
+    shared_options.add_corrections(parser)
     shared_options.add_backbone(parser)
     shared_options.add_layer(parser)
     head_options.add_head(parser)

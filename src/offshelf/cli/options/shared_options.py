@@ -138,6 +138,16 @@ def add_classes(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_corrections(parser: argparse._ActionsContainer) -> None:
+    """Add the decisions of a person about labels."""
+    parser.add_argument(
+        "--corrections",
+        metavar="FILE",
+        help="a .csv file that 'offshelf audit --corrections' wrote: images are relabelled or left "
+        "out as its column decision says",
+    )
+
+
 def add_weights(parser: argparse._ActionsContainer) -> None:
     """Add where the weights come from."""
     parser.add_argument(
@@ -270,7 +280,7 @@ def run_settings(options: argparse.Namespace) -> RunSettings:
 
     limits = Limits(**_given(options, "max_pixels", "max_memory", "keep_damaged"))
     reading = ReadOptions(limits=limits, **_given(options, "workers", "rehash"))
-    given = _given(options, "seed", "test_size", "samples", "classes")
+    given = _given(options, "seed", "test_size", "samples", "classes", "corrections")
     return RunSettings(engine=engine_options(options), reading=reading, **given)
 
 

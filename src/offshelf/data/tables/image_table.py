@@ -38,6 +38,29 @@ SPLITS = (TRAIN, TEST)
 
 
 @dataclass(frozen=True)
+class Corrected:
+    """What a person's decisions changed.
+
+    Attributes:
+        relabelled: images that have another label than in the data.
+        left_out: images that are in the data and not in the table.
+        sha256: of the file with the decisions.
+
+    >>> Corrected(1, 2, "").sentence
+    '1 image relabelled, 2 left out'
+    """
+
+    relabelled: int
+    left_out: int
+    sha256: str
+
+    @property
+    def sentence(self) -> str:
+        """The counts in words."""
+        return f"{counted(self.relabelled, 'image')} relabelled, {self.left_out} left out"
+
+
+@dataclass(frozen=True)
 class ImageTable:
     """The images of one job.
 
@@ -48,6 +71,7 @@ class ImageTable:
         splits: ``train`` or ``test`` of each image.
         classes: class names, sorted; () in an unlabelled table.
         warnings: one line each, for a person.
+        corrected: what a file of corrections changed; None without one.
 
     >>> table = ImageTable(("a.png", "b.png"), ("x", "y"), ("train", "test"), ("x", "y"), ())
     >>> len(table), table.rows("test"), table.targets()
@@ -59,6 +83,7 @@ class ImageTable:
     splits: tuple[str, ...]
     classes: tuple[str, ...]
     warnings: tuple[str, ...]
+    corrected: Corrected | None = None
 
     def __len__(self) -> int:
         return len(self.paths)

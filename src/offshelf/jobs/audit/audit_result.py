@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
+from offshelf.data.tables.corrections import LEAVE_OUT, Correction, absolute
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.features.extraction import Extraction
 from offshelf.features.feature_kind import FeatureKind
@@ -128,6 +129,8 @@ class AuditResult(Result):
                 "near-duplicates of one",
             ),
         ]
+        if table.corrected:
+            lines.insert(1, ("corrected", table.corrected.sentence))
         return [*lines, *(("unchecked", note) for note in self.found.notes)]
 
     def blocks(self) -> Iterator[Block]:
@@ -139,6 +142,37 @@ class AuditResult(Result):
         below = [("paths", f"below {folder}")] if folder else []
         yield Facts((*below, *self.facts(), ("time", time)))
         yield from summary.reservations((), self.backbone.trained)
+        yield f"next: {self._next()}"
+
+    def _next(self) -> str:
+        """Say what a person does with the findings."""
+        if self.corrections():
+            return (
+                "look at what is listed; --corrections FILE.csv writes the images to decide about, "
+                "and fit, compare, curve and audit take that file with your decisions"
+            )
+        if self.severities["error"]:
+            return "remove or move the files of the errors above, and audit again"
+        return "nothing has to be mended; 'offshelf fit DATA --out MODEL.offshelf' trains"
+
+    def corrections(self) -> list[Correction]:
+        """Return the images that a person should decide about, with a suggestion for each."""
+        doubtful = {
+            one.images[0].path: (one.images[0].label, str(one.figures["suggested"]))
+            for one in self.of_kind("doubtful_label")
+        }
+        table = self.table
+        leaked = {table.paths[k]: (table.labels[k], LEAVE_OUT) for k in self.found.leaked.tolist()}
+        digests = dict(zip(table.paths, self.extraction.rows, strict=True))
+        return [
+            Correction(
+                path=absolute(path),
+                sha256=digests[path].digest.hex(),
+                label=label,
+                suggestion=suggestion,
+            )
+            for path, (label, suggestion) in (doubtful | leaked).items()
+        ]
 
     def data_table(self) -> Table:
         """Return a row for each image of each finding; one where a finding is about a class."""

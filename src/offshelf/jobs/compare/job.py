@@ -11,7 +11,7 @@ import numpy as np
 
 from offshelf import cache
 from offshelf.cache import Usage
-from offshelf.data.tables.image_table import ImageTable, read_table
+from offshelf.data.tables.image_table import ImageTable
 from offshelf.jobs.compare.comparison import Comparison
 from offshelf.jobs.compare.feature_sets import Source, View, views_of
 from offshelf.jobs.compare.grid import (
@@ -34,7 +34,8 @@ from offshelf.jobs.compare.source_features import (
     speeds_of,
     usable,
 )
-from offshelf.jobs.compare.verdicts import assemble
+from offshelf.jobs.compare.verdicts import Assembled, assemble
+from offshelf.jobs.setup.labelled_features import table_of
 from offshelf.jobs.setup.run_costs import Clock
 from offshelf.jobs.setup.settings import HeadSettings, RunSettings
 from offshelf.measurement.splits.protocol import Fold
@@ -109,7 +110,7 @@ def compare(
     plan = make_plan(work, folds, found, run)
     with notifying(progress), contextlib.closing(Usage(plan.results, make=True)):
         scores = _trained(plan, settings, progress, clock)
-        assembled = assemble(plan, work.views, (found, speeds), scores)
+        assembled = _counted(assemble(plan, work.views, (found, speeds), scores), work.table)
     failures = next(iter(found.values())).extraction.failures
     return Comparison(
         **assembled,
@@ -139,6 +140,14 @@ class _Work:
     recipes: tuple[HeadSettings, ...]
 
 
+def _counted(assembled: Assembled, table: ImageTable) -> Assembled:
+    """Return the parts of a result with a finding that says how many images were corrected."""
+    if table.corrected is None:
+        return assembled
+    line = f"corrections: {table.corrected.sentence}"
+    return {**assembled, "findings": (*assembled["findings"], line)}
+
+
 def _prepare(
     data: str | Path, settings: CompareSettings, run: RunSettings, progress: Progress
 ) -> _Work:
@@ -146,7 +155,7 @@ def _prepare(
     settings.networks.check()
     settings.protocol.check()
     recipes = recipes_of(settings.heads)
-    table = read_table(data, test_size=run.test_size, seed=run.seed, classes=run.classes)
+    table = table_of(data, run)
     note_all(progress, table.warnings)
     folds = folds_of(table, settings.protocol, run.seed)
     networks = Networks(run, progress, settings.download)

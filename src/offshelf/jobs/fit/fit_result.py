@@ -122,6 +122,8 @@ class FitResult(Result):
             f"{document['backbone']} {kind.layer}, {kind.pooling}: "
             f"{document['dimension']:,} of an image",
         )
+        if self.table.corrected:
+            yield "corrected", self.table.corrected.sentence
         yield "classifier", ", ".join(_classifier(self.model.head))
         yield "time", f"{summary.seconds_line(self.seconds)}, {self.extraction.engine}"
 

@@ -95,6 +95,7 @@ def _fingerprint(labelled: LabelledFeatures, run: RunSettings) -> dict[str, Any]
         "n_failed": len(extraction.failures),
         "seed": run.seed,
         "test_size": run.test_size,
+        **({"corrections": dataclasses.asdict(table.corrected)} if table.corrected else {}),
     }
 
 

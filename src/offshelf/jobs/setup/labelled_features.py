@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.data.folders.class_names import TEST, TRAIN
+from offshelf.data.tables.corrections import corrected
 from offshelf.data.tables.image_table import ImageTable, contradiction, read_table
 from offshelf.data.tables.sources import existing
 from offshelf.engine.contract import EngineOptions
@@ -21,7 +22,7 @@ from offshelf.features.extraction import Extraction, extract
 from offshelf.features.feature_kind import FeatureKind, feature_kinds
 from offshelf.jobs.setup.precision import resolve_precision
 from offshelf.jobs.setup.run_costs import EtaProgress
-from offshelf.jobs.setup.settings import FeatureSettings, JobContext, backbone_for
+from offshelf.jobs.setup.settings import FeatureSettings, JobContext, RunSettings, backbone_for
 from offshelf.progress import note_all
 
 
@@ -118,7 +119,7 @@ def labelled_features(
     """
     features, run = features or FeatureSettings(), job.run
     with job.clock.stage("read"):
-        table = read_table(data, test_size=run.test_size, seed=run.seed, classes=run.classes)
+        table = table_of(data, run)
         note_all(job.progress, table.warnings)
         backbone = backbone_for(features, run, job.progress)
         kind = feature_kinds(backbone, [features.layer], [features.pooling])[0]
@@ -133,6 +134,16 @@ def labelled_features(
         options=options,
         name=Path(os.path.abspath(existing(data))).name,  # noqa: PTH100 (links keep their names)
     )
+
+
+def table_of(data: str | Path, run: RunSettings) -> ImageTable:
+    """Read labelled images as the settings of a run say, with the corrections of a person.
+
+    Raises:
+        DataError: the data cannot be read as labelled images, or the corrections not used.
+    """
+    table = read_table(data, test_size=run.test_size, seed=run.seed, classes=run.classes)
+    return corrected(table, run.corrections)
 
 
 def run_network(

@@ -78,6 +78,7 @@ class RunSettings:
         samples: test images kept in the model file for its self-test, 0 to 16.
         classes: where folders lie in folders, ``outer`` or ``inner`` says which are the
             classes; "" takes what is certain.
+        corrections: a CSV file of decisions about labels, as ``audit`` writes it.
     """
 
     engine: EngineOptions = field(default_factory=EngineOptions)
@@ -87,6 +88,7 @@ class RunSettings:
     test_size: float = 0.25
     samples: int = 3
     classes: str = ""
+    corrections: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
