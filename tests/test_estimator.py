@@ -130,7 +130,7 @@ def test_fit_returns_itself_and_leaves_its_input_alone(files: list[Path], labels
     assert classifier.fit(images, labels) is classifier
     assert images == before
     fitted = {name for name in vars(classifier) if name.endswith("_")}
-    assert fitted == {"classes_", "extractor_", "head_", "certainty_"}
+    assert fitted == {"classes_", "extractor_", "head_", "certainty_", "record_"}
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda estimator: type(estimator).__name__)
@@ -349,7 +349,7 @@ def test_two_classes_are_decided_by_the_sign_also_by_neighbours(
 
 
 def test_probabilities_where_the_head_is_calibrated(files: list[Path], labels: list[str]):
-    classifier = TransferClassifier(head=HeadChoice(calibrate="temperature")).fit(files, labels)
+    classifier = TransferClassifier().fit(files, labels)
     shares = classifier.predict_proba(files)
     assert shares.shape == (len(files), 3)
     np.testing.assert_allclose(shares.sum(axis=1), 1)
@@ -359,12 +359,12 @@ def test_probabilities_where_the_head_is_calibrated(files: list[Path], labels: l
 
 
 def test_no_probabilities_unless_asked_for(files: list[Path], labels: list[str]):
-    classifier = TransferClassifier().fit(files, labels)
+    classifier = TransferClassifier(calibrate="none").fit(files, labels)
     assert not hasattr(classifier, "predict_proba")
     with pytest.raises(AttributeError) as caught:
         classifier.predict_proba(files)
     assert str(caught.value.__cause__) == (
-        "the classifier has no probabilities: choose head=HeadChoice(calibrate='temperature')"
+        "the classifier has no probabilities: fit it again with calibrate='temperature'"
     )
 
 

@@ -19,8 +19,8 @@ SOURCE = ROOT / "src" / "offshelf"
 # Public interfaces, whose parameters people name: (module, function or class) -> parameters.
 PUBLIC = {
     ("backbones/backbone.py", "open_backbone"): 8,
-    ("estimator.py", "FeatureExtractor"): 8,
-    ("estimator.py", "TransferClassifier"): 8,
+    ("feature_extractor.py", "FeatureExtractor"): 10,
+    ("estimator.py", "TransferClassifier"): 17,
     ("jobs/explain.py", "explain"): 8,
     ("jobs/explain.py", "explain_images"): 8,
     ("jobs/extract/job.py", "extract_features"): 7,
@@ -34,6 +34,7 @@ MAY_LOAD = {
     "engine/openvino_engine/cpu_engine.py": {"openvino"},
     "engine/torch_engine/tapped_network.py": {"torch"},
     "estimator.py": {"sklearn"},
+    "feature_extractor.py": {"sklearn"},
 }
 MODULE_LINES, FUNCTION_LINES, PARAMETERS = 350, 50, 6
 VAGUE = {"utils", "util", "helpers", "helper", "common", "misc"}
@@ -462,9 +463,9 @@ BROKEN: list[tuple[Checker, str, str, str]] = [
     ),
     (
         too_many_parameters,
-        "estimator.py",
-        f"def f():\n    def FeatureExtractor({ARGUMENTS}, x, y): ...",
-        "FeatureExtractor takes 9 parameters, at most 8",
+        "feature_extractor.py",
+        f"def f():\n    def FeatureExtractor({ARGUMENTS}, x, y, z, u): ...",
+        "FeatureExtractor takes 11 parameters, at most 10",
     ),
     (vague_names, "data/utils.py", "", "data/utils.py"),
     (vague_names, "Common/a.py", "", "Common"),

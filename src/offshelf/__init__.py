@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from offshelf.data.decode import Limits
     from offshelf.engine.contract import EngineOptions
     from offshelf.errors import OffshelfError
-    from offshelf.estimator import FeatureExtractor, TransferClassifier
+    from offshelf.estimator import TransferClassifier
+    from offshelf.feature_extractor import FeatureExtractor
     from offshelf.features.reader import ReadOptions
     from offshelf.functions.commands import (
         audit,
@@ -45,12 +46,12 @@ if TYPE_CHECKING:
     from offshelf.jobs.evaluate import evaluate_model
     from offshelf.jobs.extract.job import extract_features
     from offshelf.jobs.predict import predict as predict_images
+    from offshelf.jobs.saved_classifier import load_model
     from offshelf.jobs.setup.settings import FeatureSettings, HeadSettings, RunSettings
     from offshelf.jobs.show import show
     from offshelf.jobs.visualise.activation_maps import activation_maps
     from offshelf.jobs.visualise.feature_maps import Choice
     from offshelf.jobs.visualise.first_filters import first_filters
-    from offshelf.model_file.model import load_model
 
 __all__ = [
     "Bounds",
@@ -106,7 +107,7 @@ _NAMES = {
     "CompareSettings": ("jobs.compare.job", "CompareSettings"),
     "CurveSettings": ("jobs.curve", "CurveSettings"),
     "EngineOptions": ("engine.contract", "EngineOptions"),
-    "FeatureExtractor": ("estimator", "FeatureExtractor"),
+    "FeatureExtractor": ("feature_extractor", "FeatureExtractor"),
     "FeatureSettings": ("jobs.setup.settings", "FeatureSettings"),
     "HeadAxes": ("jobs.compare.grid", "HeadAxes"),
     "HeadSettings": ("jobs.setup.settings", "HeadSettings"),
@@ -132,7 +133,7 @@ _NAMES = {
     "inspect": ("functions.commands", "inspect"),
     "list_backbones": ("backbones.catalogue.names", "names"),
     "list_layers": ("jobs.catalogue", "list_layers"),
-    "load_model": ("model_file.model", "load_model"),
+    "load_model": ("jobs.saved_classifier", "load_model"),
     "maps": ("functions.commands", "maps"),
     "predict": ("functions.commands", "predict"),
     "show": ("jobs.show", "show"),

@@ -6,126 +6,32 @@ second call, so cross-validation and grid search run the network once per image.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, ClassifierMixin, TransformerMixin
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from offshelf.backbones.backbone import Backbone, open_backbone
 from offshelf.data.tables.classes import sorted_classes
-from offshelf.engine.contract import EngineOptions
-from offshelf.errors import DataError
-from offshelf.features.extraction import extract_images
+from offshelf.feature_extractor import DEFAULT_BACKBONE, FeatureExtractor
 from offshelf.features.feature_kind import (
     DEFAULT_LAYER,
     DEFAULT_POOLING,
-    FeatureKind,
-    feature_kinds,
 )
+from offshelf.features.image_list import items_of
 from offshelf.heads.fitting.fit_head import Recipe, Trainer, decision
 from offshelf.heads.probabilities.probability_model import (
     ProbabilitySettings,
     check_probability,
     fit_certainty,
 )
+from offshelf.model_file.model import save_model
+from offshelf.training_record import TrainingRecord
 
-DEFAULT_BACKBONE = "efficientnet_lite0"
-
-
-class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Frozen features of images as a scikit-learn transformer.
-
-    Args:
-        backbone: a name of the catalogue, ``timm/NAME`` or ``torchvision/NAME``.
-        layer: a layer name or a module path.
-        pooling: ``flatten``, ``avg``, ``max`` or ``gem``.
-        weights: a file, the tag of a known weights file, ``random``, or None to search.
-        resize: ``squash``, ``crop``, ``letterbox``, or None for the weights' own.
-        engine: ``auto``, ``openvino`` or ``torch``.
-        device: ``auto``, ``cpu``, ``cuda``, ``mps``.
-        cache_dir: the root of offshelf's own folders.
-
-    Attributes:
-        backbone_: the network with its weights and preprocessing.
-        kind_: layer and pooling.
-        n_features_out_: columns of the matrix; known after the first transform.
-
-    >>> import numpy as np
-    >>> images = np.zeros((2, 32, 32, 3), np.uint8)
-    >>> FeatureExtractor().fit_transform(images).shape
-    (2, 1280)
-    """
-
-    def __init__(
-        self,
-        backbone: str = DEFAULT_BACKBONE,
-        layer: str = DEFAULT_LAYER,
-        pooling: str = DEFAULT_POOLING,
-        weights: str | None = None,
-        resize: str | None = None,
-        engine: str = "auto",
-        device: str = "auto",
-        cache_dir: str | Path | None = None,
-    ) -> None:
-        self.backbone = backbone
-        self.layer = layer
-        self.pooling = pooling
-        self.weights = weights
-        self.resize = resize
-        self.engine = engine
-        self.device = device
-        self.cache_dir = cache_dir
-
-    def fit(self, X: Any = None, y: Any = None) -> Self:  # noqa: ARG002, N803
-        """Find the network and its weights; nothing is learned from the images.
-
-        Args:
-            X: not used.
-            y: not used.
-
-        Raises:
-            OffshelfError: a name is unknown, or the weights are not here.
-        """
-        self.backbone_: Backbone = open_backbone(
-            self.backbone, weights=self.weights, resize=self.resize, cache_dir=self.cache_dir
-        )
-        self.kind_: FeatureKind = feature_kinds(self.backbone_, [self.layer], [self.pooling])[0]
-        return self
-
-    def transform(self, X: Any) -> NDArray[np.float32]:  # noqa: N803
-        """Return the features of *X*, float32, N x D.
-
-        Args:
-            X: N paths, PIL images, or uint8 arrays (H x W, H x W x 1, 3 or 4), or one
-                uint8 array of N images.
-
-        Raises:
-            DataError: an image cannot be used; the message names the first.
-        """
-        check_is_fitted(self, "backbone_")
-        options = EngineOptions(self.engine, self.device, cache_dir=self.cache_dir)
-        matrix = extract_images(_items(X), self.backbone_, self.kind_, options)
-        self.n_features_out_ = matrix.shape[1]
-        return matrix
-
-    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:  # noqa: ARG002
-        """Return ``LAYER_POOLING_0`` ... for every column."""
-        check_is_fitted(self, "n_features_out_")
-        names = [f"{self.kind_.column}_{i}" for i in range(self.n_features_out_)]
-        return np.array(names, object)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.requires_fit = True
-        tags.no_validation = True
-        tags.input_tags.two_d_array = False
-        tags.input_tags.string = True
-        return tags
+__all__ = ["FeatureExtractor", "HeadChoice", "TransferClassifier"]
 
 
 class HeadChoice(BaseEstimator):  # type: ignore[misc]
@@ -161,8 +67,7 @@ def _is_calibrated(classifier: TransferClassifier) -> bool:
     check_is_fitted(classifier, "head_")
     if classifier.certainty_.calibration is None:
         reason = (
-            "; ".join(classifier.certainty_.notes)
-            or "choose head=HeadChoice(calibrate='temperature')"
+            "; ".join(classifier.certainty_.notes) or "fit it again with calibrate='temperature'"
         )
         raise AttributeError(f"the classifier has no probabilities: {reason}")
     return True
@@ -175,19 +80,29 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         backbone: a name of the catalogue, ``timm/NAME`` or ``torchvision/NAME``.
         layer: a layer name or a module path.
         pooling: ``flatten``, ``avg``, ``max`` or ``gem``.
-        head: the classifier on the features, for example ``svm``, or a :class:`HeadChoice`
-            with a reduction, class weights or probabilities.
+        head: the classifier on the features, for example ``svm``; or a :class:`HeadChoice`,
+            which then decides class weights, reduction and calibration.
         C: inverse strength of the regularisation, > 0.
         normalisation: of each feature row: ``l2``, ``none``, ``standard`` or ``sqrt``.
         weights: a file, the tag of a known weights file, ``random``, or None to search.
         random_state: seed of the head.
+        class_weight: ``balanced`` gives all classes the same weight, None all images.
+        reduction: ``none``, ``pca:N``, ``whiten:N`` or ``random:N``.
+        calibrate: ``temperature`` or ``sigmoid``: how scores become probabilities; the head is
+            then trained five times more, each time with a fifth held out. ``none`` has none.
+        resize: ``squash``, ``crop``, ``letterbox``, or None for the weights' own.
+        grey: ``replicate``, ``luma`` or ``summed``, or None for ``replicate``.
+        engine: ``auto``, ``openvino`` or ``torch``.
+        device: ``auto``, ``cpu``, ``cuda``, ``mps``.
+        precision: ``fp32``, or ``bf16`` or ``fp16`` where the hardware has them.
+        cache_dir: the root of offshelf's own folders.
 
     Attributes:
         classes_: the labels, sorted.
         extractor_: the fitted :class:`FeatureExtractor`.
         head_: the fitted head.
-        certainty_: what makes probabilities of its scores, where the head is to be
-            calibrated.
+        certainty_: what makes probabilities of its scores.
+        record_: what a model file keeps of the training images.
 
     >>> import numpy as np
     >>> dark, light = np.zeros((2, 8, 8, 3), np.uint8), np.full((2, 8, 8, 3), 250, np.uint8)
@@ -196,7 +111,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ['dark', 'dark', 'light', 'light']
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         backbone: str = DEFAULT_BACKBONE,
         layer: str = DEFAULT_LAYER,
@@ -206,6 +121,16 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         normalisation: str = "l2",
         weights: str | None = None,
         random_state: int = 0,
+        *,
+        class_weight: str | None = None,
+        reduction: str = "none",
+        calibrate: str = "temperature",
+        resize: str | None = None,
+        grey: str | None = None,
+        engine: str = "auto",
+        device: str = "auto",
+        precision: str = "fp32",
+        cache_dir: str | Path | None = None,
     ) -> None:
         self.backbone = backbone
         self.layer = layer
@@ -215,6 +140,15 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.normalisation = normalisation
         self.weights = weights
         self.random_state = random_state
+        self.class_weight = class_weight
+        self.reduction = reduction
+        self.calibrate = calibrate
+        self.resize = resize
+        self.grey = grey
+        self.engine = engine
+        self.device = device
+        self.precision = precision
+        self.cache_dir = cache_dir
 
     def fit(self, X: Any, y: Any) -> Self:  # noqa: N803
         """Extract the features of *X* and train the head on them.
@@ -226,14 +160,13 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             OffshelfError: an image, label or setting cannot be used.
         """
-        choice = self.head if isinstance(self.head, HeadChoice) else HeadChoice(self.head)
+        choice = self._choice()
         check_probability(wish := ProbabilitySettings(choice.calibrate))
-        items = _items(X)
+        items = items_of(X)
         self.classes_, targets = sorted_classes(y, len(items))
-        self.extractor_ = FeatureExtractor(
-            self.backbone, self.layer, self.pooling, self.weights
-        ).fit()
-        features = self.extractor_.transform(items)
+        self.extractor_ = self._extractor().fit()
+        found = self.extractor_.extracted(items)
+        features = found.matrix
         names = [str(label) for label in self.classes_]
         recipe = Recipe(
             kind=choice.kind,
@@ -248,7 +181,38 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.certainty_ = fit_certainty(
             trainer.held_out, features, targets, names, wish, seed=self.random_state
         )
+        self.record_ = TrainingRecord.of(self.extractor_, items, targets, found)
         return self
+
+    def _choice(self) -> HeadChoice:
+        if isinstance(self.head, HeadChoice):
+            return self.head
+        return HeadChoice(self.head, self.reduction, self.class_weight, self.calibrate)
+
+    def _extractor(self) -> FeatureExtractor:
+        return FeatureExtractor(
+            self.backbone,
+            self.layer,
+            self.pooling,
+            weights=self.weights,
+            resize=self.resize,
+            grey=self.grey,
+            engine=self.engine,
+            device=self.device,
+            precision=self.precision,
+            cache_dir=self.cache_dir,
+        )
+
+    def save(self, path: str | Path) -> Path:
+        """Write a ``.offshelf`` file, as ``offshelf predict``, ``evaluate`` and ``show`` take it.
+
+        It holds up to three of the training images for its self-test, and labels as text.
+
+        Raises:
+            ModelFileError: the file cannot be written there.
+        """
+        check_is_fitted(self, "head_")
+        return save_model(self.record_.model(self.extractor_, self.head_, self.certainty_), path)
 
     def decision_function(self, X: Any) -> NDArray[np.float32]:  # noqa: N803
         """Return scores, float32, N x K; for two classes N, positive for ``classes_[1]``.
@@ -276,7 +240,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
         """Return the probability of every class, float64, N x K; each row sums to 1.
 
-        There is no such method unless the :class:`HeadChoice` says ``calibrate``.
+        There is no such method with ``calibrate="none"``.
         """
         scores = decision(self.head_, self.extractor_.transform(X))
         found = self.certainty_.probabilities(scores)
@@ -288,32 +252,3 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         tags.input_tags.two_d_array = False
         tags.input_tags.string = True
         return tags
-
-
-def _items(images: Any) -> Sequence[Any]:
-    """Return *images* as a sequence of single images.
-
-    Raises:
-        DataError: it is one image, or nothing that holds images.
-    """
-    if isinstance(images, str | Path):
-        raise DataError(f"{images}: one path; pass a list of images")
-    if hasattr(images, "to_numpy"):
-        images = images.to_numpy()
-    if isinstance(images, np.ndarray) and images.ndim == 3 and images.shape[2] in (3, 4):
-        raise DataError(f"one image, {_shape(images)}; pass a list of images or N x H x W x 3")
-    try:
-        items = list(images)
-    except TypeError as error:
-        name = type(images).__name__
-        raise DataError(f"one {name}; pass a list of paths, PIL images or uint8 arrays") from error
-    if items and isinstance(items[0], np.ndarray) and items[0].dtype.kind in "OU":
-        if items[0].size != 1:
-            raise DataError(f"a table of {_shape(np.asarray(images))}; pass its column of paths")
-        # scikit-learn hands a column of paths over as N x 1.
-        items = [row.item() for row in items]
-    return items
-
-
-def _shape(array: NDArray[Any]) -> str:
-    return " x ".join(str(length) for length in array.shape)

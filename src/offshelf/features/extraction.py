@@ -162,6 +162,20 @@ def extract_images(
 ) -> NDArray[np.float32]:
     """Return the features of images in memory or on disk, float32, N x D.
 
+    Arguments and errors are those of :func:`extraction_of_images`.
+    """
+    extraction = extraction_of_images(images, backbone, kind, options)
+    return extraction.matrix(kind, range(len(images)))
+
+
+def extraction_of_images(
+    images: Sequence[Any],
+    backbone: Backbone,
+    kind: FeatureKind,
+    options: EngineOptions | None = None,
+) -> Extraction:
+    """Make sure that the store holds the features of images in memory or on disk.
+
     A file's rows are those of ``offshelf extract``. An image in memory is addressed by
     its pixels, so the second call finds it in the store, too.
 
@@ -187,4 +201,4 @@ def extract_images(
             f"{first.path}: {first.status}, {first.reason} "
             f"({len(extraction.failures)} of {len(images)} images cannot be used)"
         )
-    return extraction.matrix(kind, range(len(images)))
+    return extraction

@@ -1,0 +1,122 @@
+"""A model file as a classifier of images in memory or on disk."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offshelf.backbones.backbone import Backbone
+from offshelf.engine.contract import EngineOptions
+from offshelf.errors import ModelFileError, OffshelfError
+from offshelf.features.extraction import extract_images
+from offshelf.features.image_list import items_of
+from offshelf.heads.fitting.fit_head import decision
+from offshelf.jobs.show import show
+from offshelf.model_file import model as model_files
+from offshelf.model_file.model import Model
+from offshelf.prediction import engine_of, open_model
+from offshelf.text import shown
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class SavedClassifier(Model):
+    """The classifier of a model file, whose card it prints.
+
+    The network's weights are looked for, and the self-test runs, when it is first used.
+
+    Attributes:
+        path: the file.
+        weights: the weights file, where it is in none of the usual places.
+        options: engine, device and cache folder.
+    """
+
+    path: Path
+    weights: str | None = None
+    options: EngineOptions = field(default_factory=EngineOptions)
+
+    @property
+    def classes_(self) -> NDArray[Any]:
+        """The class names, as scikit-learn calls them."""
+        return np.array(self.classes)
+
+    def decision_function(self, X: Any) -> NDArray[np.float32]:  # noqa: N803
+        """Return scores, float32, N x K; for two classes N, positive for ``classes_[1]``.
+
+        Args:
+            X: N paths, PIL images, or uint8 arrays, as :class:`offshelf.TransferClassifier`
+                takes them.
+
+        Raises:
+            DataError: an image cannot be used; the message names the first.
+            ModelFileError: the model fails its self-test.
+            WeightsError: its weights are not on this machine.
+        """
+        scores = self._scores(X)
+        if len(self.classes) == 2:
+            scores = ((scores[:, 1] - scores[:, 0]) / 2).astype(np.float32)
+        return scores
+
+    def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
+        """Return the label of every image, N of ``classes_``; see :meth:`decision_function`."""
+        labels: NDArray[Any] = self.classes_[self._scores(X).argmax(axis=1)]
+        return labels
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
+        """Return the probability of every class, float64, N x K; each row sums to 1.
+
+        Raises:
+            OffshelfError: the model has no probabilities.
+        """
+        if self.certainty.calibration is None:
+            raise OffshelfError(
+                f"{shown(self.path)}: has no probabilities; fit it again with "
+                "calibrate='temperature'"
+            )
+        found = self.certainty.probabilities(self._scores(X))
+        return np.empty((0, len(self.classes))) if found is None else found
+
+    @cached_property
+    def _network(self) -> Backbone:
+        return open_model(self.path, weights=self.weights, options=self.options)[1]
+
+    def _scores(self, images: Any) -> NDArray[np.float32]:
+        chosen = engine_of(self, self.options)
+        return decision(
+            self.head, extract_images(items_of(images), self._network, self.kind, chosen)
+        )
+
+    def __repr__(self) -> str:
+        with contextlib.suppress(ModelFileError, OSError):
+            return str(show(self.path, cache_dir=self.options.cache_dir))
+        return f"SavedClassifier({str(self.path)!r})"
+
+
+def load_model(
+    path: str | Path, *, weights: str | None = None, options: EngineOptions | None = None
+) -> SavedClassifier:
+    """Read a model file, as a classifier; all is checked that can be without running it.
+
+    Args:
+        path: a ``.offshelf`` file.
+        weights: the weights file, where it is in none of the usual places.
+        options: engine, device and cache folder.
+
+    Raises:
+        ModelFileError: it is missing, damaged, of another schema, or contains what a model
+            file cannot contain.
+
+    >>> load_model("none.offshelf")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    offshelf.errors.ModelFileError: none.offshelf: no such model file; 'offshelf fit ...
+    """
+    found = model_files.load_model(path)
+    parts = {one.name: getattr(found, one.name) for one in fields(Model)}
+    options = options or EngineOptions()
+    return SavedClassifier(**parts, path=Path(path), weights=weights, options=options)
