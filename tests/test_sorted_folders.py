@@ -157,6 +157,9 @@ def test_an_image_that_has_gone_is_told(tmp_path: Path, rows: list[Prediction]) 
     Path(rows[0].path).unlink()
     found = sorted_into(tmp_path / "out", rows[:2])
     assert found.failures == {rows[0].path: "No such file or directory"}
+    assert repr(found) == (
+        f"SortedImages\nsorted   1 copy in 1 folder in {tmp_path}/out\nfolders  cat 1\nfailed   1"
+    )
     assert tree(tmp_path / "out") == {"cat/a.jpg": "second"}
 
 

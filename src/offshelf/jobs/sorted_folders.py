@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from offshelf import files, locks
+from offshelf.card import Card
 from offshelf.data.folders.image_files import identity_of, is_hidden
 from offshelf.errors import DataError
 from offshelf.prediction import Prediction
@@ -30,8 +31,8 @@ _FORBIDDEN = frozenset('<>:"/\\|?*')
 _DEVICES = frozenset({"con", "prn", "aux", "nul", *(f"{d}{n}" for d in ("com", "lpt") for n in range(10))})  # fmt: skip  # noqa: E501
 
 
-@dataclass(frozen=True, kw_only=True)
-class SortedImages:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class SortedImages(Card):
     """Images in a folder for each class.
 
     Attributes:
@@ -52,6 +53,13 @@ class SortedImages:
     def counts(self) -> dict[str, int]:
         """Name of each folder -> its images, the most first."""
         return dict(Counter(file.parent.name for file in self.files.values()).most_common())
+
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Yield what was done, and how many images each folder has."""
+        yield "sorted", self.sentence()
+        yield "folders", ", ".join(f"{name} {n:,}" for name, n in self.counts.items())
+        if self.failures:
+            yield "failed", f"{len(self.failures):,}"
 
     @property
     def not_sorted(self) -> list[dict[str, str]]:
