@@ -118,6 +118,14 @@ def test_an_unknown_decision_is_one_line(
     assert str(error.value).removesuffix(" ") == f"{file}: {text}"
 
 
+def test_blank_lines_move_no_row_number(table: ImageTable, write: Write, scenes: Path) -> None:
+    file = write((scenes / "train" / "noise" / "0.png", "nois"))
+    header, row = file.read_text().splitlines()
+    file.write_text(f"{header}\n\n\n{row}\n")
+    with pytest.raises(DataError, match=r"row 4: the decision 'nois'"):
+        corrected(table, file)
+
+
 def test_two_decisions_about_an_image_are_refused(write: Write, scenes: Path) -> None:
     image = scenes / "train" / "noise" / "0.png"
     file = write((image, "checks"), (image, "leave out"))
@@ -177,6 +185,7 @@ def test_other_files_are_not_replaced(
     assert file.read_text() == content
 
 
+@pytest.mark.slow
 def test_audit_decide_fit(tmp_path: Path, scenes: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The whole way: a misplaced image and a leaked one, decided about, and measured without."""
     data, file, model = tmp_path / "data", tmp_path / "c.csv", tmp_path / "m.offshelf"

@@ -15,7 +15,7 @@ from offshelf import files
 from offshelf.data.folders.class_folders import Row
 from offshelf.data.folders.class_names import TRAIN, composed, same_class_key
 from offshelf.data.tables.classes import check_given_split, check_two_classes
-from offshelf.data.tables.delimited import csv_bytes, read_csv
+from offshelf.data.tables.delimited import csv_bytes, numbered_csv
 from offshelf.data.tables.image_table import Corrected, ImageTable
 from offshelf.errors import DataError, did_you_mean
 from offshelf.text import counted, shown, spelled
@@ -75,7 +75,7 @@ def read_corrections(file: str | Path) -> tuple[Correction, ...]:
     offshelf.errors.DataError: none.csv: cannot be read: No such file or directory
     """
     file = Path(file)
-    header, lines = read_csv(file)
+    header, lines = numbered_csv(file)
     names = [name.strip().lower() for name in header]
     for column in ("path", "hash", "decision"):
         if column not in names:
@@ -84,7 +84,7 @@ def read_corrections(file: str | Path) -> tuple[Correction, ...]:
                 "FILE.csv' writes such a file"
             )
     found: dict[str, Correction] = {}
-    for number, line in enumerate(lines, start=2):
+    for number, line in lines:
         cell = dict(zip(names, map(str.strip, line), strict=True))
         one = Correction(
             number=number,

@@ -104,6 +104,16 @@ def read_csv(file: Path) -> tuple[list[str], list[Sequence[str]]]:
     Raises:
         DataError: the file cannot be read, is empty, or a row is not valid.
     """
+    header, rows = numbered_csv(file)
+    return header, [row for _, row in rows]
+
+
+def numbered_csv(file: Path) -> tuple[list[str], list[tuple[int, Sequence[str]]]]:
+    """Return the same, each row with its number as an editor counts.
+
+    Raises:
+        DataError: as for :func:`read_csv`.
+    """
     try:
         found = list(csv_rows(file, csv_text(file, strict=False)))
     except OSError as error:
@@ -117,7 +127,7 @@ def read_csv(file: Path) -> tuple[list[str], list[Sequence[str]]]:
                 f"{shown(file)}: row {number} has {counted(len(row), 'cell')}, the header has "
                 f"{len(header)}"
             )
-    return header, [row for _, row in rows]
+    return header, [(number, row) for number, row in rows]
 
 
 def read_text(file: Path) -> str:
