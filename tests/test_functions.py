@@ -171,6 +171,8 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("fit", {"max_memory": "much"}, "max_memory: 'much' is no size such as 800M or 2G"),
     ("curve", {"sizes": [5, "x"]}, "sizes: '5,x' is no list such as 5,10,20"),
+    ("compare", {"settings": "rows.csv"}, "settings: a settings object, not 'rows.csv'"),
+    ("fit", {"run": 3}, "run: a settings object, not 3"),
     ("audit", {"out": "a.html"}, "audit has no keyword 'out'."),
 ]
 

@@ -105,6 +105,9 @@ class Command(Generic[R]):
             if name not in (*self.actions, *IN_PYTHON):
                 raise UnknownOptionError(self._unknown(name))
         every = {name: one for name, one in {**given, **options}.items() if name != "progress"}
+        for name in filter(IN_PYTHON.__contains__, every):
+            if every[name] is not None and not _holds_several((name, every[name])):
+                raise OffshelfError(f"{name}: a settings object, not {every[name]!r}")
         with notifying(progress):
             if any(map(_holds_several, every.items())):
                 return self._by_settings(every, progress)
