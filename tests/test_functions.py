@@ -126,6 +126,13 @@ def test_pictures_of_images_in_memory(tmp_path: Path) -> None:
     assert [one.suffix for one in tmp_path.iterdir()] == [".png"]
 
 
+def test_top_images_takes_a_folder_and_a_list(scenes: Path) -> None:
+    images = sorted((scenes / "test").rglob("*.*"))[:3]
+    few = offshelf.top_images(images, "stage1", top=2, limit=1)
+    assert {peak.path for peak in few.layers[0].peaks(0)} <= set(map(str, images))
+    assert len(offshelf.top_images(images[0].parent, "stage1", limit=1).layers[0].channels) == 1
+
+
 def test_compare_writes_its_rows(scenes: Path, tmp_path: Path) -> None:
     out = tmp_path / "rows.csv"
     result = offshelf.compare(scenes, out=out, heads=["ridge", "centroid"], C=[0.5, 1])

@@ -85,6 +85,7 @@ def commands(given: Inputs) -> None:
         "maps": [[image, "-l", "stage1", "-o", out[3]]],
         "filters": [["efficientnet_lite0", "-o", out[3]]],
         "explain": [[model, image, "-o", out[3]]],
+        "show": [[model]],
         "weights": [["list"]],
         "demo": [["--help"]],
         "doctor": [[]],
@@ -96,12 +97,28 @@ def commands(given: Inputs) -> None:
                 assert main([command, *words]) in (0, 1, 2)
 
 
+SETTINGS = (
+    "Bounds",
+    "Choice",
+    "CurveSettings",
+    "EngineOptions",
+    "FeatureSettings",
+    "HeadSettings",
+    "Limits",
+    "ProbabilitySettings",
+    "ReadOptions",
+    "RunSettings",
+)
+
+
 def classes_of_settings(_: Inputs) -> None:
     offshelf.CompareSettings()
     offshelf.NetworkAxes()
     offshelf.HeadAxes()
     offshelf.ProtocolSettings()
     offshelf.OffshelfError("nothing")
+    for kind in SETTINGS:
+        getattr(offshelf, kind)()
 
 
 def estimators(given: Inputs) -> None:
@@ -117,6 +134,24 @@ def estimators(given: Inputs) -> None:
     extractor.get_feature_names_out()
 
 
+def functions(given: Inputs) -> None:
+    model, image, few = given.model, given.paths[0], given.paths[:2]
+    offshelf.predict(model, few)
+    offshelf.evaluate(model, given.scenes)
+    offshelf.show(model)
+    offshelf.extract(few)
+    offshelf.audit(given.scenes)
+    offshelf.curve(given.scenes, repeats=1)
+    offshelf.explain_images(model, few)
+    offshelf.maps(image, "stage1")
+    offshelf.filters("efficientnet_lite0")
+    offshelf.classify(few)
+
+
+FUNCTIONS = {"predict", "evaluate", "show", "extract", "audit", "curve", "explain_images"}
+FUNCTIONS |= {"maps", "filters", "classify"}
+
+
 def training_mode(given: Inputs) -> None:
     backbone = open_backbone("efficientnet_lite0")
     network = TrainingMode(backbone, Tap(backbone.path_of("logits"), "flatten"))
@@ -128,7 +163,14 @@ def training_mode(given: Inputs) -> None:
 CALLS: dict[str, tuple[Callable[[Inputs], Any], set[str]]] = {
     "settings": (
         classes_of_settings,
-        {"CompareSettings", "NetworkAxes", "HeadAxes", "ProtocolSettings", "OffshelfError"},
+        {
+            "CompareSettings",
+            "NetworkAxes",
+            "HeadAxes",
+            "ProtocolSettings",
+            "OffshelfError",
+            *SETTINGS,
+        },
     ),
     "list_backbones": (lambda _: offshelf.list_backbones(), {"list_backbones"}),
     "catalogue": (lambda _: str(offshelf.catalogue()), {"catalogue"}),
@@ -175,6 +217,7 @@ CALLS: dict[str, tuple[Callable[[Inputs], Any], set[str]]] = {
     ),
     "estimators": (estimators, {"TransferClassifier", "FeatureExtractor"}),
     "commands": (commands, set()),
+    "functions": (functions, FUNCTIONS),
 }
 
 

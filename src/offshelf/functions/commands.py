@@ -39,6 +39,7 @@ from offshelf.functions.option_types import (
     TopImagesOptions,
     Words,
 )
+from offshelf.functions.values import as_list
 from offshelf.jobs import classify as classify_job
 from offshelf.jobs import explain as explain_job
 from offshelf.jobs import inspect as inspect_job
@@ -232,7 +233,7 @@ def maps(
 
 @TOP_IMAGES.function
 def top_images(
-    top_images: Place,
+    top_images: Place | Sequence[Place],
     layer: Words,
     out: Place | None = None,
     **options: Unpack[TopImagesOptions],
@@ -242,7 +243,7 @@ def top_images(
     Raises:
         OffshelfError: the images or names cannot be used; one line says why.
     """
-    return TOP_IMAGES({"top_images": top_images, "layer": layer, "out": out}, options)
+    return TOP_IMAGES({"top_images": as_list(top_images), "layer": layer, "out": out}, options)
 
 
 @FILTERS.function

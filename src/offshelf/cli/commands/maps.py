@@ -112,8 +112,9 @@ def perform_top(arguments: argparse.Namespace, progress: Progress) -> TopResult:
     from offshelf.jobs.visualise.top_images import top_images
 
     picture_options.check_out(arguments)
+    data = arguments.top_images
     return top_images(
-        [arguments.top_images],
+        data if isinstance(data, list) else [data],
         arguments.layer,
         features=shared_options.feature_settings(arguments),
         choice=picture_options.choice(arguments, CHANNELS_OF_TOP),
