@@ -13,6 +13,7 @@ import pytest
 from command_run import Run
 from made_models import made_model, members_of, tampered
 from offshelf.errors import ModelFileError
+from offshelf.estimator import TransferClassifier
 from offshelf.jobs.fit.job import FitResult, fit
 from offshelf.jobs.show import show
 from offshelf.model_file.model import save_model
@@ -151,3 +152,16 @@ def test_what_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str], mod
         run = Run(capsys, command, name)
         assert run.code == 2
         assert run.err.startswith(f"error: {text.format(name)}")
+
+
+def test_a_model_of_an_estimator_states_its_day(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
+    paths = [str(path) for path in sorted((scenes / "train").glob("*/*.png"))]
+    labels = [Path(path).parent.name for path in paths]
+    TransferClassifier().fit(paths, labels).save(tmp_path / "m.offshelf")
+    text = str(show(tmp_path / "m.offshelf"))
+    assert "\nmade         1970-01-01, offshelf " in text
+    assert "\naccuracy     not stated\n" in text
+    assert "\nchecks          6        0 " in text

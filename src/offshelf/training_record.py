@@ -19,7 +19,7 @@ from offshelf.heads.head import FittedHead
 from offshelf.heads.probabilities.probability_model import Certainty
 from offshelf.model_file.model import Model, Sample, record
 from offshelf.model_file.specs import short_digest
-from offshelf.version import library_versions
+from offshelf.version import library_versions, today
 
 if TYPE_CHECKING:
     from offshelf.feature_extractor import FeatureExtractor, ImageFeatures
@@ -78,6 +78,7 @@ class TrainingRecord:
             head=head,
             metrics={},
             data={
+                "date": today(),
                 "classes": {name: {"train": count, "test": 0} for name, count in pairs},
                 "images_sha256": hashlib.sha256(b"".join(self.digests)).hexdigest(),
                 "n_images": len(self.digests),

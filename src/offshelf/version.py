@@ -32,3 +32,20 @@ def library_versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             found[name] = "not installed"
     return found
+
+
+def today() -> str:
+    """Return the date in UTC, or that of ``SOURCE_DATE_EPOCH``, which repeats a build.
+
+    >>> len(today())
+    10
+    """
+    import contextlib
+    import datetime
+    import os
+
+    now = datetime.datetime.now(datetime.UTC)
+    with contextlib.suppress(ValueError, OverflowError, OSError):
+        given = int(os.environ.get("SOURCE_DATE_EPOCH", ""))
+        now = datetime.datetime.fromtimestamp(given, datetime.UTC)
+    return now.date().isoformat()

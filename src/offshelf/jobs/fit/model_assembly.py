@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import datetime
 import hashlib
-import os
 from typing import Any
 
 import numpy as np
@@ -26,7 +23,7 @@ from offshelf.jobs.setup.settings import RunSettings
 from offshelf.model_file.model import BackboneRecord, Model, Sample, record
 from offshelf.model_file.specs import short_digest
 from offshelf.text import spelled
-from offshelf.version import library_versions
+from offshelf.version import library_versions, today
 
 
 def make_model(
@@ -88,7 +85,7 @@ def _fingerprint(labelled: LabelledFeatures, run: RunSettings) -> dict[str, Any]
         digest.update(row.digest + text)
     return {
         "name": spelled(labelled.name),
-        "date": _today(),
+        "date": today(),
         "classes": _images_of_classes(labelled),
         "images_sha256": digest.hexdigest(),
         "n_images": len(table),
@@ -97,15 +94,6 @@ def _fingerprint(labelled: LabelledFeatures, run: RunSettings) -> dict[str, Any]
         "test_size": run.test_size,
         **({"corrections": dataclasses.asdict(table.corrected)} if table.corrected else {}),
     }
-
-
-def _today() -> str:
-    """Return the date in UTC; one that is given makes a build that can be repeated."""
-    given = os.environ.get("SOURCE_DATE_EPOCH", "")
-    now = datetime.datetime.now(datetime.UTC)
-    with contextlib.suppress(ValueError, OverflowError, OSError):
-        now = datetime.datetime.fromtimestamp(int(given), datetime.UTC)
-    return now.date().isoformat()
 
 
 def _images_of_classes(labelled: LabelledFeatures) -> dict[str, dict[str, int]]:
