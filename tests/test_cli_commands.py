@@ -128,6 +128,10 @@ def test_predict_as_text(capsys: pytest.CaptureFixture[str], model: Path, broken
     assert f"left out: {broken}/test/checks/empty.png: empty, the file is empty\n" in run.out
     assert "score: decision value of the svm, no probability\n" in run.out
     assert (
+        "believe the probability, not the score; of an image marked as unlike the training images, "
+        "neither\n"
+    ) in run.out
+    assert (
         "probability: of the label, if the image is of one of the classes (temperature scaling, "
         "fitted on training images held out)\n"
     ) in run.out
@@ -170,7 +174,7 @@ def test_predict_as_csv(capsys: pytest.CaptureFixture[str], model: Path, broken:
     rows = list(csv.DictReader(io.StringIO(run.out)))
     assert len(rows) == 5
     names = ["path", "status", "reason", "label", "probability", "runner_up"]
-    names += ["runner_up_probability", "score:checks", "score:noise", "score:stripes"]
+    names += ["runner_up_probability", "unlike", "score:checks", "score:noise", "score:stripes"]
     names += ["probability:checks", "probability:noise", "probability:stripes"]
     assert list(rows[0]) == names
     shares = [float(rows[0][name]) for name in names[-3:]]
@@ -185,7 +189,7 @@ def test_predict_as_json(capsys: pytest.CaptureFixture[str], model: Path, broken
     assert (document["n_ok"], document["n_failed"]) == (12, 1)
     assert (document["n_unknown"], document["calibration"]) == (0, "temperature")
     assert [set(row) for row in document["predictions"]] == [
-        {"path", "status", "reason", "label", "scores", "probabilities", "unknown"}
+        {"path", "status", "reason", "label", "scores", "probabilities", "unknown", "unlike"}
     ] * 13
     assert document["classes"] == ["checks", "noise", "stripes"]
     run = Run(capsys, "predict", model, broken, "--json", "--csv")

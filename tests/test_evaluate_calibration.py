@@ -17,12 +17,8 @@ from sklearn.metrics import log_loss as sklearn_log_loss
 from sklearn.metrics.pairwise import cosine_distances
 
 from offshelf.errors import DataError
-from offshelf.heads.probabilities.rejection import (
-    centroids,
-    fit_threshold,
-    nearest_distance,
-    threshold_from_json,
-)
+from offshelf.heads.probabilities.distances import centroids, nearest_distance
+from offshelf.heads.probabilities.rejection import fit_threshold, threshold_from_json
 from offshelf.heads.probabilities.score_calibration import (
     Sigmoid,
     Temperature,
@@ -321,7 +317,7 @@ def test_distances_do_not_depend_on_blocks(monkeypatch):
     draw = np.random.default_rng(0)
     features, known = draw.normal(size=(50, 5)), draw.normal(size=(50, 5))
     expected = nearest_distance(features, known)
-    monkeypatch.setattr("offshelf.heads.probabilities.rejection._BLOCK_VALUES", 350)
+    monkeypatch.setattr("offshelf.heads.probabilities.distances._BLOCK_VALUES", 350)
     np.testing.assert_allclose(nearest_distance(features, known), expected, rtol=1e-12)
 
 
@@ -400,8 +396,8 @@ REFUSED = {
     ),
     "measure": (
         lambda: fit_threshold(np.ones(99), 0.1, measure="confidense"),
-        "unknown measure 'confidense': use confidence, centroid_distance. "
-        "Did you mean 'confidence'?",
+        "unknown measure 'confidense': use confidence, centroid_distance, neighbour_distance, "
+        "covariance_distance. Did you mean 'confidence'?",
     ),
     "dimensions": (
         lambda: nearest_distance(np.ones((1, 2)), np.ones((1, 3))),

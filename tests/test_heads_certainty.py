@@ -13,19 +13,15 @@ from offshelf.errors import DataError, HeadError
 from offshelf.heads.class_balance import held_out_folds
 from offshelf.heads.fitting.fit_head import Recipe, Trainer, decision, fit_head, held_out_scores
 from offshelf.heads.head import FittedHead
+from offshelf.heads.probabilities.certainty_document import certainty_arrays, certainty_from_json
+from offshelf.heads.probabilities.distances import DISTANCES
 from offshelf.heads.probabilities.probability_model import (
     Certainty,
     ProbabilitySettings,
-    certainty_from_json,
     check_probability,
     fit_certainty,
 )
-from offshelf.heads.probabilities.rejection import (
-    Threshold,
-    centroids,
-    held_out_distances,
-    nearest_distance,
-)
+from offshelf.heads.probabilities.rejection import MEASURES, Threshold
 from offshelf.heads.probabilities.score_calibration import (
     Sigmoid,
     Temperature,
@@ -56,7 +52,7 @@ def certainty(
     features: NDArray[np.float32], targets: NDArray[np.int64], settings: ProbabilitySettings
 ) -> Certainty:
     trainer = Trainer(Recipe(), features, targets, CLASSES)
-    return fit_certainty(trainer.held_out, features, targets, CLASSES, settings)
+    return fit_certainty(trainer, features, targets, CLASSES, settings)
 
 
 def test_every_row_is_scored_by_a_head_that_never_saw_it() -> None:
@@ -71,15 +67,6 @@ def test_every_row_is_scored_by_a_head_that_never_saw_it() -> None:
     again = held_out_folds(targets, seed=3)
     np.testing.assert_array_equal(fold, again)
     assert (held_out_folds(targets, seed=4) != fold).any()
-
-
-def test_distances_are_to_centroids_of_other_folds() -> None:
-    features, targets = sample(30)
-    fold = held_out_folds(targets)
-    found = held_out_distances(features, targets, 3, fold)
-    held = fold == 2
-    reference = centroids(features[~held], targets[~held], 3)
-    np.testing.assert_allclose(found[held], nearest_distance(features[held], reference))
 
 
 @pytest.mark.parametrize("counts", [(2, 2, 2), (5, 2, 1), (1, 1, 2), (30, 2, 2)])
@@ -106,17 +93,18 @@ def test_probabilities_hold_on_new_rows(kind: str) -> None:
         np.testing.assert_array_equal(shares.argmax(axis=1), scores.argmax(axis=1))
 
 
-@pytest.mark.parametrize("measure", ["confidence", "centroid_distance"])
+@pytest.mark.parametrize("measure", MEASURES)
 def test_new_rows_are_rejected_about_as_often_as_asked(measure: str) -> None:
     certainty = fitted(1500, reject=0.1, reject_by=measure)
     features, _ = sample(6000, seed=1)
     shares = certainty.probabilities(decision(train(*sample(1500)), features))
-    unknown = certainty.unknown(shares, features)
+    unknown = certainty.verdicts(shares, features).unknown
     assert unknown is not None
     assert 0.07 < unknown.mean() < 0.13
-    assert (certainty.centroids is None) == (measure == "confidence")
-    if measure == "centroid_distance":
-        strange = certainty.unknown(shares, -5 * np.ones_like(features))
+    assert certainty.threshold is not None
+    assert certainty.threshold.measure == measure
+    if measure != "confidence":
+        strange = certainty.verdicts(shares, -5 * np.ones_like(features)).unknown
         assert strange is not None
         assert strange.all()
 
@@ -124,7 +112,7 @@ def test_new_rows_are_rejected_about_as_often_as_asked(measure: str) -> None:
 def test_distance_needs_no_probabilities() -> None:
     certainty = fitted(100, calibrate="none", reject=0.05, reject_by="centroid_distance")
     assert (certainty.kind, certainty.probabilities(np.zeros((2, 3)))) == ("none", None)
-    unknown = certainty.unknown(None, sample(100)[0])
+    unknown = certainty.verdicts(None, sample(100)[0]).unknown
     assert unknown is not None
     assert unknown.sum() < 12
 
@@ -135,18 +123,20 @@ def test_no_rows_have_no_answers() -> None:
     assert shares is not None
     assert shares.shape == (0, 3)
     for one in (certainty, fitted(100, reject=0.05, reject_by="centroid_distance")):
-        unknown = one.unknown(shares, np.empty((0, 8), np.float32))
-        assert unknown is not None
-        assert len(unknown) == 0
-    assert Certainty().unknown(None, np.empty((2, 8))) is None
+        for found in one.verdicts(shares, np.empty((0, 8), np.float32)):
+            assert found is not None
+            assert len(found) == 0
+    assert Certainty().verdicts(None, np.empty((2, 8))) == (None, None)
 
 
 def test_nothing_wished_is_nothing_trained() -> None:
-    def never(fold: Any) -> NDArray[np.float32]:
-        raise AssertionError
-
-    wish = ProbabilitySettings(calibrate="none")
-    assert fit_certainty(never, *sample(9), CLASSES, wish).to_json()["calibration"] is None
+    wish = ProbabilitySettings(calibrate="none", unlike=False)
+    never: Any = None
+    found = fit_certainty(never, *sample(90), CLASSES, wish)
+    assert found.to_json() == Certainty().to_json()
+    marking = fit_certainty(never, *sample(90), CLASSES, ProbabilitySettings(calibrate="none"))
+    assert (marking.calibration, marking.threshold) == (None, None)
+    assert marking.unlike is not None
 
 
 def test_a_class_of_one_image_is_told() -> None:
@@ -168,7 +158,11 @@ def test_without_held_out_images_there_are_no_probabilities() -> None:
     features, targets = sample(3)
     found = certainty(features, targets, ProbabilitySettings())
     reason = "every class has a single training image, so none can be held out"
-    assert (found.kind, found.notes) == ("none", (f"no probabilities: {reason}",))
+    unmarked = (
+        "no image is marked as unlike the training images: that needs 10 of them that can be "
+        "held out, there are 0"
+    )
+    assert (found.kind, found.notes) == ("none", (f"no probabilities: {reason}", unmarked))
     wish = ProbabilitySettings(reject=0.05)
     with pytest.raises(HeadError) as caught:
         certainty(features, targets, wish)
@@ -193,8 +187,8 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     (
         {"reject": 0.1, "reject_by": "confidense"},
         HeadError,
-        "unknown way to reject 'confidense': use confidence, centroid_distance. "
-        "Did you mean 'confidence'?",
+        "unknown way to reject 'confidense': use auto, confidence, centroid_distance, "
+        "neighbour_distance, covariance_distance. Did you mean 'confidence'?",
     ),
     (
         {"reject": 5},
@@ -207,7 +201,7 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
         "to reject by centroid_distance, set a false-reject rate such as 0.05",
     ),
     (
-        {"calibrate": "none", "reject": 0.1},
+        {"calibrate": "none", "reject": 0.1, "reject_by": "confidence"},
         HeadError,
         "to reject by confidence, probabilities are needed: calibrate by temperature or sigmoid, "
         "or reject by centroid_distance",
@@ -230,64 +224,103 @@ def test_wishes_that_cannot_be_met(
         {},
         {"calibrate": "sigmoid"},
         {"reject": 0.1},
-        {"reject": 0.1, "reject_by": "centroid_distance", "calibrate": "none"},
+        {"unlike": False},
+        *({"reject": 0.1, "reject_by": measure, "calibrate": "none"} for measure in DISTANCES),
     ],
     ids=str,
 )
 def test_a_certainty_survives_json(settings: dict[str, Any]) -> None:
     certainty = fitted(60, **settings)
     document = json.loads(json.dumps(certainty.to_json(), allow_nan=False))
-    found = certainty_from_json(document, certainty.centroids, 3, 8)
+    found = certainty_from_json(document, certainty_arrays(certainty), 3, 8)
     assert found.to_json() == certainty.to_json()
     features, _ = sample(20, seed=1)
     scores = decision(train(*sample(60)), features)
     shares = found.probabilities(scores)
     if shares is not None:
         np.testing.assert_array_equal(shares, certainty.probabilities(scores))
-    for left, right in [(found.unknown(shares, features), certainty.unknown(shares, features))]:
-        assert (left is None) == (right is None) == ("reject" not in settings)
-        assert left is None or right is None or (left == right).all()
+    again, before = found.verdicts(shares, features), certainty.verdicts(shares, features)
+    assert (again.unknown is None) == ("reject" not in settings)
+    assert (again.unlike is None) == ("unlike" in settings)
+    for left, right in zip(again, before, strict=True):
+        np.testing.assert_array_equal(left, right)
 
 
 PLAIN = {"calibration": Temperature(2.0).to_json(), "threshold": None, "notes": []}
 BY_DISTANCE = Threshold("centroid_distance", 0.5, 0.1, 50, 4).to_json()
-REFERENCE = np.ones((3, 8), np.float32)
-DAMAGED: list[tuple[Any, NDArray[Any] | None, str]] = [
-    ([], None, "damaged certainty: need calibration, threshold and notes"),
-    ({"calibration": None}, None, "damaged certainty: need calibration, threshold and notes"),
+BY_NEIGHBOUR = Threshold("neighbour_distance", 0.5, 0.01, 50, 4).to_json()
+BY_COVARIANCE = Threshold("covariance_distance", 0.5, 0.01, 50, 4).to_json()
+NEW = {"unlike": None, "separation": {}}
+REFERENCE = {"centroids": np.ones((3, 8), np.float32)}
+HALF = np.ones((3, 8), np.float16)
+DAMAGED: list[tuple[Any, dict[str, NDArray[Any]], str]] = [
+    ([], {}, "damaged certainty: need calibration, threshold and notes"),
+    ({"calibration": None}, {}, "damaged certainty: need calibration, threshold and notes"),
+    (PLAIN | {"unlike": None}, {}, "damaged certainty: need calibration, threshold and notes"),
     (None, REFERENCE, "damaged certainty: need calibration, threshold and notes"),
-    (PLAIN | {"notes": [1]}, None, "damaged certainty: its notes are no list of texts"),
-    (PLAIN | {"calibration": {}}, None, "damaged calibration: no temperature and no sigmoids of "),
-    (PLAIN | {"threshold": {}}, None, "damaged threshold: measure is missing"),
-    (PLAIN, REFERENCE, "damaged certainty: centroids and threshold do not belong together"),
+    (PLAIN | {"notes": [1]}, {}, "damaged certainty: its notes are no list of texts"),
+    (PLAIN | {"calibration": {}}, {}, "damaged calibration: no temperature and no sigmoids of "),
+    (PLAIN | {"threshold": {}}, {}, "damaged threshold: measure is missing"),
+    (PLAIN, REFERENCE, "damaged certainty: arrays and thresholds do not belong together"),
     (
         PLAIN | {"threshold": BY_DISTANCE},
-        None,
-        "damaged certainty: centroids and threshold do not belong together",
+        {},
+        "damaged certainty: arrays and thresholds do not belong together",
     ),
     (
+        PLAIN | NEW | {"unlike": BY_NEIGHBOUR},
+        REFERENCE,
+        "damaged certainty: arrays and thresholds do not belong together",
+    ),
+    (
+        PLAIN | NEW | {"unlike": BY_DISTANCE | {"measure": "confidence"}},
+        {},
+        "damaged certainty: unlike images are not told by confidence",
+    ),
+    (
+        PLAIN | NEW | {"separation": {"confidence": 2}},
+        {},
+        "damaged certainty: separation is no list of measures with 0 to 1",
+    ),
+    (
+        PLAIN | NEW | {"unlike": BY_COVARIANCE},
+        {"means": HALF},
+        "damaged certainty: covariance_distance needs means and axes",
+    ),
+    (
+        PLAIN | NEW | {"unlike": BY_COVARIANCE},
+        {"means": HALF[:2], "axes": HALF},
+        "damaged certainty: means must be 3 x 8 float16, not 2 x 8 float16",
+    ),
+    (
+        PLAIN | NEW | {"unlike": BY_NEIGHBOUR},
+        {"neighbours": HALF[:0]},
+        "damaged certainty: neighbours must be N x 8 float16, not 0 x 8 float16",
+    ),
+    (PLAIN, {"somewhere": HALF}, "damaged certainty: it has arrays of no measure"),
+    (
         PLAIN | {"threshold": BY_DISTANCE | {"measure": "nearest_distance"}},
-        None,
+        {},
         "damaged threshold: unknown measure 'nearest_distance': use confidence, centroid_distance",
     ),
     (
         PLAIN | {"calibration": None, "threshold": BY_DISTANCE | {"measure": "confidence"}},
-        None,
+        {},
         "damaged certainty: a threshold on probabilities without a calibration",
     ),
     (
         PLAIN | {"threshold": BY_DISTANCE},
-        np.ones((3, 7), np.float32),
+        {"centroids": np.ones((3, 7), np.float32)},
         "damaged certainty: centroids must be 3 x 8 float32, not 3 x 7 float32",
     ),
     (
         PLAIN | {"threshold": BY_DISTANCE},
-        np.ones((3, 8)),
+        {"centroids": np.ones((3, 8))},
         "damaged certainty: centroids must be 3 x 8 float32, not 3 x 8 float64",
     ),
     (
         PLAIN | {"threshold": BY_DISTANCE},
-        np.full((3, 8), np.nan, np.float32),
+        {"centroids": np.full((3, 8), np.nan, np.float32)},
         "damaged certainty: centroids hold NaN or infinity",
     ),
     (
@@ -298,12 +331,12 @@ DAMAGED: list[tuple[Any, NDArray[Any] | None, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("document", "reference", "message"), DAMAGED)
+@pytest.mark.parametrize(("document", "arrays", "message"), DAMAGED)
 def test_a_damaged_certainty_is_refused(
-    document: Any, reference: NDArray[Any] | None, message: str
+    document: Any, arrays: dict[str, NDArray[Any]], message: str
 ) -> None:
     with pytest.raises(DataError) as caught:
-        certainty_from_json(document, reference, 3, 8)
+        certainty_from_json(document, arrays, 3, 8)
     assert str(caught.value).startswith(message)
 
 

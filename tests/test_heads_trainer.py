@@ -77,8 +77,8 @@ def check(recipe: Recipe, sample: Sample, c: Any = None) -> None:
     """Probabilities are within 1e-3 of those that heads trained anew would have given."""
     fold = held_out_folds(sample[1])
     told: list[None] = []
-    trainer = Trainer(recipe, *sample, names(sample[1]))
-    scores = trainer.held_out(fold, lambda: told.append(None))
+    trainer = Trainer(recipe, *sample, names(sample[1]), advance=lambda: told.append(None))
+    scores = trainer.held_out(fold)
     plain, targets = anew(recipe, sample, c), sample[1][fold >= 0]
     assert len(told) == 5
     assert scores.dtype == np.float32

@@ -15,8 +15,9 @@ import pytest
 from made_models import made_model, tampered, with_tensors
 from offshelf.cli.main import main
 from offshelf.errors import HeadError, ModelFileError, OffshelfError
+from offshelf.heads.probabilities.distances import Reference
 from offshelf.heads.probabilities.probability_model import Certainty, ProbabilitySettings
-from offshelf.heads.probabilities.rejection import Threshold
+from offshelf.heads.probabilities.rejection import MEASURES, Threshold
 from offshelf.heads.probabilities.score_calibration import Temperature
 from offshelf.jobs.evaluate import evaluate_model, write_reliability
 from offshelf.jobs.fit.fit_result import FitResult
@@ -93,7 +94,7 @@ def test_evaluate_gives_the_figures_of_fit(tmp_path: Path, scenes: Path) -> None
     again = evaluate_model(path, scenes)
     assert again.trust == result.trust
     row = again.to_json()["predictions"][0]
-    assert set(row) == {"path", "true", "label", "scores", "probabilities", "unknown"}
+    assert set(row) == {"path", "true", "label", "scores", "probabilities", "unknown", "unlike"}
     rejection = again.trust.rejection
     assert rejection is not None
     assert rejection.rejected == sum(row.unknown for row in again.predictions)
@@ -107,7 +108,7 @@ def test_strange_images_are_unknown(scenes: Path, tmp_path: Path, rejecting: Pat
     (row,) = predict(rejecting, [photo]).predictions
     assert row.unknown
     assert row.label in ("checks", "noise", "stripes")
-    assert load_model(rejecting).certainty.centroids is not None
+    assert "centroid_distance" in load_model(rejecting).certainty.references
 
 
 def test_the_command_line_names_unknown_images(
@@ -194,9 +195,12 @@ def test_the_command_line_passes_the_wishes_on(
     assert main(words) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["certainty"]["calibration"]["kind"] == "sigmoid"
-    assert document["certainty"]["threshold"]["measure"] == "confidence"
+    certainty = document["certainty"]
+    assert set(certainty["separation"]) == set(MEASURES)
+    best = max(certainty["separation"], key=certainty["separation"].get)
+    assert certainty["threshold"]["measure"] == best
     assert main([*words, "--reject-by", "distance"]) == 2
-    assert "unknown way to reject 'distance': use confidence, " in capsys.readouterr().err
+    assert "unknown way to reject 'distance': use auto, confidence, " in capsys.readouterr().err
 
 
 def test_a_file_from_before_there_were_probabilities_loads(tmp_path: Path) -> None:
@@ -209,14 +213,16 @@ def with_certainty(path: Path) -> Path:
     import dataclasses
 
     threshold = Threshold("centroid_distance", 0.5, 0.05, 40, 1)
-    certainty = Certainty(Temperature(0.5), threshold, np.ones((3, 5), np.float32))
+    known = Reference("centroid_distance", np.ones((3, 5), np.float32))
+    certainty = Certainty(
+        calibration=Temperature(0.5), threshold=threshold, references={known.measure: known}
+    )
     return save_model(dataclasses.replace(made_model(), certainty=certainty), path)
 
 
 def test_a_file_keeps_all_of_it(tmp_path: Path) -> None:
     found = load_model(with_certainty(tmp_path / "m.offshelf")).certainty
-    assert found.centroids is not None
-    np.testing.assert_array_equal(found.centroids, np.ones((3, 5)))
+    np.testing.assert_array_equal(found.references["centroid_distance"].rows, np.ones((3, 5)))
     assert found.calibration == Temperature(0.5)
 
 
@@ -228,7 +234,7 @@ def test_a_file_keeps_all_of_it(tmp_path: Path) -> None:
             lambda m: m["certainty"]["calibration"].update(temperature=-1),
             "damaged calibration: no temperature and no sigmoids of 3 classes",
         ),
-        (lambda m: m["certainty"].update(threshold=None), "centroids and threshold do not belong"),
+        (lambda m: m["certainty"].update(threshold=None), "arrays and thresholds do not belong"),
     ],
 )
 def test_a_damaged_certainty_does_not_load(tmp_path: Path, change: Any, message: str) -> None:

@@ -211,7 +211,8 @@ def test_a_head_for_other_features_is_one_line(tmp_path: Path, scenes: Path, mod
     made = made_model(("checks", "noise"), samples=0)
     real = load_model(model)
     path = save_model(
-        dataclasses.replace(real, head=made.head, samples=()), tmp_path / "m.offshelf"
+        dataclasses.replace(real, head=made.head, samples=(), certainty=made.certainty),
+        tmp_path / "m.offshelf",
     )
     with pytest.raises(OffshelfError, match="features have 1280 dimensions but the head"):
         predict(path, [scenes / "test"])

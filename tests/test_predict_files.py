@@ -26,7 +26,7 @@ from offshelf.report.tables.prediction_table import (
 
 FIRST = ["path", "status", "reason", "label"]
 OF_CLASS = [f"{what}:{name}" for what in ("score", "probability") for name in ("checks", "noise", "stripes")]  # fmt: skip  # noqa: E501
-ALL = [*FIRST, "probability", "runner_up", "runner_up_probability", *OF_CLASS]
+ALL = [*FIRST, "probability", "runner_up", "runner_up_probability", "unlike", *OF_CLASS]
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_columns_are_chosen(
     assert run.code == 2
     assert run.err == (
         "error: no column 'probabilty'; this model's are path, status, reason, label, probability, "
-        "runner_up, runner_up_probability, scores, probabilities. Did you mean "
+        "runner_up, runner_up_probability, unlike, scores, probabilities. Did you mean "
         "'probability'?\n"
     )
     run = Run(capsys, *words)

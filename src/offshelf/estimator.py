@@ -161,7 +161,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             OffshelfError: an image, label or setting cannot be used.
         """
         choice = self._choice()
-        check_probability(wish := ProbabilitySettings(choice.calibrate))
+        check_probability(wish := ProbabilitySettings(choice.calibrate, unlike=False))
         items = items_of(X)
         self.classes_, targets = sorted_classes(y, len(items))
         self.extractor_ = self._extractor().fit()
@@ -179,7 +179,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         trainer = Trainer(recipe, features, targets, names)
         self.head_ = trainer.head
         self.certainty_ = fit_certainty(
-            trainer.held_out, features, targets, names, wish, seed=self.random_state
+            trainer, features, targets, names, wish, seed=self.random_state
         )
         self.record_ = TrainingRecord.of(self.extractor_, items, targets, found)
         return self

@@ -55,6 +55,8 @@ class Prediction:
             calibrated.
         unknown: whether the model rejects the image as one of no known class; ``label`` is
             then the nearest class.
+        unlike: whether the image is unlike the training images; None where the model keeps no
+            measure of that. The label stays as it is.
     """
 
     path: str
@@ -64,6 +66,7 @@ class Prediction:
     scores: dict[str, float]
     probabilities: dict[str, float] = field(default_factory=dict)
     unknown: bool = False
+    unlike: bool | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
@@ -75,6 +78,7 @@ class Prediction:
             "scores": self.scores,
             "probabilities": self.probabilities,
             "unknown": self.unknown,
+            "unlike": self.unlike,
         }
 
 
@@ -293,10 +297,10 @@ def _answers(model: Model, extraction: Extraction) -> dict[int, dict[str, Any]]:
 
 
 def answered(model: Model, features: NDArray[np.float32]) -> list[dict[str, Any]]:
-    """Return ``label``, ``scores``, ``probabilities`` and ``unknown`` of each of N x D features."""
+    """Return the fields of :class:`Prediction` that each of N x D features has."""
     scores = decision(model.head, features)
     probabilities = model.certainty.probabilities(scores)
-    unknown = model.certainty.unknown(probabilities, features)
+    unknown, unlike = model.certainty.verdicts(probabilities, features)
     answers = []
     for row, values in enumerate(scores):
         # A stable sort keeps the order of the classes among equal scores, as argmax does.
@@ -311,6 +315,7 @@ def answered(model: Model, features: NDArray[np.float32]) -> list[dict[str, Any]
                     else _named(model.classes, order, probabilities[row])
                 ),
                 "unknown": unknown is not None and bool(unknown[row]),
+                "unlike": None if unlike is None else bool(unlike[row]),
             }
         )
     return answers

@@ -71,7 +71,9 @@ def deal_folds(
     return fold
 
 
-def held_out_folds(targets: NDArray[np.int64], *, seed: int = 0) -> NDArray[np.int64]:
+def held_out_folds(
+    targets: NDArray[np.int64], *, seed: int = 0, folds: int = FOLDS
+) -> NDArray[np.int64]:
     """Return for each row the fold that holds it out, -1 where it is alone in its class.
 
     Every class with two rows keeps at least one in training, as folds deal its rows one by one.
@@ -79,7 +81,7 @@ def held_out_folds(targets: NDArray[np.int64], *, seed: int = 0) -> NDArray[np.i
     fold = np.full(len(targets), ALONE, np.int64)
     rows = np.flatnonzero(np.bincount(targets)[targets] > 1)
     if len(rows):
-        fold[rows] = stratified_folds(targets[rows], min(FOLDS, len(rows)), seed)
+        fold[rows] = stratified_folds(targets[rows], min(folds, len(rows)), seed)
     return fold
 
 

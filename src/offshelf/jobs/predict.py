@@ -17,6 +17,7 @@ from offshelf.backbones.backbone import Backbone
 from offshelf.data.tables.image_table import ImageTable, list_images
 from offshelf.errors import DataError
 from offshelf.features.extraction import Extraction
+from offshelf.heads.probabilities.probability_model import UNMARKED
 from offshelf.jobs.setup.run_costs import EtaProgress
 from offshelf.jobs.setup.settings import RunSettings, describe
 from offshelf.jobs.sorted_folders import (
@@ -94,6 +95,13 @@ class PredictResult(Result):
         """Images with a label."""
         return len(self.predictions) - self.n_failed
 
+    @property
+    def n_unlike(self) -> int | None:
+        """Images unlike the training images; None where the model keeps no measure of that."""
+        if self.model.certainty.unlike is None:
+            return None
+        return sum(bool(row.unlike) for row in self.predictions)
+
     def table(self, columns: Sequence[str] = ()) -> Table:
         """Return a row for each image, with raw values.
 
@@ -117,6 +125,7 @@ class PredictResult(Result):
             "n_ok": self.n_ok,
             "n_failed": self.n_failed,
             "n_unknown": sum(row.unknown for row in self.predictions),
+            "n_unlike": self.n_unlike,
             "calibration": self.model.certainty.kind,
             "predictions": [row.to_json() for row in self.predictions],
             "warnings": list(self.warnings),
@@ -158,6 +167,8 @@ class PredictResult(Result):
         yield "images", f"{self.n_ok:,}, {self.n_failed:,} left out"
         if self.sorted:
             yield "sorted", self.sorted.sentence()
+        if self.n_unlike:
+            yield "unlike", f"{self.n_unlike:,} marked as {labels.UNLIKE}"
         if self.out:
             yield "file", f"{self.out} ({counted(len(self.predictions), 'row')})"
 
@@ -200,6 +211,7 @@ def predict(
     note_all(progress, table.warnings)
     model, backbone = open_model(model_path, weights=weights, options=run.engine, progress=progress)
     _check_model(model, written)
+    note_all(progress, _unmarked(model, shown(model_path)))
     opened = time.perf_counter()
     with _store(run, progress) as folder:
         predictions, extraction = predictions_of(
@@ -216,6 +228,15 @@ def predict(
         seconds=seconds,
     )
     return _with_files(result, written, progress)
+
+
+def _unmarked(model: Model, name: str) -> tuple[str, ...]:
+    """Return why the model *name* marks no image as unlike the training images, if it does not."""
+    if model.certainty.unlike is not None:
+        return ()
+    told = [note for note in model.certainty.notes if note.startswith(UNMARKED)]
+    why = f"{UNMARKED}: it keeps no measure of that; train it again with 'offshelf fit'"
+    return (f"{name}: {next(iter(told), why)}",)
 
 
 def _check_files(written: PredictFiles, sources: Sequence[str | Path], progress: Progress) -> None:

@@ -229,16 +229,19 @@ class Trust:
     Attributes:
         reliability: of the probabilities; None for a model without.
         rejection: of the threshold; None for a model without.
+        unlike: of images that are marked as unlike the training images; None for a model
+            without such a measure.
     """
 
     reliability: Reliability | None
     rejection: Rejection | None
+    unlike: Rejection | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return ``log_loss``, ``ece`` and the rest as JSON values, null where there is none.
 
         >>> Trust(None, None).to_json()
-        {'log_loss': None, 'ece': None, 'reliability': None, 'rejection': None}
+        {'log_loss': None, 'ece': None, 'reliability': None, 'rejection': None, 'unlike': None}
         """
         reliability = self.reliability
         return {
@@ -246,6 +249,7 @@ class Trust:
             "ece": reliability.ece if reliability else None,
             "reliability": reliability.to_json() if reliability else None,
             "rejection": self.rejection.to_json() if self.rejection else None,
+            "unlike": self.unlike.to_json() if self.unlike else None,
         }
 
 
@@ -254,18 +258,22 @@ def trust(
     unknown: NDArray[np.bool_] | None,
     labels: NDArray[np.int64],
     targets: NDArray[np.int64],
+    unlike: NDArray[np.bool_] | None = None,
 ) -> Trust:
     """Measure on test images that nothing was fitted on.
 
-    Probabilities N x K and *unknown* N may be None. DataError where shapes do not fit.
+    Probabilities N x K, *unknown* N and *unlike* N may be None. DataError where shapes do not fit.
 
     >>> found = trust(None, np.array([True, False]), np.array([0, 1]), np.array([1, 1]))
     >>> found.rejection
     Rejection(n=2, rejected=1, correct=1)
     """
-    rejection = None
-    if unknown is not None:
-        right = int((~unknown & (labels == targets)).sum())
-        rejection = Rejection(len(unknown), int(unknown.sum()), right)
     measured = None if probabilities is None else reliability(probabilities, targets)
-    return Trust(measured, rejection)
+    correct = labels == targets
+    return Trust(measured, _rejection(unknown, correct), _rejection(unlike, correct))
+
+
+def _rejection(rejected: NDArray[np.bool_] | None, correct: NDArray[np.bool_]) -> Rejection | None:
+    if rejected is None:
+        return None
+    return Rejection(len(rejected), int(rejected.sum()), int((~rejected & correct).sum()))

@@ -25,7 +25,8 @@ from offshelf.features.feature_kind import FeatureKind
 from offshelf.files import sha256_bytes
 from offshelf.heads.fitting.serialise import pack_head, unpack_head
 from offshelf.heads.head import FittedHead
-from offshelf.heads.probabilities.probability_model import Certainty, certainty_from_json
+from offshelf.heads.probabilities.certainty_document import certainty_arrays, certainty_from_json
+from offshelf.heads.probabilities.probability_model import Certainty
 from offshelf.model_file import zip_file
 from offshelf.model_file.specs import (
     RANDOM_SHA256,
@@ -39,8 +40,8 @@ from offshelf.text import shown
 
 SCHEMA = 1
 _NETWORK = ("network.xml", "network.bin")
-_CENTROIDS = "certainty.centroids"
-_OTHER_ARRAYS = {"data.seen", "samples.scores", _CENTROIDS, *_NETWORK}
+_CERTAINTY = "certainty."
+_OTHER_ARRAYS = {"data.seen", "samples.scores", *_NETWORK}
 _TEXT = 300
 
 
@@ -96,8 +97,8 @@ class Model:
         seen: first 8 bytes of the sha256 of every training image, uint64, sorted: an
             evaluation can tell which images the model was trained on.
         samples: the self-test.
-        certainty: probabilities of the scores and the threshold for unknown images; of a
-            file from before there were any, none.
+        certainty: probabilities of the scores, and which images are unknown or unlike the
+            training images; of a file from before there were any, none.
     """
 
     backbone: BackboneRecord
@@ -182,8 +183,8 @@ def save_model(model: Model, path: str | Path) -> Path:
     }
     tensors: dict[str, NDArray[Any]] = {f"head.{name}": one for name, one in arrays.items()}
     tensors["data.seen"] = model.seen
-    if model.certainty.centroids is not None:
-        tensors[_CENTROIDS] = model.certainty.centroids
+    for name, one in certainty_arrays(model.certainty).items():
+        tensors[f"{_CERTAINTY}{name}"] = one
     if calibrated and calibrated.network:
         for part, content in zip(_NETWORK, calibrated.network, strict=True):
             tensors[part] = np.frombuffer(content, np.uint8)
@@ -247,7 +248,8 @@ def _build(
 ) -> Model:
     of_head = [name for name in tensors if name.startswith("head.")]
     arrays = {name.removeprefix("head."): tensors[name] for name in of_head}
-    if unexpected := set(tensors) - {*of_head, *_OTHER_ARRAYS}:
+    of_certainty = {name for name in tensors if name.startswith(_CERTAINTY)}
+    if unexpected := set(tensors) - {*of_head, *of_certainty, *_OTHER_ARRAYS}:
         raise ModelFileError(f"contains {len(unexpected)} unexpected arrays")
     head = unpack_head(arrays, manifest["head"], "its contents")
     features = dict(manifest["features"])
@@ -305,10 +307,13 @@ def _object(key: str, manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def _certainty(document: Any, tensors: dict[str, NDArray[Any]], head: FittedHead) -> Certainty:
+    arrays = {
+        name.removeprefix(_CERTAINTY): one
+        for name, one in tensors.items()
+        if name.startswith(_CERTAINTY)
+    }
     try:
-        return certainty_from_json(
-            document, tensors.get(_CENTROIDS), len(head.classes), head.dimension
-        )
+        return certainty_from_json(document, arrays, len(head.classes), head.dimension)
     except DataError as error:
         raise ModelFileError(str(error)) from error
 

@@ -6,10 +6,12 @@ import collections
 from collections.abc import Iterator, Sequence
 
 from offshelf.heads.kinds.registry import get_fitter
-from offshelf.heads.probabilities.probability_model import Certainty
+from offshelf.heads.probabilities.rejection import IN_WORDS, Threshold
 from offshelf.model_file.model import Model
 from offshelf.prediction import Prediction
 from offshelf.report.tables.result_rows import Column, Table
+
+UNLIKE = "unlike the training images"
 
 
 def label_table(labelled: Sequence[Prediction], model: Model, top: int = 3) -> Table:
@@ -17,7 +19,12 @@ def label_table(labelled: Sequence[Prediction], model: Model, top: int = 3) -> T
     claiming = get_fitter(model.head.kind).one_vs_rest
     sure = (Column("probability", "percent"),) if model.certainty.calibration else ()
     columns = (Column("image"), Column("label"), *sure, Column("score"), Column("then"))
-    return Table("", columns, tuple(label_cells(row, top, claiming) for row in labelled))
+    cells = tuple(label_cells(row, top, claiming) for row in labelled)
+    if any(row.unlike for row in labelled):
+        columns = (*columns, Column("note"))
+        notes = [UNLIKE if row.unlike else "" for row in labelled]
+        cells = tuple((*line, note) for line, note in zip(cells, notes, strict=True))
+    return Table("", columns, cells)
 
 
 def count_table(labelled: Sequence[Prediction], *_: object) -> Table:
@@ -38,19 +45,22 @@ def legend(labelled: Sequence[Prediction], model: Model) -> Iterator[str]:
             "scaling, fitted on training images held out)"
         )
     yield f"score: decision value of the {kind}, no probability"
+    if certainty.calibration:
+        strange = f"marked as {UNLIKE}" if certainty.unlike else "of no class"
+        yield f"believe the probability, not the score; of an image {strange}, neither"
     if certainty.threshold:
-        share = 100 * certainty.threshold.false_reject
-        typical = f"less typical than {100 - share:.3g} % of the training images"
-        yield f"unknown: {typical}, {_what(certainty)}"
+        typical = f"less typical than {_share(certainty.threshold)} % of the training images"
+        yield f"unknown: {typical}, {IN_WORDS[certainty.threshold.measure]}"
+    if certainty.unlike and any(row.unlike for row in labelled):
+        farther = f"farther from them than {_share(certainty.unlike)} % of them from the others"
+        yield f"{UNLIKE}: {farther}, {IN_WORDS[certainty.unlike.measure]}"
     claiming = get_fitter(kind).one_vs_rest
     if claiming and any(max(row.scores.values()) < 0 and not row.unknown for row in labelled):
         yield "(label): no class claims the image, all scores are below zero"
 
 
-def _what(certainty: Certainty) -> str:
-    if certainty.centroids is None:
-        return "by the largest probability"
-    return "by the distance to the nearest class"
+def _share(threshold: Threshold) -> str:
+    return f"{100 - 100 * threshold.false_reject:.3g}"
 
 
 def label_cells(row: Prediction, top: int, claiming: bool) -> tuple[str | float, ...]:

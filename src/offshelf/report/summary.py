@@ -81,6 +81,9 @@ def probability_facts(found: Trust) -> Iterator[tuple[str, str]]:
             f"{100 * rejection.share:.2f} % of these images of known classes rejected; "
             + (f"accuracy on the others {100 * rest:.2f} %" if rest is not None else "no others"),
         )
+    if found.unlike:
+        share = 100 * found.unlike.share
+        yield "unlike", f"{share:.2f} % of these images marked as unlike the training images"
 
 
 def failure_lines(failures: Sequence[Mapping[str, str]], limit: int = 20) -> list[str]:

@@ -47,8 +47,8 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         "--columns",
         metavar="NAMES",
         help="the columns of CSV and Parquet, with commas between: path, status, reason, label, "
-        "probability, runner_up, runner_up_probability, unknown, scores, probabilities (of all "
-        "classes), score:CLASS, probability:CLASS (default: all)",
+        "probability, runner_up, runner_up_probability, unknown, unlike, scores, probabilities (of "
+        "all classes), score:CLASS, probability:CLASS (default: all)",
     )
     parser.add_argument(
         "--sort-into",

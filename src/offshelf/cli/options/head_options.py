@@ -67,8 +67,12 @@ def add_probabilities(parser: argparse.ArgumentParser) -> None:
         help="reject images as unknown, at this false-rejection rate on training images, for "
         "example 0.05 (default: no image is rejected)",
     )
-    text = "confidence (the largest probability) or centroid_distance (to the nearest class)"
-    add_word(group, "--reject-by", default="confidence", metavar="WHAT", text=text)
+    text = (
+        "confidence (the largest probability), centroid_distance (to the nearest class), "
+        "neighbour_distance (to the nearest training image), covariance_distance (to the nearest "
+        "class, in units of the covariance) or auto, the one that tells held-out classes best"
+    )
+    add_word(group, "--reject-by", default="auto", metavar="WHAT", text=text)
 
 
 def probability_settings(arguments: argparse.Namespace) -> ProbabilitySettings:

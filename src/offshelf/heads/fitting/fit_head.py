@@ -183,8 +183,9 @@ def decision(head: FittedHead, features: NDArray[Any]) -> NDArray[np.float32]:
 class Trainer:
     """Trains a head, and scores each row by a head that was trained without its fold.
 
-    The arguments are those of :func:`fit_head`; :attr:`head` is trained on all rows. What both
-    need of the rows, their preparation and inner products, is computed once.
+    The arguments are those of :func:`fit_head`, and *advance*, which is called once for each fold
+    that is scored; :attr:`head` is trained on all rows. What both need of the rows, their
+    preparation and inner products, is computed once.
 
     >>> features = np.array([[1, 0], [2, 1], [0, 1], [1, 3]], dtype=np.float32)
     >>> trainer = Trainer(Recipe(), features, np.array([0, 0, 1, 1]), ["cat", "dog"])
@@ -198,8 +199,10 @@ class Trainer:
         features: NDArray[Any],
         targets: NDArray[np.int64],
         classes: Sequence[str],
+        *,
+        advance: Callable[[], object] = lambda: None,
     ) -> None:
-        self.recipe = recipe
+        self.recipe, self._advance = recipe, advance
         self.features = checked_features(features)
         self.targets, self.classes = checked_targets(len(self.features), targets, classes)
         self._prepared = self._prepare()
@@ -207,16 +210,13 @@ class Trainer:
         # What a fold has its own of would only take memory.
         self._prepared.rows.keep("gram", "spectrum")
 
-    def held_out(
-        self, fold: NDArray[np.int64], advance: Callable[[], object] = lambda: None
-    ) -> NDArray[np.float32]:
+    def held_out(self, fold: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the scores of the rows that are held out, each by a head that never saw it.
 
         C is the one of :attr:`head`, so it is not chosen again without every fold.
 
         Args:
             fold: N, what :func:`.held_out_folds` returned: -1 for a row that is never held out.
-            advance: called once for each fold that is done.
 
         Returns:
             M x K float32, in the order of the M rows with a fold.
@@ -224,14 +224,28 @@ class Trainer:
         Raises:
             HeadError: a head cannot be trained on part of the rows.
         """
-        chosen = self.head.parameters.get("C")
-        recipe = replace(self.recipe, c=chosen) if isinstance(chosen, float) else self.recipe
+        recipe = self._recipe()
         scores = self._cross_fit(recipe, fold) if recipe.by_row else None
         if scores is None:
-            return self._trained_anew(recipe, fold, advance)
+            return self._trained_anew(recipe, fold)
         for _ in range(int(fold.max()) + 1):
-            advance()
+            self._advance()
         return scores[fold >= 0].astype(np.float32)
+
+    def retrained(self, kept: NDArray[np.intp], rows: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Return the scores of *rows* by a head that is trained on the rows at *kept* alone.
+
+        len(rows) x K', a column for each of the K' classes that *kept* has, in their order. C is
+        that of :attr:`head`. HeadError where so few rows do not make a head.
+        """
+        present, targets = np.unique(self.targets[kept], return_inverse=True)
+        names = [self.classes[place] for place in present]
+        head = fit_head(self._recipe(), self.features[kept], targets, names)
+        return decision(head, self.features[rows])
+
+    def _recipe(self) -> Recipe:
+        chosen = self.head.parameters.get("C")
+        return replace(self.recipe, c=chosen) if isinstance(chosen, float) else self.recipe
 
     def _prepare(self) -> Prepared:
         recipe, k = self.recipe, len(self.classes)
@@ -261,12 +275,10 @@ class Trainer:
         )
         return get_fitter(recipe.kind).cross_fit(task)
 
-    def _trained_anew(
-        self, recipe: Recipe, fold: NDArray[np.int64], advance: Callable[[], object]
-    ) -> NDArray[np.float32]:
+    def _trained_anew(self, recipe: Recipe, fold: NDArray[np.int64]) -> NDArray[np.float32]:
         def train(features: NDArray[np.float32], targets: NDArray[np.int64]) -> FittedHead:
             trained = fit_head(recipe, features, targets, self.classes)
-            advance()
+            self._advance()
             return trained
 
         return held_out_scores(train, self.features, self.targets, fold)

@@ -1,55 +1,62 @@
-"""How sure a head is: probabilities of its scores, and which images are of no known class.
-
-Kept as JSON and at most one float32 array; what comes back from a file is checked.
-"""
+"""How sure a head is: probabilities of its scores, and which images are of no known class."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.checks import share
-from offshelf.errors import DataError, HeadError, did_you_mean
+from offshelf.errors import HeadError, did_you_mean
 from offshelf.heads.class_balance import ALONE, held_out_folds
-from offshelf.heads.numerics.row_scaling import blocks
-from offshelf.heads.probabilities.rejection import (
-    MEASURES,
-    Measure,
-    Threshold,
-    centroids,
-    fit_threshold,
-    held_out_distances,
-    nearest_distance,
-    threshold_from_json,
+from offshelf.heads.probabilities.distances import DISTANCES, Distance, Reference
+from offshelf.heads.probabilities.out_of_distribution import (
+    FEWEST,
+    best_measure,
+    separations,
+    surroundings,
+    unlike_threshold,
 )
+from offshelf.heads.probabilities.rejection import MEASURES, Measure, Threshold, fit_threshold
 from offshelf.heads.probabilities.score_calibration import (
     Calibration,
-    calibration_from_json,
     fit_sigmoid,
     fit_temperature,
 )
 from offshelf.text import listed
 
 CALIBRATIONS = ("temperature", "sigmoid", "none")
+WAYS = ("auto", *MEASURES)
+UNMARKED = "no image is marked as unlike the training images"
 Matrix = NDArray[np.float64]
-# From the fold of each row, -1 for none, to the scores M x K of the rows that have one.
-HeldOut = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 
 
-@dataclass(frozen=True, eq=False)
+class Scorer(Protocol):
+    """Scores of training rows by heads that never saw them, as :class:`.Trainer` gives them."""
+
+    def held_out(self, fold: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the scores M x K of the rows that have a fold, -1 for none."""
+
+    def retrained(self, kept: NDArray[np.intp], rows: NDArray[np.intp]) -> NDArray[np.float32]:
+        """Return the scores of *rows* by a head that is trained on *kept*, of its classes."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Certainty:
     """What a model knows about how sure it is.
 
     Attributes:
         calibration: from scores to probabilities; None without.
         threshold: when an image is unknown; None without.
-        centroids: K x D float32, of the training rows; only for the threshold on distance.
-        notes: one line each: what was unusual in the training rows.
+        unlike: how far an image lies from the training images to be marked as unlike them; None
+            for a model of too few images, or from before there was such a measure.
+        references: what the distances of both are measured to, by measure.
+        separation: AUROC of each measure on classes that were held out, by measure.
+        notes: one line each: what about the training rows a person should know.
 
     >>> Certainty().probabilities(np.zeros((1, 2), np.float32)) is None
     True
@@ -57,7 +64,9 @@ class Certainty:
 
     calibration: Calibration | None = None
     threshold: Threshold | None = None
-    centroids: NDArray[np.float32] | None = None
+    unlike: Threshold | None = None
+    references: Mapping[Distance, Reference] = field(default_factory=dict)
+    separation: Mapping[Measure, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
@@ -71,75 +80,47 @@ class Certainty:
             return None
         return self.calibration.probabilities(scores) if len(scores) else np.empty(scores.shape)
 
-    def unknown(
-        self, probabilities: Matrix | None, features: NDArray[Any]
-    ) -> NDArray[np.bool_] | None:
-        """Return which of N images are of no known class, or None without a threshold.
+    def verdicts(self, probabilities: Matrix | None, features: NDArray[Any]) -> Verdicts:
+        """Return which of N images are of no known class, and which unlike the training images.
 
         Args:
             probabilities: what :meth:`probabilities` returned for them.
             features: N x D.
         """
-        if self.threshold is None:
-            return None
-        if self.centroids is None:
-            values = np.empty(0) if probabilities is None else probabilities.max(axis=1)
-            return self.threshold.unknown(values)
-        distances = [
-            nearest_distance(features[part], self.centroids) for part in blocks(*features.shape)
-        ]
-        return self.threshold.unknown(np.concatenate([np.empty(0), *distances]))
+        values: dict[Measure, Matrix] = {
+            name: one.distances(features) for name, one in self.references.items()
+        }
+        if probabilities is not None:
+            values["confidence"] = probabilities.max(axis=1)
+        return Verdicts(*(_beyond(each, values) for each in (self.threshold, self.unlike)))
 
     def to_json(self) -> dict[str, Any]:
-        """Return all but the centroids as JSON values."""
+        """Return all but the references as JSON values."""
         return {
             "calibration": self.calibration.to_json() if self.calibration else None,
             "threshold": self.threshold.to_json() if self.threshold else None,
+            "unlike": self.unlike.to_json() if self.unlike else None,
+            "separation": dict(self.separation),
             "notes": list(self.notes),
         }
 
 
-def certainty_from_json(
-    document: Any, reference: NDArray[Any] | None, n_classes: int, dimension: int
-) -> Certainty:
-    """Return the certainty that ``to_json`` and the array of centroids make.
+class Verdicts(NamedTuple):
+    """What distances and probabilities say of N images.
 
-    Both are of an untrusted file, None where it has none. DataError where something is missing,
-    out of range or does not fit a head of *n_classes* and *dimension*.
+    Attributes:
+        unknown: which of them are of no known class; None without a threshold.
+        unlike: which are unlike the training images; None without such a measure.
     """
-    if document is None and reference is None:
-        return Certainty()
-    if not isinstance(document, Mapping) or set(document) != {"calibration", "threshold", "notes"}:
-        raise DataError("damaged certainty: need calibration, threshold and notes")
-    notes = document["notes"]
-    if not isinstance(notes, list) or not all(isinstance(note, str) for note in notes):
-        raise DataError("damaged certainty: its notes are no list of texts")
-    calibration, threshold = document["calibration"], document["threshold"]
-    found = Certainty(
-        None if calibration is None else calibration_from_json(calibration, n_classes),
-        None if threshold is None else threshold_from_json(threshold),
-        reference,
-        tuple(notes),
-    )
-    _check_parts(found, n_classes, dimension)
-    return found
+
+    unknown: NDArray[np.bool_] | None = None
+    unlike: NDArray[np.bool_] | None = None
 
 
-def _check_parts(found: Certainty, n_classes: int, dimension: int) -> None:
-    measure = found.threshold.measure if found.threshold else ""
-    if measure == "confidence" and found.calibration is None:
-        raise DataError("damaged certainty: a threshold on probabilities without a calibration")
-    reference = found.centroids
-    if (reference is not None) != (measure == "centroid_distance"):
-        raise DataError("damaged certainty: centroids and threshold do not belong together")
-    if reference is not None:
-        if reference.shape != (n_classes, dimension) or reference.dtype != np.float32:
-            raise DataError(
-                f"damaged certainty: centroids must be {n_classes} x {dimension} float32, not "
-                f"{' x '.join(map(str, reference.shape))} {reference.dtype}"
-            )
-        if not np.isfinite(reference).all():
-            raise DataError("damaged certainty: centroids hold NaN or infinity")
+def _beyond(
+    threshold: Threshold | None, values: Mapping[Measure, Matrix]
+) -> NDArray[np.bool_] | None:
+    return None if threshold is None else threshold.unknown(values[threshold.measure])
 
 
 @dataclass(frozen=True)
@@ -149,18 +130,22 @@ class ProbabilitySettings:
     Attributes:
         calibrate: ``temperature`` (labels never change), ``sigmoid`` (a curve per class) or
             ``none``.
-        reject: share of images of known classes that may be called unknown, in (0, 1);
-            None calls no image unknown.
-        reject_by: ``confidence``, the largest probability, or ``centroid_distance``, the
-            cosine distance to the nearest class centroid.
+        reject: false-rejection rate, the share of images of known classes that may be called
+            unknown, in (0, 1); None calls no image unknown.
+        reject_by: ``confidence``, the largest probability; ``centroid_distance``, to the nearest
+            class centroid; ``neighbour_distance``, to the nearest training image;
+            ``covariance_distance``, to the nearest class mean in units of the covariance; or
+            ``auto``, the one that tells classes that are held out best.
+        unlike: whether images are marked that are unlike the training images.
 
     >>> ProbabilitySettings(reject=0.05).reject_by
-    'confidence'
+    'auto'
     """
 
     calibrate: str = "temperature"
     reject: float | None = None
-    reject_by: str = "confidence"
+    reject_by: str = "auto"
+    unlike: bool = True
 
 
 def check_probability(settings: ProbabilitySettings) -> None:
@@ -173,14 +158,14 @@ def check_probability(settings: ProbabilitySettings) -> None:
     """
     for what, word, words in (
         ("calibration", settings.calibrate, CALIBRATIONS),
-        ("way to reject", settings.reject_by, MEASURES),
+        ("way to reject", settings.reject_by, WAYS),
     ):
         if word not in words:
             hint = did_you_mean(str(word), words)
             raise HeadError(f"unknown {what} {word!r}: use {', '.join(words)}.{hint}")
     if settings.reject is not None:
         share("false-reject rate", settings.reject)
-    elif settings.reject_by != "confidence":
+    elif settings.reject_by != "auto":
         raise HeadError(f"to reject by {settings.reject_by}, set a false-reject rate such as 0.05")
     if settings.reject and (settings.reject_by, settings.calibrate) == ("confidence", "none"):
         raise HeadError(
@@ -190,7 +175,7 @@ def check_probability(settings: ProbabilitySettings) -> None:
 
 
 def fit_certainty(
-    held_out: HeldOut,
+    scorer: Scorer,
     features: NDArray[np.float32],
     targets: NDArray[np.int64],
     classes: Sequence[str],
@@ -198,10 +183,10 @@ def fit_certainty(
     *,
     seed: int = 0,
 ) -> Certainty:
-    """Calibrate a kind of head on the rows it is trained on, five folds held out in turn.
+    """Calibrate a kind of head on the rows it is trained on, folds held out in turn.
 
     Args:
-        held_out: scores the rows that folds hold out, as :meth:`.Trainer.held_out` does.
+        scorer: scores rows that are held out, as :class:`.Trainer` does.
         features: N x D float32.
         targets: N class indices.
         classes: K class names.
@@ -218,22 +203,25 @@ def fit_certainty(
     >>> targets = np.arange(60) % 2
     >>> features = (draw.normal(size=(60, 3)) + targets[:, None]).astype(np.float32)
     >>> trainer = Trainer(Recipe(), features, targets, ["cat", "dog"])
-    >>> given = trainer.held_out, features, targets, trainer.classes
+    >>> given = trainer, features, targets, trainer.classes
     >>> found = fit_certainty(*given, ProbabilitySettings())
     >>> found.kind, found.probabilities(np.array([[-1.0, 1.0]])).sum().round(6).tolist()
     ('temperature', 1.0)
+    >>> found.unlike.n, found.unlike.rejected
+    (60, 0)
     """
     check_probability(settings)
+    rows = _Rows(features, targets, held_out_folds(targets, seed=seed), tuple(classes), seed)
     if settings.calibrate == "none" and settings.reject is None:
-        return Certainty()
-    rows = _Rows(features, targets, held_out_folds(targets, seed=seed), tuple(classes))
+        return _distant(Certainty(), rows, settings)
     try:
-        return _fitted(held_out, rows, settings)
+        found, confidences = _calibrated(scorer, rows, settings)
     except HeadError as error:
         # Labels need no probabilities, so training goes on without them.
         if settings.reject is not None:
             raise
-        return Certainty(notes=(f"no probabilities: {error}",))
+        found, confidences = Certainty(notes=(f"no probabilities: {error}",)), np.empty(0)
+    return _distant(found, rows, settings, scorer, confidences)
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,20 +232,21 @@ class _Rows:
     targets: NDArray[np.int64]
     fold: NDArray[np.int64]
     classes: tuple[str, ...]
+    seed: int
 
 
-def _fitted(held_out: HeldOut, rows: _Rows, settings: ProbabilitySettings) -> Certainty:
+def _calibrated(
+    scorer: Scorer, rows: _Rows, settings: ProbabilitySettings
+) -> tuple[Certainty, NDArray[np.float64]]:
+    """Return the calibration, and the largest probability of each row that is held out."""
     if (rows.fold == ALONE).all():
         raise HeadError("every class has a single training image, so none can be held out")
-    calibration, notes = None, _alone(rows)
-    confidences = np.empty(0)
-    if settings.calibrate != "none":
-        scores = held_out(rows.fold)
-        calibration = _calibration(scores, rows, settings.calibrate)
-        confidences = calibration.probabilities(scores).max(axis=1)
-    if settings.reject is None:
-        return Certainty(calibration, notes=notes)
-    return _rejecting(Certainty(calibration, notes=notes), confidences, rows, settings)
+    if settings.calibrate == "none":
+        return Certainty(notes=_alone(rows)), np.empty(0)
+    scores = scorer.held_out(rows.fold)
+    calibration = _calibration(scores, rows, settings.calibrate)
+    found = Certainty(calibration=calibration, notes=_alone(rows))
+    return found, calibration.probabilities(scores).max(axis=1)
 
 
 def _calibration(scores: NDArray[np.float32], rows: _Rows, kind: str) -> Calibration:
@@ -267,17 +256,50 @@ def _calibration(scores: NDArray[np.float32], rows: _Rows, kind: str) -> Calibra
     return fit_sigmoid(scores, targets)
 
 
-def _rejecting(
-    found: Certainty, confidences: NDArray[np.float64], rows: _Rows, settings: ProbabilitySettings
+def _distant(
+    found: Certainty,
+    rows: _Rows,
+    settings: ProbabilitySettings,
+    scorer: Scorer | None = None,
+    confidences: NDArray[np.float64] | None = None,
 ) -> Certainty:
-    """Add the threshold, and what it needs."""
-    values, reference, rate = confidences, None, settings.reject or 0.0
-    if settings.reject_by == "centroid_distance":
-        k = len(rows.classes)
-        values = held_out_distances(rows.features, rows.targets, k, rows.fold)
-        reference = centroids(rows.features, rows.targets, k)
-    threshold = fit_threshold(values, rate, measure=cast(Measure, settings.reject_by))
-    return dataclasses.replace(found, threshold=threshold, centroids=reference)
+    """Add the thresholds for unknown images and for those unlike the training images."""
+    if not settings.unlike and settings.reject is None:
+        return found
+    around = surroundings(rows.features, rows.targets, seed=rows.seed)
+    wanted = scorer if settings.reject_by == "auto" and settings.reject is not None else None
+    retrained = wanted.retrained if wanted and found.calibration else None
+    separation = separations(around, retrained, rows.targets)
+    threshold, unlike, notes = None, None, found.notes
+    if settings.reject is not None:
+        measure = _chosen(settings, separation)
+        values = confidences if measure == "confidence" else around.held_out(measure)
+        threshold = fit_threshold(np.asarray(values), settings.reject, measure=measure)
+    if settings.unlike and around.n >= FEWEST:
+        nearest = best_measure(separation, DISTANCES)
+        unlike = unlike_threshold(around.held_out(nearest), nearest)
+    elif settings.unlike:
+        notes = (*notes, _too_few(around.n))
+    measures = [one.measure for one in (threshold, unlike) if one]
+    references = {name: around.reference(name) for name in measures if name != "confidence"}
+    return dataclasses.replace(
+        found,
+        threshold=threshold,
+        unlike=unlike,
+        references=references,
+        separation=separation,
+        notes=notes,
+    )
+
+
+def _chosen(settings: ProbabilitySettings, separation: Mapping[Measure, float]) -> Measure:
+    if settings.reject_by == "auto":
+        return best_measure(separation, tuple(separation) or DISTANCES)
+    return cast(Measure, settings.reject_by)
+
+
+def _too_few(n: int) -> str:
+    return f"{UNMARKED}: that needs {FEWEST} of them that can be held out, there are {n}"
 
 
 def _alone(rows: _Rows) -> tuple[str, ...]:

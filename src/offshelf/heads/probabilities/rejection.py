@@ -1,7 +1,7 @@
 """Images that belong to no known class: a threshold for a chosen share of false rejects.
 
-The value under test is the largest calibrated probability (low is unusual) or a cosine
-distance to the training images (high is unusual).
+The value under test is the largest calibrated probability (low is unusual) or a distance to
+the training images (high is unusual).
 """
 
 from __future__ import annotations
@@ -9,20 +9,23 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.checks import class_indices, numbers, same_length, share, whole
+from offshelf.checks import numbers, share, whole
 from offshelf.errors import DataError, did_you_mean
-from offshelf.heads.class_balance import fold_splits, in_row_order
-from offshelf.heads.numerics.row_scaling import blocks
+from offshelf.heads.probabilities.distances import DISTANCES, Distance
 
-Measure = Literal["confidence", "centroid_distance"]
-MEASURES: tuple[Measure, ...] = get_args(Measure)
-Matrix = NDArray[np.float64]
-_BLOCK_VALUES = 2**22
+Measure = Literal["confidence"] | Distance
+MEASURES: tuple[Measure, ...] = ("confidence", *DISTANCES)
+IN_WORDS: Mapping[Measure, str] = {
+    "confidence": "by the largest probability",
+    "centroid_distance": "by the distance to the nearest class",
+    "neighbour_distance": "by the distance to the nearest training image",
+    "covariance_distance": "by the distance to the nearest class, in units of the covariance",
+}
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Threshold:
     """When an image is called unknown.
 
     Attributes:
-        measure: ``confidence``: below the value is unknown; ``centroid_distance``: above it is.
+        measure: ``confidence``: below the value is unknown; a distance: above it is.
         value: the threshold.
         false_reject: the share of known images that was asked for, as a bound.
         n: held-out images it was set on.
@@ -112,63 +115,7 @@ def threshold_from_json(document: Any) -> Threshold:
         raise DataError(f"damaged threshold: {error}") from None
 
 
-def centroids(features: NDArray[Any], targets: NDArray[np.int64], k: int) -> NDArray[np.float32]:
-    """Return the mean direction of each of k classes: k x D float32, rows of norm 1 (or 0).
-
-    DataError where the shapes of features N x D and targets N do not fit, or values are not
-    finite.
-
-    >>> centroids(np.array([[2.0, 0.0], [0.0, 3.0], [0.0, 1.0]]), np.array([0, 1, 1]), 2)
-    array([[1., 0.],
-           [0., 1.]], dtype=float32)
-    """
-    matrix = np.asarray(features)
-    targets = class_indices("targets", targets, whole("k", k, 1))
-    same_length("rows of features", len(matrix), "targets", len(targets))
-    sums = np.zeros((k, matrix.shape[-1]))
-    for part in blocks(len(matrix), matrix.shape[-1]):
-        np.add.at(sums, targets[part], _directions("features", matrix[part]))
-    return _directions("centroids", sums).astype(np.float32)
-
-
-def nearest_distance(features: NDArray[Any], reference: NDArray[Any]) -> Matrix:
-    """Return the cosine distance of rows N x D to the nearest of M x D :func:`centroids`.
-
-    N float64, 0 (same direction) to 2 (opposite); a row of zeros is at 1 from all. DataError
-    where the matrices do not fit.
-    """
-    rows, known = _directions("features", features), _directions("reference", reference)
-    if rows.shape[1] != known.shape[1]:
-        raise DataError(
-            f"features have {rows.shape[1]} dimensions but the reference {known.shape[1]}"
-        )
-    found = np.empty(len(rows))
-    for part in blocks(len(rows), len(known), _BLOCK_VALUES):
-        found[part] = (rows[part] @ known.T).max(axis=1)
-    return np.clip(1 - found, 0.0, 2.0)
-
-
-def _directions(what: str, matrix: NDArray[Any]) -> Matrix:
-    rows = numbers(what, matrix, 2)
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(rows / np.where(norms == 0, 1.0, norms))
-
-
 def _check_measure(measure: str) -> None:
     if measure not in MEASURES:
         hint = did_you_mean(str(measure), MEASURES)
         raise DataError(f"unknown measure {measure!r}: use {', '.join(MEASURES)}.{hint}")
-
-
-def held_out_distances(
-    features: NDArray[Any], targets: NDArray[np.int64], k: int, fold: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Return the distance of the rows that are held out to the nearest class centroid.
-
-    The centroids are those of the rows in other folds, as :func:`.held_out_folds` deals them.
-    """
-    parts: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
-    for held, kept in fold_splits(fold):
-        reference = centroids(features[kept], targets[kept], k)
-        parts.append((held, nearest_distance(features[held], reference)))
-    return in_row_order(parts)

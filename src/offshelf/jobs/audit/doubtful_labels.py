@@ -108,8 +108,14 @@ def _judge_train(
     if len(classes) > 1 and (seen.sum(axis=1) > 1).all():
         # No fold holds all images of a class, so all heads have the same classes.
         names = [table.classes[number] for number in classes.tolist()]
-        trainer = Trainer(Recipe(kind=HEAD, seed=check.seed), features, local, names)
-        scores = trainer.held_out(fold, lambda: progress.advance(next(sizes)))
+        trainer = Trainer(
+            Recipe(kind=HEAD, seed=check.seed),
+            features,
+            local,
+            names,
+            advance=lambda: progress.advance(next(sizes)),
+        )
+        scores = trainer.held_out(fold)
         _judge(margins, train, targets, scores, classes)
         return trainer.head, classes
     for number, size in enumerate(sizes):

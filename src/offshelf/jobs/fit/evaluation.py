@@ -110,8 +110,9 @@ def trusted(
 ) -> Trust:
     """Measure probabilities and rejections on N test images: N x K scores, N x D features."""
     probabilities = certainty.probabilities(scores)
-    unknown = certainty.unknown(probabilities, features)
-    return trust(probabilities, unknown, scores.argmax(axis=1).astype(np.int64), targets)
+    unknown, unlike = certainty.verdicts(probabilities, features)
+    labels = scores.argmax(axis=1).astype(np.int64)
+    return trust(probabilities, unknown, labels, targets, unlike)
 
 
 def trust_of(
@@ -125,10 +126,12 @@ def trust_of(
 
     *labels* and *targets* are the predicted and the true class indices, N each.
     """
-    probabilities, unknown = None, None
+    probabilities, unknown, unlike = None, None, None
     if certainty.calibration is not None:
         rows = [[row.probabilities[name] for name in classes] for row in predictions]
         probabilities = np.array(rows, np.float64)
     if certainty.threshold is not None:
         unknown = np.array([row.unknown for row in predictions], bool)
-    return trust(probabilities, unknown, labels, targets)
+    if certainty.unlike is not None:
+        unlike = np.array([bool(row.unlike) for row in predictions], bool)
+    return trust(probabilities, unknown, labels, targets, unlike)

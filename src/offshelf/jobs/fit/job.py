@@ -185,17 +185,11 @@ def _trained(
     """Train the head, and fit probabilities on training images that are held out in turn."""
     with job.clock.stage("fit"):
         train, classes = labelled.train, labelled.table.classes
-        trainer = Trainer(recipe, train.matrix, train.targets, classes)
+        given = (train.matrix, train.targets, classes)
+        trainer = Trainer(recipe, *given, advance=job.progress.advance)
     with job.clock.stage("probabilities"):
         job.progress.start("heads", None if probability.calibrate == "none" else FOLDS)
-        found = fit_certainty(
-            lambda fold: trainer.held_out(fold, job.progress.advance),
-            train.matrix,
-            train.targets,
-            classes,
-            probability,
-            seed=recipe.seed,
-        )
+        found = fit_certainty(trainer, *given, probability, seed=recipe.seed)
         job.progress.finish()
         note_all(job.progress, found.notes)
     return trainer.head, found

@@ -36,6 +36,10 @@ def _unknown(row: Prediction) -> str | None:
     return None if row.label is None else "yes" if row.unknown else "no"
 
 
+def _unlike(row: Prediction) -> str | None:
+    return None if row.label is None or row.unlike is None else "yes" if row.unlike else "no"
+
+
 _SURE = ("probability", "runner_up_probability")
 _FIELDS: Mapping[str, tuple[Column, _Value]] = {
     "path": (Column("path"), lambda row: row.path),
@@ -52,6 +56,7 @@ _FIELDS: Mapping[str, tuple[Column, _Value]] = {
         lambda row: row.probabilities.get(_runner_up(row) or ""),
     ),
     "unknown": (Column("unknown"), _unknown),
+    "unlike": (Column("unlike"), _unlike),
 }
 NAMES = (*_FIELDS, *_OF_CLASS)
 
@@ -75,7 +80,8 @@ def chosen_columns(
     """Return the columns of *names*, or all that the predictions of a model have.
 
     ``scores`` and ``probabilities`` are those of all classes. Models that are not calibrated
-    have no probabilities, and those that reject nothing no ``unknown``.
+    have no probabilities, those that reject nothing no ``unknown``, and those that keep no
+    measure of it no ``unlike``.
 
     Raises:
         OffshelfError: the model has no column of such a name.
@@ -88,6 +94,7 @@ def chosen_columns(
         for name in _FIELDS
         if (certainty.calibration or name not in _SURE)
         and (certainty.threshold or name != "unknown")
+        and (certainty.unlike or name != "unlike")
     ]
     groups = {SCORES: [f"score:{name}" for name in classes]}
     if certainty.calibration:
