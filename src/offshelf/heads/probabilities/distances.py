@@ -27,7 +27,7 @@ NEIGHBOUR_VALUES = 2**20
 # Directions in which the covariance is known; in all others it is the same.
 DIRECTIONS = 8
 _BLOCK_VALUES = 2**22
-_SPARE, _STEPS = 10, 3
+_SPARE, _STEPS = 8, 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,10 +121,10 @@ def fit_reference(
     if measure == "neighbour_distance":
         return Reference(measure, rows[sampled(targets, NEIGHBOUR_VALUES // dimension)])
     present, places = np.unique(targets, return_inverse=True)
-    if measure == "centroid_distance":
-        return Reference(measure, centroids(rows, places, len(present)))
     sums = np.zeros((len(present), rows.shape[1]))
-    _add(sums, places, np.asarray(rows, np.float64))
+    _add(sums, places, rows)
+    if measure == "centroid_distance":
+        return Reference(measure, directions("centroids", sums).astype(np.float32))
     means = (sums / np.bincount(places)[:, None]).astype(rows.dtype)
     within = rows - means[places]
     spare = len(rows) - len(present)
@@ -155,10 +155,10 @@ def _exact(matrix: NDArray[Any]) -> Matrix:
     return np.ascontiguousarray(matrix, np.float64)
 
 
-def _add(sums: Matrix, places: NDArray[np.int64], rows: Matrix) -> None:
+def _add(sums: Matrix, places: NDArray[np.int64], rows: NDArray[Any]) -> None:
     from scipy.sparse import csr_array
 
-    ones = np.ones(len(rows))
+    ones = np.ones(len(rows), rows.dtype)
     adding = csr_array((ones, (places, np.arange(len(rows)))), (len(sums), len(rows)))
     sums += np.asarray(adding @ rows)
 
