@@ -119,6 +119,7 @@ def test_a_sample_has_every_class_and_keeps_their_shares() -> None:
     assert np.unique(targets[sampled(targets, 1)]).tolist() == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_many_images_and_long_features_keep_a_small_reference() -> None:
     features, targets = clouds(900, 3, 4000)
     around = surroundings(features, targets)
@@ -138,6 +139,7 @@ def test_asked_for_5_per_cent_it_rejects_3_to_7(measure: str, classes: int) -> N
     assert 0.03 < share_unknown(*model, known) < 0.07
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("measure", DISTANCES)
 def test_so_it_does_on_average_with_few_images(measure: Distance) -> None:
     # 24 trainings with 60 images: sqrt(.05 * .95 / 61 / 24) = 0.57 points.

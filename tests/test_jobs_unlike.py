@@ -69,6 +69,7 @@ def test_the_mark_in_csv_and_json(
     (photos / "none.png").unlink()
 
 
+@pytest.mark.slow
 def test_an_image_alone_is_marked_as_in_a_batch(scenes: Path, model: Path, photos: Path) -> None:
     paths = [photos / "china.png", *sorted(scenes.rglob("*.png"))[:7]]
     batch = predict(model, paths).predictions

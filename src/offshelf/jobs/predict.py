@@ -210,8 +210,7 @@ def predict(
     table = _images(sources, written)
     note_all(progress, table.warnings)
     model, backbone = open_model(model_path, weights=weights, options=run.engine, progress=progress)
-    _check_model(model, written)
-    note_all(progress, _unmarked(model, shown(model_path)))
+    _check_model(model, shown(model_path), written, progress)
     opened = time.perf_counter()
     with _store(run, progress) as folder:
         predictions, extraction = predictions_of(
@@ -251,7 +250,8 @@ def _check_files(written: PredictFiles, sources: Sequence[str | Path], progress:
         check_folder(Path(written.sort_into))
 
 
-def _check_model(model: Model, written: PredictFiles) -> None:
+def _check_model(model: Model, name: str, written: PredictFiles, progress: Progress) -> None:
+    note_all(progress, _unmarked(model, name))
     chosen_columns(written.columns, model.classes, model.certainty)
     if written.sort_into is not None:
         check_class_folders(Path(written.sort_into), model.classes)
