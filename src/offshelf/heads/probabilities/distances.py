@@ -26,7 +26,7 @@ Product = Callable[[Matrix, Matrix], Matrix]
 NEIGHBOUR_VALUES = 2**20
 # Directions in which the covariance is known; in all others it is the same.
 DIRECTIONS = 8
-_BLOCK_VALUES = 2**22
+_BLOCK_VALUES = 2**18
 _SPARE, _STEPS = 8, 2
 
 
@@ -56,7 +56,8 @@ class Reference:
         if not len(features):
             return np.empty(0)
         known, axes = _exact(self.rows), None if self.axes is None else _exact(self.axes)
-        parts = blocks(len(features), max(features.shape[1], len(known)), _BLOCK_VALUES)
+        values = max(_BLOCK_VALUES, 2 * known.size)
+        parts = blocks(len(features), max(features.shape[1], len(known)), values)
         return np.concatenate(
             [_distances(directions("features", features[p]), known, axes) for p in parts]
         )
@@ -156,11 +157,9 @@ def _exact(matrix: NDArray[Any]) -> Matrix:
 
 
 def _add(sums: Matrix, places: NDArray[np.int64], rows: NDArray[Any]) -> None:
-    from scipy.sparse import csr_array
-
-    ones = np.ones(len(rows), rows.dtype)
-    adding = csr_array((ones, (places, np.arange(len(rows)))), (len(sums), len(rows)))
-    sums += np.asarray(adding @ rows)
+    order = np.argsort(places, kind="stable")
+    present, starts = np.unique(places[order], return_index=True)
+    sums[present] += np.add.reduceat(rows[order], starts, axis=0)
 
 
 def _distances(

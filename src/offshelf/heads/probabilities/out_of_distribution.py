@@ -35,7 +35,7 @@ RATE = 0.01
 FEWEST = 10
 _MOST_ROWS, _MOST_VALUES = 4096, 2**23
 # Enough to choose a measure by.
-_CHOICE_ROWS = 600
+_CHOICE_ROWS = 400
 # Folds times rows: few rows are left out in more folds, as each of them is missed more.
 _FOLD_ROWS, _MOST_FOLDS = 8000, 40
 # Scores N x K' of rows by a head that is trained on other rows, of K' of the classes.
