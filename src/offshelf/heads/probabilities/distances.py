@@ -191,7 +191,7 @@ def _axes(within: NDArray[Any], spare: int, dimension: int) -> NDArray[Any]:
     the Royal Statistical Society B 61 (1999), 611-622. It is in units of that value. Eigenvectors
     by subspace iteration from a seeded start: Halko, Martinsson and Tropp, SIAM Review 53 (2011).
     """
-    count = min(DIRECTIONS, spare // 4, within.shape[1] - 1)
+    count = min(DIRECTIONS, spare // 10, within.shape[1] - 1)
     if count < 1:
         return np.empty((0, within.shape[1]), within.dtype)
     width = min(count + _SPARE, *within.shape)

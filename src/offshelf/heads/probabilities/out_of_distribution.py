@@ -37,7 +37,7 @@ _MOST_ROWS, _MOST_VALUES = 4096, 2**23
 # Enough to choose a measure by.
 _CHOICE_ROWS = 400
 # Folds times rows: few rows are left out in more folds, as each of them is missed more.
-_FOLD_ROWS, _MOST_FOLDS = 8000, 40
+_FOLD_ROWS, _MOST_FOLDS = 8000, 60
 # Scores N x K' of rows by a head that is trained on other rows, of K' of the classes.
 Retrained = Callable[[NDArray[np.intp], NDArray[np.intp]], NDArray[np.float32]]
 Values = NDArray[np.float64]
