@@ -49,7 +49,7 @@ def test_all_adds_activations_normalisation_and_dropout(vgg16: Inspection):
 
 def test_the_result_prints_itself(vgg16: Inspection):
     lines = str(vgg16).splitlines()
-    assert repr(vgg16) == str(vgg16)
+    assert len(repr(vgg16).splitlines()) <= 10 < len(lines)
     assert lines[0] == "Layers of vgg16, input 3 x 224 x 224"
     assert lines[3].split()[:2] == ["1", "conv1_1"]
     last = " ".join(lines[23].split())

@@ -115,7 +115,7 @@ def fit(data: Place, out: Place | None = None, **options: Unpack[FitOptions]) ->
     >>> fit("no/such/folder", layer="stage5", C="auto")
     Traceback (most recent call last):
     ...
-    offshelf.errors.DataError: no/such/folder: no such file or folder.
+    offshelf.errors.MissingPathError: no/such/folder: no such file or folder.
     """
     return FIT({"data": data, "out": out}, options)
 

@@ -203,7 +203,7 @@ def learning_curve(
     >>> learning_curve("no/such/folder")
     Traceback (most recent call last):
     ...
-    offshelf.errors.DataError: no/such/folder: no such file or folder.
+    offshelf.errors.MissingPathError: no/such/folder: no such file or folder.
     """
     job = JobContext.of(run, progress)
     settings, head = settings or CurveSettings(), head or HeadSettings()

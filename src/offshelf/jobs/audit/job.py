@@ -64,7 +64,7 @@ def audit(
     >>> audit("no/such/folder")
     Traceback (most recent call last):
     ...
-    offshelf.errors.DataError: no/such/folder: no such file or folder.
+    offshelf.errors.MissingPathError: no/such/folder: no such file or folder.
     """
     bounds, job = bounds or Bounds(), JobContext.of(run, progress)
     labelled = labelled_features(data, features, job)

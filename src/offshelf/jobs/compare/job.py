@@ -95,7 +95,7 @@ def compare(
     >>> compare("no/such/folder")
     Traceback (most recent call last):
     ...
-    offshelf.errors.DataError: no/such/folder: no such file or folder.
+    offshelf.errors.MissingPathError: no/such/folder: no such file or folder.
     """
     settings, run = settings or CompareSettings(), run or RunSettings()
     progress, clock = progress or Silent(), Clock()

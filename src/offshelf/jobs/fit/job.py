@@ -70,7 +70,7 @@ def fit(
     >>> fit("no/such/folder")
     Traceback (most recent call last):
     ...
-    offshelf.errors.DataError: no/such/folder: no such file or folder.
+    offshelf.errors.MissingPathError: no/such/folder: no such file or folder.
     """
     job, head = JobContext.of(run, progress), head or HeadSettings()
     probability = probability or ProbabilitySettings()

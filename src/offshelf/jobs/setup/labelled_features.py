@@ -115,7 +115,7 @@ def labelled_features(
     >>> labelled_features("no/such", None, JobContext.of(None, None))
     Traceback (most recent call last):
     ...
-    offshelf.errors.DataError: no/such: no such file or folder.
+    offshelf.errors.MissingPathError: no/such: no such file or folder.
     """
     features, run = features or FeatureSettings(), job.run
     with job.clock.stage("read"):
