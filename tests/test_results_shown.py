@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from command_run import Run
-from offshelf.card import MOST_CHARACTERS, MOST_LINES, Card
+from offshelf.card import MOST_CHARACTERS, MOST_LINES, Brief, Card, Line
 from offshelf.errors import DataError, MissingExtraError, OffshelfError
 from offshelf.report.pictures.picture import Picture
 from offshelf.report.result import MOST_ROWS, Facts, Result, blocks_text
@@ -280,10 +280,33 @@ def test_a_card_is_cut():
 
 
 def test_dataclasses_keep_what_the_card_gives_them():
-    for found in subclasses(Card):
-        if found.__module__.startswith("offshelf."):
-            assert found.__repr__ is Card.__repr__, found
-            assert "_repr_html_" in dir(found)
+    for found in (one for base in (Card, Line, Brief) for one in subclasses(base)):
+        parameters = vars(found).get("__dataclass_params__")
+        assert parameters is None or not parameters.repr, found
+
+
+def test_records_in_a_result_are_short_and_hold_no_arrays(fitted, shown_result, capsys):
+    found = shown_result("predict", capsys)[0]
+    records = [fitted.table, fitted.extraction, fitted.backbone, fitted.model, fitted.evaluation]
+    records += [fitted.model.head, fitted.leaks, fitted.model.samples[0], fitted.model.certainty]
+    records += [fitted.model.backbone, found.predictions[0], fitted.trust]
+    for record in records:
+        text = repr(record)
+        assert type(record).__name__ in text
+        assert len(text.splitlines()) <= MOST_LINES
+        assert len(text) <= MOST_LINES * MOST_CHARACTERS
+        check_text(text)
+
+
+def test_records_say_what_they_are(fitted, shown_result, capsys):
+    table = repr(fitted.table)
+    assert "images   30: 18 train, 12 test" in table
+    assert "classes  3: checks, noise, stripes" in table
+    assert "network  efficientnet_lite0" in repr(fitted.backbone)
+    assert "features  penultimate_avg: 1,280 float32 of an image" in repr(fitted.extraction)
+    first = shown_result("predict", capsys)[0].predictions[0]
+    assert str(first).startswith(f"{first.path}: {first.label} ")
+    assert str(first).endswith(" %")
 
 
 def subclasses(base: type) -> set[type]:

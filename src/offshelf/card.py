@@ -7,11 +7,13 @@ an ``_repr_html_`` from here. A dataclass needs ``repr=False`` to keep them.
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from offshelf.text import aligned, html_text, shown
 
 MOST_LINES, MOST_CHARACTERS = 10, 160
+MOST_ITEMS, MOST_OF_A_VALUE = 8, 60
 
 # Text keeps the colour of the page around it, which a notebook's own theme decides.
 _STYLE = (
@@ -61,6 +63,44 @@ class Line:
 
     def __repr__(self) -> str:
         return cut([f"<{type(self).__name__} {shown(str(self))}>"])[0]
+
+
+class Brief:
+    """A dataclass that shows its fields on one line: arrays by their shape, the rest cut.
+
+    >>> import dataclasses
+    >>> @dataclasses.dataclass(repr=False)
+    ... class Digest(Brief):
+    ...     content: bytes
+    ...     numbers: tuple
+    >>> Digest(b"1234", tuple(range(100)))
+    Digest(content=4 bytes, numbers=100 items)
+    """
+
+    def __repr__(self) -> str:
+        values = vars(self)
+        fields = (f"{name}={brief(value)}" for name, value in values.items())
+        return cut([shown(f"{type(self).__name__}({', '.join(fields)})")])[0]
+
+
+def brief(value: Any) -> str:
+    """Return a value in a few words.
+
+    >>> brief({"weight": b"12"}), brief("x" * 100)[-6:]
+    ("{'weight': 2 bytes}", 'xxx...')
+    """
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"{value.dtype} {' x '.join(map(str, value.shape)) or 'number'}"
+    if isinstance(value, bytes):
+        return f"{len(value):,} bytes"
+    if isinstance(value, Mapping | tuple | list):
+        if len(value) > MOST_ITEMS:
+            return f"{len(value):,} items"
+        if isinstance(value, Mapping):
+            return f"{{{', '.join(f'{key!r}: {brief(one)}' for key, one in value.items())}}}"
+        return f"({', '.join(map(brief, value))})"
+    text = repr(value)
+    return text if len(text) <= MOST_OF_A_VALUE else f"{text[: MOST_OF_A_VALUE - 3]}..."
 
 
 def cut(lines: Sequence[str], most: int = MOST_LINES) -> list[str]:

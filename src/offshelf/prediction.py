@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.weights_file import locate as weights_files
+from offshelf.card import Line
 from offshelf.engine.contract import Engine, EngineOptions
 from offshelf.engine.processor import computes_bfloat16
 from offshelf.engine.selection import choose, open_engine, platform_of
@@ -39,8 +40,8 @@ OTHER_PLATFORM_TOLERANCE = {"bf16": 0.1, "fp16": 0.1, "int8": 0.5}
 ROWS_AT_A_TIME = 2048
 
 
-@dataclass(frozen=True, kw_only=True)
-class Prediction:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Prediction(Line):
     """The prediction for one image.
 
     Attributes:
@@ -67,6 +68,16 @@ class Prediction:
     probabilities: dict[str, float] = field(default_factory=dict)
     unknown: bool = False
     unlike: bool | None = None
+
+    def __str__(self) -> str:
+        if self.label is None:
+            return f"{shown(self.path)}: {self.status}, {self.reason}"
+        said = f"unknown (nearest: {self.label})" if self.unknown else self.label
+        share = self.probabilities.get(self.label)
+        figure = (
+            f"score {self.scores[self.label]:+.3f}" if share is None else f"{100 * share:.2f} %"
+        )
+        return f"{shown(self.path)}: {said} {figure}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,13 @@ from offshelf.backbones.specification.spec import (
 )
 from offshelf.backbones.weights_file import locate as weights_files
 from offshelf.backbones.weights_file.locate import WeightsFile
+from offshelf.card import Card
 from offshelf.errors import BackboneError, LayerError, WeightsError, check_choice
 from offshelf.progress import Progress
 
 
-@dataclass(frozen=True)
-class Backbone:
+@dataclass(frozen=True, repr=False)
+class Backbone(Card):
     """A network together with its weights file and the preprocessing in force.
 
     Attributes:
@@ -37,6 +39,17 @@ class Backbone:
     spec: BackboneSpec
     file: WeightsFile
     input: InputSpec
+
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Yield the network, its weights, and what becomes of an image."""
+        size, parameters = self.input.size, self.spec.parameters
+        yield (
+            "network",
+            f"{self.spec.name}, {parameters:,} parameters" if parameters else self.spec.name,
+        )
+        where = f"{self.file.origin}, sha256 {self.file.sha256[:16]}..."
+        yield "weights", where if self.trained else "random: UNTRAINED network"
+        yield "input", f"{size} x {size} pixels, {self.input.resize}"
 
     @property
     def trained(self) -> bool:

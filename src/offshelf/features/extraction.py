@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from offshelf import cache
 from offshelf.backbones.backbone import Backbone
+from offshelf.card import Card
 from offshelf.data.digests import Digests
 from offshelf.engine.contract import EngineOptions
 from offshelf.engine.selection import choose
@@ -34,8 +35,8 @@ from offshelf.text import shown
 __all__ = ["Extraction", "Row", "extract"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Extraction:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Extraction(Card):
     """The ledger of an extraction and the stores that hold its features.
 
     Attributes:
@@ -55,6 +56,13 @@ class Extraction:
     seconds: dict[str, float]
     profile: Profile
     precision: str
+
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Yield how many images have features, of which kinds, and what computed them."""
+        yield "images", f"{len(self.ok):,}, {len(self.failures):,} left out"
+        for kind, store in self.stores.items():
+            yield "features", f"{kind.column}: {store.dimension:,} float32 of an image"
+        yield "engine", f"{self.engine}, {self.precision}; {self.computed:,} computed"
 
     @property
     def images_per_second(self) -> float:

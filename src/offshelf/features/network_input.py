@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.specification.preprocess import prepare
 from offshelf.backbones.specification.spec import InputSpec
+from offshelf.card import Brief
 from offshelf.data.decode import DEFAULT_LIMITS, Limits, as_rgb, decoding, read_bytes
 from offshelf.data.decoding.limits import Decoded, Facts
 from offshelf.features.profile import Stopwatch
 from offshelf.text import shown
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class NetworkInput:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class NetworkInput(Brief):
     """One image, decoded and prepared.
 
     Attributes:

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from offshelf.card import Brief
 from offshelf.heads.options import Normalisation
 
 
-@dataclass(frozen=True, eq=False)
-class FittedHead:
+@dataclass(frozen=True, eq=False, repr=False)
+class FittedHead(Brief):
     """A classifier that was trained on features.
 
     Attributes:

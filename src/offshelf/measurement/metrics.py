@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from offshelf.card import Brief
 from offshelf.checks import class_indices, same_length
 from offshelf.errors import DataError
 
@@ -37,8 +38,8 @@ class ClassFigures:
     f1: float
 
 
-@dataclass(frozen=True, eq=False)
-class Evaluation:
+@dataclass(frozen=True, eq=False, repr=False)
+class Evaluation(Brief):
     """What a test set says about predictions. All shares are from 0 to 1.
 
     Attributes:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.specification.spec import BackboneSpec, InputSpec
+from offshelf.card import Brief
 from offshelf.engine.contract import PRECISIONS, Calibration
 from offshelf.errors import DataError, ModelFileError
 from offshelf.features.feature_kind import FeatureKind
@@ -45,8 +46,8 @@ _OTHER_ARRAYS = {"data.seen", "samples.scores", *_NETWORK}
 _TEXT = 300
 
 
-@dataclass(frozen=True, kw_only=True)
-class BackboneRecord:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class BackboneRecord(Brief):
     """Which network and weights a model was made with.
 
     Attributes:
@@ -68,8 +69,8 @@ class BackboneRecord:
     platform: str = ""
 
 
-@dataclass(frozen=True, eq=False)
-class Sample:
+@dataclass(frozen=True, eq=False, repr=False)
+class Sample(Brief):
     """A test image that every load of the model must score as it was scored at first.
 
     Attributes:
@@ -83,8 +84,8 @@ class Sample:
     label: str
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Model:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Model(Brief):
     """A trained classifier as it is written to a file.
 
     Attributes:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.catalogue.libraries import class_names
-from offshelf.card import Line
+from offshelf.card import Brief, Line
 from offshelf.report.tables.result_rows import Cell, Column, Table
 from offshelf.report.tables.table_formats import format_cell
 from offshelf.text import shown, spelled
@@ -18,8 +18,8 @@ from offshelf.text import shown, spelled
 NORMAL, PLAIN = "evaluation", "not normalised"
 
 
-@dataclass(frozen=True, eq=False)
-class NetworkRun:
+@dataclass(frozen=True, eq=False, repr=False)
+class NetworkRun(Brief):
     """The output of one run of the network on one image.
 
     Attributes:

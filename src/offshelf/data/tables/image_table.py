@@ -10,13 +10,14 @@ import dataclasses
 import hashlib
 import math
 import numbers
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from offshelf.card import Card
 from offshelf.data.folders.class_folders import Question, Reading
 from offshelf.data.folders.class_names import TEST, TRAIN, same_class_key
 from offshelf.data.tables.classes import (
@@ -60,8 +61,8 @@ class Corrected:
         return f"{counted(self.relabelled, 'image')} relabelled, {self.left_out} left out"
 
 
-@dataclass(frozen=True)
-class ImageTable:
+@dataclass(frozen=True, repr=False)
+class ImageTable(Card):
     """The images of one job.
 
     Attributes:
@@ -84,6 +85,17 @@ class ImageTable:
     classes: tuple[str, ...]
     warnings: tuple[str, ...]
     corrected: Corrected | None = None
+
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """Yield how many images of which classes and splits there are."""
+        sizes = ", ".join(f"{len(self.rows(split)):,} {split}" for split in SPLITS)
+        yield "images", f"{len(self):,}: {sizes}"
+        if self.classes:
+            yield "classes", f"{len(self.classes):,}: {', '.join(self.classes)}"
+        if self.paths:
+            yield "first", self.paths[0]
+        for line in self.warnings:
+            yield "note", line
 
     def __len__(self) -> int:
         return len(self.paths)

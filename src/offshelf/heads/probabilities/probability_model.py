@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from offshelf.card import Brief
 from offshelf.checks import share
 from offshelf.errors import HeadError, did_you_mean
 from offshelf.heads.class_balance import ALONE, held_out_folds
@@ -45,8 +46,8 @@ class Scorer(Protocol):
         """Return the scores of *rows* by a head that is trained on *kept*, of its classes."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Certainty:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Certainty(Brief):
     """What a model knows about how sure it is.
 
     Attributes:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
+from offshelf.card import Brief
 from offshelf.data.tables.corrections import LEAVE_OUT, Correction, absolute
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.features.extraction import Extraction
@@ -33,8 +34,8 @@ from offshelf.report.tables.result_rows import Column, Table
 Rows = NDArray[np.int64]
 
 
-@dataclass(frozen=True, eq=False)
-class Found:
+@dataclass(frozen=True, eq=False, repr=False)
+class Found(Brief):
     """What an audit found.
 
     Attributes:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.card import Line
+from offshelf.card import Brief, Line
 from offshelf.jobs.compare.feature_sets import View
 from offshelf.jobs.compare.grid_cell import Cell
 from offshelf.jobs.compare.plan import Plan
@@ -21,8 +21,8 @@ from offshelf.measurement.transferability import Transfer
 SAME, TRAINED = "= best", "trained"
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Score:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Score(Brief):
     """Accuracy of one row under the protocol.
 
     Attributes:

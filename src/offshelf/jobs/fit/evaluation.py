@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from offshelf.card import Brief
 from offshelf.data.tables.image_table import leaked_test_rows
 from offshelf.heads.fitting.fit_head import decision
 from offshelf.heads.head import FittedHead
@@ -19,8 +20,8 @@ from offshelf.measurement.probability_metrics import Trust, trust
 from offshelf.prediction import Prediction
 
 
-@dataclass(frozen=True, eq=False)
-class Leaks:
+@dataclass(frozen=True, eq=False, repr=False)
+class Leaks(Brief):
     """Test images whose bytes also stand in the training split.
 
     Attributes:

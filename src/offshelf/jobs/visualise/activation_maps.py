@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
+from offshelf.card import Brief
 from offshelf.engine.contract import Engine, EngineOptions, Tap
 from offshelf.engine.selection import open_engine
 from offshelf.errors import LayerError, did_you_mean
@@ -33,8 +34,8 @@ from offshelf.report.result import Block, Drawn
 from offshelf.report.tables.result_rows import Column, Table
 
 
-@dataclass(frozen=True, eq=False)
-class LayerMaps:
+@dataclass(frozen=True, eq=False, repr=False)
+class LayerMaps(Brief):
     """The activation maps of one layer.
 
     Attributes:

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from offshelf.card import Brief
 from offshelf.heads.head import FittedHead
 
 SUMMED = ("avg", "flatten", "max")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ClassMap:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class ClassMap(Brief):
     """What each cell adds to the score of a class, or of a class less that of another.
 
     Attributes:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from offshelf.card import Brief
 from offshelf.jobs.visualise.feature_maps import StrongestCells, crop_box
 from offshelf.text import spelled
 
@@ -34,8 +35,8 @@ class Peak:
         return dataclasses.asdict(self) | {"path": spelled(self.path), "box": list(self.box)}
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class TopImages:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class TopImages(Brief):
     """The best images for the channels of one layer.
 
     Attributes:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from offshelf.card import Brief
 from offshelf.checks import json_number, share, whole
 from offshelf.errors import DataError
 from offshelf.measurement.learning_curve.powerlaw import (
@@ -61,8 +62,8 @@ class Estimate:
     extrapolated: bool
 
 
-@dataclass(frozen=True, eq=False)
-class LearningCurve:
+@dataclass(frozen=True, eq=False, repr=False)
+class LearningCurve(Brief):
     """The fit ``error(n) = a + b n^-c`` and what it rests on.
 
     Attributes:
