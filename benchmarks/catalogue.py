@@ -10,7 +10,7 @@ On a machine that others use, one thread and processor time (``--threads 1 --clo
 what a core does, where several threads that wait for each other show who else is there.
 
     python benchmarks/catalogue.py
-    python benchmarks/catalogue.py --networks vit_b_16 convnext_tiny resnet50 --compile
+    python benchmarks/catalogue.py --networks vit_b_16 convnext_tiny resnet50 --compile --bf16
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,7 +34,7 @@ from gemm import products
 from measure import heading
 from offshelf.backbones.backbone import open_backbone
 from offshelf.backbones.catalogue.names import names
-from offshelf.engine.contract import EngineOptions, Tap
+from offshelf.engine.contract import Engine, EngineOptions, Tap
 from offshelf.engine.openvino_engine.graph_cache import load_graph
 from offshelf.engine.openvino_engine.winograd.match import macs
 from offshelf.engine.selection import open_engine
@@ -42,6 +44,7 @@ PLAIN = ("eager", "channels_last")
 # Enough that streams are worth their proof, too few for a trial of plans.
 EXPECTED = 100
 ALIKE = 0.999
+FULL, HALF = "offshelf fp32", "offshelf bf16"
 SQUARE = 2048
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
@@ -56,14 +59,23 @@ def sides(name: str, asked: argparse.Namespace, cache: str) -> tuple[dict[str, A
     found: dict[str, Any] = {"eager": _torch_side(eager), "channels_last": _torch_side(last)}
     if asked.compile:
         found["compile"] = _torch_side(torch.compile(last))
-    options = EngineOptions(
-        "openvino", precision="fp32", cache_dir=cache, images=EXPECTED, threads=asked.threads
-    )
-    engine = open_engine(backbone, taps, options)
-    found["offshelf"] = lambda pixels: engine.run(pixels)[taps[0]]
+    for side in (FULL, HALF) if asked.bf16 else (FULL,):
+        options = EngineOptions(
+            "openvino",
+            precision=side.split()[1],
+            cache_dir=cache,
+            images=EXPECTED,
+            threads=asked.threads,
+        )
+        found[side] = partial(_last, open_engine(backbone, taps, options), taps[0])
+    options = replace(options, precision="fp32")
     graph = load_graph(backbone, taps, options)
     rows = int(graph.inputs[0].shape[0])
     return found, 2 * sum(macs(op) for op in graph.get_ops()) / rows
+
+
+def _last(engine: Engine, tap: Tap, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return engine.run(pixels)[tap]
 
 
 def _torch_side(network: Any) -> Callable[[NDArray[np.uint8]], Any]:
@@ -82,7 +94,7 @@ def row(name: str, asked: argparse.Namespace, cache: str) -> str:
     coarse = draw.integers(0, 256, (asked.batch, size // 14 + 1, size // 14 + 1, 3), np.uint8)
     pixels = np.ascontiguousarray(coarse.repeat(14, 1).repeat(14, 2)[:, :size, :size])
     answers = {side: compute(pixels).ravel().astype(float) for side, compute in found.items()}
-    cosine = min(_cosine(answers["eager"], other) for other in answers.values())
+    cosine = min(_cosine(answers["eager"], answers[side]) for side in answers if side != HALF)
     if not cosine > ALIKE:
         raise SystemExit(f"{name}: the sides compute other features, cosine {cosine:.4f}")
     product = products()["torch"](SQUARE)
@@ -99,9 +111,10 @@ def row(name: str, asked: argparse.Namespace, cache: str) -> str:
     plain = [min(pair) for pair in zip(*(times[side] for side in PLAIN), strict=True)]
     cells = [name, f"{operations / 2e9:.2f}"]
     cells += [f"{speed[side]:.1f}" if side in speed else "" for side in (*PLAIN, "compile")]
-    cells += [f"{speed['offshelf']:.1f}", _ratio(plain, times["offshelf"])]
-    cells.append(_ratio(times["compile"], times["offshelf"]) if "compile" in times else "")
-    ours = [asked.batch * operations / taken for taken in times["offshelf"]]
+    cells += [f"{speed[FULL]:.1f}", _ratio(plain, times[FULL])]
+    cells.append(_ratio(times["compile"], times[FULL]) if "compile" in times else "")
+    cells.append(_ratio(plain, times[HALF]) if HALF in times else "")
+    ours = [asked.batch * operations / taken for taken in times[FULL]]
     best = [2 * SQUARE**3 / taken for taken in times["product"]]
     share = statistics.median(a / b for a, b in zip(ours, best, strict=True))
     cells += [f"{statistics.median(best) / 1e9:.0f}", f"{100 * share:.0f}"]
@@ -125,6 +138,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--networks", nargs="+", default=names())
     parser.add_argument("--compile", action="store_true", help="torch.compile, too")
+    parser.add_argument("--bf16", action="store_true", help="offshelf in bf16, too")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -133,8 +147,9 @@ def main() -> None:
     torch.set_num_threads(asked.threads)
     print(heading("The catalogue in fp32, from memory"))
     print("| network | GMAC | eager img/s | channels_last img/s | compile img/s ", end="")
-    print("| offshelf img/s | ratio to plain | ratio to compile | GEMM GFLOP/s | % of GEMM |")
-    print("|---|" + "---:|" * 9)
+    print("| offshelf img/s | ratio to plain | ratio to compile | bf16 to plain ", end="")
+    print("| GEMM GFLOP/s | % of GEMM |")
+    print("|---|" + "---:|" * 10)
     for name in asked.networks:
         with tempfile.TemporaryDirectory() as cache:
             print(row(name, asked, cache), flush=True)

@@ -6,7 +6,8 @@ down slows them all, and ratios are taken inside a round. offshelf starts with a
 cache each time. Images/s count from the first file to the last feature; everything else a
 side needs (imports, conversion, calibration, compilation, writing) is its start. The
 cosine is to the features of the eager loop. With VGG16 the matrix-product peak of the
-machine is measured in every round, just before offshelf in fp32.
+machine is measured in every round, just before offshelf in fp32. Networks other than
+EfficientNet-Lite0 and VGG16 have random weights, and torch and offshelf alone take part.
 
     python benchmarks/extraction.py --data ../shared/data/15-scene --images 1500
     python benchmarks/extraction.py --data ../shared/data/15-scene --images 600 \
@@ -30,10 +31,16 @@ import numpy as np
 from gemm import images_per_second
 from generated import write_classes
 from measure import Failed, heading, run
-from sides import NAMES, OTHERS, Outcome, Task, interpreter, run_side
+from offshelf.backbones.backbone import open_backbone
+from offshelf.backbones.catalogue.names import get_spec, names
+from offshelf.backbones.construct import torch_context
+from offshelf.backbones.construct.architectures import load_module
+from offshelf.backbones.weights_file.locate import locate
+from sides import NAMES, OFFSHELF, OTHERS, TORCH, Outcome, Task, interpreter, run_side
 from tables import Row, read_rows, sort_rows, subset, write_table
 
 LAYERS = {"efficientnet_lite0": "penultimate", "vgg16": "pool5"}
+ALL_RUN = TORCH + OFFSHELF
 BASE = "eager"
 # Before this side the matrix-product peak is measured.
 FULL_PRECISION = "offshelf fp32"
@@ -54,7 +61,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="folder of labelled images; else made-up ones")
     parser.add_argument("--images", type=int, help="a stratified subset of about so many")
-    parser.add_argument("--backbone", choices=list(LAYERS), default="efficientnet_lite0")
+    parser.add_argument("--backbone", choices=names(), default="efficientnet_lite0")
     parser.add_argument("--layer", help="for vgg16: pool1 ... pool5")
     parser.add_argument("--pooling", choices=["flatten", "avg", "max"], default="flatten")
     parser.add_argument("--weights", help="weights file; else where offshelf finds it")
@@ -64,7 +71,9 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--peer-python", action="append", default=[], metavar="SIDE=PYTHON")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args(given)
-    asked.layer = asked.layer or LAYERS[asked.backbone]
+    asked.layer = asked.layer or LAYERS.get(asked.backbone, "penultimate")
+    if asked.backbone not in LAYERS:
+        asked.sides = [side for side in asked.sides if side in ALL_RUN]
     if asked.backbone != "vgg16" and asked.layer != "penultimate":
         parser.error(f"{asked.backbone} is compared at its penultimate layer")
     asked.pythons = pythons(asked.peers, asked.peer_python)
@@ -80,15 +89,16 @@ def pythons(folder: Path | None, given: list[str]) -> dict[str, str]:
 
 def make_task(rows: list[Row], asked: argparse.Namespace, folder: Path) -> Task:
     """Write the table and describe the job to the scripts that know nothing of offshelf."""
-    from offshelf.backbones.catalogue.names import get_spec
-    from offshelf.backbones.construct import torch_context
-    from offshelf.backbones.weights_file.locate import locate
-
-    file = locate(get_spec(asked.backbone), weights=asked.weights, download=False)
+    spec = get_spec(asked.backbone)
+    if asked.backbone not in LAYERS:
+        asked.weights = write_random(asked.backbone, folder)
+    file = locate(spec, weights=asked.weights, download=False)
     write_table(folder / "images.csv", rows)
     job = {
         "paths": [path for path, _, _ in sort_rows(rows)],
         "backbone": asked.backbone,
+        "source": spec.source,
+        "architecture": spec.architecture,
         "layer": asked.layer,
         "pooling": asked.pooling,
         "weights": str(Path(file.path).resolve()),
@@ -96,6 +106,16 @@ def make_task(rows: list[Row], asked: argparse.Namespace, folder: Path) -> Task:
         "shim": torch_context.__file__,
     }
     return Task(folder / "images.csv", job)
+
+
+def write_random(name: str, folder: Path) -> str:
+    """Write the random weights of a network to a file, which every side reads."""
+    from safetensors.torch import save_file
+
+    file = folder / "random.safetensors"
+    backbone = open_backbone(name, weights="random")
+    save_file(load_module(backbone.spec, backbone.file).state_dict(), file)
+    return str(file)
 
 
 def run_rounds(task: Task, asked: argparse.Namespace) -> Results:

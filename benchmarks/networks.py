@@ -98,11 +98,27 @@ def _read(weights: Path) -> dict[str, torch.Tensor]:
     return load_file(weights)
 
 
+def other(job: Any) -> torch.nn.Module:
+    """Build any network of torchvision or timm without its last linear layer."""
+    if job.source == "timm":
+        import timm
+
+        model = timm.create_model(job.architecture)
+    else:
+        from torchvision import models
+
+        model = models.get_model(job.architecture, weights=None)
+    model.load_state_dict(_read(Path(job.weights)))
+    linear = [name for name, part in model.named_modules() if isinstance(part, torch.nn.Linear)]
+    model.set_submodule(linear[-1], torch.nn.Identity())
+    return model.eval()
+
+
 def build(job: Any) -> torch.nn.Module:
     """Build the network of *job*, in evaluation mode, with its weights."""
     if job.backbone == "vgg16":
         return vgg16(Path(job.weights), job.layer, job.pooling)
-    return lite(Path(job.weights))
+    return lite(Path(job.weights)) if job.backbone == "efficientnet_lite0" else other(job)
 
 
 def loader(images: Images) -> torch.utils.data.DataLoader[torch.Tensor]:

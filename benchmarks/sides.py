@@ -110,7 +110,7 @@ def run_side(name: str, task: Task, python: str) -> Outcome:
 def _offshelf(precision: str, task: Task, folder: Path) -> Outcome:
     job, out = task.job, folder / "features.parquet"
     options = ["--backbone", job["backbone"], "--layer", job["layer"], "--pooling", job["pooling"]]
-    options += ["--weights", job["weights"], "--precision", precision]
+    options += ["--weights", job["weights"], "--precision", precision, "--resize", "squash"]
     options += ["--cache-dir", folder / "cache", "--out", out, "--json", "--quiet"]
     done = run(offshelf("extract", task.table, *options))
     document = json.loads(done.output)
