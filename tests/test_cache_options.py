@@ -51,7 +51,8 @@ OUTPUT, HEAD, DATA = "what is written", "heads, trained anew on features", "whic
 AGAIN = "runs of the options above, one for each value"
 APART = {
     **dict.fromkeys(["--help", "--json", "--quiet", "--debug", "--out", "--profile"], OUTPUT),
-    **dict.fromkeys(["--csv", "--top"], OUTPUT),
+    **dict.fromkeys(["--csv", "--top", "--columns", "--sort-into", "--link"], OUTPUT),
+    **dict.fromkeys(["--errors", "--errors-page"], OUTPUT),
     **dict.fromkeys(["--pictures", "--write-splits", "--reliability", "--strict", "--yes"], OUTPUT),
     **dict.fromkeys(["--cache-dir", "--cache-size", "--no-download"], "where things are"),
     **dict.fromkeys(["--C", "--calibrate", "--class-weight", "--class-weights"], HEAD),
@@ -59,7 +60,7 @@ APART = {
     **dict.fromkeys(["--normalisation", "--normalisations", "--reduction", "--reductions"], HEAD),
     **dict.fromkeys(["--reject", "--reject-by", "--samples", "--transfer", "--target"], HEAD),
     **dict.fromkeys(["--classes", "--split", "--splits", "--test-size"], DATA),
-    **dict.fromkeys(["--folds", "--groups"], DATA),
+    **dict.fromkeys(["--folds", "--groups", "--corrections"], DATA),
     **dict.fromkeys(["--per-class", "--protocol", "--repeats", "--sizes"], DATA),
     **dict.fromkeys(["--backbones", "--layers", "--poolings", "--precisions", "--resizes"], AGAIN),
     **dict.fromkeys(
@@ -144,6 +145,7 @@ def test_every_option_is_considered(command: str) -> None:
 def answer(data: Path, cache: Path, capsys: pytest.CaptureFixture[str], *more: str) -> Any:
     """Return status rows, features and notes of a run, without times."""
     capsys.readouterr()
+    (cache / "out.parquet").unlink(missing_ok=True)
     code = main(call(data, cache, *more))
     printed = capsys.readouterr()
     if code == 2:

@@ -333,8 +333,8 @@ def test_pictures_that_cannot_be(scenes: Path, kind: str, text: str) -> None:
     assert str(caught.value) == text
 
 
-def test_the_public_name() -> None:
-    assert offshelf.compare is compare
+def test_the_public_names() -> None:
+    assert "backbones" in str(offshelf.compare.__doc__)
     assert offshelf.CompareSettings is CompareSettings
 
 

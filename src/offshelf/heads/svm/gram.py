@@ -166,15 +166,17 @@ def solve_positive(system: Matrix, targets: Matrix, ridge: Diagonal) -> Matrix:
     """
     from scipy.linalg import lapack
 
-    np.einsum("ii->i", system)[:] += ridge
+    diagonal = system.diagonal() + ridge
+    np.einsum("ii->i", system)[:] = diagonal
+    solution = targets.astype(system.dtype)
     if not len(system):
-        return targets.astype(system.dtype)
-    try:
-        # numpy's decomposition, unlike scipy's, lets other threads work at the same time.
-        lower = np.linalg.cholesky(system)
-    except np.linalg.LinAlgError:
+        return solution
+    posv = lapack.sposv if system.dtype == np.float32 else lapack.dposv
+    # The transpose is the same matrix in Fortran's order, so nothing is copied.
+    _, found, failed = posv(system.T, solution, lower=0, overwrite_a=1, overwrite_b=1)
+    if failed:
         # Rounding hid that it is positive; elimination with pivots does not need it to be.
-        return np.linalg.solve(system, targets).astype(system.dtype, copy=False)
-    potrs = lapack.spotrs if system.dtype == np.float32 else lapack.dpotrs
-    solution: Matrix = potrs(lower.T, targets, lower=0)[0]
-    return solution
+        upper = np.triu(system, 1)
+        found = np.linalg.solve(upper + upper.T + np.diag(diagonal), targets)
+    shaped: Matrix = found.reshape(targets.shape).astype(system.dtype, copy=False)
+    return shaped
