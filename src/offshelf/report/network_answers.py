@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.catalogue.libraries import class_names
 from offshelf.card import Brief, Line
+from offshelf.heads.probabilities.score_calibration import log_softmax
 from offshelf.report.tables.result_rows import Cell, Column, Table
 from offshelf.report.tables.table_formats import format_cell
 from offshelf.text import shown, spelled
@@ -41,9 +42,7 @@ class NetworkRun(Brief):
     @property
     def probabilities(self) -> NDArray[np.float64]:
         """Softmax of the logits, float64."""
-        from scipy.special import softmax
-
-        return np.asarray(softmax(self.logits.astype(np.float64)))
+        return np.asarray(np.exp(log_softmax(self.logits.astype(np.float64)[None]))[0])
 
     @property
     def ranking(self) -> list[int]:

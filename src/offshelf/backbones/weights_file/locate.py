@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from offshelf import sealed_json
 from offshelf.backbones.specification.spec import BackboneSpec, WeightsSpec
-from offshelf.backbones.weights_file import fetch, places, tensors
+from offshelf.backbones.weights_file import places, tensors
 from offshelf.backbones.weights_file.places import Place
 from offshelf.errors import WeightsError, did_you_mean
 from offshelf.files import atomic_path, unwritable
@@ -216,6 +216,8 @@ def _fetched(
     if offline or not download:
         why = f"{OFFLINE} is set" if offline else "downloads are off"
         raise _not_found(backbone, specs, cache_dir, f"not downloaded because {why}")
+    from offshelf.backbones.weights_file import fetch
+
     target = places.own_folder(backbone, cache_dir) / spec.file_name
     try:
         sha256 = fetch.download(

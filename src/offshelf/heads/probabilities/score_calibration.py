@@ -42,7 +42,7 @@ class Temperature:
 
     def probabilities(self, scores: NDArray[Any]) -> Matrix:
         """Return N x K float64 probabilities, each row with the sum 1, of scores N x K."""
-        return np.exp(_log_softmax(numbers("scores", scores, 2) / self.temperature))
+        return np.exp(log_softmax(numbers("scores", scores, 2) / self.temperature))
 
     def to_json(self) -> dict[str, Any]:
         """Return what :func:`calibration_from_json` reads."""
@@ -78,7 +78,7 @@ class Sigmoid:
         same_length("columns of scores", matrix.shape[1], "calibrated classes", len(self.slopes))
         # In logarithms, so that a row far from every class keeps its order, not 0 / 0.
         single = -np.logaddexp(0.0, np.array(self.slopes) * matrix + np.array(self.offsets))
-        return np.exp(_log_softmax(single))
+        return np.exp(log_softmax(single))
 
     def to_json(self) -> dict[str, Any]:
         """Return what :func:`calibration_from_json` reads."""
@@ -182,10 +182,13 @@ def calibration_from_json(document: Any, n_classes: int) -> Calibration:
     raise DataError(f"damaged calibration: no temperature and no sigmoids of {n_classes} classes")
 
 
-def _log_softmax(scores: Matrix) -> Matrix:
-    from scipy import special
+def log_softmax(scores: Matrix) -> Matrix:
+    """Return the logarithm of the softmax of each row of finite *scores*.
 
-    return np.asarray(special.log_softmax(scores, axis=1))
+    scipy.special has it, too, but to import that takes longer than to label ten images.
+    """
+    shifted = scores - scores.max(axis=1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
 
 
 def _checked(scores: NDArray[Any], targets: NDArray[np.int64]) -> tuple[Matrix, NDArray[np.int64]]:
@@ -208,7 +211,7 @@ def _newton_inverse(scores: Matrix, targets: NDArray[np.int64]) -> float:
     low, high, inverse = _LOW, _HIGH, 1.0
     true = scores[np.arange(len(targets)), targets].mean()
     for _ in range(_STEPS):
-        weights = np.exp(_log_softmax(scores * inverse))
+        weights = np.exp(log_softmax(scores * inverse))
         expected = (weights * scores).sum(axis=1)
         slope = float(expected.mean() - true)
         bend = float(((weights * scores**2).sum(axis=1) - expected**2).mean())
@@ -227,7 +230,7 @@ def _laplace(scores: Matrix, targets: NDArray[np.int64]) -> float:
     low, high = _LOW, _HIGH
     for _ in range(_STEPS):
         middle = math.sqrt(low * high)
-        chosen = _log_softmax(scores * middle)[np.arange(len(targets)), targets]
+        chosen = log_softmax(scores * middle)[np.arange(len(targets)), targets]
         low, high = (middle, high) if np.exp(chosen).mean() < wanted else (low, middle)
     return math.sqrt(low * high)
 
