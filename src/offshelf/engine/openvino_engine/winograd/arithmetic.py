@@ -41,6 +41,13 @@ class Emitter(Instructions):
         """Write a vector to *pointer*."""
         self.builder.store(value, self.builder.bitcast(pointer, value.type.as_pointer()), align=4)
 
+    def prefetch(self, place: Any) -> None:
+        """Fetch the line at *place* into the second-level cache; it may lie beyond all memory."""
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        asked = (self.builder.bitcast(place, byte), number(0), number(2), number(1))
+        self.builder.call(self.function("llvm.prefetch.p0i8", kind), asked)
+
     def everywhere(self, value: Any) -> Any:
         """Return a vector with one number in all places."""
         empty = ir.Constant(ir.VectorType(value.type, self.width), ir.Undefined)

@@ -20,6 +20,7 @@ from offshelf.engine.openvino_engine.winograd.arithmetic import (
     Tile,
 )
 from offshelf.engine.openvino_engine.winograd.panel_layout import (
+    LINE,
     NUMBERS,
     POINTERS,
     VECTORS,
@@ -34,7 +35,8 @@ def convolution(module: Any, name: str, kind: Kind, registers: Registers) -> Non
     It convolves *images* frames x, writes the larger of the result and floor, and where the
     kind says so the largest of each 2 x 2. Frames are channels last, with a border of one pixel;
     of x they hold rows of tiles x their outputs + 2, and so with columns, or more. At a time
-    *block* tiles are computed, in room for points x block x depth and x channels numbers.
+    *block* tiles are computed, in room for points x block x depth and x channels numbers, and a
+    line of the cache more for each point.
     """
     pointer = FLOAT.as_pointer()
     kinds = [pointer] * len(POINTERS) + [FLOAT] + [INDEX] * len(NUMBERS)
@@ -88,7 +90,7 @@ class _Writer:
         above = emit.sum(emit.product(image, self.n["x_height"]), emit.product(out, row))
         source = emit.at(self.p["x"], emit.product(above, line), emit.product(out, column, depth))
         target = emit.at(self.p["transformed"], emit.product(t, depth))
-        plane = emit.product(padded, depth)
+        plane = self._plane(padded, depth, self.numbers.step)
         with emit.loop(depth, emit.width) as c:
             pixels = [emit.load(spot) for spot in self._spots(emit.at(source, c), line, depth)]
             tile = emit.two_sided(self.filter.into, self._square(pixels))
@@ -100,26 +102,55 @@ class _Writer:
     def _multiply(self, point: Any, padded: Any) -> None:
         emit, depth, channels = self.emit, self.n["depth"], self.n["channels"]
         panel = self.registers.panel
-        left = emit.at(self.p["transformed"], emit.product(point, padded, depth))
+        plane = self._plane(padded, depth, self.numbers.step)
+        left = emit.at(self.p["transformed"], emit.product(point, plane))
         right = emit.at(self.p["weights"], emit.product(point, depth, channels))
-        out = emit.at(self.p["multiplied"], emit.product(point, padded, channels))
+        out = emit.at(self.p["multiplied"], emit.product(point, self._plane(padded, channels)))
         with emit.loop(channels, panel) as column:
             columns = emit.at(right, emit.product(column, depth))
             done: Any = INDEX(0)
             for rows in self.registers.rows:
-                blocks = emit.divide(emit.builder.sub(padded, done), rows)[0]
+                blocks = self._blocks(emit.builder.sub(padded, done), rows)
                 with emit.loop(emit.product(blocks, rows), rows) as t:
                     row = emit.sum(done, t)
                     lines = emit.at(left, emit.product(row, depth))
                     place = emit.at(out, emit.product(row, channels), column)
-                    self._block(rows, lines, columns, place, self._starts(point, column))
+                    ahead = self._ahead(columns, row, padded)
+                    self._block(rows, lines, columns, place, self._starts(point, column), ahead)
                 done = emit.sum(done, emit.product(blocks, rows))
+
+    def _blocks(self, count: Any, rows: int) -> Any:
+        """Return how many blocks of *rows* the first *count* rows are divided into.
+
+        If two rows would remain, it is one block less: what then remains is two blocks of the
+        next size, faster than a block of this size and one of two rows.
+        """
+        blocks, rest = self.emit.divide(count, rows)
+        if rows + 2 != 2 * self.registers.rows[1]:
+            return blocks
+        builder = self.emit.builder
+        pair = builder.icmp_signed("==", rest, INDEX(2))
+        fewer = builder.and_(pair, builder.icmp_signed(">", blocks, INDEX(0)))
+        return builder.sub(blocks, builder.zext(fewer, INDEX))
+
+    def _ahead(self, columns: Any, row: Any, padded: Any) -> tuple[Any, Any]:
+        """Return where a block starts to fetch the next panel, and numbers for a step of its depth.
+
+        All blocks of rows fetch a share: the first alone reads a panel faster than memory gives it.
+        """
+        emit, depth, panel = self.emit, self.n["depth"], self.registers.panel
+        most = self.registers.rows[0]
+        share = emit.sum(emit.divide(INDEX(panel * most), padded)[0], 1)
+        before = emit.divide(emit.product(row, depth, share), most)[0]
+        return emit.at(columns, emit.product(panel, depth), before), share
 
     def _starts(self, point: Any, column: Any) -> list[Any]:
         columns = [self.emit.sum(column, v * self.emit.width) for v in range(VECTORS)]
         return [self.numbers.start(point, begin) for begin in columns]
 
-    def _block(self, rows: int, left: Any, right: Any, out: Any, starts: list[Any]) -> None:
+    def _block(
+        self, rows: int, left: Any, right: Any, out: Any, starts: list[Any], ahead: tuple[Any, Any]
+    ) -> None:
         """Write the product of *rows* rows with a panel: sums stay in registers."""
         emit, numbers, depth = self.emit, self.numbers, self.n["depth"]
         builder = emit.builder
@@ -135,6 +166,7 @@ class _Writer:
         following = emit.sum(k, numbers.step)
         k.add_incoming(INDEX(0), before)
         k.add_incoming(following, body)
+        emit.prefetch(emit.at(ahead[0], emit.product(ahead[1], k)))
         for r, line in enumerate(lines):
             factor = numbers.factor(emit.at(line, k))
             for v in range(VECTORS):
@@ -156,7 +188,7 @@ class _Writer:
         beside = emit.sum(emit.product(size, column), 1)
         target = emit.at(self.p["y"], emit.product(above, line), emit.product(beside, channels))
         source = emit.at(self.p["multiplied"], emit.product(t, channels))
-        plane = emit.product(padded, channels)
+        plane = self._plane(padded, channels)
         with emit.loop(channels, emit.width) as c:
             spots = self._point_spots(emit.at(source, c), plane)
             sums = [self.numbers.load(spot, point, c) for point, spot in enumerate(spots)]
@@ -167,6 +199,18 @@ class _Writer:
             values = [value for line_of in outputs for value in line_of]
             for value, spot in zip(values, spots, strict=True):
                 emit.store(emit.larger(emit.builder.fadd(value, bias), self.floor), spot)
+
+    def _plane(self, padded: Any, size: Any, step: int = 1) -> Any:
+        """Return the numbers from a point to the next; *step* of them take four bytes.
+
+        A vector narrower than a line of the cache comes back to its line after all other points.
+        At a power of two apart they would push one another out of the cache until then, so they
+        lie an odd number of lines apart.
+        """
+        plane = self.emit.product(padded, size)
+        if 4 * self.registers.width == LINE:
+            return plane
+        return self.emit.builder.or_(plane, INDEX(LINE // 4 * step))
 
     def _pooled(self, tile: Tile) -> Tile:
         largest = self.emit.larger

@@ -10,11 +10,9 @@ from numpy.typing import NDArray
 
 from offshelf.engine.openvino_engine.winograd import kernel
 from offshelf.engine.openvino_engine.winograd.int8_ranges import Ranges, rounded_weights
-from offshelf.engine.openvino_engine.winograd.panel_layout import Kind
+from offshelf.engine.openvino_engine.winograd.panel_layout import LINE, Kind
 
 Floats = NDArray[np.float32]
-# Bytes of a cache line; a vector that crosses one is read twice.
-LINE = 64
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -208,8 +206,10 @@ class CompiledConvolution:
             room: memory to work in.
         """
         given = self._packed
-        transformed = room.take("transformed", (self._points, self._block, self._depth))
-        multiplied = room.take("multiplied", (self._points, self._block, self._channels))
+        transformed, multiplied = (
+            room.take(name, (self._points, self._block * size + LINE // 4))
+            for name, size in (("transformed", self._depth), ("multiplied", self._channels))
+        )
         arrays = (frame, given.numbers, self._bias, result, transformed, multiplied)
         for_bytes = (given.scales, given.offsets, given.units, given.starts)
         self._function(

@@ -9,6 +9,8 @@ Matrix = tuple[tuple[float, ...], ...]
 VECTORS = 2
 # Largest input and weight in 8 bits; -128 is left out, so that the range is symmetric.
 MAX_BYTE, MAX_WEIGHT = 255, 127
+# Bytes of a cache line; a vector that crosses one is read twice.
+LINE = 64
 # Arguments of the function: pointers to float32, a float, then whole numbers. The last four
 # pointers are for int8 alone.
 POINTERS = (
