@@ -86,6 +86,17 @@ def test_blocks_are_whole_rows_of_registers(
     assert tuple(map(convolution._tiles, sizes)) == tiles
 
 
+@pytest.mark.parametrize(
+    ("rows", "count", "most", "tiles"),
+    [(6, 196, 96, 66), (6, 98, 192, 102), (6, 0, 96, 0), (14, 196, 98, 98), (14, 197, 98, 70)],
+)
+def test_passes_share_the_tiles(
+    rows: int, count: int, most: int, tiles: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel, "required", lambda: Registers(8, (rows, 4, 2)))
+    assert convolution._shared(count, most) == tiles
+
+
 @pytest.mark.slow
 def test_the_size_of_a_block_changes_no_bit(
     processor: None, monkeypatch: pytest.MonkeyPatch
@@ -93,7 +104,7 @@ def test_the_size_of_a_block_changes_no_bit(
     steps, x = [made(64, 32, pool=True), made(64, 64)], images(2, 30, 41, 32)
     first = run(steps, x)
     for tiles in (*range(2, 20, 2), 98):
-        monkeypatch.setattr(convolution, "_tiles", lambda _, count=tiles: count)
+        monkeypatch.setattr(convolution, "_shared", lambda *_, count=tiles: count)
         assert np.array_equal(run(steps, x), first)
 
 

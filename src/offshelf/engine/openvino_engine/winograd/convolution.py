@@ -178,6 +178,12 @@ def _tiles(size: int) -> int:
     return tiles // rows * rows
 
 
+def _shared(count: int, most: int) -> int:
+    """Return tiles of a pass, about *most* or fewer: a few left over would read all weights."""
+    passes, rows = max(1, -(-count // most)), kernel.required().rows[0]
+    return -(-count // (passes * rows)) * rows
+
+
 class CompiledConvolution:
     """Runs a convolution as machine code.
 
@@ -205,9 +211,9 @@ class CompiledConvolution:
             tiles: rows and columns of tiles.
             room: memory to work in.
         """
-        given = self._packed
+        given, block = self._packed, _shared(len(frame) * tiles[0] * tiles[1], self._block)
         transformed, multiplied = (
-            room.take(name, (self._points, self._block * size + LINE // 4))
+            room.take(name, (self._points, block * size + LINE // 4))
             for name, size in (("transformed", self._depth), ("multiplied", self._channels))
         )
         arrays = (frame, given.numbers, self._bias, result, transformed, multiplied)
@@ -216,5 +222,5 @@ class CompiledConvolution:
             *(None if array is None else array.ctypes.data for array in (*arrays, *for_bytes)),
             self._floor,
             *(len(frame), *tiles, self._depth, self._channels),
-            *(*frame.shape[1:3], *result.shape[1:3], self._block),
+            *(*frame.shape[1:3], *result.shape[1:3], block),
         )
