@@ -30,8 +30,8 @@ USED = "used"
 # Removing a folder is one rename and takes no longer than this.
 PATIENCE_SECONDS = 10.0
 FEATURES, NETWORKS, COMPARISONS, WEIGHTS = "features", "networks", "comparisons", "weights"
-DIGESTS = "digests"
-KINDS = (FEATURES, NETWORKS, COMPARISONS, DIGESTS, WEIGHTS)
+DIGESTS, TRAINED = "digests", "trained"
+KINDS = (FEATURES, NETWORKS, COMPARISONS, DIGESTS, TRAINED, WEIGHTS)
 MIN_BYTES, SHARE = 20 * 2**30, 10
 # Bytes that are removed at a time when the disk is full.
 ROOM = 256 * 2**20
@@ -65,6 +65,11 @@ def features_folder(cache_dir: str | Path | None = None) -> Path:
 def digests_folder(cache_dir: str | Path | None = None) -> Path:
     """Return the folder of the hashes of files that were read."""
     return cache_root(cache_dir) / "digests"
+
+
+def trained_folder(cache_dir: str | Path | None = None) -> Path:
+    """Return the folder of results of training."""
+    return cache_root(cache_dir) / "trained"
 
 
 def compiled_folder(cache_dir: str | Path | None = None) -> Path:
@@ -195,7 +200,7 @@ def size_of(folder: Path) -> int:
 
 
 def own_folders(root: Path) -> list[Path]:
-    """Return the folders in which everything is ours: of stores, networks, hashes and results."""
+    """Return the folders in which everything is ours: those of each kind but weights."""
     named = [folder for _, folder in _named_folders(root)]
     return [*named, *_folders_in(compared_folder(root), _CELLS)]
 
@@ -210,7 +215,12 @@ def _folders(root: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _named_folders(root: Path) -> Iterator[tuple[str, Path]]:
-    kinds = ((FEATURES, features_folder), (NETWORKS, compiled_folder), (DIGESTS, digests_folder))
+    kinds = (
+        (FEATURES, features_folder),
+        (NETWORKS, compiled_folder),
+        (DIGESTS, digests_folder),
+        (TRAINED, trained_folder),
+    )
     for kind, place in kinds:
         for folder in _folders_in(place(root), _NAMED):
             yield kind, folder

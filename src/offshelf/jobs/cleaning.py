@@ -163,6 +163,7 @@ def _places(root: Path) -> Iterator[Path]:
         cache.compiled_folder(root),
         cache.compared_folder(root),
         cache.digests_folder(root),
+        cache.trained_folder(root),
     )
     weights = cache.weights_folder(root)
     for place in (root, *above, *own_folders(root), weights, *weights.glob("*/")):

@@ -217,8 +217,9 @@ def _add_bounds(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--rehash",
         action="store_true",
-        help="read every image again (default: an image whose size, times and inode are as they "
-        "were at the last reading is not read where its features are kept)",
+        help="read every image and train every head again (default: an image whose size, times and "
+        "inode are as they were at the last reading is not read where its features are kept, and "
+        "what was trained on the same features is known)",
     )
     group.add_argument(
         "--keep-damaged",

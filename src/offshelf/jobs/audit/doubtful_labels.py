@@ -109,7 +109,7 @@ def _judge_train(
         # No fold holds all images of a class, so all heads have the same classes.
         names = [table.classes[number] for number in classes.tolist()]
         trainer = Trainer(
-            Recipe(kind=HEAD, seed=check.seed),
+            recipe_of_labels(check.seed),
             features,
             local,
             names,
@@ -125,6 +125,11 @@ def _judge_train(
             _judge(margins, train[out], targets, decision(head, features[out]), others)
         progress.advance(size)
     return _head(features, targets[train], table, check.seed)
+
+
+def recipe_of_labels(seed: int) -> Recipe:
+    """Return how the heads that judge labels are trained."""
+    return Recipe(kind=HEAD, seed=seed)
 
 
 def folds_of_copies(
@@ -165,7 +170,7 @@ def _head(
     if len(classes) < 2:
         return None, classes
     names = [table.classes[number] for number in classes.tolist()]
-    return fit_head(Recipe(kind=HEAD, seed=seed), features, local.astype(np.int64), names), classes
+    return fit_head(recipe_of_labels(seed), features, local.astype(np.int64), names), classes
 
 
 def _judge(

@@ -5,17 +5,16 @@ One pass gives the features, another the fingerprints; everything else is comput
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from offshelf.data.lookalikes import Fingerprint
 from offshelf.data.tables.image_table import ImageTable, leaked_test_rows
 from offshelf.errors import ImageError
 from offshelf.jobs.audit.audit_result import AuditResult, Found, Rows
-from offshelf.jobs.audit.doubtful_labels import LabelCheck, judge, label_findings
+from offshelf.jobs.audit.doubtful_labels import LabelCheck, Margins, judge, label_findings
 from offshelf.jobs.audit.duplicates import (
     Links,
     copies,
@@ -26,6 +25,7 @@ from offshelf.jobs.audit.duplicates import (
     same_bytes,
 )
 from offshelf.jobs.audit.image_quality import class_findings, picture_findings, take_fingerprints
+from offshelf.jobs.audit.kept_findings import kept_links, kept_margins
 from offshelf.jobs.audit.thresholds import Bounds
 from offshelf.jobs.setup.labelled_features import (
     LabelledFeatures,
@@ -88,13 +88,16 @@ def search(labelled: LabelledFeatures, bounds: Bounds, job: JobContext) -> Found
     with job.clock.stage("fingerprints"):
         groups, prints, damaged = _fingerprints(table, digests, job)
     with job.clock.stage("duplicates"):
-        links = _links(labelled, groups, prints, bounds)
+        links = _links(labelled, groups, prints, bounds, job)
         alike = copies(len(table), groups, links)
     with job.clock.stage("labels"):
         check = LabelCheck(
-            table=table, usable=usable, copies=alike, read=_reader(labelled), seed=job.run.seed
+            table=table, usable=usable, copies=alike, read=labelled.read, seed=job.run.seed
         )
-        labels, notes = _labels(check, bounds, job.progress)
+        margins = kept_margins(labelled, check, bounds.folds, job.run).take(
+            lambda: judge(check, bounds.folds, job.progress)
+        )
+        labels, notes = _labels(check, bounds, margins)
     by_row = {int(row): p for rows, p in zip(groups, prints, strict=True) for row in rows}
     leaked = leaked_test_rows(table, digests)
     findings = (
@@ -137,21 +140,19 @@ def _links(
     groups: Sequence[Rows],
     prints: Sequence[Fingerprint],
     bounds: Bounds,
+    job: JobContext,
 ) -> Links:
     firsts = np.array([rows[0] for rows in groups], np.int64)
     hashes = np.array([p.hash for p in prints], np.uint64)
-    read, dimension = _reader(labelled), labelled.extraction.stores[labelled.kind].dimension
-    return find_links(hashes, lambda at: read(firsts[at]), dimension, bounds)
-
-
-def _reader(labelled: LabelledFeatures) -> Callable[[Rows], NDArray[np.float32]]:
-    return lambda rows: labelled.extraction.matrix(labelled.kind, rows)
+    dimension = labelled.extraction.stores[labelled.kind].dimension
+    return kept_links(labelled, firsts, hashes, bounds, job.run).take(
+        lambda: find_links(hashes, lambda at: labelled.read(firsts[at]), dimension, bounds)
+    )
 
 
 def _labels(
-    check: LabelCheck, bounds: Bounds, progress: Progress
+    check: LabelCheck, bounds: Bounds, margins: Margins
 ) -> tuple[list[Finding], tuple[str, ...]]:
-    margins = judge(check, bounds.folds, progress)
     findings = label_findings(check.table, margins, bounds)
     left = len(check.usable) - margins.n_judged
     if not left:

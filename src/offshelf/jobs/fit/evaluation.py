@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from offshelf.card import Brief
 from offshelf.data.tables.image_table import leaked_test_rows
-from offshelf.heads.fitting.fit_head import decision
-from offshelf.heads.head import FittedHead
 from offshelf.heads.probabilities.probability_model import Certainty
+from offshelf.jobs.fit.trained_head import Answers, TrainedHead, answers_of
 from offshelf.jobs.setup.labelled_features import LabelledFeatures, usable_digests
+from offshelf.jobs.setup.trained_results import Kept
 from offshelf.measurement.metrics import Evaluation, evaluate
 from offshelf.measurement.probability_metrics import Trust, trust
 from offshelf.prediction import Prediction
@@ -74,19 +74,22 @@ class Scored:
     leaks: Leaks
 
 
-def score(labelled: LabelledFeatures, head: FittedHead, certainty: Certainty) -> Scored:
-    """Score the test split and measure its figures.
+def score(labelled: LabelledFeatures, trained: TrainedHead, place: Kept[Answers]) -> Scored:
+    """Score the test split, unless that is known from *place*, and measure its figures.
 
     Raises:
         DataError: there is no test image that can be used.
     """
     test = labelled.test
-    scores = decision(head, test.matrix)
+    answers = place.take(lambda: answers_of(trained, test.matrix))
+    scores = answers.scores
+    labels = scores.argmax(axis=1).astype(np.int64)
+    probabilities = trained.certainty.probabilities(scores)
     return Scored(
         rows=test.rows,
         scores=scores,
-        evaluation=evaluate(test.targets, scores.argmax(axis=1), labelled.table.classes),
-        trust=trusted(certainty, scores, test.matrix, test.targets),
+        evaluation=evaluate(test.targets, labels, labelled.table.classes),
+        trust=trust(probabilities, answers.unknown, labels, test.targets, answers.unlike),
         leaks=_find_leaks(labelled, scores),
     )
 
@@ -103,19 +106,6 @@ def _find_leaks(labelled: LabelledFeatures, scores: NDArray[np.float32]) -> Leak
     return Leaks(leaked, evaluate(test.targets[rest], predicted, table.classes))
 
 
-def trusted(
-    certainty: Certainty,
-    scores: NDArray[np.float32],
-    features: NDArray[np.float32],
-    targets: NDArray[np.int64],
-) -> Trust:
-    """Measure probabilities and rejections on N test images: N x K scores, N x D features."""
-    probabilities = certainty.probabilities(scores)
-    unknown, unlike = certainty.verdicts(probabilities, features)
-    labels = scores.argmax(axis=1).astype(np.int64)
-    return trust(probabilities, unknown, labels, targets, unlike)
-
-
 def trust_of(
     predictions: Sequence[Prediction],
     certainty: Certainty,
@@ -123,7 +113,7 @@ def trust_of(
     labels: NDArray[np.int64],
     targets: NDArray[np.int64],
 ) -> Trust:
-    """Measure the same on N predictions, all of them with a label.
+    """Measure probabilities and rejections on N predictions, all of them with a label.
 
     *labels* and *targets* are the predicted and the true class indices, N each.
     """

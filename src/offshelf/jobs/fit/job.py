@@ -11,12 +11,10 @@ import numpy as np
 from offshelf.errors import DataError, ModelFileError
 from offshelf.heads.arguments import check_normalisation, checked_options
 from offshelf.heads.fitting.fit_head import Recipe, Trainer
-from offshelf.heads.head import FittedHead
 from offshelf.heads.kinds.registry import get_fitter
 from offshelf.heads.options import FOLDS, ClassWeight, Normalisation
 from offshelf.heads.preparation.reduction import parse_reduction
 from offshelf.heads.probabilities.probability_model import (
-    Certainty,
     ProbabilitySettings,
     check_probability,
     fit_certainty,
@@ -24,6 +22,7 @@ from offshelf.heads.probabilities.probability_model import (
 from offshelf.jobs.fit.evaluation import Scored, score
 from offshelf.jobs.fit.fit_result import FitResult
 from offshelf.jobs.fit.model_assembly import make_model
+from offshelf.jobs.fit.trained_head import Answers, TrainedHead, kept_answers, kept_head
 from offshelf.jobs.setup.labelled_features import (
     LabelledFeatures,
     labelled_features,
@@ -34,6 +33,7 @@ from offshelf.jobs.setup.settings import (
     JobContext,
     RunSettings,
 )
+from offshelf.jobs.setup.trained_results import Kept
 from offshelf.model_file.model import Model, load_model, save_model
 from offshelf.model_file.zip_file import MAX_PICTURES, check_target
 from offshelf.prediction import Prediction, answered
@@ -80,9 +80,10 @@ def fit(
         job.progress.note(_replaced(Path(out)))
     labelled = labelled_features(data, features, job)
     note_all(job.progress, labelled.contradictions)
-    fitted, certainty = _trained(labelled, recipe_of(head, job.run.seed), probability, job)
+    asked = labelled, recipe_of(head, job.run.seed), probability
+    trained, answers = _trained(*asked, job), kept_answers(*asked, job.run)
     # The features of the training images are no longer needed in memory.
-    return _result(dataclasses.replace(labelled), fitted, certainty, out, job)
+    return _result(dataclasses.replace(labelled), trained, answers, out, job)
 
 
 def _replaced(path: Path) -> str:
@@ -99,16 +100,16 @@ def _replaced(path: Path) -> str:
 
 def _result(
     labelled: LabelledFeatures,
-    fitted: FittedHead,
-    certainty: Certainty,
+    trained: TrainedHead,
+    answers: Kept[Answers],
     out: str | Path | None,
     job: JobContext,
 ) -> FitResult:
     """Evaluate on the test split, and write the model file where one is asked for."""
     with job.clock.stage("evaluate"):
-        scored = score(labelled, fitted, certainty)
+        scored = score(labelled, trained, answers)
     with job.clock.stage("save"):
-        model = make_model(labelled, fitted, certainty, scored, job.run)
+        model = make_model(labelled, trained, scored, job.run)
         path = save_model(model, out) if out is not None else None
     return FitResult(
         model=model,
@@ -131,7 +132,7 @@ def _mistakes(labelled: LabelledFeatures, model: Model, scored: Scored) -> tuple
     if not len(wrong):
         return ()
     paths = [table.paths[row] for row in test.rows[wrong]]
-    answers = answered(model, test.matrix[wrong])
+    answers = answered(model, test.features_at(wrong))
     predictions = [
         Prediction(path=path, status="ok", reason="", **answer)
         for path, answer in zip(paths, answers, strict=True)
@@ -181,15 +182,23 @@ def recipe_of(head: HeadSettings, seed: int) -> Recipe:
 
 def _trained(
     labelled: LabelledFeatures, recipe: Recipe, probability: ProbabilitySettings, job: JobContext
-) -> tuple[FittedHead, Certainty]:
-    """Train the head, and fit probabilities on training images that are held out in turn."""
+) -> TrainedHead:
+    """Train the head, and fit probabilities on training images that are held out in turn.
+
+    The features are not read where both are known from an earlier run.
+    """
+    train, place = labelled.train, kept_head(labelled, recipe, probability, job.run)
     with job.clock.stage("fit"):
-        train, classes = labelled.train, labelled.table.classes
-        given = (train.matrix, train.targets, classes)
-        trainer = Trainer(recipe, *given, advance=job.progress.advance)
+        found = place.find()
+        if found is None:
+            given = (train.matrix, train.targets, labelled.table.classes)
+            trainer = Trainer(recipe, *given, advance=job.progress.advance)
     with job.clock.stage("probabilities"):
-        job.progress.start("heads", None if probability.calibrate == "none" else FOLDS)
-        found = fit_certainty(trainer, *given, probability, seed=recipe.seed)
-        job.progress.finish()
-        note_all(job.progress, found.notes)
-    return trainer.head, found
+        if found is None:
+            job.progress.start("heads", None if probability.calibrate == "none" else FOLDS)
+            certainty = fit_certainty(trainer, *given, probability, seed=recipe.seed)
+            job.progress.finish()
+            found = TrainedHead(trainer.head, certainty)
+            place.keep(found)
+    note_all(job.progress, found.certainty.notes)
+    return found

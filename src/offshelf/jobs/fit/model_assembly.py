@@ -15,9 +15,8 @@ from offshelf.data.tables.image_table import SPLITS
 from offshelf.engine.selection import platform_of
 from offshelf.errors import ImageError
 from offshelf.features.network_input import network_input
-from offshelf.heads.head import FittedHead
-from offshelf.heads.probabilities.probability_model import Certainty
 from offshelf.jobs.fit.evaluation import Scored
+from offshelf.jobs.fit.trained_head import TrainedHead
 from offshelf.jobs.setup.labelled_features import LabelledFeatures, usable_rows
 from offshelf.jobs.setup.settings import RunSettings
 from offshelf.model_file.model import BackboneRecord, Model, Sample, record
@@ -27,18 +26,14 @@ from offshelf.version import library_versions, today
 
 
 def make_model(
-    labelled: LabelledFeatures,
-    head: FittedHead,
-    certainty: Certainty,
-    scored: Scored,
-    run: RunSettings,
+    labelled: LabelledFeatures, trained: TrainedHead, scored: Scored, run: RunSettings
 ) -> Model:
     """Return the contents of the model file of a training run.
 
     Args:
         labelled: the images, the network and its float32 features, N x D.
-        head: trained on the training split: D features to K scores.
-        certainty: probabilities of its scores, and the threshold for unknown images.
+        trained: the head on the training split: D features to K scores; probabilities of its
+            scores, and the threshold for unknown images.
         scored: the test split; some of its images become the model's self-test.
         run: seed, share of test images, number of self-test images (0 to 16), limits.
 
@@ -54,13 +49,13 @@ def make_model(
     return Model(
         backbone=_record(labelled),
         kind=labelled.kind,
-        head=head,
+        head=trained.head,
         metrics=figures,
         data=_fingerprint(labelled, run),
         versions=library_versions(),
         seen=_training_digests(labelled),
         samples=_samples(labelled, scored, run),
-        certainty=certainty,
+        certainty=trained.certainty,
     )
 
 

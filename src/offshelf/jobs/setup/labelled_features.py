@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +25,7 @@ from offshelf.features.feature_kind import FeatureKind, feature_kinds
 from offshelf.jobs.setup.precision import resolve_precision
 from offshelf.jobs.setup.run_costs import EtaProgress
 from offshelf.jobs.setup.settings import FeatureSettings, JobContext, RunSettings, backbone_for
+from offshelf.jobs.setup.trained_results import array_digest
 from offshelf.progress import note_all
 
 
@@ -32,13 +35,23 @@ class SplitFeatures:
 
     Attributes:
         rows: N rows of the image table, int64, ascending.
-        matrix: their features, float32, N x D.
         targets: their class indices, int64, N.
+        read: returns the features of some of the rows, float32.
     """
 
     rows: NDArray[np.int64]
-    matrix: NDArray[np.float32]
     targets: NDArray[np.int64]
+    read: Callable[[NDArray[np.int64]], NDArray[np.float32]]
+
+    @cached_property
+    def matrix(self) -> NDArray[np.float32]:
+        """Their features, float32, N x D, read from the store when they are needed first."""
+        return self.read(self.rows)
+
+    def features_at(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the features of some of the N images."""
+        whole: NDArray[np.float32] | None = vars(self).get("matrix")
+        return self.read(self.rows[places]) if whole is None else whole[places]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,7 +76,7 @@ class LabelledFeatures:
 
     @cached_property
     def train(self) -> SplitFeatures:
-        """The training split, read from the store once.
+        """The training split; its features are read from the store once.
 
         Raises:
             DataError: it has no images, or none that can be used.
@@ -72,7 +85,7 @@ class LabelledFeatures:
 
     @cached_property
     def test(self) -> SplitFeatures:
-        """The test split, read from the store once.
+        """The test split; its features are read from the store once.
 
         Raises:
             DataError: it has no images, or none that can be used.
@@ -86,8 +99,23 @@ class LabelledFeatures:
 
     def _split(self, split: str) -> SplitFeatures:
         rows = usable_rows(self.table, self.extraction, split)
-        matrix = self.extraction.matrix(self.kind, rows)
-        return SplitFeatures(rows=rows, matrix=matrix, targets=self.table.targets()[rows])
+        return SplitFeatures(rows=rows, targets=self.table.targets()[rows], read=self.read)
+
+    def read(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the features of rows of the table, float32."""
+        return self.extraction.matrix(self.kind, rows)
+
+    def key(self, rows: NDArray[np.int64]) -> dict[str, Any]:
+        """Return what decides the features and labels of *rows*, as JSON values."""
+        digests = hashlib.sha256(
+            b"".join(self.extraction.rows[row].digest for row in rows.tolist())
+        )
+        return {
+            "features": self.extraction.stores[self.kind].folder.name,
+            "rows": [len(rows), digests.hexdigest()],
+            "targets": array_digest(self.table.targets()[rows]),
+            "classes": list(self.table.classes),
+        }
 
 
 def labelled_features(
