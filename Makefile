@@ -21,6 +21,9 @@ HIDDEN := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 OPENBLAS_CORETYPE=Has
 HIDDEN_TESTS := $(addprefix tests/test_,engine.py engine_gradients.py engine_plan.py \
 	engine_processor.py winograd.py precision.py heads_exact.py heads_fit.py heads_workers.py)
 
+# Compiled tests are kept, so that workers and the commands that tests start find them.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: help install develop demo quick test test-hidden test-real lint format check bench clean distclean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help

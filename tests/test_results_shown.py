@@ -6,7 +6,7 @@ import html.parser
 import importlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,7 @@ COMMANDS: dict[str, Command] = {
 }
 # Those that always write a picture, and say where it is.
 DRAWN = {"explain", "explain several", "maps", "maps --top-images", "filters"}
+SLOW = {"demo", "explain several", "compare"}
 
 
 @pytest.fixture(scope="session")
@@ -102,7 +103,11 @@ def captured(
     return results[0], text, document
 
 
-each = pytest.mark.parametrize("name", COMMANDS)
+def marked(names: Iterable[str]) -> list[Any]:
+    return [pytest.param(one, marks=[pytest.mark.slow] * (one in SLOW)) for one in names]
+
+
+each = pytest.mark.parametrize("name", marked(COMMANDS))
 
 
 @each
@@ -170,7 +175,7 @@ def test_a_result_without_rows_has_no_frame():
         Plain("a line").to_frame()
 
 
-@pytest.mark.parametrize("name", sorted(DRAWN))
+@pytest.mark.parametrize("name", marked(sorted(DRAWN)))
 def test_a_result_that_is_a_picture_shows_it(name, shown_result, capsys, tmp_path):
     result, _, _ = shown_result(name, capsys)
     images = result._repr_html_().count('<img alt="')
