@@ -234,6 +234,7 @@ def test_layers_exist_run_in_order_and_end_before_the_classifier(name: str):
     assert not pooled or name == "squeezenet1_1"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["alexnet", "vgg11", "vgg16", "vgg19", "vgg16_bn"])
 def test_names_of_the_literature_stand_for_the_right_kind_of_layer(name: str):
     kinds = {"conv": "Conv2d", "bn": "BatchNorm2d", "relu": "ReLU", "pool": "MaxPool2d"}

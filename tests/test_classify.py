@@ -358,6 +358,7 @@ def test_the_default_network_names_a_cat_and_a_mountain(shared: Path):
     assert cat.best()[0].label == "tiger cat"
 
 
+@pytest.mark.slow
 def test_the_table_of_an_odd_name_stays_on_its_lines(photo, tmp_path):
     odd = tmp_path / "odd\nname.png"
     odd.write_bytes(photo.read_bytes())

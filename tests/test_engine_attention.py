@@ -81,6 +81,7 @@ class Altered:
         return [tensor]
 
 
+@pytest.mark.slow
 def test_streams_that_differ_by_a_bit_are_not_used(
     graph: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,6 +107,7 @@ def test_a_damaged_proof_is_made_again(graph: Any, tmp_path: Path, content: str)
     assert path.read_text() == whole
 
 
+@pytest.mark.slow
 def test_answers_to_another_network_are_no_proof(graph: Any, tmp_path: Path) -> None:
     from offshelf import sealed_json
 

@@ -276,6 +276,7 @@ def test_settings_that_do_not_exist(
 # --- the store ----------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_second_call_runs_no_network(files: list[Path], opened: list[Any], fresh: Path):
     first = FeatureExtractor(cache_dir=fresh).fit_transform(files[:5])
     assert len(opened) == 1

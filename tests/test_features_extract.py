@@ -335,6 +335,7 @@ def test_images_in_memory_are_found_again(
     assert np.array_equal(first.matrix(kind, [1, 2]), second.matrix(kind, [0, 1]))
 
 
+@pytest.mark.slow
 def test_a_job_of_many_images_holds_few(
     lite: Backbone, engines: list[FakeEngine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

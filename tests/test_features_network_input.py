@@ -121,6 +121,7 @@ def test_every_caller_sees_the_reduced_photograph(
     assert np.array_equal(caller(photo, backbone), expected)
 
 
+@pytest.mark.slow
 def test_nothing_else_prepares_images() -> None:
     root = Path(offshelf.__file__).parent
     users = {
@@ -146,6 +147,7 @@ def test_explain_scores_what_predict_scores(photos: Path, tmp_path: Path, decode
         assert explained[label] == pytest.approx(score, abs=2e-4)
 
 
+@pytest.mark.slow
 def test_maps_show_the_reduced_photograph(photo: str, backbone: Backbone) -> None:
     found = activation_maps(photo, ["stage1"], features=FeatureSettings(decode="reduced"))
     assert np.array_equal(found.network_input.pixels, network_input(photo, backbone.input).pixels)

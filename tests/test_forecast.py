@@ -117,6 +117,7 @@ def test_the_forecast_of_a_small_set(images: list[str], settings: RunSettings, c
     assert set((cache / "features").glob("*/part-*")) == parts
 
 
+@pytest.mark.slow
 def test_disk_is_what_the_store_then_takes(images: list[str], tmp_path: Path, cache: Path):
     backbone = open_backbone("efficientnet_lite0")
     kinds = feature_kinds(backbone)
@@ -126,6 +127,7 @@ def test_disk_is_what_the_store_then_takes(images: list[str], tmp_path: Path, ca
     assert disk_bytes([1280], len(images)) == pytest.approx(taken, rel=0.01)
 
 
+@pytest.mark.slow
 def test_the_sample_stops_when_it_knows_enough(images, settings, monkeypatch):
     monkeypatch.setattr(timed_sample, "SECONDS", 0.0)
     monkeypatch.setattr(timed_sample, "BATCHES", 2)
@@ -152,6 +154,7 @@ def test_memory_of_a_process_of_its_own_is_not_this_ones(images, settings):
     assert row.memory is None or row.memory < peak_memory()
 
 
+@pytest.mark.slow
 def test_images_that_cannot_be_used_are_told(tmp_path: Path, settings: RunSettings):
     for number in range(3):
         (tmp_path / f"{number}.jpg").write_text("no image")
@@ -260,6 +263,7 @@ def test_the_announcement_looks_again_after_images_that_were_known(monkeypatch, 
     assert "more for 1," in inner.notes[0]
 
 
+@pytest.mark.slow
 def test_the_announcement_knows_disk_and_memory(images, cache, tmp_path, monkeypatch):
     monkeypatch.setattr(run_costs, "LONG", 0.0)
     monkeypatch.setattr(run_costs, "SECONDS", 0.0)

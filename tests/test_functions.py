@@ -100,6 +100,7 @@ def test_nothing_is_written_where_no_place_is_named(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_extract_takes_a_list_and_layers(scenes: Path, tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
@@ -133,6 +134,7 @@ def test_top_images_takes_a_folder_and_a_list(scenes: Path) -> None:
     assert len(offshelf.top_images(images[0].parent, "stage1", limit=1).layers[0].channels) == 1
 
 
+@pytest.mark.slow
 def test_compare_writes_its_rows(scenes: Path, tmp_path: Path) -> None:
     out = tmp_path / "rows.csv"
     result = offshelf.compare(scenes, out=out, heads=["ridge", "centroid"], C=[0.5, 1])
@@ -199,6 +201,7 @@ def test_an_unknown_keyword_is_also_a_type_error() -> None:
         offshelf.fit()  # type: ignore[call-arg]
 
 
+@pytest.mark.slow
 def test_progress_receives_notes(tmp_path: Path) -> None:
     Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
     progress = Silent()

@@ -93,6 +93,7 @@ def test_probabilities_hold_on_new_rows(kind: str) -> None:
         np.testing.assert_array_equal(shares.argmax(axis=1), scores.argmax(axis=1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("measure", MEASURES)
 def test_new_rows_are_rejected_about_as_often_as_asked(measure: str) -> None:
     certainty = fitted(1500, reject=0.1, reject_by=measure)

@@ -131,6 +131,7 @@ def test_many_images_and_long_features_keep_a_small_reference() -> None:
 
 # Binomial bounds: with 1,500 images to set the threshold on and 4,000 to test, a rate of 5 % has a
 # standard deviation of sqrt(.05 * .95 * (1 / 1500 + 1 / 4000)) = 0.66 points; 2 points are three.
+@pytest.mark.slow
 @pytest.mark.parametrize("measure", [*MEASURES, "auto"])
 @pytest.mark.parametrize("classes", [2, 6])
 def test_asked_for_5_per_cent_it_rejects_3_to_7(measure: str, classes: int) -> None:

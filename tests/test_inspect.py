@@ -73,6 +73,7 @@ def test_a_batch_scales_macs_and_memory_but_no_parameters():
     assert eight["totals"]["all"]["macs"] == 8 * one["totals"]["all"]["macs"]
 
 
+@pytest.mark.slow
 def test_another_input_size_moves_shapes_and_asks_nobody_to_agree():
     larger = inspect("resnet18", input_size=448)
     assert larger.parameters == 11689512

@@ -77,6 +77,7 @@ def test_too_few_images_to_reject(scenes: Path, capsys: pytest.CaptureFixture[st
     )
 
 
+@pytest.mark.slow
 def test_labels_are_the_same_with_and_without(tmp_path: Path, scenes: Path, bare: Path) -> None:
     _, path = made(tmp_path, scenes)
     plain, sure = (predict(model, [scenes / "test"]).predictions for model in (bare, path))
@@ -111,6 +112,7 @@ def test_strange_images_are_unknown(scenes: Path, tmp_path: Path, rejecting: Pat
     assert "centroid_distance" in load_model(rejecting).certainty.references
 
 
+@pytest.mark.slow
 def test_the_command_line_names_unknown_images(
     capsys: pytest.CaptureFixture[str], scenes: Path, rejecting: Path
 ) -> None:

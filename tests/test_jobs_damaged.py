@@ -89,6 +89,7 @@ def test_what_is_kept_is_noted_once(
         assert " ".join(err.split()).count(note) == 1
 
 
+@pytest.mark.slow
 def test_fit_predict_and_audit_say_so(
     capsys: pytest.CaptureFixture[str], photos: Path, tmp_path: Path
 ) -> None:

@@ -57,6 +57,7 @@ def test_a_seeded_split_finds_its_test_images_again(scenes: Path, seeded: FitRes
     ]
 
 
+@pytest.mark.slow
 def test_images_are_known_by_content_whatever_they_are_called(
     tmp_path: Path, scenes: Path, fitted: FitResult
 ) -> None:
@@ -108,6 +109,7 @@ def test_one_class_is_enough_to_evaluate(scenes: Path, tmp_path: Path, fitted: F
     assert result.evaluation.balanced_accuracy == result.evaluation.accuracy
 
 
+@pytest.mark.slow
 def test_an_exact_name_wins_over_one_that_is_like_it(tmp_path: Path, scenes: Path) -> None:
     for name, source in (("F", "checks"), ("f", "noise"), ("rain", "stripes")):
         shutil.copytree(scenes / "train" / source, tmp_path / "data" / name)

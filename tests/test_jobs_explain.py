@@ -295,6 +295,7 @@ def test_cells_of_a_scene_add_up(shared: Path, tmp_path: Path) -> None:
             assert one.cells.sum() + one.bias == pytest.approx(one.score, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_the_folder_or_a_label_says_what_is_wrong(model: Path, image: Path, tmp_path: Path) -> None:
     found = explain(model, image)
     assert (found.true, found.wrong) == ("stripes", False)
@@ -328,6 +329,7 @@ def test_the_class_of_a_folder(folder: str, classes: tuple[str, ...], true: str)
     assert true_class(f"data/{folder}/1.jpg", classes) == true
 
 
+@pytest.mark.slow
 def test_several_images_in_one_go(scenes: Path, model: Path, tmp_path: Path) -> None:
     """Each as if alone; what cannot be used is a row; no picture takes the place of another."""
     broken = tmp_path / "broken.png"

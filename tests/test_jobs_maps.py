@@ -71,6 +71,7 @@ def test_the_result_prints_itself_and_is_json(result: MapsResult) -> None:
     assert result._repr_png_()[1:4] == b"PNG"
 
 
+@pytest.mark.slow
 def test_one_picture_per_layer_is_written(result: MapsResult, tmp_path: Path) -> None:
     paths = result.write(tmp_path / "maps.svg")
     assert [path.name for path in paths] == ["maps-stage1.svg", "maps-head_conv.svg"]

@@ -55,6 +55,7 @@ def test_a_photo_of_something_else_is_marked_and_keeps_its_label(
     ) in out
 
 
+@pytest.mark.slow
 def test_the_mark_in_csv_and_json(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, model: Path, photos: Path
 ) -> None:
@@ -91,6 +92,7 @@ def test_fit_and_evaluate_say_how_many_known_images_are_marked(
     )
 
 
+@pytest.mark.slow
 def test_a_model_from_before_marks_nothing_and_says_so_once(
     tmp_path: Path, scenes: Path, fitted: FitResult, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -127,6 +127,7 @@ assert again.read([b"y" * 32]).tolist() == [[1, 1]]
 """
 
 
+@pytest.mark.slow
 def test_features_are_kept_and_read_without_pandas() -> None:
     """pyarrow loads it where it can, a quarter of a second in each process."""
     assert not loaded_by(KEEPS_AND_READS) & {"pandas"}

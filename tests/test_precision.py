@@ -188,6 +188,7 @@ def test_auto_compares_nothing_where_all_is_stored(
         auto(run)
 
 
+@pytest.mark.slow
 def test_auto_says_what_it_decided(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pays(monkeypatch)
     notes = Silent()
@@ -198,6 +199,7 @@ def test_auto_says_what_it_decided(scenes: Path, monkeypatch: pytest.MonkeyPatch
     assert result.extraction.precision.startswith(taken)
 
 
+@pytest.mark.slow
 def test_auto_has_nothing_to_compare_with_torch_on_a_cpu(scenes: Path) -> None:
     notes = Silent()
     run = RunSettings(engine=EngineOptions(precision="auto", engine="torch"))

@@ -181,6 +181,7 @@ def test_the_weights_may_lie_anywhere(tmp_path: Path, scenes: Path, model: Path)
     assert predict(model, [image], weights=str(copy)).predictions == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["openvino", "torch"])
 def test_a_tampered_head_fails_the_self_test(
     tmp_path: Path, scenes: Path, model: Path, engine: str

@@ -62,6 +62,7 @@ def test_csv_has_the_label_the_runner_up_and_four_digits(result: PredictResult) 
         assert float(row[f"score:{second}"]) == round(expected.scores[second], 4)
 
 
+@pytest.mark.slow
 def test_out_as_csv_parquet_and_json(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, model: Path, photos: Path
 ) -> None:
@@ -90,6 +91,7 @@ def test_out_as_csv_parquet_and_json(
     assert [row["label"] for row in rows].count(None) == 1
 
 
+@pytest.mark.slow
 def test_columns_are_chosen(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, model: Path, photos: Path
 ) -> None:

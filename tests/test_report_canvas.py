@@ -139,6 +139,7 @@ def test_the_suffix_says_the_form() -> None:
     assert form_of(Path("a.SVG")) == "svg"
 
 
+@pytest.mark.slow
 def test_no_window_is_ever_near() -> None:
     code = (
         "import sys\nfrom offshelf.report.pictures.canvas import Canvas\n"

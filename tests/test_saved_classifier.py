@@ -51,6 +51,7 @@ def test_the_file_answers_as_the_classifier_does(
     assert model.head.parameters["class_weight"] == "balanced"
 
 
+@pytest.mark.slow
 def test_evaluate_and_show_take_it(saved: Path, scenes: Path, files: list[Path]) -> None:
     measured = offshelf.evaluate(saved, scenes)
     assert measured.evaluation.n == len(list((scenes / "test").rglob("*.*")))

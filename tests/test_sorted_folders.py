@@ -182,6 +182,7 @@ def test_where_another_program_was_quicker(
     assert tree(tmp_path / "out") == {f"cat/{mine}.jpg": "first", **theirs}
 
 
+@pytest.mark.slow
 def test_killed_and_run_again(tmp_path: Path, rows: list[Prediction]) -> None:
     code = """
 import os, signal, sys
@@ -258,6 +259,7 @@ def test_what_lies_in_the_folder(tmp_path: Path) -> None:
     assert lies_in(tmp_path / "new", paths) == [False] * len(paths)
 
 
+@pytest.mark.slow
 def test_the_command(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, model: Path, scenes: Path
 ) -> None:

@@ -108,6 +108,7 @@ def test_the_size_of_a_block_changes_no_bit(
         assert np.array_equal(run(steps, x), first)
 
 
+@pytest.mark.slow
 def test_an_image_alone_gives_the_same_bits(processor: None) -> None:
     steps = [made(64, 32, pool=True), made(64, 64)]
     chain, x = Chain(steps, 27, 22), images(7, 27, 22, 32)
