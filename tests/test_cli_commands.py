@@ -49,6 +49,22 @@ def test_fit_as_text(capsys: pytest.CaptureFixture[str], tmp_path: Path, scenes:
     assert run.out.endswith(f"\nmodel       {tmp_path / 'm.offshelf'} {holds}\n")
 
 
+def test_a_preprocessing_that_was_asked_for_is_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, scenes: Path
+) -> None:
+    out, photos = tmp_path / "m.offshelf", scenes / "test" / "checks"
+    words = ("--decode", "reduced", "--grey", "luma", *TORCH)
+    text = Run(capsys, "fit", scenes, "--out", out, *words).out
+    line = "efficientnet_lite0 penultimate, avg: 1,280 of an image; grey luma, decode reduced\n"
+    assert f"\nfeatures    {line}" in text
+    line = "input        224 x 224 pixels, squash, bicubic, grey luma, decode reduced; fp32\n"
+    assert line in Run(capsys, "show", out).out
+    line = f"{out}: efficientnet_lite0 penultimate_avg; grey luma, decode reduced\n"
+    assert line in Run(capsys, "evaluate", out, scenes, *TORCH).out
+    text = Run(capsys, "extract", photos, "-o", tmp_path / "f.parquet", *words).out
+    assert text.count("; grey luma, decode reduced\n") == 1
+
+
 def test_fit_without_a_file_says_so(capsys: pytest.CaptureFixture[str], scenes: Path) -> None:
     run = Run(capsys, "fit", scenes)
     assert run.out.endswith("model       not kept; --out MODEL.offshelf keeps it\n")

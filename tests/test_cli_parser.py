@@ -11,7 +11,9 @@ import pytest
 
 from offshelf import __version__
 from offshelf.cli.main import COMMANDS, NAMES, build_parser, main, one_line
+from offshelf.cli.options.model_options import DECIDED_BY_THE_MODEL
 from offshelf.cli.options.shared_options import run_settings
+from offshelf.cli.terminal.parser import Parser
 
 ACTIONS = [["weights", "list"], ["weights", "add"], ["weights", "fetch"]]
 HEAVY = "numpy PIL torch torchvision timm openvino sklearn scipy pandas pyarrow matplotlib rich"
@@ -77,6 +79,13 @@ WRONG = [
     ("fit x --max-memory lots", "--max-memory: 'lots' is no size such as 800M or 2G;", ""),
     ("fit x --max-memory 0", "--max-memory: '0' is no size such as 800M or 2G;", ""),
     ("fit x --max-memory 9999999T", "--max-memory: '9999999T' is no size such as 800M", ""),
+    (
+        "predict m x --decode reduced",
+        "predict has no option '--decode': the model file says how images are decoded; 'offshelf ",
+        "",
+    ),
+    ("evaluate m x -bvgg16", "evaluate has no option '-b': the model file names its network;", ""),
+    ("show m --weights=w", "show has no option '--weights': the model file names its weights", ""),
     ("predict m x --top 0", "--top: 0 is not from 1 to 1000;", ""),
 ]
 
@@ -90,6 +99,34 @@ def test_a_wrong_word_is_one_line_and_code_2(
     assert err.startswith(f"error: {start}")
     assert inside in err
     assert err.count("\n") == 1
+
+
+# Options of fit that say nothing about the model in a finished file.
+OF_A_RUN = {"--samples", "--test-size", "--seed", "--corrections", "--profile", "--help"}
+
+
+@pytest.mark.parametrize("words", ["predict m x", "evaluate m x", "explain m x", "show m"])
+def test_what_a_model_decides_is_no_option_where_it_is_used(
+    capsys: pytest.CaptureFixture[str], words: str
+) -> None:
+    name = words.split(maxsplit=1)[0]
+    own = dict(zip(NAMES, COMMANDS, strict=True))
+    options = {}
+    for command in ("fit", name):
+        parser = Parser(command)
+        own[command].configure(parser)
+        options[command] = set(parser._option_string_actions)
+    missing = options["fit"] - options[name] - OF_A_RUN
+    if name == "show":
+        missing &= DECIDED_BY_THE_MODEL.keys() | {"-b", "-l"}
+        assert "--weights" in missing
+    missing -= {"-o", "--out", "--errors", "--errors-page", "--strict", "--profile", "--classes"}
+    assert {"--decode", "--backbone", "-l", "--C", "--precision", "--reject-by"} <= missing
+    for option in sorted(missing):
+        code, out, err = output(capsys, *words.split(), option, "1")
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        reason = DECIDED_BY_THE_MODEL[{"-b": "--backbone", "-l": "--layer"}.get(option, option)]
+        assert err.startswith(f"error: {name} has no option {option!r}: {reason}; 'offshelf {name}")
 
 
 def test_every_command_that_reads_images_bounds_them_alike() -> None:

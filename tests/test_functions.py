@@ -183,6 +183,11 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("compare", {"settings": "rows.csv"}, "settings: a settings object, not 'rows.csv'"),
     ("fit", {"run": 3}, "run: a settings object, not 3"),
     ("audit", {"out": "a.html"}, "audit has no keyword 'out'."),
+    (
+        "evaluate",
+        {"data": "x", "class_weight": "none"},
+        "evaluate has no keyword 'class_weight': the model file holds a classifier that is trained",
+    ),
 ]
 
 

@@ -49,7 +49,13 @@ class Backbone(Card):
         )
         where = f"{self.file.origin}, sha256 {self.file.sha256[:16]}..."
         yield "weights", where if self.trained else "random: UNTRAINED network"
-        yield "input", f"{size} x {size} pixels, {self.input.resize}"
+        yield "input", f"{size} x {size} pixels, {self.input.resize}{self.changed}"
+
+    @property
+    def changed(self) -> str:
+        """What was asked for in place of the weights' own preprocessing, to end a line; or ""."""
+        changes = self.input.changes(self.file.spec.input)
+        return f"; {', '.join(changes)}" if changes else ""
 
     @property
     def trained(self) -> bool:

@@ -155,6 +155,9 @@ class Command(Generic[R]):
     def _unknown(self, name: str) -> str:
         if name in self.terminal_only:
             return f"{self.name} has no keyword {name!r}: {self.terminal_only[name]}"
+        decided = self.parser.decided.get(f"--{name.replace('_', '-')}")
+        if decided:
+            return f"{self.name} has no keyword {name!r}: {decided}"
         names = [*self.actions, *IN_PYTHON]
         return f"{self.name} has no keyword {name!r}.{did_you_mean(name, names)}"
 

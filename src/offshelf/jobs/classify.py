@@ -81,7 +81,7 @@ class ClassifyResult(Result):
         yield "images", f"{self.n_ok:,}, {self.n_failed:,} left out"
         for answer in self.answers[:FIRST]:
             yield "first", answer.line(count=1)
-        yield "network", f"{self.backbone.spec.name}, {self.engine}"
+        yield "network", f"{self.backbone.spec.name}, {self.engine}{self.backbone.changed}"
 
     def blocks(self, top: int = 5) -> Iterator[Block]:
         """Yield a line or a table for each image, and the notes."""

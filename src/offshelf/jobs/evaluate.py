@@ -115,7 +115,8 @@ class EvaluateResult(Result):
         yield from summary.probability_facts(self.trust)
         n, left = self.evaluation.n, len(self.failures)
         yield "images", f"{n:,} ({self.split}), {left:,} left out"
-        yield "model", f"{self.path}: {self.backbone.spec.name} {self.model.kind.column}"
+        network = f"{self.backbone.spec.name} {self.model.kind.column}{self.backbone.changed}"
+        yield "model", f"{self.path}: {network}"
         yield "time", f"{summary.seconds_line(self.seconds)}, {self.engine}"
 
     def blocks(self) -> Iterator[Block]:

@@ -142,7 +142,8 @@ class PredictResult(Result):
         found = Counter(row.label for row in self.predictions if row.label is not None)
         if found:
             yield "labels", ", ".join(f"{name} {n:,}" for name, n in found.most_common())
-        yield "model", f"{self.path}: {self.backbone.spec.name} {self.model.kind.column}"
+        network = f"{self.backbone.spec.name} {self.model.kind.column}{self.backbone.changed}"
+        yield "model", f"{self.path}: {network}"
 
     def blocks(self, top: int = 3) -> Iterator[Block]:
         """Yield the labels, with *top* classes of an image; counts where files have them."""

@@ -6,6 +6,7 @@ it.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,7 +192,9 @@ class ModelCard(Result):
             )
             yield "weights", f"here: {self.weights}" if self.weights else missing
         side = f"{spec.size} x {spec.size} pixels"
-        yield "input", f"{side}, {spec.resize}, {spec.interpolation}; {backbone.precision}"
+        own = dataclasses.replace(weights.input, resize=spec.resize)
+        words = [side, spec.resize, spec.interpolation, *spec.changes(own)]
+        yield "input", f"{', '.join(words)}; {backbone.precision}"
 
     def _classes(self, most: int = MAX_CLASSES) -> Table:
         counts = self.model.data.get("classes")

@@ -69,6 +69,19 @@ class InputSpec:
         share = self.crop_share if self.resize == "crop" else 1.0
         return math.ceil(2 * self.size / share)
 
+    def changes(self, own: InputSpec) -> tuple[str, ...]:
+        """Return what differs from the *own* preprocessing of the weights, as options name it.
+
+        >>> InputSpec(size=224, decode="reduced").changes(InputSpec(size=224))
+        ('decode reduced',)
+        """
+        pairs = {"resize": "resize", "channels": "grey", "decode": "decode"}
+        return tuple(
+            f"{option} {getattr(self, field)}"
+            for field, option in pairs.items()
+            if getattr(self, field) != getattr(own, field)
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from offshelf.cli.options import shared_options
 from offshelf.cli.options.mistake_options import add_errors, check_errors, say_errors, write_errors
+from offshelf.cli.options.model_options import add_model, add_model_weights
 from offshelf.cli.options.picture_options import check_picture, say_written
 from offshelf.cli.terminal import console
 
@@ -21,7 +22,7 @@ SUMMARY = "measure a model file on labelled images"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("model", metavar="MODEL", help="a model file (.offshelf)")
+    add_model(parser)
     parser.add_argument("data", metavar="DATA", help=shared_options.DATA_HELP)
     parser.add_argument(
         "--split",
@@ -37,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="write a reliability diagram, .png or .svg: whether nine of ten labels are right "
         "where the probability is 90 %%",
     )
-    shared_options.add_model_weights(parser)
+    add_model_weights(parser)
     add_errors(parser)
     shared_options.add_strict(parser)
     shared_options.add_running(parser, precision=False)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from offshelf.cli.options import picture_options, shared_options
+from offshelf.cli.options.model_options import add_model, add_model_weights
 from offshelf.cli.terminal import console
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ EPILOG = (
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.epilog = EPILOG
-    parser.add_argument("model", metavar="MODEL", help="a model file (.offshelf)")
+    add_model(parser)
     parser.add_argument("image", metavar="IMAGE", nargs="+", help=shared_options.IMAGES_HELP)
     picture_options.add_out(parser, "IMAGE-explain.png")
     parser.add_argument(
@@ -47,7 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--smooth", action="store_true", help="blend cells into each other instead of squares"
     )
     picture_options.add_colours(parser)
-    shared_options.add_model_weights(parser)
+    add_model_weights(parser)
     shared_options.add_running(parser, precision=False)
 
 

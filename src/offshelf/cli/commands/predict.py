@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from offshelf.cli.options import shared_options
+from offshelf.cli.options.model_options import add_model, add_model_weights
 from offshelf.cli.terminal import console
 from offshelf.errors import OffshelfError
 
@@ -19,9 +20,9 @@ SUMMARY = "label images with a model file"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("model", metavar="MODEL", help="a model file (.offshelf)")
+    add_model(parser)
     parser.add_argument("paths", nargs="+", metavar="PATH", help=shared_options.IMAGES_HELP)
-    shared_options.add_model_weights(parser)
+    add_model_weights(parser)
     text = "classes to show for an image"
     shared_options.add_count(parser, "--top", bounds=(1, 1000), text=text, default=3, metavar="K")
     _add_files(parser)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from offshelf.cli.options import shared_options
+from offshelf.cli.options.model_options import add_model
 from offshelf.cli.terminal import console
 
 SUMMARY = "show what a model file is, how good, what it needs and holds"
@@ -16,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "The file is checked as it is before a prediction, and nothing in it is run. Weights are "
         "looked for on this machine only."
     )
-    parser.add_argument("model", metavar="MODEL", help="a model file (.offshelf)")
+    add_model(parser)
     shared_options.add_cache(parser)
     shared_options.add_output(parser)
 

@@ -159,16 +159,6 @@ def add_weights(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--no-download", action="store_true", help="never download weights")
 
 
-def add_model_weights(parser: argparse.ArgumentParser) -> None:
-    """Add where the weights of a finished model are; no other file is ever taken."""
-    parser.add_argument(
-        "--weights",
-        metavar="FILE",
-        help="the weights file that the model was trained on, where it is in none of the usual "
-        "places; it is checked against the model, and never downloaded",
-    )
-
-
 def add_running(parser: argparse.ArgumentParser, precision: bool = True) -> None:
     """Add how the network runs, where results are kept, and what is printed.
 

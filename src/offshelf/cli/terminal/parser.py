@@ -7,7 +7,8 @@ import itertools
 import os
 import shutil
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 from offshelf.data.folders.image_files import is_image_name
@@ -70,6 +71,9 @@ def _spelled(value: Any) -> str:
 class Parser(argparse.ArgumentParser):
     """An argument parser that takes no abbreviations and suggests what may be meant."""
 
+    # Options of other commands that this one lacks -> what decides in their place.
+    decided: Mapping[str, str] = MappingProxyType({})
+
     def __init__(self, prog: str, **settings: Any) -> None:
         super().__init__(prog, formatter_class=Help, allow_abbrev=False, **settings)
         self._positionals.title = "arguments"
@@ -106,6 +110,10 @@ class Parser(argparse.ArgumentParser):
         word = next((one for one in rest if one.startswith("-")), rest[0]).split("=")[0]
         if not word.startswith("-"):
             self.error(f"unexpected argument {word!r}")
+        option = word if word.startswith("--") else word[:2]
+        if option in self.decided:
+            command = self.prog.removeprefix("offshelf ")
+            self.error(f"{command} has no option {option!r}: {self.decided[option]}")
         if is_image_name(word) or os.path.lexists(word):
             self.error(f"no option {word!r}; for a file of this name write './{word}'")
         self.error(f"no option {word!r}.{did_you_mean(word, self._option_string_actions)}")

@@ -92,7 +92,7 @@ class ExtractResult(Result):
         for kind in self.kinds:
             dimension = extraction.stores[kind].dimension
             yield "column", f"{kind.column}: {dimension:,} float32 of an image"
-        yield "network", f"{self.backbone.spec.name}, {extraction.engine}"
+        yield "network", f"{self.backbone.spec.name}, {extraction.engine}{self.backbone.changed}"
         rate, computed = extraction.images_per_second, extraction.computed
         rest = f"; {computed:,} went through the network, the rest was known"
         yield (

@@ -120,7 +120,7 @@ class FitResult(Result):
         yield (
             "features",
             f"{document['backbone']} {kind.layer}, {kind.pooling}: "
-            f"{document['dimension']:,} of an image",
+            f"{document['dimension']:,} of an image{self.backbone.changed}",
         )
         if self.table.corrected:
             yield "corrected", self.table.corrected.sentence
