@@ -195,12 +195,12 @@ def test_every_way_to_run_a_network_is_a_row(scenes: Path) -> None:
         (weights, scaling) for weights in ("trained", "random") for scaling in ("weights", "none")
     }
     table = found.table()
-    assert [column.name for column in table.columns][:4] == [
-        "backbone",
-        "layer",
-        "weights",
-        "scaling",
-    ]
+    assert [column.name for column in table.columns][:3] == ["weights", "scaling", "accuracy"]
+    assert sum(line.startswith("trained against random weights: ") for line in found.findings) == 1
+    assert (
+        "all rows: efficientnet_lite0 penultimate, avg pooling, l2 normalisation, svm, C = 1, "
+        in (str(found))
+    )
 
 
 @pytest.mark.slow
@@ -236,7 +236,8 @@ def test_a_reduction_that_cannot_be_costs_a_row(scenes: Path) -> None:
     *_, last = found.rows
     assert last.score is None
     assert "pca:1000" in last.problem or "1000" in last.problem
-    assert last.problem in found.render()
+    assert last.problem in found.render("csv", every=True)
+    assert max(map(len, found.render().splitlines())) <= 110
     assert found.to_json()["rows"][-1]["accuracy"] is None
 
 

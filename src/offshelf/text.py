@@ -68,6 +68,15 @@ def counted(number: int, one: str, many: str = "") -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
+def p_text(p: float) -> str:
+    """Return a p-value as it is read: no more digits than say something.
+
+    >>> p_text(5.8e-06), p_text(0.0452), p_text(1.0)
+    ('< 0.001', '0.045', '1.000')
+    """
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def aligned(pairs: Iterable[tuple[str, str]]) -> list[str]:
     r"""Return one printable line for each pair of a name and a text, the texts aligned.
 

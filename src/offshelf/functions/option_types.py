@@ -161,6 +161,7 @@ class CompareOptions(ReadingOptions, DataOptions, total=False):
     resizes: Words
     weights: Words
     scaling: Words
+    grey: Words
     precisions: Words
     flips: Words
     concat: Words

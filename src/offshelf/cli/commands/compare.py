@@ -86,6 +86,11 @@ def _add_networks(parser: argparse.ArgumentParser) -> None:
     _axis(group, ["--weights"], "trained", "trained, random (no pretraining)")
     scaling = "weights (ImageNet's mean and deviation), none (pixels in 0 to 1)"
     _axis(group, ["--scaling"], "weights", scaling, dest="scalings")
+    grey = (
+        "replicate (colour as it is, grey as three equal channels), luma (colour removed, to "
+        "measure what it is worth), summed (as luma, with the first convolution summed over colour)"
+    )
+    _axis(group, ["--grey"], "replicate", grey, dest="greys")
     _axis(group, ["--precisions"], "fp32", "fp32, int8, or what the hardware has")
     _axis(group, ["--flips"], "no", "yes averages the scores of a test image and its mirror image")
     group.add_argument(

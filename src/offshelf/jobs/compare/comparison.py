@@ -1,23 +1,23 @@
-"""The result of a comparison: rows, the best of them, tables, frames and files.
-
-An axis is a column of the table only where its values differ.
-"""
+"""The result of a comparison: rows, the best of them, tables, frames and files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from offshelf import files
 from offshelf.errors import OffshelfError
+from offshelf.jobs.compare.axis_effects import Effect
 from offshelf.jobs.compare.comparison_rows import Row
+from offshelf.jobs.compare.comparison_table import common_line, full_table, narrow_table
+from offshelf.jobs.compare.fit_command import FitCommand
 from offshelf.measurement.transferability import Agreement
 from offshelf.report.pictures.picture import Picture
 from offshelf.report.result import Block, Result, require_pandas
 from offshelf.report.summary import failure_lines, seconds_line
-from offshelf.report.tables.result_rows import Cell, Column, Table
+from offshelf.report.tables.result_rows import Table
 from offshelf.report.tables.table_formats import render
 from offshelf.text import json_text, spelled
 
@@ -36,19 +36,30 @@ class Comparison(Result):
         rows: the best first; rows without a head last.
         protocol: how accuracy was measured, on one line.
         test: the paired test against the best: ``mcnemar`` or ``corrected_t``.
+        effects: what each axis that varies is worth.
         agreement: rank correlation of each cheap score with the accuracy; {} without.
         failures: images that could not be used.
         findings: what the rows say, one line each.
         seconds: by stage.
+        data: the images, as they were named.
+        fit: the command line of ``fit`` that makes the best row.
     """
 
     rows: tuple[Row, ...]
     protocol: str
     test: str
+    effects: tuple[Effect, ...]
     agreement: dict[str, Agreement]
     failures: tuple[dict[str, str], ...]
     findings: tuple[str, ...]
     seconds: dict[str, float]
+    data: str
+    fit: FitCommand
+
+    @property
+    def fit_command(self) -> str:
+        """The line for a shell that makes the best row, or the best that ``fit`` can make."""
+        return self.fit.text
 
     @property
     def best(self) -> Row:
@@ -61,8 +72,8 @@ class Comparison(Result):
         return tuple(row for row in self.rows if row.verdict and row.verdict.same)
 
     def table(self, every: bool = False) -> Table:
-        """Return the rows as a table; with *every* also columns that do not vary."""
-        return comparison_table(self.rows, self.protocol, every)
+        """Return the rows as a table: what varies, in 110 characters; with *every* all columns."""
+        return full_table(self.rows, self.protocol) if every else narrow_table(self.rows)
 
     def render(self, form: str = "text", every: bool = False) -> str:
         """Return the table as text, markdown, csv, json, html or latex."""
@@ -74,7 +85,10 @@ class Comparison(Result):
             "protocol": self.protocol,
             "test": self.test,
             "best": self.best.to_json(),
+            "fit_command": self.fit_command or None,
+            "fit_notes": list(self.fit.notes),
             "rows": [row.to_json() for row in self.rows],
+            "effects": [effect.to_json() for effect in self.effects],
             "agreement": {name: found.to_json() for name, found in self.agreement.items()},
             "findings": list(self.findings),
             "n_failed": len(self.failures),
@@ -89,17 +103,26 @@ class Comparison(Result):
         same = len(self.not_distinguishable)
         yield "rows", f"{len(self.rows):,}, of which {same:,} cannot be told from the best"
         yield "protocol", self.protocol
+        yield "make it", self.fit_command or self.fit.notes[0]
         for line in self.findings:
             yield "found", line
         yield "time", seconds_line(self.seconds)
 
     def blocks(self) -> Iterator[Block]:
         """Yield the rows, what they say, and what was left out."""
+        yield f"Comparison, {self.protocol}"
+        yield from common_line(self.rows)
+        yield ""
         yield self.table()
         yield ""
         yield from self.findings
         yield from failure_lines(self.failures)
         yield f"time: {seconds_line(self.seconds)}"
+        yield ""
+        if self.fit_command:
+            yield "a model of the best row:"
+            yield f"  {self.fit_command}"
+        yield from self.fit.notes
 
     def to_frame(self) -> pandas.DataFrame:
         """Return the rows as a pandas frame, one column for each figure.
@@ -213,86 +236,3 @@ def _write_parquet(rows: Sequence[Row], target: Path) -> None:
     }
     with files.atomic_path(target) as temporary:
         pyarrow.parquet.write_table(pyarrow.table(columns), temporary)
-
-
-def _c(row: Row) -> str:
-    if row.recipe.c != "auto":
-        return f"{row.recipe.c:g}"
-    chosen = ", ".join(f"{c:g}" for c in sorted(set(row.c)))
-    return f"auto: {chosen}" if chosen else "auto"
-
-
-_AXES: tuple[tuple[str, Callable[[Row], str]], ...] = (
-    ("backbone", lambda row: row.view.backbone),
-    ("layer", lambda row: row.view.layer),
-    ("pooling", lambda row: row.view.pooling),
-    ("weights", lambda row: row.view.weights),
-    ("resize", lambda row: row.view.resize),
-    ("scaling", lambda row: row.view.scaling),
-    ("precision", lambda row: row.view.precision),
-    ("flips", lambda row: "yes" if row.view.flips else "no"),
-    ("normalisation", lambda row: row.recipe.normalisation),
-    ("reduction", lambda row: row.recipe.reduction),
-    ("head", lambda row: row.recipe.head),
-    ("C", _c),
-    ("class weight", lambda row: row.recipe.class_weight or "none"),
-)
-_ALWAYS = ("backbone", "layer")
-
-
-_FIGURES = (
-    (Column("dim", "integer"), "cost.dimension"),
-    (Column("accuracy", "percent"), "score.accuracy"),
-    (Column("low", "percent"), "score.low"),
-    (Column("high", "percent"), "score.high"),
-    (Column("sd", "percent"), "score.sd"),
-    (Column("balanced", "percent"), "score.balanced_accuracy"),
-    (Column("balanced sd", "percent"), "score.balanced_sd"),
-    (Column("p (Holm)", "number"), "verdict.adjusted"),
-    (Column("verdict"), "conclusion"),
-    (Column("image", "number", "ms"), "cost.ms_per_image"),
-    (Column("fit", "seconds"), "cost.fit_seconds"),
-    (Column("predict", "number", "ms"), "cost.predict_ms"),
-    (Column("stored", "bytes"), "cost.stored_bytes"),
-    (Column("without leaks", "percent"), "score.without_leaks"),
-    (Column("LogME", "number"), "transfer.logme"),
-    (Column("H-score", "number"), "transfer.h_score_shrunk"),
-    (Column("ridge error", "percent"), "transfer.ridge_error"),
-)
-# Columns of several folds, and of what was asked for: shown where a row has a value.
-_SOMETIMES = ("sd", "balanced sd", "without leaks", "LogME", "H-score", "ridge error")
-
-
-def comparison_table(rows: Sequence[Row], protocol: str, every: bool = False) -> Table:
-    """Return the table.
-
-    Args:
-        rows: in the order of the table.
-        protocol: on one line, for the title.
-        every: also columns in which all rows are equal, and the accuracy without leaks.
-    """
-    axes = [
-        (name, value)
-        for name, value in _AXES
-        if every or name in _ALWAYS or len({value(row) for row in rows}) > 1
-    ]
-    figures = [
-        (column, place)
-        for column, place in _FIGURES
-        if (every or column.name != "without leaks")
-        and (column.name not in _SOMETIMES or any(_figure(row, place) is not None for row in rows))
-    ]
-    columns = (*(Column(name) for name, _ in axes), *(column for column, _ in figures))
-    cells = tuple(
-        (*(value(row) for _, value in axes), *(_figure(row, place) for _, place in figures))
-        for row in rows
-    )
-    return Table(f"Comparison, {protocol}", columns, cells)
-
-
-def _figure(row: Row, place: str) -> Cell:
-    """Return the figure at *place*, for example ``cost.dimension``; None without that part."""
-    value: Any = row
-    for name in place.split("."):
-        value = None if value is None else getattr(value, name)
-    return cast(Cell, value)

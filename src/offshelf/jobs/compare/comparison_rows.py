@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.card import Brief, Line
+from offshelf.jobs.compare.comparison_axes import name_of
 from offshelf.jobs.compare.feature_sets import View
 from offshelf.jobs.compare.grid_cell import Cell
 from offshelf.jobs.compare.plan import Plan
@@ -18,7 +19,7 @@ from offshelf.measurement.significance_tests import corrected_interval
 from offshelf.measurement.splits.protocol import Fold
 from offshelf.measurement.transferability import Transfer
 
-SAME, TRAINED = "= best", "trained"
+SAME = "= best"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -141,14 +142,9 @@ class Row(Line):
         return SAME if self.verdict and self.verdict.same else "worse"
 
     def __str__(self) -> str:
-        view, recipe = self.view, self.recipe
-        features = [view.backbone, f"{view.layer}, {view.pooling}"]
-        if view.weights != TRAINED:
-            features.append(f"{view.weights} weights")
-        head = f"{recipe.head}, C = {', '.join(f'{c:g}' for c in sorted(set(self.c)))}"
-        what = f"{' '.join(features)}: {head if self.c else recipe.head}"
-        if recipe.reduction != "none":
-            what += f", {recipe.reduction}"
+        what = name_of(self)
+        if self.recipe.c == "auto" and self.c:
+            what += f" ({', '.join(f'{c:.3g}' for c in sorted(set(self.c)))})"
         if self.score is None:
             return f"{what}: {self.problem}"
         low, high = (100 * end for end in self.score.interval)
@@ -167,6 +163,7 @@ class Row(Line):
             "weights": view.weights,
             "resize": view.resize,
             "scaling": view.scaling,
+            "grey": view.grey,
             "precision": view.precision,
             "flips": view.flips,
             "normalisation": recipe.normalisation,

@@ -24,6 +24,7 @@ class Source:
         weights: ``trained`` or ``random``.
         resize: the mode, None for the weights' own.
         scaling: ``weights`` or ``none``.
+        grey: ``replicate``, ``luma`` or ``summed``.
         precision: of the network.
         mirrored: over the mirror images.
     """
@@ -32,6 +33,7 @@ class Source:
     weights: str = "trained"
     resize: str | None = None
     scaling: str = "weights"
+    grey: str = "replicate"
     precision: str = "fp32"
     mirrored: bool = False
 
@@ -106,6 +108,11 @@ class View:
         return _joined(part.source.scaling for part in self.parts)
 
     @property
+    def grey(self) -> str:
+        """What becomes of colour."""
+        return _joined(part.source.grey for part in self.parts)
+
+    @property
     def precision(self) -> str:
         """Of the networks."""
         return _joined(part.source.precision for part in self.parts)
@@ -159,11 +166,12 @@ def _settings(axes: NetworkAxes) -> list[Source]:
         dict.fromkeys(axes.weights),
         dict.fromkeys(axes.resizes),
         dict.fromkeys(axes.scalings),
+        dict.fromkeys(axes.greys),
         dict.fromkeys(axes.precisions),
     )
     return [
-        Source(backbone="", weights=weights, resize=resize, scaling=scaling, precision=precision)
-        for weights, resize, scaling, precision in product
+        Source(backbone="", weights=weights, resize=resize, scaling=scaling, grey=g, precision=p)
+        for weights, resize, scaling, g, p in product
     ]
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import DEEPEST
+from offshelf.backbones.specification.spec import CHANNELS
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.engine.contract import check_pooling
 from offshelf.errors import DataError, OffshelfError, did_you_mean
@@ -45,6 +46,7 @@ class NetworkAxes:
         weights: ``trained`` or ``random`` (no pretraining).
         scalings: ``weights`` (mean and deviation that belong to the weights) or ``none``
             (pixels in 0 .. 1 and nothing else).
+        greys: ``replicate`` (colour as it is), ``luma`` (colour removed) or ``summed``.
         precisions: ``fp32``, ``int8``, or what the hardware has.
         flips: ``yes`` averages the scores of a test image and its mirror image.
     """
@@ -55,6 +57,7 @@ class NetworkAxes:
     resizes: tuple[str | None, ...] = (None,)
     weights: tuple[str, ...] = ("trained",)
     scalings: tuple[str, ...] = ("weights",)
+    greys: tuple[str, ...] = ("replicate",)
     precisions: tuple[str, ...] = ("fp32",)
     flips: tuple[str, ...] = ("no",)
 
@@ -64,6 +67,7 @@ class NetworkAxes:
             check_pooling(pooling)
         _check_words("weights", self.weights, get_args(Weights))
         _check_words("scaling", self.scalings, get_args(Scaling))
+        _check_words("grey", self.greys, CHANNELS)
         _check_words("flips", self.flips, get_args(Flips))
         for name, values in vars(self).items():
             _check_filled(name, values)

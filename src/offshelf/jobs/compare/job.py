@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from offshelf.cache import Usage
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.jobs.compare.comparison import Comparison
 from offshelf.jobs.compare.feature_sets import Source, View, views_of
+from offshelf.jobs.compare.fit_command import fit_command
 from offshelf.jobs.compare.grid import (
     HeadAxes,
     NetworkAxes,
@@ -105,19 +107,33 @@ def compare(
         found = extract_all(work.table, work.views, work.networks, run, progress)
     with clock.stage("speed"), notifying(progress):
         speeds = speeds_of(found, work.table, run)
-    folds = folds_of(work.table, settings.protocol, run.seed, usable(found.values()))
-    keep_splits(work.table, folds, settings.protocol, run.seed)
+    folds = _kept_folds(work, found, settings.protocol, run.seed)
     plan = make_plan(work, folds, found, run)
     with notifying(progress), contextlib.closing(Usage(plan.results, make=True)):
         scores = _trained(plan, settings, progress, clock)
         assembled = _counted(assemble(plan, work.views, (found, speeds), scores), work.table)
-    failures = next(iter(found.values())).extraction.failures
     return Comparison(
         **assembled,
         protocol=described(settings.protocol, folds),
-        failures=tuple(failure.to_json() for failure in failures),
+        failures=_failures(found),
         seconds=clock.total(),
+        data=os.fspath(data),
+        fit=fit_command(assembled["rows"], data, run, settings.protocol),
     )
+
+
+def _kept_folds(
+    work: _Work, found: dict[Source, Extracted], protocol: ProtocolSettings, seed: int
+) -> tuple[Fold, ...]:
+    """Return the folds of the images that can be used, and write them where asked for."""
+    folds = folds_of(work.table, protocol, seed, usable(found.values()))
+    keep_splits(work.table, folds, protocol, seed)
+    return folds
+
+
+def _failures(found: dict[Source, Extracted]) -> tuple[dict[str, str], ...]:
+    ledger = next(iter(found.values())).extraction
+    return tuple(failure.to_json() for failure in ledger.failures)
 
 
 def _trained(

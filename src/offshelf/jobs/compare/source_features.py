@@ -71,6 +71,7 @@ class Networks:
             source.backbone,
             weights="random" if source.weights == "random" else None,
             resize=source.resize,
+            grey=source.grey,
             cache_dir=self._run.engine.cache_dir,
             download=self._download,
             progress=self._progress,
@@ -259,9 +260,12 @@ def _sampled(
 ) -> float | None:
     pooling = next(iter(extracted.kinds)).pooling
     weights = "random" if source.weights == "random" else None
+    features = FeatureSettings(
+        source.backbone, weights=weights, resize=source.resize, grey=source.grey
+    )
     request = SampleRequest(
         paths=table.paths[:SAMPLED],
-        features=FeatureSettings(source.backbone, weights=weights, resize=source.resize),
+        features=features,
         layers=tuple(dict.fromkeys(part.layer for part in extracted.kinds)),
         poolings=(pooling,),
         run=dataclasses.replace(run, engine=extracted.options),

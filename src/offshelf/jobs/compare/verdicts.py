@@ -9,25 +9,37 @@ from typing import TypedDict
 import numpy as np
 
 from offshelf.errors import HeadError
+from offshelf.jobs.compare.axis_effects import (
+    ALPHA,
+    NOT_REAL,
+    REAL,
+    Effect,
+    effects_of,
+    paired_p,
+    sentences,
+)
+from offshelf.jobs.compare.comparison_axes import AXES, Axis, name_of, naming
 from offshelf.jobs.compare.comparison_rows import Cost, Row, Verdict, score_of, sizes
 from offshelf.jobs.compare.feature_sets import Source, View
 from offshelf.jobs.compare.grid_cell import Cell, read_cell
 from offshelf.jobs.compare.plan import Plan
 from offshelf.jobs.compare.source_features import Extracted, Speed, milliseconds
 from offshelf.jobs.setup.settings import HeadSettings
-from offshelf.measurement.significance_tests import corrected_t, mcnemar, not_distinguishable
+from offshelf.measurement.significance_tests import not_distinguishable
 from offshelf.measurement.transferability import Agreement, Transfer, agreement
+from offshelf.text import p_text
 
-ALPHA = 0.05
+TESTS = {"mcnemar": "McNemar's exact test", "corrected_t": "the corrected resampled t-test"}
 Scores = Mapping[int, Transfer]
 Measured = tuple[Mapping[Source, Extracted], Mapping[Source, Speed]]
 
 
 class Assembled(TypedDict):
-    """Rows (the best first), the name of the test, rank correlations and findings."""
+    """Rows (the best first), test, effects of the axes, rank correlations and findings."""
 
     rows: tuple[Row, ...]
     test: str
+    effects: tuple[Effect, ...]
     agreement: dict[str, Agreement]
     findings: tuple[str, ...]
 
@@ -53,11 +65,20 @@ def assemble(plan: Plan, views: Sequence[View], measured: Measured, scores: Scor
     judged, test = _judged(plan, good)
     found = _agreement(judged)
     judged.sort(key=lambda row: -row.score.accuracy if row.score else 0.0)
-    findings = findings_of(judged, found, sizes(plan))
+    effects = effects_of(judged, sizes(plan))
+    findings = (
+        *_best(judged),
+        *_effects(effects, test),
+        *_depth(judged),
+        *_concatenation(judged, sizes(plan)),
+        *_leaks(judged[0]),
+        *_agreement_lines(found),
+    )
     failed = (row for row in rows if not row.score)
     return {
         "rows": (*judged, *failed),
         "test": test,
+        "effects": effects,
         "agreement": found,
         "findings": findings,
     }
@@ -139,47 +160,14 @@ def _agreement(rows: Sequence[Row]) -> dict[str, Agreement]:
     }
 
 
-def findings_of(
-    rows: Sequence[Row], agreement: dict[str, Agreement], sizes: tuple[int, int]
-) -> tuple[str, ...]:
-    """Return a sentence for each finding in *rows*: those with a score, the best first.
-
-    *sizes* are the numbers of training and of test images of a fold.
-    """
-    return (
-        *_best(rows),
-        *_depth(rows),
-        *_concatenation(rows, sizes),
-        *_leaks(rows[0]),
-        *_agreement_lines(agreement),
-    )
-
-
-def name_of(row: Row) -> str:
-    """Return a row in a few words; what is usual is left out."""
-    view, recipe = row.view, row.recipe
-    pooling = "" if view.pooling == "avg" else f" {view.pooling}"
-    unusual = {
-        recipe.reduction: recipe.reduction != "none",
-        view.weights: view.weights != "trained",
-        "no scaling": view.scaling == "none",
-        view.precision: view.precision != "fp32",
-        "flips": view.flips,
-    }
-    more = ", ".join(word for word, said in unusual.items() if said)
-    tail = f" ({more})" if more else ""
-    layer = view.layer if view.of_several_backbones else f"{view.backbone} {view.layer}"
-    return f"{layer}{pooling}, {recipe.head}{tail}"
-
-
 def _best(rows: Sequence[Row]) -> Iterator[str]:
-    best = rows[0]
+    best, axes = rows[0], naming(rows)
     if best.score is None:
         return
     low, high = best.score.interval
     spread = "" if best.score.sd is None else f", standard deviation {100 * best.score.sd:.2f}"
     yield (
-        f"best: {name_of(best)}: {best.score.accuracy:.2%} "
+        f"best: {name_of(best, _full(axes))}: {best.score.accuracy:.2%} "
         f"(95 % interval {low:.2%} to {high:.2%}{spread})"
     )
     if len(rows) < 2:
@@ -189,13 +177,24 @@ def _best(rows: Sequence[Row]) -> Iterator[str]:
     if not same:
         yield f"worse than the best beyond chance: all {count} other rows"
         return
-    named = "; ".join(name_of(row) for row in same[:4])
+    named = "; ".join(name_of(row, axes) for row in same[:4])
     more = f" and {len(same) - 4} more" if len(same) > 4 else ""
     yield f"not distinguishable from the best: {len(same)} of {count} other rows: {named}{more}"
     yield (
         "the best row was chosen by these test images, so its own accuracy is on the "
         "optimistic side"
     )
+
+
+def _full(axes: Sequence[Axis]) -> list[Axis]:
+    """Return *axes* with those that every name should have."""
+    return [axis for axis in AXES if axis in axes or axis in naming(())]
+
+
+def _effects(effects: Sequence[Effect], test: str) -> Iterator[str]:
+    yield from sentences(effects)
+    if effects:
+        yield f"real: beyond chance by {TESTS[test]} with Holm's correction, at the level {ALPHA}"
 
 
 def _depth(rows: Sequence[Row]) -> Iterator[str]:
@@ -225,16 +224,16 @@ def _concatenation(rows: Sequence[Row], sizes: tuple[int, int]) -> Iterator[str]
     if several is None or single is None or several.score is None or single.score is None:
         return
     margin = several.score.accuracy - single.score.accuracy
-    if len(several.score.right):
-        p = mcnemar(several.score.right, single.score.right).p
-    else:
-        pairs = several.score.accuracies, single.score.accuracies
-        p = corrected_t(*pairs, n_train=sizes[0], n_test=sizes[1]).p
-    real = "a real difference" if p <= ALPHA else "not distinguishable"
+    p, axes = paired_p(several.score, single.score, sizes), _full(naming(rows))
     yield (
-        f"concatenation {name_of(several)} against {name_of(single)}: "
-        f"{100 * margin:+.2f} points, p = {p:.2g}: {real}"
+        f"concatenation {name_of(several, axes)} against {name_of(single, axes)}: "
+        f"{100 * margin:+.2f} points (p {_p(p)}), {REAL if p <= ALPHA else NOT_REAL}"
     )
+
+
+def _p(p: float) -> str:
+    text = p_text(p)
+    return text if text.startswith("<") else f"= {text}"
 
 
 def _leaks(best: Row) -> Iterator[str]:

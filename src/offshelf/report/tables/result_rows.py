@@ -10,7 +10,7 @@ import numpy as np
 
 from offshelf.measurement.metrics import Evaluation
 
-Kind = Literal["text", "integer", "number", "percent", "bytes", "seconds"]
+Kind = Literal["text", "integer", "number", "percent", "bytes", "seconds", "p value"]
 Cell = str | int | float | None
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -22,7 +22,7 @@ class Column:
     Attributes:
         name: heading, unique in its table.
         kind: what the cells are: ``text``, ``integer``, ``number``, ``percent`` (a share
-            from 0 to 1), ``bytes`` or ``seconds``.
+            from 0 to 1), ``bytes``, ``seconds`` or ``p value``.
         unit: of the numbers, for the heading, for example ``images/s``; "" for none.
 
     >>> Column("speed", "number", "images/s")
@@ -49,6 +49,12 @@ class Column:
 class Table:
     """A titled table. Cells are raw; None is a value that does not exist.
 
+    Attributes:
+        title: above it; "" for none.
+        columns: from left to right.
+        rows: a cell for each column.
+        width: characters of a line as text, at which long texts are broken; 0 for any.
+
     Raises:
         ValueError: two columns of one name, a row of another length, or a cell that is
             not of its column's kind.
@@ -60,6 +66,7 @@ class Table:
     title: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
+    width: int = 0
 
     def __post_init__(self) -> None:
         if len({column.name for column in self.columns}) != len(self.columns):

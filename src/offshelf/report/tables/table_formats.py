@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import re
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from offshelf.errors import OffshelfError, did_you_mean
 from offshelf.report.tables.result_rows import Cell, Column, Table
-from offshelf.text import duration, html_text, json_text, shown, spelled
+from offshelf.text import duration, html_text, json_text, p_text, shown, spelled
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -22,6 +24,9 @@ _LATEX = {
     '"': r"\textquotedbl{}",
     **{char: f"\\{char}" for char in "&%$#_{}"},
 }
+
+# No column of text is broken into less.
+_NARROWEST = 4
 
 
 def format_cell(cell: Cell, kind: str) -> str:
@@ -61,6 +66,7 @@ _NUMBERS: Mapping[str, Callable[[float], str]] = {
     "percent": lambda value: f"{100 * value:.2f} %",
     "bytes": _bytes,
     "seconds": _seconds,
+    "p value": p_text,
 }
 
 
@@ -119,9 +125,9 @@ def _text(table: Table) -> str:
     from rich.cells import cell_len
 
     headings, cells = [heading(column) for column in table.columns], cells_of(table)
-    widths = [max(map(cell_len, column)) for column in zip(headings, *cells, strict=True)]
+    widths = text_widths(table)
 
-    def line(row: list[str]) -> str:
+    def line(row: Sequence[str]) -> str:
         parts = []
         for text, width, column in zip(row, widths, table.columns, strict=True):
             gap = " " * (width - cell_len(text))
@@ -130,7 +136,45 @@ def _text(table: Table) -> str:
 
     rule = ["-" * width for width in widths]
     title = [shown(table.title)] if table.title else []
-    return "\n".join([*title, *(line(row) for row in [headings, rule, *cells])])
+    broken = (_broken(row, widths) for row in [headings, rule, *cells])
+    return "\n".join([*title, *(line(row) for rows in broken for row in rows)])
+
+
+def text_widths(table: Table) -> list[int]:
+    """Return how wide each column is as text: as its longest cell, within the table's width.
+
+    Columns of text give way, the widest first; numbers are never broken.
+
+    >>> text_widths(Table("", (Column("name"), Column("n", "integer")), (("a b c d", 1),), width=6))
+    [4, 1]
+    """
+    from rich.cells import cell_len
+
+    lines = [[heading(column) for column in table.columns], *cells_of(table)]
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    gaps = 2 * (len(widths) - 1)
+    texts = [place for place, column in enumerate(table.columns) if column.kind == "text"]
+    while table.width and texts and sum(widths) + gaps > table.width:
+        widest = max(texts, key=widths.__getitem__)
+        if widths[widest] <= _NARROWEST:
+            break
+        widths[widest] -= 1
+    return widths
+
+
+def _broken(row: Sequence[str], widths: Sequence[int]) -> list[tuple[str, ...]]:
+    """Return the lines of one row, whose cells are broken at their column's width."""
+    parts = [_wrapped(text, width) for text, width in zip(row, widths, strict=True)]
+    return list(itertools.zip_longest(*parts, fillvalue=""))
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    from rich.cells import cell_len, chop_cells
+
+    if cell_len(text) <= width:
+        return [text]
+    words = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+    return [part for word in words for part in chop_cells(word, width)]
 
 
 def _markdown(table: Table) -> str:
