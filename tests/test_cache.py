@@ -134,6 +134,7 @@ def test_sizes_are_told_by_kind(full: Path):
         "networks": 100,
         "comparisons": 100,
         "digests": 0,
+        "trained": 0,
         "weights": 500,
     }
 

@@ -271,5 +271,5 @@ def test_the_doctor_says_what_the_cache_holds(
     assert checks["cache folder"].startswith(f"{littered}: 0 MiB used, ")
     assert checks["cache contents"].startswith(
         "features 0.0 MiB, networks 0.0 MiB, comparisons 0.0 MiB, digests 0.0 MiB, "
-        "weights 0.0 MiB; bound "
+        "trained 0.0 MiB, weights 0.0 MiB; bound "
     )
