@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from offshelf.data.tables.image_table import read_table
-from offshelf.engine.contract import EngineOptions
-from offshelf.engine.openvino_engine import speed_records
+from offshelf.data.tables.image_table import list_images, read_table
+from offshelf.engine.contract import EngineOptions, Tap
+from offshelf.engine.openvino_engine import cpu_engine, int8_winograd, speed_records
 from offshelf.engine.openvino_engine.graph_cache import graph_folder
 from offshelf.engine.openvino_engine.speed_records import (
     Rates,
@@ -20,6 +20,7 @@ from offshelf.engine.openvino_engine.speed_records import (
     remember,
 )
 from offshelf.engine.openvino_engine.streams import default_plan
+from offshelf.engine.selection import open_engine
 from offshelf.errors import EngineError
 from offshelf.features.extraction import extract
 from offshelf.features.feature_kind import feature_kinds
@@ -102,13 +103,15 @@ def test_the_reason_on_one_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("architecture", "made", "exact", "gain"),
+    ("architecture", "made", "exact", "compiled", "gain"),
     [
-        ("vgg16", "winograd", True, (1.5, 2.3)),
-        ("vgg16", "nncf", False, (0.5, 1.0)),
-        ("resnet50", "nncf", True, (1.6, 3.5)),
-        ("resnet50", "nncf", False, (0.6, 2.6)),
-        ("vit_b_16", "nncf", True, (1.2, 3.0)),
+        ("vgg16", "winograd", True, True, (1.5, 2.3)),
+        ("vgg16", "nncf", False, True, (0.5, 1.0)),
+        # Without compiled convolutions fp32 is direct.
+        ("vgg16", "nncf", False, None, (0.6, 2.6)),
+        ("resnet50", "nncf", True, True, (1.6, 3.5)),
+        ("resnet50", "nncf", False, True, (0.6, 2.6)),
+        ("vit_b_16", "nncf", True, True, (1.2, 3.0)),
     ],
 )
 def test_what_int8_can_be_before_it_was_measured(
@@ -116,10 +119,13 @@ def test_what_int8_can_be_before_it_was_measured(
     architecture: str,
     made: str,
     exact: bool,
+    compiled: bool | None,
     gain: tuple[float, float],
 ) -> None:
     monkeypatch.setattr(speed_records, "int8_method", lambda _: made)
     monkeypatch.setattr(speed_records, "adds_bytes_exactly", lambda: exact)
+    monkeypatch.setattr(int8_winograd, "adds_bytes_exactly", lambda: exact)
+    monkeypatch.setattr(int8_winograd, "registers", lambda: compiled)
     assert expected_gain(architecture) == gain
 
 
@@ -280,11 +286,78 @@ def test_int8_says_where_it_is_slower(
     ]
 
 
-def test_auto_needs_labels_at_any_size(scenes: Path) -> None:
+WITHOUT_VNNI = "precision int8 is slower than fp32 with vgg11 on a processor without VNNI; use fp32"
+
+
+@pytest.mark.parametrize("known", [Rates(), Rates(fp32=20.0, int8=25.0)])
+def test_int8_of_vgg_says_so_before_it_is_calibrated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: Rates
+) -> None:
+    monkeypatch.setattr(workload, "is_slower_in_int8", lambda _: True)
+    monkeypatch.setattr(workload, "known_rates", lambda *_: known)
+    monkeypatch.setattr(workload, "_calibrated_rates", None)
+    settings = FeatureSettings("vgg11", weights="random")
+    backbone = backbone_for(settings, RunSettings(), Silent())
+    options = EngineOptions(precision="int8", cache_dir=tmp_path)
+    kinds = feature_kinds(backbone, ["pool5"])
+    assert workload.slower_than_fp32(backbone, kinds, options) == WITHOUT_VNNI
+
+
+@pytest.mark.parametrize(
+    ("precision", "text"),
+    [
+        ("bf16", "precision bf16 is emulated on this processor and slower than fp32: use fp32"),
+        ("fp16", "precision fp16 needs a CUDA or Apple device; use fp32 on a cpu"),
+    ],
+)
+def test_no_refusal_sends_to_a_slower_precision(
+    monkeypatch: pytest.MonkeyPatch, precision: str, text: str
+) -> None:
+    monkeypatch.setattr(cpu_engine, "computes_bfloat16", lambda: False)
+    monkeypatch.setattr(cpu_engine, "is_slower_in_int8", lambda _: True)
+    settings = FeatureSettings("vgg11", weights="random")
+    backbone = backbone_for(settings, RunSettings(), Silent())
+    with pytest.raises(EngineError) as refusal:
+        open_engine(backbone, [Tap("features", "avg")], EngineOptions(precision=precision))
+    assert str(refusal.value) == text
+
+
+NO_LABELS = (
+    "precision auto takes fp32: what another precision costs is measured on labelled images, at "
+    "least 3 to train of two classes, and here are not so many"
+)
+
+
+def test_auto_without_labels_takes_fp32_at_any_size(
+    lite, scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone, kinds, options = lite
+    monkeypatch.setattr(precision, "FEW", 0)
+    monkeypatch.setattr(precision, "_faster", None)
+    run = RunSettings(engine=dataclasses.replace(options, precision="auto"))
     table = read_table(scenes)
-    alone = dataclasses.replace(table, labels=(table.classes[0],) * len(table))
-    with pytest.raises(EngineError, match="needs labels and at least 3 training images per class"):
-        precision.check_comparable(alone)
+    one_class = dataclasses.replace(table, labels=(table.classes[0],) * len(table))
+    some = (*table.labels[:2], *[""] * (len(table) - 2))
+    for unlike in (one_class, list_images([scenes]), dataclasses.replace(table, labels=some)):
+        notes = Silent()
+        taken = precision.resolve_precision(unlike, backbone, kinds, run, notes)
+        assert (taken.precision, notes.notes) == ("fp32", [NO_LABELS])
+
+
+def test_auto_whose_labelled_images_cannot_be_used_takes_fp32(
+    lite, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone, kinds, options = lite
+    monkeypatch.setattr(precision, "FEW", 0)
+    work = Work(exact=10**6, faster=10**6, rate=100.0, gain=(2.0, 2.0))
+    monkeypatch.setattr(precision, "workload", lambda *_: work)
+    monkeypatch.setattr(precision, "_faster", lambda base, *_: [base])
+    monkeypatch.setattr(precision, "decision_file", lambda *_: tmp_path / "decision.json")
+    table = read_table(scenes)
+    gone = dataclasses.replace(table, paths=tuple(f"gone/{n}.png" for n in range(len(table))))
+    run, notes = RunSettings(engine=dataclasses.replace(options, precision="auto")), Silent()
+    taken = precision.resolve_precision(gone, backbone, kinds, run, notes)
+    assert (taken.precision, notes.notes[-1]) == ("fp32", NO_LABELS)
 
 
 def test_the_sample_has_enough_of_each_class_that_it_takes(scenes: Path) -> None:

@@ -23,6 +23,7 @@ from offshelf import sealed_json
 from offshelf.backbones.backbone import Backbone
 from offshelf.engine.contract import Activations, Batches, Engine, EngineOptions, Tap, Ticket, pad
 from offshelf.engine.openvino_engine.graph_cache import graph_folder, load_graph
+from offshelf.engine.openvino_engine.int8_winograd import is_slower_in_int8
 from offshelf.engine.openvino_engine.streams import (
     HINT,
     HINTS,
@@ -45,7 +46,7 @@ class OpenvinoEngine(Engine):
     device = "cpu"
 
     def __init__(self, backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions) -> None:
-        _check_precision(options)
+        _check_precision(backbone, options)
         super().__init__(taps)
         settings = {
             "PERFORMANCE_HINT": "THROUGHPUT",
@@ -104,12 +105,13 @@ class OpenvinoEngine(Engine):
         }
 
 
-def _check_precision(options: EngineOptions) -> None:
+def _check_precision(backbone: Backbone, options: EngineOptions) -> None:
+    better = "fp32" if is_slower_in_int8(backbone.spec.architecture) else "int8 or fp32"
     if options.precision == "fp16":
-        raise EngineError("precision fp16 needs a CUDA or Apple device; use int8 or fp32 on a cpu")
+        raise EngineError(f"precision fp16 needs a CUDA or Apple device; use {better} on a cpu")
     if options.precision == "bf16" and not computes_bfloat16():
         raise EngineError(
-            "precision bf16 is emulated on this processor and slower than fp32: use int8 or fp32"
+            f"precision bf16 is emulated on this processor and slower than fp32: use {better}"
         )
 
 

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from offshelf.engine.openvino_engine.streams import HINT, StreamPlan, compile_plan
 from offshelf.engine.openvino_engine.winograd.int8_ranges import fitted
-from offshelf.engine.openvino_engine.winograd.kernel import has_fast_int8
+from offshelf.engine.openvino_engine.winograd.kernel import has_fast_int8, registers
 from offshelf.engine.openvino_engine.winograd.match import find
 from offshelf.engine.openvino_engine.winograd.panel_layout import TWO
 from offshelf.engine.openvino_engine.winograd.rewrite import write_ranges
 from offshelf.engine.openvino_runtime import import_openvino, with_rows
+from offshelf.engine.processor import adds_bytes_exactly
 
 # Networks of this family are made of 3 x 3 convolutions; NNCF quantises all others.
 CHAINED = "vgg"
@@ -41,6 +42,19 @@ def int8_method(architecture: str) -> str:
     'nncf'
     """
     return "winograd" if architecture.startswith(CHAINED) and has_fast_int8() else "nncf"
+
+
+def is_slower_in_int8(architecture: str) -> bool:
+    """Return whether fp32 is faster than int8 for a network on this processor, without a trial.
+
+    Winograd's filtering in fp32 needs a quarter of the multiplications, which is more than 8-bit
+    products gain without VNNI.
+
+    >>> is_slower_in_int8("efficientnet_lite0")
+    False
+    """
+    chained = architecture.startswith(CHAINED) and registers() is not None
+    return chained and not adds_bytes_exactly()
 
 
 def with_ranges(model: Any, pixels: NDArray[np.uint8], threads: int | None = None) -> Any:

@@ -20,7 +20,7 @@ from offshelf.cache import Usage
 from offshelf.engine.contract import EngineOptions, Tap
 from offshelf.engine.openvino_engine.graph_cache import graph_folder, load_graph
 from offshelf.engine.openvino_engine.int8 import TRANSFORMERS, uncalibrated
-from offshelf.engine.openvino_engine.int8_winograd import CHAINED, int8_method
+from offshelf.engine.openvino_engine.int8_winograd import int8_method, is_slower_in_int8
 from offshelf.engine.openvino_engine.streams import (
     HINT,
     HINTS,
@@ -76,8 +76,7 @@ def expected_gain(architecture: str) -> tuple[float, float]:
     if adds_bytes_exactly():
         slow = any(word in architecture for word in TRANSFORMERS)
         return (1.2, 3.0) if slow else (1.6, 3.5)
-    # Winograd in fp32 needs a quarter of the multiplications, more than int8 without VNNI gains.
-    return (0.5, 1.0) if architecture.startswith(CHAINED) else (0.6, 2.6)
+    return (0.5, 1.0) if is_slower_in_int8(architecture) else (0.6, 2.6)
 
 
 def known_rates(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions) -> Rates:

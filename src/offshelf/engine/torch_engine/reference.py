@@ -165,8 +165,7 @@ def _check_precision(precision: str, device: str) -> None:
         raise EngineError("precision bf16 is not native on Apple devices: use fp16")
     if precision != "fp32" and device == "cpu":
         raise EngineError(
-            f"precision {precision} is slower than fp32 on a cpu: use int8 or fp32, "
-            "or a CUDA device"
+            f"precision {precision} is slower than fp32 on a cpu: use fp32, or a CUDA device"
         )
 
 

@@ -25,7 +25,7 @@ from offshelf.engine.openvino_engine.int8 import has_nncf
 from offshelf.engine.openvino_engine.int8_winograd import int8_method
 from offshelf.engine.processor import adds_bytes_exactly, computes_bfloat16
 from offshelf.engine.selection import choose, installed
-from offshelf.errors import EngineError, ImageError
+from offshelf.errors import ImageError
 from offshelf.features.extraction import extract
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.features.network_input import network_input
@@ -51,7 +51,8 @@ from offshelf.text import counted
 
 AUTO = "auto"
 FEW_LABELS = (
-    f"precision auto needs labels and at least {FOLDS} training images per class: use fp32 or int8"
+    "precision auto takes fp32: what another precision costs is measured on labelled images, at "
+    f"least {FOLDS} to train of two classes, and here are not so many"
 )
 
 
@@ -65,7 +66,7 @@ def resolve_precision(
     """Return the engine options with the precision decided and int8 calibrated.
 
     Args:
-        table: the images; ``auto`` needs their labels.
+        table: the images; without labels ``auto`` takes fp32.
         backbone: the network.
         kinds: the features that are wanted; the first decides ``auto``.
         run: engine, seed, limits.
@@ -76,7 +77,7 @@ def resolve_precision(
         with its calibration, whose images are uint8, N x S x S x 3, N at most 100.
 
     Raises:
-        EngineError: int8 or ``auto`` is asked for where it cannot be had.
+        EngineError: int8 is asked for where it cannot be had.
 
     >>> from offshelf.jobs.setup.settings import backbone_for
     >>> table = ImageTable(("a.png",), ("",), ("",), (), ())
@@ -111,7 +112,9 @@ def _decided(
     if (engine, device) == ("torch", "cpu"):
         progress.note("precision auto takes fp32: engine torch has nothing faster on a cpu")
         return plain
-    check_comparable(table)
+    if not is_comparable(table):
+        progress.note(FEW_LABELS)
+        return plain
     if device == "cpu" and len(table) <= FEW:
         images = counted(len(table), "image")
         progress.note(f"precision auto takes fp32: with {images} no other pays")
@@ -139,6 +142,9 @@ def _decided(
                 count = work.sample
             sample = _fair(table, run.seed, count)
             trial = compared(sample, backbone, kinds, run, faster, progress)
+            if trial is None:
+                reason = FEW_LABELS
+                break
             said.append(trial.sentence())
             progress.note(said[-1])
             if trial.accepted:
@@ -178,14 +184,9 @@ def calibration(
     return Calibration(digest.hexdigest(), pixels)
 
 
-def check_comparable(table: ImageTable) -> None:
-    """Do nothing where training images can tell whether a precision is exact enough.
-
-    Raises:
-        EngineError: the data has no labels, or too few images of each class.
-    """
-    if len(np.unique(_comparable(table)[1])) < 2:
-        raise EngineError(FEW_LABELS)
+def is_comparable(table: ImageTable) -> bool:
+    """Return whether labelled training images can tell whether a precision is exact enough."""
+    return len(np.unique(_comparable(table)[1])) >= 2
 
 
 def compared(
@@ -195,13 +196,11 @@ def compared(
     run: RunSettings,
     faster: EngineOptions,
     progress: Progress | None = None,
-) -> PrecisionTrial:
+) -> PrecisionTrial | None:
     """Extract labelled images in fp32 and in a faster precision, and compare the first of *kinds*.
 
-    The features stay in the store, so that no work is lost.
-
-    Raises:
-        EngineError: too few images of a class can be used.
+    The features stay in the store, so that no work is lost. None where too few images of a class
+    can be used.
     """
     paths, labels = sample.paths, sample.targets()
     notes = _Notes(progress or Silent())
@@ -215,7 +214,7 @@ def compared(
     plain, found = (one.matrix(kinds[0], usable) for one in both)
     _, targets, counts = np.unique(labels[usable], return_inverse=True, return_counts=True)
     if len(counts) < 2 or counts.min() < FOLDS:
-        raise EngineError(FEW_LABELS)
+        return None
     return PrecisionTrial(
         precision=faster.precision,
         cosine=_cosine(plain, found),
@@ -256,6 +255,7 @@ def _faster(
 def _comparable(table: ImageTable) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the training images of classes with enough of them, and their classes."""
     rows = _training(table)
+    rows = rows[table.targets()[rows] >= 0]
     targets = table.targets()[rows]
     _, number, counts = np.unique(targets, return_inverse=True, return_counts=True)
     enough = counts[number] >= FOLDS
