@@ -109,15 +109,8 @@ def _decided(
     """Return the options of the first faster precision that pays and is exact enough."""
     plain = dataclasses.replace(run.engine, precision="fp32")
     engine, device = choose(plain)
-    if (engine, device) == ("torch", "cpu"):
-        progress.note("precision auto takes fp32: engine torch has nothing faster on a cpu")
-        return plain
-    if not is_comparable(table):
-        progress.note(FEW_LABELS)
-        return plain
-    if device == "cpu" and len(table) <= FEW:
-        images = counted(len(table), "image")
-        progress.note(f"precision auto takes fp32: with {images} no other pays")
+    if unasked := _no_trial(table, engine, device):
+        progress.note(unasked)
         return plain
     reason, said, place = "precision auto takes fp32", [], None
     with notifying(progress):
@@ -154,6 +147,17 @@ def _decided(
             reason = "precision auto takes fp32"
         progress.note(reason)
     return plain
+
+
+def _no_trial(table: ImageTable, engine: str, device: str) -> str:
+    """Return the line that says why fp32 is taken without a look at anything else, or ""."""
+    if (engine, device) == ("torch", "cpu"):
+        return "precision auto takes fp32: engine torch has nothing faster on a cpu"
+    if not is_comparable(table):
+        return FEW_LABELS
+    if device == "cpu" and len(table) <= FEW:
+        return f"precision auto takes fp32: with {counted(len(table), 'image')} no other pays"
+    return ""
 
 
 def calibration(
