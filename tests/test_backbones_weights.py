@@ -515,6 +515,9 @@ def test_damaged_notes_are_not_trusted(tiny: BackboneSpec, tmp_path: Path):
     for text in ("{", "[]", "\xff"):
         (folder / "x.safetensors.json").write_text(text, encoding="latin-1")
         assert available(tiny) == ()
+    (folder / "x.safetensors.json").unlink()
+    os.mkfifo(folder / "x.safetensors.json")
+    assert available(tiny) == ()
 
 
 def test_a_damaged_note_is_set_aside_and_said_once(tiny: BackboneSpec, tmp_path: Path):

@@ -345,6 +345,36 @@ def test_damage_is_said_once_and_the_files_are_read_again(
         assert file.with_suffix(".damaged").exists()
 
 
+def a_pipe(file: Path) -> None:
+    os.mkfifo(file)
+
+
+def a_device(file: Path) -> None:
+    file.symlink_to("/dev/zero")
+
+
+def an_endless_file(file: Path) -> None:
+    with file.open("wb") as handle:
+        handle.truncate(2**42)
+
+
+@pytest.mark.parametrize("lie", [a_pipe, a_device, an_endless_file])
+def test_what_is_no_file_of_hashes_is_not_waited_for(
+    images: list[str], tmp_path: Path, read: list[str], lie: Callable[[Path], None]
+):
+    cache = tmp_path / "cache"
+    job(images, cache)
+    file = the_file(cache)
+    file.unlink()
+    lie(file)
+    read.clear()
+    with notifying(told := Silent()):
+        for _ in range(2):
+            assert right(job(images, cache), images)
+    assert len(read) == COUNT
+    assert told.notes == [f"{file}: damaged, set aside; its images are read again"]
+
+
 def test_one_in_the_place_of_another_is_not_believed(images: list[str], tmp_path: Path):
     cache = tmp_path / "cache"
     job(images, cache)

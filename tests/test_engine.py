@@ -806,6 +806,7 @@ DAMAGES: dict[str, Any] = {
     "emptied": lambda path: path.write_bytes(b""),
     "deleted": lambda path: path.unlink(),
     "turned into a folder": lambda path: (path.unlink(), path.mkdir()),
+    "turned into a pipe": lambda path: (path.unlink(), os.mkfifo(path)),
 }
 
 

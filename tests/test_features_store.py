@@ -534,6 +534,100 @@ def test_what_the_system_cannot_read_is_not_damaged(
     assert part.is_file()
 
 
+def a_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def a_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def a_link_to_nothing(path: Path) -> None:
+    path.symlink_to("nowhere")
+
+
+def a_link_to_itself(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+def an_endless_footer(path: Path) -> None:
+    with path.open("wb") as handle:
+        handle.truncate(2**33)
+        handle.seek(-8, os.SEEK_END)
+        handle.write((2**31 - 1).to_bytes(4, "little") + b"PAR1")
+
+
+@pytest.mark.parametrize(
+    "lie", [a_pipe, a_folder, a_link_to_nothing, a_link_to_itself, an_endless_footer]
+)
+@pytest.mark.parametrize("name", ["part-0-0.parquet", "manifest.json"])
+def test_what_is_no_file_is_set_aside_and_not_waited_for(
+    tmp_path: Path, lie: Callable[[Path], None], name: str
+):
+    odd = filled(tmp_path, [[1]]).folder / name
+    odd.unlink(missing_ok=True)
+    lie(odd)
+    with notifying(told := Silent()):
+        for _ in range(2):
+            store = FeatureStore(tmp_path, IDENTITY)
+            assert np.array_equal(store.read([digest(1)]), rows([1]))
+    again = "it is made again" if name == manifest.NAME else stores.AGAIN
+    assert told.notes == [f"{odd}: damaged, set aside; {again}"]
+    assert os.path.lexists(odd.with_suffix(".damaged"))
+
+
+def denied(*_: Any, **__: Any) -> None:
+    raise PermissionError(13, "Permission denied")
+
+
+def test_a_part_of_another_user_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    secret, part = files_of(filled(tmp_path, [[1], [2]]), "part-*.parquet")
+    own = part_files._check_footer
+    monkeypatch.setattr(
+        part_files, "_check_footer", lambda path: denied() if path == secret else own(path)
+    )
+    with notifying(told := Silent()):
+        store = FeatureStore(tmp_path, IDENTITY)
+        store.refresh()
+        assert [digest(n) in store for n in (1, 2)] == [False, True]
+        store.append(digest(1), row(1), FACTS)
+        assert np.array_equal(store.read([digest(1), digest(2)]), rows([1, 2]))
+    assert told.notes == [f"{secret}: no permission to read it; {stores.AGAIN}"]
+    assert secret.is_file()
+    assert part.is_file()
+
+
+def test_damage_that_nobody_may_set_aside_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    victim, _ = files_of(filled(tmp_path, [[1], [2]]), "part-*.parquet")
+    victim.write_bytes(victim.read_bytes()[:-9])
+    monkeypatch.setattr(Path, "replace", denied)
+    with notifying(told := Silent()):
+        store = FeatureStore(tmp_path, IDENTITY)
+        for _ in range(3):
+            store.refresh()
+            assert [digest(n) in store for n in (1, 2)] == [False, True]
+    assert told.notes == [aside(victim)]
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "used"])
+def test_a_store_that_only_others_may_write_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+):
+    store = filled(tmp_path, [[1], [2]])
+    (store.folder / name).unlink()
+    (store.folder / ".left.tmp").touch()
+    os.utime(store.folder / ".left.tmp", (0, 0))
+    for change in ("unlink", "replace"):
+        monkeypatch.setattr(Path, change, denied)
+    monkeypatch.setattr(manifest, "write", denied)
+    found = FeatureStore(tmp_path, IDENTITY, D)
+    assert np.array_equal(found.read([digest(2), digest(1)]), rows([2, 1]))
+    with pytest.raises(StoreError, match=r"cannot keep features there \(Permission denied\)"):
+        FeatureStore(tmp_path, {"layer": "other"}, D)
+
+
 def test_what_a_killed_process_left_is_swept_when_it_is_old(tmp_path: Path):
     store = filled(tmp_path, [[1]])
     young, old = store.folder / ".a.parquet.tmp", store.folder / ".b.parquet.tmp"

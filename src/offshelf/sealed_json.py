@@ -7,14 +7,18 @@ the next reader makes it again.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 from offshelf import files
 from offshelf.progress import notify
+from offshelf.regular_file import read_regular
 
 SEAL = "seal"
+# That of a comparison of a million images has a tenth of it.
+MAX_BYTES = 2**30
 
 
 def write(path: Path, document: dict[str, Any]) -> None:
@@ -40,7 +44,7 @@ def read(path: Path) -> dict[str, Any] | None:
     True
     """
     document = sealed(path)
-    if document is None and path.exists():
+    if document is None and os.path.lexists(path):
         set_aside(path)
     return document
 
@@ -48,7 +52,7 @@ def read(path: Path) -> dict[str, Any] | None:
 def sealed(path: Path) -> dict[str, Any] | None:
     """Return the document at *path* if its seal is whole, None otherwise; see :func:`read`."""
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(read_regular(path, MAX_BYTES))
         if document.pop(SEAL, None) == _seal(path, document):
             return dict(document)
     except (OSError, ValueError, RecursionError, AttributeError, TypeError):

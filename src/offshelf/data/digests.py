@@ -23,6 +23,7 @@ from offshelf import files, sealed_json
 from offshelf.cache import Usage, digests_folder
 from offshelf.files import Stamp, stamp_of
 from offshelf.locks import alone
+from offshelf.regular_file import read_regular
 
 # Raised with every change of how they are written.
 SCHEMA = 1
@@ -45,6 +46,7 @@ _RECORD = np.dtype(
     ]
 )
 _PACKED = struct.Struct("<QQqqQ32s")
+_MAX_BYTES = len(_MAGIC) + MAX_RECORDS * _RECORD.itemsize + _SEAL
 Records = NDArray[np.void]
 
 
@@ -144,7 +146,7 @@ def read_records(file: Path) -> Records | None:
     What is damaged is set aside.
     """
     try:
-        content = file.read_bytes()
+        content = read_regular(file, _MAX_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError:

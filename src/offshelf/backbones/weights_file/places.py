@@ -23,6 +23,7 @@ from offshelf.backbones.weights_file import tensors
 from offshelf.cache import weights_folder
 from offshelf.errors import WeightsError
 from offshelf.files import sha256_file
+from offshelf.regular_file import read_regular
 
 EXTRA_FOLDERS = "OFFSHELF_WEIGHTS_PATH"
 _HUB_ADDRESS = re.compile(r"https://huggingface\.co/(?P<hub>.+?)/resolve/[^/]+/(?P<file>.+)")
@@ -129,7 +130,7 @@ def read_note(path: Path) -> dict[str, Any]:
         return note
     content, plain = b"", None
     try:
-        content = place.read_bytes()
+        content = read_regular(place, sealed_json.MAX_BYTES)
         plain = json.loads(content)
     except (OSError, ValueError):
         pass

@@ -21,12 +21,11 @@ from offshelf.data.decoding.colour import RGB
 from offshelf.data.decoding.memory_budget import default_memory, in_words
 from offshelf.errors import DataError, ImageError
 from offshelf.files import Stamp, stamp_of
+from offshelf.regular_file import READ_FLAGS
 
 # Raised whenever the same bytes come to decode to other pixels, or to be judged otherwise:
 # features of before are then extracted again.
 DECODING = 3
-# A pipe or device must not hang the open; Windows must not translate line ends.
-_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +103,7 @@ def read_stamped(path: str | Path, limits: Limits = DEFAULT_LIMITS) -> tuple[byt
 
 
 def _read_regular(path: str | Path, limits: Limits) -> tuple[bytes, Stamp, Stamp]:
-    descriptor = os.open(path, _OPEN_FLAGS)
+    descriptor = os.open(path, READ_FLAGS)
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):

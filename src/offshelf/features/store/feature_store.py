@@ -38,6 +38,7 @@ from offshelf.features.store.part_format import (
     Rows,
 )
 from offshelf.features.store.row_index import Index
+from offshelf.progress import notify
 
 FLUSH_BYTES = 32 * 2**20
 FLUSH_SECONDS = 5.0
@@ -74,6 +75,7 @@ class FeatureStore:
         self.folder = manifest.store_folder(root, identity)
         self._lock = threading.RLock()
         self._sound: set[Path] = set()
+        self._passed_over: set[str] = set()
         self._index = Index()
         self._buffer: list[tuple[bytes, NDArray[np.float32]]] = []
         self._pending: dict[bytes, Facts] = {}
@@ -108,7 +110,7 @@ class FeatureStore:
 
     def _look(self) -> None:
         known = {part.path.name: part for part in self._index.parts.values()}
-        names = _names(self.folder)
+        names = _names(self.folder) - self._passed_over
         new = [self._read_part(self.folder / name) for name in sorted(names - known.keys())]
         gone = {known[name].path for name in known.keys() - names}
         self._index.update([part for part in new if part is not None], gone)
@@ -225,7 +227,7 @@ class FeatureStore:
             try:
                 part_files.read_rows(part, rows[wanted], matrix, wanted)
             except DamagedPartError:
-                self._set_aside(part.path)
+                self._without(part.path)
                 raise
         return matrix
 
@@ -244,7 +246,7 @@ class FeatureStore:
                 self.refresh()
                 return False
             except DamagedPartError:
-                self._set_aside(part.path)
+                self._without(part.path)
                 return False
             self._sound.add(part.path)
             return True
@@ -255,19 +257,29 @@ class FeatureStore:
         except GonePartError:
             return None
         except ForeignPartError:
-            sealed_json.set_aside(path, AGAIN, "part of another feature store")
+            self._without(path, "part of another feature store")
             return None
         except DamagedPartError:
-            sealed_json.set_aside(path, AGAIN)
+            self._without(path)
+            return None
+        except StoreError as error:
+            if not isinstance(error.__cause__, PermissionError):
+                raise
+            # Another user's, who does not share it.
+            notify(f"{path}: no permission to read it; {AGAIN}")
+            self._passed_over.add(path.name)
             return None
         if part.dimension == (self.dimension or part.dimension):
             return part
-        sealed_json.set_aside(path, AGAIN, f"rows of {part.dimension} values, not {self.dimension}")
+        self._without(path, f"rows of {part.dimension} values, not {self.dimension}")
         return None
 
-    def _set_aside(self, path: Path) -> None:
-        sealed_json.set_aside(path, AGAIN)
+    def _without(self, path: Path, why: str = "damaged") -> None:
+        """Set a part aside, and go on without it also where it must stay."""
+        sealed_json.set_aside(path, AGAIN, why)
         with self._lock:
+            if os.path.lexists(path):
+                self._passed_over.add(path.name)
             self._index.update((), {path})
 
     def _settle(self, dimension: int | None) -> int:
@@ -285,11 +297,13 @@ class FeatureStore:
             raise StoreError(f"{self.folder}: no feature store; run again")
         for part in found:
             if part.dimension != settled:
-                self._set_aside(part.path)
+                self._without(part.path)
         if stated not in {None, settled}:
             sealed_json.set_aside(self.folder / manifest.NAME)
         if stated != settled:
-            manifest.write(self.folder, self.identity, settled)
+            # A store that only others may write can be read without.
+            with contextlib.suppress(*[OSError] if found else ()):
+                manifest.write(self.folder, self.identity, settled)
         return settled
 
 
@@ -325,6 +339,7 @@ def _sweep(folder: Path) -> None:
     """Remove what a killed process left behind, once no process can still be writing it."""
     for path in folder.glob(".*.tmp"):
         # Another process may be done with it by now.
-        with contextlib.suppress(FileNotFoundError):
+        # Or this one may not remove it: it is not in the way.
+        with contextlib.suppress(OSError):
             if time.time() - path.stat().st_mtime > STALE_SECONDS:
                 path.unlink()

@@ -32,11 +32,14 @@ from offshelf.features.store.part_format import (
     checksum,
     features_of,
     opened,
+    store_errors,
 )
 
 # Arrow ends a page after 20,000 rows.
 ROW_GROUP_BYTES, ROW_GROUP_ROWS = 8 * 2**20, 2**14
 _ONE_PAGE = 2**30
+# Hundreds of times that of a part with the most row groups that a flush makes.
+MAX_FOOTER_BYTES = 2**28
 _DESCRIPTION = b"offshelf"
 _NAME_DIGITS = 24
 
@@ -99,9 +102,9 @@ def read_part(path: Path, store: str) -> Part:
         GonePartError: it is no longer there.
         StoreError: the system cannot read the file, which says nothing of its content.
     """
+    with store_errors(path):
+        _check_footer(path)
     with opened(path) as part:
-        if path != _named_by_footer(path, path.with_name(path.name.rpartition("-")[0])):
-            raise ValueError("the footer is not that of the name")
         found = json.loads(part.metadata.metadata[_DESCRIPTION])
         if found["store"] != store:
             raise ForeignPartError(f"{path}: part of another feature store, set aside; run again")
@@ -120,6 +123,15 @@ def read_part(path: Path, store: str) -> Part:
             checksums=tuple(found["features"]),
             places=tuple(_end(part.metadata, g) - size for g, size in enumerate(sizes)),
         )
+
+
+def _check_footer(path: Path) -> None:
+    """Raise ValueError where the footer of a part is not that of its name, or there is no file."""
+    if not path.is_file() and os.path.lexists(path):
+        # A pipe would be waited for.
+        raise ValueError("no file")
+    if path != _named_by_footer(path, path.with_name(path.name.rpartition("-")[0])):
+        raise ValueError("the footer is not that of the name")
 
 
 def read_rows(
@@ -171,6 +183,8 @@ def _named_by_footer(path: Path, target: Path) -> Path:
         handle.seek(max(0, size - 8))
         end = handle.read()
         length = int.from_bytes(end[:4], "little") + 8
+        if length > MAX_FOOTER_BYTES:
+            raise ValueError("the footer is too long")
         handle.seek(max(0, size - length))
         digest = hashlib.sha256(handle.read()).hexdigest()[:_NAME_DIGITS]
     return target.with_name(f"{target.stem}-{digest}.parquet")
