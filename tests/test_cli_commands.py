@@ -19,8 +19,10 @@ from command_run import Run
 from offshelf.cli.main import main
 from offshelf.cli.terminal import console
 from offshelf.engine import processor
+from offshelf.engine.openvino_engine import int8_winograd
 from offshelf.engine.openvino_engine.winograd import kernel
 from offshelf.engine.openvino_engine.winograd.panel_layout import Registers
+from offshelf.jobs import doctor
 from offshelf.prediction import Prediction
 from offshelf.progress import Silent
 from offshelf.report.labels import label_cells as cells
@@ -525,9 +527,35 @@ def test_doctor_says_how_convolutions_multiply(
     monkeypatch.setattr(kernel, "has_fast_bf16", lambda: True)
     monkeypatch.setattr(kernel, "has_fast_int8", lambda: True)
     checks = {row["name"]: row for row in Run(capsys, "doctor", "--json").document["checks"]}
-    expected = "Winograd F(4 x 4, 3 x 3), 8 floats at a time, bf16 in pairs"
-    expected += "; F(2 x 2, 3 x 3), int8 in fours"
+    expected = (
+        "VGG, ResNet-18 and -34 need a quarter of the multiplications in fp32 and bf16 "
+        "(Winograd, 8 at a time); int8 of VGG: 2.25 times fewer"
+    )
     assert checks["convolutions"]["detail"] == expected
+
+
+@pytest.mark.parametrize(
+    ("flags", "asked", "text"),
+    [
+        ("avx2 avx512_vnni avx512_bf16", "", "fp32; bf16 native; int8 fast (VNNI)"),
+        ("avx512_vnni amx_int8 amx_bf16", "", "fp32; bf16 native; int8 fast (AMX)"),
+        ("avx512_vnni", "", "fp32; bf16 emulated, so refused; int8 fast (VNNI)"),
+        (
+            "avx2 avx512_vnni avx512_bf16",
+            "AVX2",
+            "fp32; bf16 emulated, so refused; int8 with weights of 7 bits (no VNNI), slower than "
+            "fp32 for VGG",
+        ),
+    ],
+)
+def test_doctor_says_which_precisions_are_fast(
+    monkeypatch: pytest.MonkeyPatch, flags: str, asked: str, text: str
+) -> None:
+    monkeypatch.setattr(processor, "cpu_flags", lambda: frozenset(flags.split()))
+    monkeypatch.setattr(processor.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(int8_winograd, "registers", lambda: Registers(8, (6, 4, 2), dot=False))
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", asked)
+    assert doctor._precision() == text
 
 
 def test_doctor_says_what_is_wrong(

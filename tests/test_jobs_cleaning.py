@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from offshelf.errors import OffshelfError
 from offshelf.features.store import merging, part_files
 from offshelf.features.store.feature_store import FeatureStore
 from offshelf.features.store.part_format import Rows
+from offshelf.jobs import doctor
 from offshelf.jobs.cleaning import clean
 from offshelf.progress import Silent, notifying
 
@@ -234,6 +237,7 @@ def test_the_command_says_what_went(
     littered: Path, temporary: Path, capsys: pytest.CaptureFixture[str]
 ):
     words = ["doctor", "--clean", "--cache-dir", str(littered)]
+    emptied = f"to empty it, delete {littered}; your weights are in {littered / 'weights'}"
     assert main([*words, "--dry-run"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines == [
@@ -243,15 +247,16 @@ def test_the_command_says_what_went(
         "stores of another version    1, 1.0 kB",
         "networks of another version  1, 2.0 kB",
         "would be removed             3.2 kB",
+        f"cache                        {emptied}",
     ]
     assert main([*words, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["dry_run"], document["bytes"]) == (False, 3158)
     assert document["removed"][1] == {"kind": "damaged files", "count": 1, "bytes": 100}
     assert main(words) == 0
-    assert capsys.readouterr().out == "removed  nothing\n"
+    assert capsys.readouterr().out == f"removed  nothing\ncache    {emptied}\n"
     assert main([*words, "--dry-run"]) == 0
-    assert capsys.readouterr().out == "would be removed  nothing\n"
+    assert capsys.readouterr().out == (f"would be removed  nothing\ncache             {emptied}\n")
 
 
 @pytest.mark.parametrize("word", ["--dry-run", "--cache-size=1G"])
@@ -273,3 +278,18 @@ def test_the_doctor_says_what_the_cache_holds(
         "features 0.0 MiB, networks 0.0 MiB, comparisons 0.0 MiB, digests 0.0 MiB, "
         "trained 0.0 MiB, weights 0.0 MiB; bound "
     )
+
+
+@pytest.mark.parametrize(
+    ("free", "text"),
+    [
+        (40, "bound 20.0 GiB without weights"),
+        (3, "bound 20.0 GiB without weights, though the disk has room for 3.0 GiB (--cache-size)"),
+    ],
+)
+def test_the_doctor_says_where_the_disk_is_smaller_than_the_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, text: str
+) -> None:
+    usage = SimpleNamespace(free=free * 2**30, total=100 * 2**30)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    assert doctor._contents(tmp_path / "cache").endswith(f"; {text}")

@@ -47,7 +47,7 @@ _FIRST = {
     "amx-int8": "AVX10_1_512_AMX",
 }
 # Instructions that add four products of bytes to 32 bits: Linux's name and LLVM's.
-_DOTS = (("avx512_vnni", "avx512vnni"), ("avx_vnni", "avxvnni"), ("amx_int8", "amx-int8"))
+_DOTS = (("amx_int8", "amx-int8"), ("avx512_vnni", "avx512vnni"), ("avx_vnni", "avxvnni"))
 _X86 = frozenset({"x86_64", "amd64", "i386", "i686", "x86"})
 _CPUINFO = Path("/proc/cpuinfo")
 # Variables that decide which code runs.
@@ -78,8 +78,14 @@ def adds_bytes_exactly() -> bool:
     """
     if platform.machine().lower() not in _X86:
         return True
+    return bool(bytes_added_by())
+
+
+def bytes_added_by() -> str:
+    """Return what adds products of bytes to 32 bits on x86: ``VNNI``, ``AMX`` or nothing."""
     flags = cpu_flags()
-    return any(name in flags and may_use(feature) for name, feature in _DOTS)
+    found = next((name for name, one in _DOTS if name in flags and may_use(one)), "")
+    return found and ("AMX" if found.startswith("amx") else "VNNI")
 
 
 def cpu_flags() -> frozenset[str]:

@@ -27,6 +27,7 @@ from offshelf.locks import is_held, remove_if_free
 from offshelf.report.result import Block, Facts, Result
 from offshelf.report.tables.result_rows import Column, Table
 from offshelf.report.tables.table_formats import format_cell
+from offshelf.text import shown, spelled
 
 # The names of temporary files before they said whose they are.
 _FORMER = re.compile(r"\.[0-9a-f]{32}(\.[a-z]+)?(\.tmp)?")
@@ -50,10 +51,11 @@ class Removal:
 
 @dataclass(frozen=True, repr=False)
 class Cleaning(Result):
-    """Everything that was removed, by kind; where *dry*, would be."""
+    """Everything that was removed, by kind, from the cache at *root*; where *dry*, would be."""
 
     removals: tuple[Removal, ...]
     dry: bool
+    root: Path
 
     @property
     def size(self) -> int:
@@ -61,12 +63,17 @@ class Cleaning(Result):
         return sum(one.size for one in self.removals)
 
     def facts(self) -> list[tuple[str, str]]:
-        """Return a pair of a kind and its figures for each, and the sum."""
+        """Return a pair of a kind and its figures for each, the sum, and how all is removed."""
         verb = "would be removed" if self.dry else "removed"
         found = [
             (one.kind, f"{one.count:,}, {format_cell(one.size, 'bytes')}") for one in self.removals
         ]
-        return [*found, (verb, format_cell(self.size, "bytes") if found else "nothing")]
+        found.append((verb, format_cell(self.size, "bytes") if found else "nothing"))
+        weights = shown(cache.weights_folder(self.root))
+        return [
+            *found,
+            ("cache", f"to empty it, delete {shown(self.root)}; your weights are in {weights}"),
+        ]
 
     def blocks(self) -> list[Block]:
         """Return the facts."""
@@ -81,6 +88,7 @@ class Cleaning(Result):
     def to_json(self) -> dict[str, Any]:
         """Return the removals as one JSON document."""
         return {
+            "cache": spelled(str(self.root)),
             "dry_run": self.dry,
             "bytes": self.size,
             "removed": [
@@ -119,7 +127,7 @@ def clean(
         raise OffshelfError(
             f"{error.filename or root}: cannot be removed ({error.strerror or error})"
         ) from error
-    return Cleaning(tuple(one for one in found if one.count), dry)
+    return Cleaning(tuple(one for one in found if one.count), dry, root)
 
 
 def _gone(kind: str, places: Iterable[Path], remove: Callable[[Path], bool], dry: bool) -> Removal:

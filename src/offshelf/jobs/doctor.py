@@ -15,7 +15,12 @@ from offshelf.backbones.backbone import open_backbone
 from offshelf.backbones.catalogue.names import names
 from offshelf.backbones.construct.torch_context import import_torchvision
 from offshelf.engine.contract import EngineOptions
-from offshelf.engine.processor import WINOGRAD_SWITCH
+from offshelf.engine.processor import (
+    WINOGRAD_SWITCH,
+    adds_bytes_exactly,
+    bytes_added_by,
+    computes_bfloat16,
+)
 from offshelf.engine.selection import choose, installed
 from offshelf.errors import OffshelfError
 from offshelf.jobs.catalogue import backbone_rows
@@ -90,6 +95,7 @@ def diagnose(cache_dir: str | Path | None = None) -> Diagnosis:
         ("compiled code", _compiled_code),
         ("convolutions", _convolutions),
         ("int8", _int8),
+        ("precision", _precision),
         ("engine", lambda: " on ".join(choose(EngineOptions()))),
         ("default weights", lambda: _default_weights(cache_dir)),
         ("other weights", lambda: _other_weights(cache_dir)),
@@ -150,9 +156,12 @@ def _convolutions() -> str:
         if os.environ.get(WINOGRAD_SWITCH) == "0":
             return f"direct ({WINOGRAD_SWITCH}=0)"
         return f"direct ({'no AVX2' if is_possible() else 'no compiled code'})"
-    halves = ", bf16 in pairs" if kernel.has_fast_bf16() else ""
-    fours = "; F(2 x 2, 3 x 3), int8 in fours" if kernel.has_fast_int8() else ""
-    return f"Winograd F(4 x 4, 3 x 3), {found.width} floats at a time{halves}{fours}"
+    also = " and bf16" if kernel.has_fast_bf16() else ""
+    small = "; int8 of VGG: 2.25 times fewer" if kernel.has_fast_int8() else ""
+    return (
+        f"VGG, ResNet-18 and -34 need a quarter of the multiplications in fp32{also} (Winograd, "
+        f"{found.width} at a time){small}"
+    )
 
 
 def _int8() -> str:
@@ -164,6 +173,22 @@ def _int8() -> str:
             "no network; pip install nncf"
         )
     return f"nncf {installed('nncf')}"
+
+
+def _precision() -> str:
+    """Return what of fp32, bf16 and int8 is fast on this processor."""
+    from offshelf.engine.openvino_engine.int8_winograd import is_slower_in_int8
+
+    if not installed("openvino"):
+        return "fp32; int8 and bf16 on a processor need openvino"
+    half = "bf16 native" if computes_bfloat16() else "bf16 emulated, so refused"
+    small = "int8 fast"
+    if multiplying := bytes_added_by():
+        small = f"int8 fast ({multiplying})"
+    elif not adds_bytes_exactly():
+        slower = ", slower than fp32 for VGG" if is_slower_in_int8("vgg16") else ""
+        small = f"int8 with weights of 7 bits (no VNNI){slower}"
+    return f"fp32; {half}; {small}"
 
 
 def _default_weights(cache_dir: str | Path | None) -> str:
@@ -193,5 +218,16 @@ def _contents(cache_dir: str | Path | None) -> str:
     root = cache.cache_root(cache_dir)
     most = cache.limit(root)
     sizes = [f"{kind} {size / 2**20:,.1f} MiB" for kind, size in cache.sizes(root).items()]
-    bounded = "no bound" if most is None else f"bound {most / 2**30:,.1f} GiB without weights"
-    return f"{', '.join(sizes)}; {bounded}"
+    return f"{', '.join(sizes)}; {_bound(root, most)}"
+
+
+def _bound(root: Path, most: int | None) -> str:
+    """Return how large the cache may become, and what of that fits on the disk."""
+    if most is None:
+        return "no bound"
+    existing = next(folder for folder in (root, *root.parents) if folder.exists())
+    room = shutil.disk_usage(existing).free + sum(one.size for one in cache.entries(root))
+    bound = f"bound {most / 2**30:,.1f} GiB without weights"
+    if most <= room:
+        return bound
+    return f"{bound}, though the disk has room for {room / 2**30:,.1f} GiB (--cache-size)"
