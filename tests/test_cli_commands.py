@@ -6,8 +6,11 @@ import contextlib
 import csv
 import dataclasses
 import io
+import json
+import re
 import shutil
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -16,6 +19,7 @@ import torch
 from safetensors.torch import save_file
 
 from command_run import Run
+from offshelf import __version__
 from offshelf.cli.main import main
 from offshelf.cli.terminal import console
 from offshelf.engine import processor
@@ -45,7 +49,8 @@ def test_fit_as_text(capsys: pytest.CaptureFixture[str], tmp_path: Path, scenes:
     assert "Per class\nclass    images  precision" in run.out
     assert "\naccuracy    " in run.out
     assert " % (95 % interval " in run.out
-    assert "\nimages      18 to train, 12 to test, 0 left out\n" in run.out
+    assert "\nimages      18 to train, 12 to test, 0 left out; all features " in run.out
+    assert re.search(r"\ntime        .*, openvino on cpu, fp32\n", run.out)
     assert "\nfeatures    efficientnet_lite0 penultimate, avg: 1,280 of an image\n" in run.out
     holds = "(holds 3 of your test images for its self-test)"
     assert run.out.endswith(f"\nmodel       {tmp_path / 'm.offshelf'} {holds}\n")
@@ -89,10 +94,52 @@ def test_extract_says_how_many_it_computed(
 ) -> None:
     end = ("--out", tmp_path / "f.parquet", "--cache-dir", tmp_path / "cache")
     text = Run(capsys, "extract", scenes / "test", *end).out
+    assert "images   12, 0 left out; all features computed\n" in text
     assert "images/s from files to features\n" in text
-    text = Run(capsys, "extract", scenes, *end).out
-    assert "from files to features; 18 went through the network, the rest was known\n" in text
-    assert "all features were in the store" in Run(capsys, "extract", scenes, *end).out
+    data = tmp_path / "data"
+    shutil.copytree(scenes, data)
+    first = min((data / "train" / "checks").iterdir())
+    shutil.copy(first, first.with_name("zz.png"))
+    text = Run(capsys, "extract", data, *end).out
+    line = "images   31, 0 left out; features: 12 from the store, 18 computed, 1 is a copy\n"
+    assert line in text
+    text = Run(capsys, "extract", data, *end).out
+    assert "images   31, 0 left out; all features from the store\n" in text
+    assert "speed" not in text
+    text = Run(capsys, "extract", data, "--rehash", *end).out
+    assert "left out; all features from the store; all files were read\n" in text
+    for name in ("one", "two"):
+        shutil.copytree(scenes / "train" / "checks", tmp_path / "copies" / name)
+    fresh = (*end[:2], "--cache-dir", tmp_path / "fresh", *TORCH)
+    text = Run(capsys, "extract", tmp_path / "copies", *fresh).out
+    assert "images   12, 0 left out; features: 6 computed, 6 are copies\n" in text
+
+
+def test_the_features_file_describes_its_columns(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, scenes: Path
+) -> None:
+    out = tmp_path / "f.parquet"
+    run = Run(capsys, "extract", scenes, "-o", out, "--precision", "auto", "--decode", "reduced")
+    lines = [" ".join(line.split()) for line in run.out.splitlines()]
+    assert "network efficientnet_lite0, openvino on cpu, fp32; decode reduced" in lines
+    assert "precision fp32, chosen by auto: with 30 images no other pays" in lines
+    assert re.search(r"\ntime  +\d", run.out)
+    found = json.loads(pq.read_schema(out).metadata[b"offshelf"])
+    assert found["offshelf"] == __version__
+    names = "backbone decode engine precision precision_reason"
+    assert [found[name] for name in names.split()] == [
+        "efficientnet_lite0",
+        "reduced",
+        "openvino on cpu",
+        "fp32",
+        "with 30 images no other pays",
+    ]
+    assert len(found["weights_sha256"]) == 64
+    assert found["preprocessing"]["decode"] == "reduced"
+    column = found["columns"]["penultimate_avg"]
+    assert (column["layer"], column["pooling"], column["dimension"]) == ("penultimate", "avg", 1280)
+    assert column["identity"]["engine_version"] == version("openvino")
+    assert column["identity"]["decoding"]["version"]
 
 
 def test_extract_as_json(capsys: pytest.CaptureFixture[str], tmp_path: Path, broken: Path) -> None:
@@ -115,13 +162,12 @@ def test_extract_as_text(capsys: pytest.CaptureFixture[str], tmp_path: Path, bro
     words = ["-l", "penultimate", "-l", "stage5", "--pooling", "max", *TORCH]
     run = Run(capsys, "extract", broken / "test" / "checks", "--out", out, *words)
     assert run.code == 0
-    assert "images   4, 1 left out\n" in run.out
+    assert re.search(r"images   4, 1 left out; .*features", run.out)
     assert "column   penultimate_max: 1,280 float32 of an image\n" in run.out
     assert "column   stage5_max: 112 float32 of an image\n" in run.out
-    assert "images/s from files to features\n" in run.out
     assert f"file     {out}\nleft out: {broken}/test/checks/empty.png: empty, the file" in run.out
     again = Run(capsys, "extract", broken / "test" / "checks", "--out", out, *words)
-    assert "speed    all features were in the store\n" in again.out
+    assert "images   4, 1 left out; all features from the store\n" in again.out
 
 
 def test_extract_writes_to_a_stated_default(

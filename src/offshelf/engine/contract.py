@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias, TypeVar, cast
 
@@ -81,6 +81,7 @@ class EngineOptions:
         calibration: the sample or the finished network of ``int8``.
         cache_size: size limit of the cache, such as ``20G``; None for
             ``OFFSHELF_CACHE_SIZE``, or 20 GiB or a tenth of the disk, whichever is more.
+        reason: why ``auto`` chose the precision; "" where it was asked for. It decides nothing.
     """
 
     engine: str = "auto"
@@ -92,6 +93,7 @@ class EngineOptions:
     images: int | None = None
     calibration: Calibration | None = None
     cache_size: str | None = None
+    reason: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "threads"):

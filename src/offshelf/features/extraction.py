@@ -47,6 +47,8 @@ class Extraction(Card):
         seconds: ``start`` (loading and compiling) and ``extract`` (files to features).
         profile: where the time of ``extract`` went.
         precision: ``fp32``, ``bf16``, ``fp16``, or ``int8-`` and the calibration.
+        reason: why precision ``auto`` chose it; "" where it was asked for.
+        reread: whether every file was read again, known or not.
     """
 
     rows: tuple[Row, ...]
@@ -56,13 +58,38 @@ class Extraction(Card):
     seconds: dict[str, float]
     profile: Profile
     precision: str
+    reason: str = ""
+    reread: bool = False
 
     def facts(self) -> Iterator[tuple[str, str]]:
         """Yield how many images have features, of which kinds, and what computed them."""
-        yield "images", f"{len(self.ok):,}, {len(self.failures):,} left out"
+        yield "images", f"{len(self.ok):,}, {len(self.failures):,} left out{self.origin}"
         for kind, store in self.stores.items():
             yield "features", f"{kind.column}: {store.dimension:,} float32 of an image"
-        yield "engine", f"{self.engine}, {self.precision}; {self.computed:,} computed"
+        yield "engine", self.ran
+
+    @property
+    def ran(self) -> str:
+        """What ran, and in which precision, for example ``openvino on cpu, int8``."""
+        return f"{self.engine}, {self.precision.partition('-')[0]}"
+
+    @property
+    def origin(self) -> str:
+        """Where the features come from, to end a line on the images; "" where there are none."""
+        if not len(self.ok):
+            return ""
+        read = "; all files were read" if self.reread else ""
+        different = len({row.digest for row in self.rows if row.status == "ok"})
+        stored, copies = different - self.computed, len(self.ok) - different
+        if not self.computed:
+            return f"; all features from the store{read}"
+        if not stored and not copies:
+            return f"; all features computed{read}"
+        parts = [f"{self.computed:,} computed"]
+        parts = [f"{stored:,} from the store", *parts] if stored else parts
+        if copies:
+            parts.append("1 is a copy" if copies == 1 else f"{copies:,} are copies")
+        return f"; features: {', '.join(parts)}{read}"
 
     @property
     def images_per_second(self) -> float:
@@ -135,6 +162,8 @@ def extract(
         seconds={"start": start, "extract": profile.wall},
         profile=profile,
         precision=options.precision_key,
+        reason=options.reason,
+        reread=reading.rehash,
     )
 
 

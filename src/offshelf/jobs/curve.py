@@ -31,6 +31,8 @@ from offshelf.jobs.setup.settings import (
     JobContext,
     RunSettings,
     describe,
+    describe_run,
+    precision_facts,
 )
 from offshelf.measurement.learning_curve.lookahead import (
     Needed,
@@ -121,8 +123,7 @@ class CurveResult(Result):
             "pooling": self.kind.pooling,
             "head": self.head.head,
             "C": self.head.c,
-            "engine": self.extraction.engine,
-            "precision": self.extraction.precision,
+            **describe_run(self.extraction),
             "warnings": list(self.table.warnings),
             "seconds": self.seconds,
             "sentences": list(self.sentences),
@@ -157,7 +158,10 @@ class CurveResult(Result):
                 "extrapolated from the smaller sizes, the largest is off by "
                 f"{100 * curve.backtest:.2f} points",
             )
-        yield "time", f"{summary.seconds_line(self.seconds)}, {self.extraction.engine}"
+        ok, failed = len(self.extraction.ok), len(self.extraction.failures)
+        yield "images", f"{ok:,}, {failed:,} left out{self.extraction.origin}"
+        yield from precision_facts(self.extraction)
+        yield "time", f"{summary.seconds_line(self.seconds)}, {self.extraction.ran}"
 
     def blocks(self) -> Iterator[Block]:
         """Yield the accuracy at every size, what more images would do, and what was left out."""

@@ -18,7 +18,7 @@ from offshelf.errors import DataError, OffshelfError, did_you_mean
 from offshelf.features.extraction import Extraction
 from offshelf.jobs.fit.evaluation import trust_of
 from offshelf.jobs.predict import predictions_of
-from offshelf.jobs.setup.settings import JobContext, RunSettings, describe
+from offshelf.jobs.setup.settings import JobContext, RunSettings, describe, describe_run
 from offshelf.measurement.metrics import Evaluation, evaluate
 from offshelf.measurement.probability_metrics import Trust
 from offshelf.model_file.model import Model
@@ -54,7 +54,7 @@ class EvaluateResult(Result):
         model: the model.
         path: its file.
         backbone: network and weights in use.
-        engine: the engine and device that ran, for example ``openvino on cpu``.
+        extraction: the ledger of the images, with the store of their features.
         split: ``test``, ``train`` or ``all``.
         warnings: notes on the images, one line each.
         seconds: by stage: ``open`` (load, find weights, self-test), ``predict``, ``total``.
@@ -67,10 +67,15 @@ class EvaluateResult(Result):
     model: Model
     path: Path
     backbone: Backbone
-    engine: str
+    extraction: Extraction
     split: str
     warnings: tuple[str, ...]
     seconds: dict[str, float]
+
+    @property
+    def engine(self) -> str:
+        """The engine and device that ran, for example ``openvino on cpu``."""
+        return self.extraction.engine
 
     @property
     def failures(self) -> tuple[Prediction, ...]:
@@ -96,7 +101,7 @@ class EvaluateResult(Result):
             "classes": list(self.model.classes),
             "split": self.split,
             **describe(self.backbone),
-            "engine": self.engine,
+            **describe_run(self.extraction),
             "model": str(self.path),
             "warnings": list(self.warnings),
             "seconds": self.seconds,
@@ -114,10 +119,10 @@ class EvaluateResult(Result):
         yield from imbalance.accuracy_facts(self.evaluation, self.model)
         yield from summary.probability_facts(self.trust)
         n, left = self.evaluation.n, len(self.failures)
-        yield "images", f"{n:,} ({self.split}), {left:,} left out"
+        yield "images", f"{n:,} ({self.split}), {left:,} left out{self.extraction.origin}"
         network = f"{self.backbone.spec.name} {self.model.kind.column}{self.backbone.changed}"
         yield "model", f"{self.path}: {network}"
-        yield "time", f"{summary.seconds_line(self.seconds)}, {self.engine}"
+        yield "time", f"{summary.seconds_line(self.seconds)}, {self.extraction.ran}"
 
     def blocks(self) -> Iterator[Block]:
         """Yield classes, confusions, mistakes, the figures of all and what was left out."""
@@ -193,7 +198,7 @@ def evaluate_model(
         model=model,
         path=Path(model_path),
         backbone=backbone,
-        engine=extraction.engine,
+        extraction=extraction,
         split=split,
         warnings=(*table.warnings, *notes),
         seconds=job.clock.total(),

@@ -19,7 +19,7 @@ from offshelf.errors import DataError
 from offshelf.features.extraction import Extraction
 from offshelf.heads.probabilities.probability_model import UNMARKED
 from offshelf.jobs.setup.run_costs import EtaProgress
-from offshelf.jobs.setup.settings import RunSettings, describe
+from offshelf.jobs.setup.settings import RunSettings, describe, describe_run
 from offshelf.jobs.sorted_folders import (
     SortedImages,
     check_class_folders,
@@ -68,7 +68,7 @@ class PredictResult(Result):
         model: the model.
         path: its file.
         backbone: network and weights in use.
-        engine: the engine and device that ran, for example ``openvino on cpu``.
+        extraction: the ledger of the images, with the store of their features.
         warnings: notes on the images, one line each.
         seconds: ``open`` (load, find weights, self-test) and ``predict``.
         out: the file that was written, or None.
@@ -79,11 +79,16 @@ class PredictResult(Result):
     model: Model
     path: Path
     backbone: Backbone
-    engine: str
+    extraction: Extraction
     warnings: tuple[str, ...]
     seconds: dict[str, float]
     out: Path | None = None
     sorted: SortedImages | None = None
+
+    @property
+    def engine(self) -> str:
+        """The engine and device that ran, for example ``openvino on cpu``."""
+        return self.extraction.engine
 
     @property
     def n_failed(self) -> int:
@@ -120,7 +125,7 @@ class PredictResult(Result):
         return {
             "model": str(self.path),
             **describe(self.backbone),
-            "engine": self.engine,
+            **describe_run(self.extraction),
             "classes": list(self.model.classes),
             "n_ok": self.n_ok,
             "n_failed": self.n_failed,
@@ -165,7 +170,7 @@ class PredictResult(Result):
             yield summary.UNTRAINED
 
     def _kept(self) -> Iterator[tuple[str, str]]:
-        yield "images", f"{self.n_ok:,}, {self.n_failed:,} left out"
+        yield "images", f"{self.n_ok:,}, {self.n_failed:,} left out{self.extraction.origin}"
         if self.sorted:
             yield "sorted", self.sorted.sentence()
         if self.n_unlike:
@@ -223,7 +228,7 @@ def predict(
         model=model,
         path=Path(model_path),
         backbone=backbone,
-        engine=extraction.engine,
+        extraction=extraction,
         warnings=table.warnings,
         seconds=seconds,
     )

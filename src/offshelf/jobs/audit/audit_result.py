@@ -18,7 +18,7 @@ from offshelf.features.extraction import Extraction
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.jobs.audit.duplicates import GroupCounts, PairCounts, count_groups, count_pairs
 from offshelf.jobs.audit.thresholds import Bounds
-from offshelf.jobs.setup.settings import describe
+from offshelf.jobs.setup.settings import describe, describe_run, precision_facts
 from offshelf.report import summary
 from offshelf.report.findings import (
     SEVERITIES,
@@ -108,7 +108,8 @@ class AuditResult(Result):
             (
                 "data",
                 f"{len(table):,} images of {len(table.classes):,} classes, "
-                f"{len(table.rows('train')):,} to train, {len(table.rows('test')):,} to test",
+                f"{len(table.rows('train')):,} to train, {len(table.rows('test')):,} to test"
+                f"{self.extraction.origin}",
             ),
             (
                 "found",
@@ -139,9 +140,9 @@ class AuditResult(Result):
         folder, names = short_names(self.table.paths)
         yield from findings_blocks(self.findings, self.bounds.sentences(), names)
         yield ""
-        time = f"{summary.seconds_line(self.seconds)}, {self.extraction.engine}"
+        time = f"{summary.seconds_line(self.seconds)}, {self.extraction.ran}"
         below = [("paths", f"below {folder}")] if folder else []
-        yield Facts((*below, *self.facts(), ("time", time)))
+        yield Facts((*below, *self.facts(), *precision_facts(self.extraction), ("time", time)))
         yield from summary.reservations((), self.backbone.trained)
         yield f"next: {self._next()}"
 
@@ -207,9 +208,7 @@ class AuditResult(Result):
             **describe(self.backbone),
             "layer": self.kind.layer,
             "pooling": self.kind.pooling,
-            "engine": self.extraction.engine,
-            "precision": self.extraction.precision,
-            "computed": self.extraction.computed,
+            **describe_run(self.extraction),
             "warnings": [*self.table.warnings, *self.found.notes],
             "seconds": self.seconds,
             "page": None,

@@ -45,6 +45,6 @@ def _made(result: AuditResult) -> list[str]:
     untrained = "" if backbone.trained else "; UNTRAINED network (random weights)"
     return [
         f"Features: {backbone.spec.name} ({backbone.file.spec.tag}) {result.kind.layer}, "
-        f"{result.kind.pooling}, {result.extraction.engine}{backbone.changed}{untrained}. "
+        f"{result.kind.pooling}, {result.extraction.ran}{backbone.changed}{untrained}. "
         f"offshelf {__version__}. This page loads nothing from anywhere.",
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,11 +29,14 @@ from offshelf.jobs.setup.settings import (
     RunSettings,
     backbone_for,
     describe,
+    describe_run,
+    precision_facts,
 )
 from offshelf.progress import Progress, note_all
 from offshelf.report import summary
 from offshelf.report.result import Block, Facts, Result, require_pandas
 from offshelf.text import counted, listed, shown, spelled
+from offshelf.version import __version__
 
 if TYPE_CHECKING:
     import pandas
@@ -48,6 +52,7 @@ class ExtractResult(Result):
         backbone: network and weights in use.
         kinds: what was taken.
         out: the Parquet file, or None.
+        seconds: by stage: ``read``, ``calibrate``, ``start``, ``extract``, ``save``, ``total``.
     """
 
     table: ImageTable
@@ -55,6 +60,7 @@ class ExtractResult(Result):
     backbone: Backbone
     kinds: tuple[FeatureKind, ...]
     out: Path | None
+    seconds: dict[str, float]
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as one JSON document."""
@@ -64,7 +70,6 @@ class ExtractResult(Result):
             "n_failed": len(extraction.failures),
             "failures": [row.to_json() for row in extraction.failures],
             "images_per_second": extraction.images_per_second,
-            "computed": extraction.computed,
             "layers": [
                 {
                     "name": kind.layer,
@@ -77,10 +82,9 @@ class ExtractResult(Result):
                 for kind in self.kinds
             ],
             **describe(self.backbone),
-            "engine": extraction.engine,
-            "precision": extraction.precision,
+            **describe_run(extraction),
             "profile": extraction.profile.shares(),
-            "seconds": extraction.seconds,
+            "seconds": self.seconds,
             "warnings": list(self.table.warnings),
             "out": str(self.out) if self.out else None,
         }
@@ -88,19 +92,15 @@ class ExtractResult(Result):
     def facts(self) -> Iterator[tuple[str, str]]:
         """Yield how many images there are, the columns of their features, and where they are."""
         extraction, n = self.extraction, len(self.extraction.ok)
-        yield "images", f"{n:,}, {len(extraction.failures):,} left out"
+        yield "images", f"{n:,}, {len(extraction.failures):,} left out{extraction.origin}"
         for kind in self.kinds:
             dimension = extraction.stores[kind].dimension
             yield "column", f"{kind.column}: {dimension:,} float32 of an image"
-        yield "network", f"{self.backbone.spec.name}, {extraction.engine}{self.backbone.changed}"
-        rate, computed = extraction.images_per_second, extraction.computed
-        rest = f"; {computed:,} went through the network, the rest was known"
-        yield (
-            "speed",
-            f"{rate:,.1f} images/s from files to features{rest if computed != n else ''}"
-            if computed
-            else "all features were in the store",
-        )
+        yield "network", f"{self.backbone.spec.name}, {extraction.ran}{self.backbone.changed}"
+        yield from precision_facts(extraction)
+        if extraction.computed:
+            yield "speed", f"{extraction.images_per_second:,.1f} images/s from files to features"
+        yield "time", summary.seconds_line(self.seconds)
         yield "file", str(self.out) if self.out else "none; the features are in the store"
 
     def blocks(self) -> Iterator[Block]:
@@ -154,17 +154,24 @@ def extract_features(
         check_target(target, sources)
         if target.exists():
             job.progress.note(_replaced(target))
-    with listed_once():
-        one = len(sources) == 1
-        table = _table(sources[0], job.run) if one else list_images(sources)
-    note_all(job.progress, table.warnings)
-    backbone = backbone_for(features, job.run, job.progress)
+    with job.clock.stage("read"):
+        with listed_once():
+            one = len(sources) == 1
+            table = _table(sources[0], job.run) if one else list_images(sources)
+        note_all(job.progress, table.warnings)
+        backbone = backbone_for(features, job.run, job.progress)
     kinds = feature_kinds(backbone, layers or [features.layer], poolings or [features.pooling])
     extraction, _ = run_network(table, backbone, kinds, job)
     if target is not None:
-        write_features(target, table, extraction, kinds)
+        with job.clock.stage("save"):
+            write_features(target, table, extraction, backbone)
     return ExtractResult(
-        table=table, extraction=extraction, backbone=backbone, kinds=kinds, out=target
+        table=table,
+        extraction=extraction,
+        backbone=backbone,
+        kinds=kinds,
+        out=target,
+        seconds=job.clock.total(),
     )
 
 
@@ -243,28 +250,30 @@ def _replaced(out: Path) -> str:
 
 
 def write_features(
-    out: Path, table: ImageTable, extraction: Extraction, kinds: Sequence[FeatureKind]
+    out: Path, table: ImageTable, extraction: Extraction, backbone: Backbone
 ) -> Path:
     r"""Write the ledger and the features of a job, whole or not at all, and return *out*.
 
     The columns are path, label, split, status, reason and sha256 (texts), then a list of
     float32 for each kind of features, null where the image could not be used. A path or
-    label that is no UTF-8 is written with ``\xNN`` for what is not. Memory does not grow
-    with the number of images.
+    label that is no UTF-8 is written with ``\xNN`` for what is not. What the features are
+    of is JSON under the key ``offshelf`` of the schema. Memory does not grow with the number
+    of images.
 
     Raises:
         DataError: the file cannot be written.
     """
     import pyarrow.parquet as pq
 
-    batches = _batches(table, extraction, kinds)
+    batches = _batches(table, extraction, tuple(extraction.stores))
     first = next(batches)
+    described = json.dumps(_description(extraction, backbone), allow_nan=False)
     try:
         with (
             files.atomic_path(out) as temporary,
             pq.ParquetWriter(
                 temporary,
-                first.schema,
+                first.schema.with_metadata({"offshelf": described}),
                 compression="none",
                 use_dictionary=_REPEATED,
                 write_statistics=list(_TEXTS),
@@ -276,6 +285,28 @@ def write_features(
     except OSError as error:
         raise DataError(files.unwritable(out, error)) from error
     return out
+
+
+def _description(extraction: Extraction, backbone: Backbone) -> dict[str, Any]:
+    """Return what decides the features of a file, column by column."""
+    run = describe_run(extraction)
+    del run["computed"]
+    return {
+        "offshelf": __version__,
+        **describe(backbone),
+        "preprocessing": backbone.input.to_json(),
+        **run,
+        "columns": {
+            kind.column: {
+                "layer": kind.layer,
+                "path": kind.path,
+                "pooling": kind.pooling,
+                "dimension": store.dimension,
+                "identity": store.identity,
+            }
+            for kind, store in extraction.stores.items()
+        },
+    }
 
 
 def _batches(

@@ -13,7 +13,7 @@ from offshelf.features.extraction import Extraction
 from offshelf.heads.head import FittedHead
 from offshelf.jobs.fit.evaluation import Leaks
 from offshelf.jobs.setup.labelled_features import contradictions
-from offshelf.jobs.setup.settings import describe
+from offshelf.jobs.setup.settings import describe, describe_run, precision_facts
 from offshelf.measurement.metrics import Evaluation
 from offshelf.measurement.probability_metrics import Trust
 from offshelf.model_file.model import Model
@@ -79,9 +79,7 @@ class FitResult(Result):
             "head": head.kind,
             "C": head.parameters.get("C"),
             "normalisation": head.normalisation,
-            "engine": self.extraction.engine,
-            "precision": self.extraction.precision,
-            "computed": self.extraction.computed,
+            **describe_run(self.extraction),
             "seconds": self.seconds,
             "warnings": list(self.warnings),
             "model": str(self.path) if self.path else None,
@@ -115,7 +113,7 @@ class FitResult(Result):
         yield (
             "images",
             f"{document['n_train']:,} to train, {document['n_test']:,} to test, "
-            f"{document['n_failed']:,} left out",
+            f"{document['n_failed']:,} left out{self.extraction.origin}",
         )
         yield (
             "features",
@@ -125,7 +123,8 @@ class FitResult(Result):
         if self.table.corrected:
             yield "corrected", self.table.corrected.sentence
         yield "classifier", ", ".join(_classifier(self.model.head))
-        yield "time", f"{summary.seconds_line(self.seconds)}, {self.extraction.engine}"
+        yield from precision_facts(self.extraction)
+        yield "time", f"{summary.seconds_line(self.seconds)}, {self.extraction.ran}"
 
     def _file(self) -> str:
         if self.path is None:

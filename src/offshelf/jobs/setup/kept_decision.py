@@ -7,6 +7,7 @@ while the features that it led to are stored: then nothing is left to compare.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from offshelf.engine.selection import numeric_environment
 from offshelf.features.feature_kind import FeatureKind
 
 VERSION = 1
+_SAID = "precision auto "
 MIN_COSINE = 0.97
 MAX_ACCURACY_LOSS = 0.01
 
@@ -57,6 +59,21 @@ class PrecisionTrial:
             f"{self.accuracy:.1%} cross-validated accuracy against {self.fp32:.1%} "
             f"(bound {MAX_ACCURACY_LOSS:.0%} less)"
         )
+
+
+def reason_among(notes: Sequence[str]) -> str:
+    """Return in a few words why ``auto`` chose, from what it said.
+
+    >>> reason_among(["precision auto takes fp32: with 60 images no other pays"])
+    'with 60 images no other pays'
+    >>> reason_among(["precision auto does not take int8: slower (bound 1)", "precision auto ..."])
+    'does not take int8: slower'
+    """
+    said = [note.removeprefix(_SAID) for note in notes if note.startswith(_SAID) and ": " in note]
+    if not said:
+        return ""
+    last = re.sub(r" \(bound [^)]*\)", "", said[-1])
+    return last.partition(": ")[2] if last.startswith("takes ") else last
 
 
 def decision_file(

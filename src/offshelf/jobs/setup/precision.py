@@ -35,6 +35,7 @@ from offshelf.jobs.setup.kept_decision import (
     PrecisionTrial,
     decision_file,
     keep_decision,
+    reason_among,
     still_good,
 )
 from offshelf.jobs.setup.settings import RunSettings
@@ -87,7 +88,9 @@ def resolve_precision(
     """
     options = run.engine
     if options.precision == AUTO:
-        return _decided(table, backbone, kinds, run, progress)
+        told = _Notes(progress)
+        options = _decided(table, backbone, kinds, run, told)
+        return dataclasses.replace(options, reason=reason_among(told.notes))
     if options.precision != "int8":
         return options
     options = dataclasses.replace(options, calibration=calibration(table, backbone, run, progress))
@@ -237,6 +240,7 @@ class _Notes(Silent):
 
     def note(self, message: str) -> None:
         """See :class:`offshelf.progress.Progress`."""
+        super().note(message)
         self._progress.note(message)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal
 
 from offshelf.backbones.backbone import Backbone, open_backbone
 from offshelf.engine.contract import EngineOptions
+from offshelf.features.extraction import Extraction
 from offshelf.features.feature_kind import DEFAULT_LAYER, DEFAULT_POOLING
 from offshelf.features.reader import ReadOptions
 from offshelf.jobs.setup.run_costs import Clock
@@ -148,6 +150,23 @@ def backbone_for(
     )
     backbone.note_untrained(progress)
     return backbone
+
+
+def describe_run(extraction: Extraction) -> dict[str, Any]:
+    """Return what a result says of how its features were computed, as JSON values."""
+    return {
+        "engine": extraction.engine,
+        "precision": extraction.precision,
+        "precision_reason": extraction.reason or None,
+        "computed": extraction.computed,
+    }
+
+
+def precision_facts(extraction: Extraction) -> Iterator[tuple[str, str]]:
+    """Yield which precision ``auto`` chose and why; nothing where it was asked for."""
+    if extraction.reason:
+        word = extraction.precision.partition("-")[0]
+        yield "precision", f"{word}, chosen by auto: {extraction.reason}"
 
 
 def describe(backbone: Backbone) -> dict[str, Any]:
