@@ -264,7 +264,7 @@ def test_evaluate_as_text_and_json(
     capsys: pytest.CaptureFixture[str], model: Path, broken: Path
 ) -> None:
     text = Run(capsys, "evaluate", model, broken).out
-    assert "\nimages    12 (test), 1 left out\n" in text
+    assert "\nimages    12 (test), 1 left out; " in text
     assert f"\nmodel     {model}: efficientnet_lite0 penultimate_avg\n" in text
     document = Run(capsys, "evaluate", model, broken, "--json", "--split", "all").document
     assert (document["split"], document["n_test"]) == ("all", 30)

@@ -156,8 +156,7 @@ def extract_features(
             job.progress.note(_replaced(target))
     with job.clock.stage("read"):
         with listed_once():
-            one = len(sources) == 1
-            table = _table(sources[0], job.run) if one else list_images(sources)
+            table = list_images(sources) if len(sources) != 1 else _table(sources[0], job.run)
         note_all(job.progress, table.warnings)
         backbone = backbone_for(features, job.run, job.progress)
     kinds = feature_kinds(backbone, layers or [features.layer], poolings or [features.pooling])
