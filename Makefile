@@ -19,7 +19,7 @@ SHORT     := eager channels_last "offshelf fp32" "offshelf int8"
 # numbers depend on it.
 HIDDEN := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 OPENBLAS_CORETYPE=Haswell
 HIDDEN_TESTS := $(addprefix tests/test_,engine.py engine_gradients.py engine_plan.py \
-	engine_processor.py winograd.py precision.py heads_exact.py heads_fit.py heads_workers.py)
+	engine_processor.py winograd.py winograd_int8.py precision.py heads_exact.py heads_fit.py heads_workers.py)
 
 # Compiled tests are kept, so that workers and the commands that tests start find them.
 export PYTHONDONTWRITEBYTECODE :=

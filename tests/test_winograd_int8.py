@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -301,6 +302,8 @@ def test_ranges_are_not_for_processors_without_the_instruction(
         monkeypatch.setattr(kernel, "registers", lambda known=registers: known)
         assert not kernel.has_fast_int8.__wrapped__()
     monkeypatch.setattr(kernel, "registers", lambda: Registers(*NARROW, dot=True))
+    # What the environment hides from libraries is hidden from this, too.
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
     for matrix_unit in (True, False):
         features = {"avx2": True, "amx-int8": matrix_unit}
         monkeypatch.setattr("llvmlite.binding.get_host_cpu_features", lambda f=features: f)
@@ -394,6 +397,10 @@ def test_marks_that_do_not_fit_are_refused() -> None:
 
 @pytest.mark.slow
 @needs_code
+@pytest.mark.skipif(
+    "ONEDNN_MAX_CPU_ISA" in os.environ,
+    reason="OpenVINO chooses 8-bit weights by the processor, and oneDNN may not compute them here",
+)
 def test_fully_connected_layers_shrink_to_8_bits() -> None:
     openvino = import_openvino()
     torch.manual_seed(0)
