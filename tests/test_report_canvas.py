@@ -15,14 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from offshelf.errors import OffshelfError
-from offshelf.report.pictures.canvas import (
-    COLOURS,
-    Canvas,
-    check_colours,
-    check_form,
-    coloured,
-    form_of,
-)
+from offshelf.report.pictures.canvas import Canvas, check_form, form_of
+from offshelf.report.pictures.colour_maps import COLOURS, check_colours, coloured
 
 
 def opened(content: bytes) -> np.ndarray:
@@ -116,6 +110,17 @@ def test_colours_grow_lighter_evenly(name: str) -> None:
     assert np.abs(luma[128] - (luma[0] + luma[-1]) / 2) < 30
 
 
+@pytest.mark.parametrize(
+    ("name", "theirs"), [(name, "gray" if name == "grey" else name) for name in COLOURS]
+)
+def test_colours_are_those_of_matplotlib(name: str, theirs: str) -> None:
+    import matplotlib
+
+    shares = np.linspace(0, 1, 20_001)
+    expected = matplotlib.colormaps[theirs](shares, bytes=True)[:, :3]
+    assert np.array_equal(coloured(shares, name), expected)
+
+
 def test_shares_beyond_the_ends_take_the_ends_colour() -> None:
     assert np.array_equal(coloured(np.array([-1.0, 2.0])), coloured(np.array([0.0, 1.0])))
 
@@ -137,6 +142,35 @@ def test_wrong_words_are_one_line(call, argument, text: str) -> None:
 
 def test_the_suffix_says_the_form() -> None:
     assert form_of(Path("a.SVG")) == "svg"
+
+
+@pytest.mark.parametrize(("align", "left", "top"), [("left", 30, 20), ("right", 8, 20)])
+@pytest.mark.parametrize("bold", [False, True])
+def test_letters_stand_in_a_png_where_they_stand_in_an_svg(
+    align: str, left: int, top: int, bold: bool
+) -> None:
+    canvas = Canvas(64, 48)
+    canvas.write("HEH", (left if align == "left" else 60, top), size=14, align=align, bold=bold)
+    ink = np.argwhere(opened(canvas.to_bytes()).min(axis=2) < 128)
+    numbers = [
+        float(number)
+        for use in ET.fromstring(canvas.to_bytes("svg")).iter()  # noqa: S314
+        if "translate" in (value := use.get("transform", ""))
+        for number in value.split("translate(")[1].split(")")[0].split()
+    ]
+    first, base = (number * 128 / 72 for number in numbers[:2])
+    assert abs(ink[:, 1].min() - first) < 3
+    assert abs(ink[:, 0].max() + 1 - base) <= 1
+
+
+def test_a_png_needs_no_matplotlib() -> None:
+    code = (
+        "import sys\nfrom offshelf.report.pictures.canvas import Canvas\n"
+        "c = Canvas(20, 20)\nc.write('a', (1, 1))\nc.to_bytes('png')\n"
+        "print('matplotlib' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False"]
 
 
 @pytest.mark.slow

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from offshelf.report.pictures.activation_tiles import HEAD, MARGIN, Caption, Look
-from offshelf.report.pictures.canvas import MAX_SIDE, coloured
+from offshelf.report.pictures.canvas import MAX_SIDE
+from offshelf.report.pictures.colour_maps import coloured
 from offshelf.report.pictures.heat_maps import Panel, explanation_picture, overlay
 
 SEEN = np.random.default_rng(1).integers(0, 256, (56, 56, 3), np.uint8)

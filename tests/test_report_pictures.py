@@ -21,7 +21,8 @@ from offshelf.report.pictures.activation_tiles import (
     filter_picture,
     map_picture,
 )
-from offshelf.report.pictures.canvas import MAX_SIDE, coloured
+from offshelf.report.pictures.canvas import MAX_SIDE
+from offshelf.report.pictures.colour_maps import coloured
 
 SEEN = np.random.default_rng(1).integers(0, 256, (SIDE_PANEL, SIDE_PANEL, 3), np.uint8)
 TITLE = Caption("vgg16  relu1_1", "cat.jpg")

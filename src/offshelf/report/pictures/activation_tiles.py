@@ -11,14 +11,8 @@ from numpy.typing import NDArray
 
 from offshelf.errors import OffshelfError, did_you_mean
 from offshelf.report.pictures import mosaic
-from offshelf.report.pictures.canvas import (
-    FAINT,
-    MAX_SIDE,
-    Canvas,
-    check_colours,
-    check_form,
-    coloured,
-)
+from offshelf.report.pictures.canvas import FAINT, MAX_SIDE, Canvas, check_form
+from offshelf.report.pictures.colour_maps import check_colours, coloured
 
 SCALES = ("channel", "common")
 # On a scale of its own, a map of many cells is clipped by this share of them at either end.

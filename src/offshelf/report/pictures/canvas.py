@@ -1,8 +1,8 @@
 """The canvas: a white sheet in pixels for arrays and text, saved as PNG or SVG bytes.
 
-Drawn with matplotlib's objects, never with its pyplot: no window, no list of figures.
-Nothing depends on the user's matplotlib settings, and equal calls give equal bytes. The
-font comes with matplotlib. Sizes are bounded.
+A PNG is drawn by Pillow, an SVG with matplotlib's objects, never with its pyplot: no window, no
+list of figures. Nothing depends on the user's matplotlib settings, and equal calls give equal
+bytes. The font comes with matplotlib. Sizes are bounded.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from offshelf.errors import OffshelfError, did_you_mean
+from offshelf.errors import OffshelfError
 from offshelf.locks import process_lock
+from offshelf.report.pictures.lettering import Line, write_line
 from offshelf.text import drawable
 
 FORMS = ("png", "svg")
 MAX_SIDE = 4096
-COLOURS = {"cividis": "cividis", "viridis": "viridis", "magma": "magma", "grey": "gray"}
 INK, FAINT = "#111111", "#555555"
 # A power of two, so that no side in inches is rounded to a pixel less.
 _DPI = 128
@@ -52,7 +52,7 @@ class Canvas:
             )
         self.width, self.height = width, height
         self._pictures: list[tuple[NDArray[np.uint8], int, int]] = []
-        self._lines: list[tuple[float, float, str, dict[str, Any]]] = []
+        self._lines: list[Line] = []
 
     def put(self, pixels: NDArray[np.uint8], left: int, top: int) -> None:
         """Put an RGB array, H x W x 3, pixel for pixel with its corner at *left*, *top*."""
@@ -79,14 +79,9 @@ class Canvas:
             align: ``left``, ``right`` or ``center``.
             bold: whether in bold.
         """
-        style = {
-            "fontsize": size * 72 / _DPI,
-            "color": colour,
-            "horizontalalignment": align,
-            "verticalalignment": "center" if align == "center" else "top",
-            "fontweight": "bold" if bold else "normal",
-        }
-        self._lines.append((*at, drawable(text), style))
+        self._lines.append(
+            Line(text=drawable(text), at=at, size=size, colour=colour, align=align, bold=bold)
+        )
 
     def to_bytes(self, form: str = "png") -> bytes:
         """Return the sheet as a PNG or SVG file.
@@ -95,21 +90,21 @@ class Canvas:
             OffshelfError: another form.
         """
         check_form(form)
+        if form == "png":
+            return self._png()
         with drawing_settings():
-            return self._png() if form == "png" else self._svg()
+            return self._svg()
 
     def _png(self) -> bytes:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-        sheet = np.full((self.height, self.width, 4), 255, np.uint8)
-        for pixels, left, top in self._pictures:
-            height, width = pixels.shape[:2]
-            sheet[top : top + height, left : left + width, :3] = pixels
-        lettering = FigureCanvasAgg(self._figure())
-        lettering.draw()
-        over = Image.fromarray(np.asarray(lettering.buffer_rgba()))
+        pixels = np.full((self.height, self.width, 3), 255, np.uint8)
+        for picture, left, top in self._pictures:
+            height, width = picture.shape[:2]
+            pixels[top : top + height, left : left + width] = picture
+        sheet = Image.fromarray(pixels)
+        for line in self._lines:
+            write_line(sheet, line)
         buffer = io.BytesIO()
-        Image.alpha_composite(Image.fromarray(sheet), over).convert("RGB").save(buffer, "PNG")
+        sheet.save(buffer, "PNG")
         return buffer.getvalue()
 
     def _svg(self) -> bytes:
@@ -130,8 +125,15 @@ class Canvas:
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set_axis_off()
         axes.set(xlim=(0, self.width), ylim=(self.height, 0))
-        for x, y, text, style in self._lines:
-            axes.text(x, y, text, family=_FONT, parse_math=False, **style)
+        for line in self._lines:
+            style: dict[str, Any] = {
+                "fontsize": line.size * 72 / _DPI,
+                "color": line.colour,
+                "horizontalalignment": line.align,
+                "verticalalignment": "center" if line.align == "center" else "top",
+                "fontweight": "bold" if line.bold else "normal",
+            }
+            axes.text(*line.at, line.text, family=_FONT, parse_math=False, **style)
         return figure
 
 
@@ -155,37 +157,6 @@ def svg_bytes(figure: Any) -> bytes:
     buffer = io.BytesIO()
     FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
     return buffer.getvalue()
-
-
-def coloured(shares: NDArray[np.floating[Any]], colours: str = "cividis") -> NDArray[np.uint8]:
-    """Return RGB pixels of shares from 0 to 1 in a colour map.
-
-    All maps grow lighter evenly, so they read the same in black and white and to
-    colour-blind readers.
-
-    >>> coloured(np.array([[0.0, 1.0]]), "grey").tolist()
-    [[[0, 0, 0], [255, 255, 255]]]
-    """
-    import matplotlib
-
-    check_colours(colours)
-    table = matplotlib.colormaps[COLOURS[colours]]
-    pixels: NDArray[np.uint8] = np.asarray(table(np.clip(shares, 0, 1), bytes=True))[..., :3]
-    return pixels
-
-
-def check_colours(colours: str) -> str:
-    """Return *colours* if it is a colour map of this house.
-
-    >>> check_colours("jet")
-    Traceback (most recent call last):
-    ...
-    offshelf.errors.OffshelfError: no colours 'jet': cividis, viridis, magma, grey.
-    """
-    if colours not in COLOURS:
-        hint = did_you_mean(colours, COLOURS)
-        raise OffshelfError(f"no colours {colours!r}: {', '.join(COLOURS)}.{hint}")
-    return colours
 
 
 def check_form(form: str) -> str:

@@ -17,7 +17,8 @@ from PIL import Image
 
 from offshelf.report.pictures import mosaic
 from offshelf.report.pictures.activation_tiles import HEAD, MARGIN, Caption, Look, sheet
-from offshelf.report.pictures.canvas import FAINT, INK, Canvas, coloured
+from offshelf.report.pictures.canvas import FAINT, INK, Canvas
+from offshelf.report.pictures.colour_maps import coloured
 
 PANEL, MAX_NUMBERS, BETWEEN = 392, 10, 16
 _LINES, _LEGEND, _BAR_WIDTH, _BAR = 42, 72, 392, 14
