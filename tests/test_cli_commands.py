@@ -144,8 +144,8 @@ def test_the_features_file_describes_its_columns(
 
 def test_extract_as_json(capsys: pytest.CaptureFixture[str], tmp_path: Path, broken: Path) -> None:
     out = tmp_path / "f.parquet"
-    run = Run(capsys, "extract", broken / "test", "-o", out, "--json", "--quiet")
-    document = run.document
+    words = ["-o", out, "--cache-dir", tmp_path / "cache", "--json", "--quiet", *TORCH]
+    document = Run(capsys, "extract", broken / "test", *words).document
     fields = "n_ok n_failed failures images_per_second layers out".split()  # noqa: SIM905
     assert set(fields) <= set(document)
     assert (document["n_ok"], document["n_failed"], document["out"]) == (12, 1, str(out))
@@ -155,6 +155,10 @@ def test_extract_as_json(capsys: pytest.CaptureFixture[str], tmp_path: Path, bro
     (layer,) = document["layers"]
     assert (layer["name"], layer["pooling"], layer["dimension"]) == ("penultimate", "avg", 1280)
     assert len(pq.read_table(out)) == 13
+    assert document["images_per_second"] > 0
+    again = Run(capsys, "extract", broken / "test", *words).document
+    assert again["computed"] == 0
+    assert (again["images_per_second"], again["profile"]) == (None, None)
 
 
 def test_extract_as_text(capsys: pytest.CaptureFixture[str], tmp_path: Path, broken: Path) -> None:
@@ -166,8 +170,10 @@ def test_extract_as_text(capsys: pytest.CaptureFixture[str], tmp_path: Path, bro
     assert "column   penultimate_max: 1,280 float32 of an image\n" in run.out
     assert "column   stage5_max: 112 float32 of an image\n" in run.out
     assert f"file     {out}\nleft out: {broken}/test/checks/empty.png: empty, the file" in run.out
-    again = Run(capsys, "extract", broken / "test" / "checks", "--out", out, *words)
+    again = Run(capsys, "extract", broken / "test" / "checks", "--out", out, "--profile", *words)
     assert "images   4, 1 left out; all features from the store\n" in again.out
+    no_shares = "processor time: no shares, as no image went through the network\n"
+    assert again.out.endswith(no_shares)
 
 
 def test_extract_writes_to_a_stated_default(

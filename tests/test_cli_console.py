@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -30,14 +31,18 @@ def said(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     total: int,
-    seconds: list[int],
+    steps: Sequence[int | tuple[float, int]],
 ) -> list[str]:
-    """The lines of a log of work on *total* images, of which so many are done each second."""
+    """The lines of a log of work on *total* images.
+
+    *steps* are how many are done each second, or in how many seconds how many.
+    """
     clock = Clock(monkeypatch)
     with console.progress(quiet=False) as progress:
         progress.start("images", total)
-        for done in seconds:
-            clock.now += 1
+        for step in steps:
+            seconds, done = step if isinstance(step, tuple) else (1, step)
+            clock.now += seconds
             progress.advance(done)
         progress.finish()
     return capsys.readouterr().err.splitlines()
@@ -59,6 +64,35 @@ def test_what_was_known_before_does_not_count_as_speed(
 ) -> None:
     lines = said(capsys, monkeypatch, 5000, 4 * [1000] + 46 * [10])
     assert lines[-2] == "images: 4,460 of 5,000, 10.0 images/s, 54.0 s left"
+
+
+@pytest.mark.parametrize(
+    ("steps", "line"),
+    [
+        # The computer did something else for ten minutes, or for two and three.
+        (20 * [10] + [(600, 1)], "images: 201 of 2,001, 10.0 images/s, 3 min 00 s left"),
+        (10 * [10] + [(120, 1), *9 * [10], (180, 1)], "images: 192 of 2,001, 10.0 images/s, "),
+        ([10, (60, 0), 10, 10, (11, 110)], "images: 140 of 2,001, 10.0 images/s, 3 min 06 s left"),
+        # Before the first image.
+        ([(60, 10), *8 * [10], (2, 20)], "images: 110 of 2,001, 10.0 images/s, 3 min 09 s left"),
+        # All of it is slow, or every third image is.
+        (3 * [(30, 1)], "images: 3 of 2,001, 0.0 images/s, 16 h 39 min left"),
+        (8 * [10, 10, (13, 10)], "images: 240 of 2,001, 2.0 images/s, 14 min 40 s left"),
+        # It became slow, and stays so.
+        (20 * [100] + 4 * [(10, 1)], "images: 2,004 of 9,000, 0.1 images/s, "),
+        (20 * [100] + 8 * [(10, 1)], "images: 2,008 of 9,000, 0.1 images/s, "),
+        # Images come in bunches.
+        (6 * [10, (10, 100)], "images: 660 of 2,001, 10.0 images/s, 2 min 14 s left"),
+    ],
+)
+def test_a_pause_does_not_count_as_slowness(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    steps: list[int | tuple[float, int]],
+    line: str,
+) -> None:
+    total = 9000 if "9,000" in line else 2001
+    assert said(capsys, monkeypatch, total, steps)[-1].startswith(line)
 
 
 def test_what_took_no_time_is_not_reported(

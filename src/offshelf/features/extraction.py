@@ -92,9 +92,9 @@ class Extraction(Card):
         return f"; features: {', '.join(parts)}{read}"
 
     @property
-    def images_per_second(self) -> float:
-        """Images from file to features per second, start-up apart."""
-        return len(self.rows) / max(self.seconds["extract"], 1e-9)
+    def images_per_second(self) -> float | None:
+        """Images from file to features per second, start-up apart; None if none was computed."""
+        return len(self.rows) / max(self.seconds["extract"], 1e-9) if self.computed else None
 
     @property
     def ok(self) -> NDArray[np.int64]:

@@ -6,7 +6,7 @@ import collections
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from offshelf.features.profile import Profile
+from offshelf.features.extraction import Extraction
 from offshelf.measurement.metrics import Evaluation
 from offshelf.measurement.probability_metrics import Trust
 from offshelf.report.tables.confusion_matrix import confusion_matrix
@@ -120,8 +120,11 @@ def seconds_line(seconds: Mapping[str, float]) -> str:
     return f"{total} ({listed})" if listed else total
 
 
-def profile_line(profile: Profile) -> str:
+def profile_line(extraction: Extraction) -> str:
     """Return where an extraction's processor time went, on one line."""
+    if not extraction.computed:
+        return "processor time: no shares, as no image went through the network"
+    profile = extraction.profile
     shares = ", ".join(f"{stage} {share:.0%}" for stage, share in profile.shares().items())
     return (
         f"processor time: {shares}; "

@@ -60,6 +60,6 @@ def run(arguments: argparse.Namespace) -> int:
         result = perform(arguments, progress)
     console.show_result(arguments.json, result)
     if arguments.profile and not arguments.json:
-        console.say(profile_line(result.extraction.profile))
+        console.say(profile_line(result.extraction))
     ok, failed = len(result.extraction.ok), len(result.extraction.failures)
     return console.exit_code(ok, failed, arguments.strict)

@@ -67,6 +67,6 @@ def run(arguments: argparse.Namespace) -> int:
         result = perform(arguments, progress)
     console.show_result(arguments.json, result)
     if arguments.profile and not arguments.json:
-        console.say(profile_line(result.extraction.profile))
+        console.say(profile_line(result.extraction))
     say_errors(write(arguments, result), arguments.json)
     return 1 if arguments.strict and result.extraction.failures else 0

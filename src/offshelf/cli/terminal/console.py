@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import io
+import itertools
 import os
 import sys
 import time
@@ -21,6 +22,8 @@ LINE_SECONDS = 10.0
 SHORT_SECONDS = 2.0
 FRAME_SECONDS = 0.05
 MARK_SECONDS, RATE_SECONDS = 1.0, 30.0
+# A step that takes so many times as long as four of five of the last dozen is a pause.
+PAUSE, DOZEN = 3.0, 12
 
 
 def print_json(document: Any) -> None:
@@ -142,7 +145,8 @@ class _Bar:
 class _Work:
     """One piece of work: its name, how much is done, and since when.
 
-    The rate is that of the last half minute, as stored results went by quickly.
+    The rate is that of the last half minute of work: stored results went by quickly before, and
+    a pause (a sleeping disk, another program) says nothing about what is to come.
     """
 
     def __init__(self, what: str, total: int | None, unit: str) -> None:
@@ -151,7 +155,8 @@ class _Work:
         self._bytes = unit == "bytes"
         self.done = 0
         self._began = time.monotonic()
-        self._marks = collections.deque([(self._began, 0)])
+        steps = int(RATE_SECONDS / MARK_SECONDS)
+        self._marks = collections.deque([(self._began, 0)], maxlen=steps + 1)
 
     def seconds(self) -> float:
         return time.monotonic() - self._began
@@ -161,13 +166,10 @@ class _Work:
         now = time.monotonic()
         if now - self._marks[-1][0] >= MARK_SECONDS:
             self._marks.append((now, self.done))
-        while len(self._marks) > 1 and self._marks[1][0] <= now - RATE_SECONDS:
-            self._marks.popleft()
 
     def state(self) -> str:
         """Say how much is done, how fast, and how long it will take."""
-        since, before = self._marks[0]
-        rate = (self.done - before) / max(time.monotonic() - since, 1e-9)
+        rate = self._rate()
         scale, unit, form = (1e6, "MB", ",.1f") if self._bytes else (1.0, self.what, ",.0f")
         of = f" of {self.total / scale:{form}}" if self.total is not None else ""
         left = ""
@@ -175,6 +177,17 @@ class _Work:
             left = f", {duration((self.total - self.done) / rate)} left"
         size = " MB" if self._bytes else ""
         return f"{self.done / scale:{form}}{of}{size}, {rate / scale:.1f} {unit}/s{left}"
+
+    def _rate(self) -> float:
+        marks = [*self._marks, (time.monotonic(), self.done)]
+        steps = [(end - start, b - a) for (start, a), (end, b) in itertools.pairwise(marks)]
+        lengths = sorted(seconds for seconds, _ in (steps[:-1] or steps)[-DOZEN:])
+        longest = PAUSE * lengths[(len(lengths) - 1) * 4 // 5]
+        worked, done = 0.0, 0
+        for seconds, count in reversed(steps):
+            if seconds <= longest and worked < RATE_SECONDS:
+                worked, done = worked + seconds, done + count
+        return done / max(worked, 1e-9)
 
 
 @contextmanager

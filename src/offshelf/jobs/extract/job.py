@@ -83,7 +83,7 @@ class ExtractResult(Result):
             ],
             **describe(self.backbone),
             **describe_run(extraction),
-            "profile": extraction.profile.shares(),
+            "profile": extraction.profile.shares() if extraction.computed else None,
             "seconds": self.seconds,
             "warnings": list(self.table.warnings),
             "out": str(self.out) if self.out else None,
@@ -98,8 +98,9 @@ class ExtractResult(Result):
             yield "column", f"{kind.column}: {dimension:,} float32 of an image"
         yield "network", f"{self.backbone.spec.name}, {extraction.ran}{self.backbone.changed}"
         yield from precision_facts(extraction)
-        if extraction.computed:
-            yield "speed", f"{extraction.images_per_second:,.1f} images/s from files to features"
+        rate = extraction.images_per_second
+        if rate is not None:
+            yield "speed", f"{rate:,.1f} images/s from files to features"
         yield "time", summary.seconds_line(self.seconds)
         yield "file", str(self.out) if self.out else "none; the features are in the store"
 
