@@ -294,7 +294,9 @@ def test_frames(result: Comparison) -> None:
 @pytest.mark.slow
 def test_pictures(result: Comparison, tmp_path: Path) -> None:
     written = result.write_pictures(tmp_path / "pictures")
-    assert [path.stem for path in written] == ["depth", "cost", "dimension", "reduction"]
+    assert [path.stem for path in written] == [
+        *("depth", "reduction", "head", "cost", "dimension", "rows"),
+    ]
     for path in written:
         assert path.read_bytes()[1:4] == b"PNG"
     assert result.plot("depth").to_bytes() == result.plot("depth").to_bytes()
@@ -322,10 +324,14 @@ def test_the_best_row_is_one_line(result: Comparison) -> None:
     [
         (
             "dept",
-            "unknown picture 'dept': use depth, cost, dimension, reduction. Did you mean 'depth'?",
+            "unknown picture 'dept': use depth, backbone, pooling, weights, resize, scaling, grey, "
+            "precision, flips, normalisation, head, C, class_weight, reduction, cost, dimension, "
+            "rows. Did you mean 'depth'?",
         ),
         ("depth", "the picture 'depth' needs two layers of a backbone: --layers all"),
         ("reduction", "the picture 'reduction' needs reductions, for example pca:64"),
+        ("class_weight", "the picture 'class_weight' needs two values of it"),
+        ("C", "the picture 'C' needs two values of it"),
     ],
 )
 def test_pictures_that_cannot_be(scenes: Path, kind: str, text: str) -> None:

@@ -298,6 +298,7 @@ def test_another_recipe_has_another_name(plan: Plan, recipe: HeadSettings) -> No
         *({"predictions": ["a"] * 20}, {"predictions": [True] * 20}, {"predictions": 3}),
         *({"fit_seconds": -1}, {"fit_seconds": "long"}, {"predict_seconds": float("nan")}),
         *({"dimension": 0}, {"dimension": "8"}, {"c": "auto"}, {"notes": [1]}, {"more": 1}),
+        *({"searched": 3}, {"searched": ["a", 1.0]}),
         *({"problem": "none"}, {"problem": 1}),
     ],
 )
@@ -325,6 +326,25 @@ def test_a_damaged_cell_is_made_again(plan: Plan, damage: str | dict[str, object
     assert before[0] is not None
     assert after[0].predictions == before[0].predictions
     assert after[1:] == before[1:]
+
+
+def test_cells_of_before_are_kept_but_where_auto_could_go_no_further(plan: Plan) -> None:
+    recipe = HeadSettings(head="ridge", c="auto")
+    auto = dataclasses.replace(plan, recipes=(recipe,))
+    run_unit(auto, 0, 0)
+    place = auto.place(0, 0, recipe)
+    made = sealed_json.read(place) or {}
+    assert made["searched"][0] <= 0.01
+    assert made["searched"][1] >= 100
+    before = {name: value for name, value in made.items() if name != "searched"}
+    told = Silent()
+    with notifying(told):
+        for c, kept in ((1.0, True), (100.0, False), (0.01, False)):
+            sealed_json.write(place, {**before, "c": c})
+            assert (read_cell(auto, 0, 0, recipe) is not None) is kept
+        run_unit(auto, 0, 0)
+    assert told.notes == []
+    assert (sealed_json.read(place) or {})["searched"] == made["searched"]
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import pytest
 from rich.cells import cell_len
 
 from made_comparisons import grid, judged, made_row, said_of
-from offshelf.jobs.compare.axis_effects import effects_of, paired_p, sentences
+from offshelf.jobs.compare.axis_effects import edge_of, effects_of, paired_p, sentences
 from offshelf.jobs.compare.comparison_axes import AXES, common, name_of, naming, varied
 from offshelf.jobs.compare.comparison_rows import Row, Score
 from offshelf.jobs.compare.comparison_table import common_line, full_table, narrow_table
@@ -303,3 +303,40 @@ def test_columns_of_text_give_way_and_numbers_do_not() -> None:
     wide = dataclasses.replace(table, rows=(("名前" * 8, 1),))
     assert max(map(cell_len, render(wide).splitlines())) <= 20
     assert "".join(line.split("  ")[0] for line in render(wide).splitlines()[2:]) == "名前" * 8
+
+
+@pytest.mark.parametrize(
+    ("cs", "line"),
+    [
+        (
+            (10.0, 1.0, 0.1),
+            "C = 10 of the best row is the largest of those given: give 100 and 1000, too, or "
+            "auto, which goes on beyond its ends",
+        ),
+        (
+            (0.1, 1.0),
+            "C = 0.1 of the best row is the smallest of those given: give 0.01 and 0.001, too, or "
+            "auto, which goes on beyond its ends",
+        ),
+    ],
+)
+def test_an_end_of_the_given_values_of_c_is_said(cs: tuple[float, ...], line: str) -> None:
+    assert list(edge_of(grid(180, 2, c=cs))) == [line]
+
+
+@pytest.mark.parametrize("cs", [(1.0, 0.1, 10.0), (1.0,), ("auto", 1.0)])
+def test_values_of_c_inside_are_no_matter(cs: tuple[object, ...]) -> None:
+    assert list(edge_of(grid(180, 2, c=cs))) == []
+
+
+def test_equal_accuracies_are_no_end() -> None:
+    assert list(edge_of(grid(180, 0, c=(10.0, 1.0)))) == []
+    assert list(edge_of(grid(180, 2, head=("centroid", "ridge")))) == []
+
+
+@pytest.mark.parametrize(("c", "word"), [(1e6, "largest"), (1e-6, "smallest")])
+def test_the_end_of_auto_is_said(c: float, word: str) -> None:
+    best = dataclasses.replace(made_row(180, c="auto"), c=(1.0, c))
+    assert list(edge_of(judged([best]))) == [
+        f"C auto chose {c:g} for the best row, the {word} that it tries"
+    ]

@@ -9,8 +9,10 @@ Normalisation = Literal["l2", "none", "standard", "sqrt"]
 NORMALISATIONS: tuple[Normalisation, ...] = get_args(Normalisation)
 ClassWeight = Literal["balanced"]
 MAX_SEED = 2**32 - 1
-# The values of C that ``auto`` chooses from, 0.01 to 100, and the folds that choose.
-GRID = tuple(10 ** (-2 + step * (4 / 6)) for step in range(7))
+# The values of C that ``auto`` can choose from, 1e-6 to 1e6; those that it tries in any case, 0.01
+# to 100; and the folds that choose.
+LADDER = tuple(10 ** (-2 + step * (4 / 6)) for step in range(-6, 13))
+GRID = LADDER[6:13]
 FOLDS = 5
 
 

@@ -27,7 +27,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "-o",
         "--out",
         metavar="FILE",
-        help="write the rows to this file: .md, .csv, .txt, .html, .tex, .json or .parquet",
+        help="write the rows to this file: .md, .csv, .txt, .tex, .json or .parquet; .html is a "
+        "page with what came out, the table and pictures",
     )
     shared_options.add_classes(parser)
     shared_options.add_corrections(parser)
@@ -114,7 +115,8 @@ def _add_heads(parser: argparse.ArgumentParser) -> None:
         type=strengths,
         default=(1.0,),
         metavar="LIST",
-        help="values, or auto: chosen by cross-validation on the training images (1)",
+        help="values, or auto: chosen by cross-validation on the training images from 0.01 to 100, "
+        "and beyond while that is better (1)",
     )
     _axis(group, ["--normalisations"], "l2", "l2, none, standard, sqrt")
     _axis(group, ["--reductions"], "none", "none, pca:64, whiten:64, random:64")

@@ -25,7 +25,8 @@ def add_head(parser: argparse.ArgumentParser) -> None:
         default=1.0,
         metavar="X",
         help="inverse strength of the regularisation, or auto: the best of seven by "
-        "cross-validation on the training images (%(default)s)",
+        "cross-validation on the training images, and beyond them while that is better "
+        "(%(default)s)",
     )
     text = "normalisation of the features: l2, none, standard or sqrt"
     add_word(head, "--normalisation", default="l2", text=text)

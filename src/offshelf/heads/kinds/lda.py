@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from offshelf.heads.class_balance import row_weights
 from offshelf.heads.kinds.fitter import CrossFit, Learned
-from offshelf.heads.kinds.linear import LinearHead, halved, linear_arrays
+from offshelf.heads.kinds.linear import LinearHead, fewest_errors, halved, linear_arrays
 from offshelf.heads.numerics.centred import Array
 from offshelf.heads.numerics.regularised import Parts, Shifted, Solvable, decompose_shifted
 from offshelf.heads.numerics.row_scaling import ScaledRows
-from offshelf.heads.options import GRID, Options
+from offshelf.heads.options import Options
 
 # Below it rounding is larger than what the rows' own directions contribute.
 _MIN_C = 1e-12
@@ -42,8 +42,7 @@ class Lda(LinearHead):
         """Learn ``weight`` K x D and ``bias`` K."""
         weights = row_weights(targets, n_classes, options.class_weight)
         scatter = Scatter.of(rows, targets, weights)
-        cs = GRID if options.c == "auto" else (options.c,)
-        errors = scatter.left_out_errors(cs)
+        cs, errors = fewest_errors(scatter.left_out_errors, options.c)
         c = cs[int(np.argmin(errors))]
         weight, bias = scatter.solve(c)
         weight, bias = halved(weight, bias)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from offshelf.heads.kinds.fitter import CrossFit, Learned, mirrored
 from offshelf.heads.numerics.reproducible import exact_product
 from offshelf.heads.numerics.row_scaling import ScaledRows
 from offshelf.heads.options import FOLDS, GRID, Options
+from offshelf.heads.regularisation_path import best_of, regularisation_path
 from offshelf.heads.svm.solve import (
     EXACT,
     Search,
@@ -70,14 +71,25 @@ def halved(weight: Array, bias: Array) -> tuple[Array, Array]:
     return (weight[1:] - weight[:1]) / 2, (bias[1:] - bias[:1]) / 2
 
 
+def fewest_errors(
+    errors_at: Callable[[Sequence[float]], list[float]], c: float | Literal["auto"]
+) -> tuple[tuple[float, ...], list[float]]:
+    """Return the values of C to choose from, one where it is given, and the errors at each."""
+    if c != "auto":
+        return (c,), errors_at((c,))
+    cs, figures = regularisation_path(lambda some: [-error for error in errors_at(some)])
+    return cs, [-figure for figure in figures]
+
+
 class LinearSvm(LinearHead):
     """One-vs-rest linear support vector machine with squared hinge loss.
 
     Minimises, for each class, ``|w|^2 / 2 + C * sum(max(0, 1 - y * (w.x + b))^2)`` as
     scikit-learn's ``LinearSVC`` does (the bias is regularised with the weights). Scores are
-    within 1e-4 of the minimum's, see :mod:`.newton`. ``auto`` takes the C in ``GRID`` with
-    the best accuracy in five-fold cross-validation, see :mod:`.svm.solve`; of fewer than
-    five rows each is a fold. Balanced classes are those of ``LinearSVC(class_weight="balanced")``.
+    within 1e-4 of the minimum's, see :mod:`.newton`. ``auto`` takes the C of
+    :mod:`.regularisation_path` with the best accuracy in five-fold cross-validation, see
+    :mod:`.svm.solve`; of fewer than five rows each is a fold. Balanced classes are those of
+    ``LinearSVC(class_weight="balanced")``.
     """
 
     one_vs_rest = True
@@ -87,9 +99,7 @@ class LinearSvm(LinearHead):
     ) -> Learned:
         """Learn ``weight`` K x D and ``bias`` K; two classes get mirrored rows."""
         if options.c == "auto":
-            training = make_training(rows, targets, n_classes, max(GRID), options.class_weight)
-            folds = min(FOLDS, len(targets))
-            return learn_best(training, search(training, GRID, folds, options.seed), options.seed)
+            return learn_best(*_searched(rows, targets, n_classes, options), options.seed)
         training = make_training(rows, targets, n_classes, options.c, options.class_weight)
         return _learned(solve(training, options.c), options.c, options.seed)
 
@@ -104,6 +114,30 @@ class LinearSvm(LinearHead):
         head = training.minimum(weight, bias, task.c)
         scores = cross_fit(training, task.c, task.fold, head).T.astype(np.float64, copy=False)
         return mirrored(scores) if scores.shape[1] == 1 else scores
+
+
+def _searched(
+    rows: ScaledRows, targets: NDArray[np.int64], n_classes: int, options: Options
+) -> tuple[Training, Search]:
+    """Cross-validate C; return the training in which the best can be finished, and all of it."""
+    found: dict[float, tuple[Training, Search]] = {}
+    folds = min(FOLDS, len(targets))
+
+    def measure(cs: Sequence[float]) -> list[float]:
+        largest = max(*cs, *GRID)
+        training = make_training(rows, targets, n_classes, largest, options.class_weight)
+        part = search(training, cs, folds, options.seed)
+        found.update(dict.fromkeys(cs, (training, part)))
+        return [float(figure) for figure in part.accuracies.mean(axis=1)]
+
+    cs, figures = regularisation_path(measure)
+    parts = list(dict.fromkeys(found[c][1] for c in cs))
+    every = Search(
+        cs,
+        np.concatenate([part.accuracies for part in parts]),
+        tuple(point for part in parts for point in part.solutions),
+    )
+    return found[cs[best_of(figures)]][0], every
 
 
 def learn_best(training: Training, found: Search, seed: int) -> Learned:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,11 @@ from numpy.typing import NDArray
 
 from offshelf.heads.class_balance import row_weights
 from offshelf.heads.kinds.fitter import CrossFit, Learned
-from offshelf.heads.kinds.linear import LinearHead, linear_arrays
+from offshelf.heads.kinds.linear import LinearHead, fewest_errors, linear_arrays
 from offshelf.heads.numerics.centred import Array
 from offshelf.heads.numerics.regularised import Parts, Shifted, Solvable, decompose_shifted
 from offshelf.heads.numerics.row_scaling import ScaledRows
-from offshelf.heads.options import GRID, Options
+from offshelf.heads.options import Options
 from offshelf.heads.svm.solve import labels
 
 
@@ -37,8 +38,11 @@ class Ridge(LinearHead):
         signs = np.where(targets[:, None] == classes, 1.0, -1.0)
         weights = row_weights(targets, n_classes, options.class_weight)
         shifted = decompose_shifted(rows, np.zeros(len(targets), dtype=np.int64), weights)
-        cs = GRID if options.c == "auto" else (options.c,)
-        errors = left_out_errors(shifted, signs, targets, cs, weights)
+
+        def errors_at(cs: Sequence[float]) -> list[float]:
+            return left_out_errors(shifted, signs, targets, cs, weights)
+
+        cs, errors = fewest_errors(errors_at, options.c)
         c = cs[int(np.argmin(errors))]
         weight, bias = _solve(shifted, signs, c, weights)
         parameters: dict[str, Any] = {"C": c, "alpha": _shift(c)}
@@ -71,7 +75,7 @@ def left_out_errors(
     shifted: Shifted,
     signs: Array,
     targets: NDArray[np.int64],
-    cs: tuple[float, ...],
+    cs: Sequence[float],
     weights: Array | None = None,
 ) -> list[float]:
     """Return for each C the share of rows that are labelled wrongly when they are left out.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from offshelf.card import Line
-from offshelf.jobs.compare.comparison_axes import AXES, BACKBONE, LAYER, NO_VALUE, Axis, varied
+from offshelf.heads.regularisation_path import is_end
+from offshelf.jobs.compare.comparison_axes import AXES, BACKBONE, LAYER, NO_VALUE, Axis, C, varied
 from offshelf.jobs.compare.comparison_rows import Row, Score
 from offshelf.measurement.significance_tests import corrected_t, holm, mcnemar
 
@@ -92,6 +94,34 @@ def points(share: float) -> str:
     return f"{size:.0f}" if size >= 9.95 else f"{size:.1f}" if size >= 0.095 else f"{size:.2f}"
 
 
+def edge_of(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield a line where the best row has an end of the values of C, and more may be better."""
+    best, ends = rows[0], _deepest(rows)
+    if best.recipe.c == "auto":
+        for c in sorted(set(filter(is_end, best.c))):
+            which = "largest" if c > 1 else "smallest"
+            yield f"C auto chose {c:g} for the best row, the {which} that it tries"
+        return
+    own = float(best.recipe.c)
+    others = {
+        float(row.recipe.c): row
+        for row in _like(_C, best, rows, ends)
+        if not isinstance(row.recipe.c, str)
+    }
+    beside = [min(others, key=lambda c: abs(math.log(c / own)))] if others else []
+    if not beside or min(others) < own < max(others) or not _better(best, others[beside[0]]):
+        return
+    which, step = ("largest", 10) if own > beside[0] else ("smallest", 0.1)
+    yield (
+        f"C = {own:g} of the best row is the {which} of those given: give {own * step:g} and "
+        f"{own * step * step:g}, too, or auto, which goes on beyond its ends"
+    )
+
+
+def _better(row: Row, other: Row) -> bool:
+    return bool(row.score and other.score and row.score.accuracy > other.score.accuracy)
+
+
 Ends = dict[str, int]
 Key = tuple[object, ...]
 
@@ -147,6 +177,7 @@ def _key(axis: Axis, row: Row, ends: Ends) -> Key:
 
 
 _LAYER = next(axis for axis in AXES if axis.name == LAYER)
+_C = next(axis for axis in AXES if axis.name == C)
 
 
 def _tested(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from offshelf.jobs.compare.axis_effects import Effect
 from offshelf.jobs.compare.comparison_rows import Row
 from offshelf.jobs.compare.comparison_table import common_line, full_table, narrow_table
 from offshelf.jobs.compare.fit_command import FitCommand
+from offshelf.jobs.setup.page_files import check_page
 from offshelf.measurement.transferability import Agreement
 from offshelf.report.pictures.picture import Picture
 from offshelf.report.result import Block, Result, require_pandas
@@ -24,8 +25,8 @@ from offshelf.text import json_text, spelled
 if TYPE_CHECKING:
     import pandas
 
-SUFFIXES = {".md": "markdown", ".csv": "csv", ".txt": "text", ".html": "html", ".tex": "latex"}
-PARQUET, JSON = ".parquet", ".json"
+SUFFIXES = {".md": "markdown", ".csv": "csv", ".txt": "text", ".tex": "latex"}
+PARQUET, JSON, PAGE = ".parquet", ".json", ".html"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -136,9 +137,9 @@ class Comparison(Result):
         return pandas.DataFrame([_flat(row) for row in self.rows])
 
     def plot(self, kind: str | None = None) -> Picture:
-        """Return a picture: ``depth``, ``cost``, ``dimension`` or ``reduction``.
+        """Return a picture: ``depth``, ``C``, ``weights``, any other axis, ``cost``, ``rows``, ...
 
-        Without *kind*, the first of these that the rows can give.
+        See :func:`.comparison_charts.picture`. Without *kind*, the first that the rows can give.
 
         Raises:
             OffshelfError: unknown picture, or the rows do not hold what it shows.
@@ -149,7 +150,7 @@ class Comparison(Result):
         return Picture.drawn(title, lambda form: picture(self.rows, kind, form))
 
     def write(self, path: str | Path) -> Path:
-        """Write the rows; the ending says how: .md .csv .txt .html .tex .json .parquet.
+        """Write the rows; the ending says how: .md .csv .txt .tex .json .parquet, .html a page.
 
         Raises:
             OffshelfError: another ending.
@@ -157,6 +158,11 @@ class Comparison(Result):
         target = check_out(path)
         if target.suffix.lower() == PARQUET:
             _write_parquet(self.rows, target)
+        elif target.suffix.lower() == PAGE:
+            from offshelf.jobs.compare.comparison_page import Page, write_page
+
+            shared = {field.name: getattr(self, field.name) for field in fields(Page)}
+            return write_page(Page(**shared), target)
         elif target.suffix.lower() == JSON:
             text = json_text(self.to_json(), indent=2)
             files.write_bytes(target, f"{text}\n".encode())
@@ -186,12 +192,12 @@ def check_out(path: str | Path) -> Path:
     offshelf.errors.OffshelfError: rows.doc: the ending says the form: use .md, ...
     """
     target = Path(path)
-    known = [*SUFFIXES, JSON, PARQUET]
+    known = [*SUFFIXES, PAGE, JSON, PARQUET]
     if target.suffix.lower() not in known:
         raise OffshelfError(f"{path}: the ending says the form: use {', '.join(known)}")
     if not target.parent.is_dir():
         raise OffshelfError(f"{path}: the folder {target.parent} does not exist")
-    return target
+    return check_page(target) if target.suffix.lower() == PAGE else target
 
 
 def check_pictures(folder: str | Path) -> Path:

@@ -1,4 +1,4 @@
-"""Pictures of a comparison: from rows to series of points, drawn by the report."""
+"""Pictures of a comparison: what was varied, what it costs, and every row."""
 
 from __future__ import annotations
 
@@ -6,10 +6,33 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from offshelf.errors import OffshelfError, did_you_mean
+from offshelf.jobs.compare.axis_charts import (
+    ACCURACY,
+    MOST_CURVES,
+    axis_chart,
+    c_chart,
+    dot_of,
+    rows_chart,
+)
+from offshelf.jobs.compare.comparison_axes import (
+    AXES,
+    BACKBONE,
+    LAYER,
+    Axis,
+    C,
+    name_of,
+    varied,
+)
 from offshelf.jobs.compare.comparison_rows import Row
-from offshelf.report.pictures.charts import Axis, Dot, Series, chart
+from offshelf.report.pictures.charts import Axis as Scale
+from offshelf.report.pictures.charts import Dot, Series, chart
 
-ACCURACY = Axis(name="accuracy", percent=True)
+Draw = Callable[[Sequence[Row], str], bytes]
+# Of the features: lines of the picture by depth.
+_OF_FEATURES = (
+    *(BACKBONE, "pooling", "weights", "resize", "scaling", "grey", "precision", "flips"),
+)
+REDUCTION = "reduction"
 
 
 def picture(rows: Sequence[Row], kind: str | None = None, form: str = "png") -> bytes:
@@ -17,41 +40,52 @@ def picture(rows: Sequence[Row], kind: str | None = None, form: str = "png") -> 
 
     Args:
         rows: of a comparison.
-        kind: ``depth`` (accuracy by layer), ``cost`` (accuracy against milliseconds, with
-            the Pareto front), ``dimension`` (accuracy against dimension) or ``reduction``
-            (accuracy against the dimension left, one line for each kind of reduction); None
-            for the first of these that the rows can give.
+        kind: ``depth`` (accuracy by layer), ``C`` (a curve), ``reduction`` (accuracy against
+            the dimension left, one line for each kind of reduction), any other axis such as
+            ``weights`` or ``class_weight`` (its values beside one another), ``cost`` (accuracy
+            against milliseconds, with the Pareto front), ``dimension`` (accuracy against
+            dimension) or ``rows`` (a point for each row); None for the first of these that
+            the rows can give.
         form: ``png`` or ``svg``.
 
     Raises:
         OffshelfError: unknown kind or form, or the rows do not hold what it shows.
     """
-    draw = {"depth": _depth, "cost": _cost, "dimension": _dimension, "reduction": _reduction}
     kind = kind or available(rows)[0]
-    if kind not in draw:
-        hint = did_you_mean(kind, draw)
-        raise OffshelfError(f"unknown picture {kind!r}: use {', '.join(draw)}.{hint}")
-    return draw[kind]([row for row in rows if row.score and row.cost], form)
+    if kind not in _DRAW:
+        hint = did_you_mean(kind, _DRAW)
+        raise OffshelfError(f"unknown picture {kind!r}: use {', '.join(_DRAW)}.{hint}")
+    return _DRAW[kind]([row for row in rows if row.score and row.cost], form)
 
 
 def available(rows: Sequence[Row]) -> tuple[str, ...]:
     """Return the pictures that the rows can give."""
     scored = [row for row in rows if row.score and row.cost]
-    kinds = []
-    if _layers(scored):
-        kinds.append("depth")
-    if any(row.cost and row.cost.ms_per_image for row in scored):
-        kinds.append("cost")
-    kinds.append("dimension")
-    if any(row.recipe.reduction != "none" for row in scored):
-        kinds.append("reduction")
-    return tuple(kinds)
+    kinds = ["depth"] if _layers(scored) else []
+    kinds += [kind_of(axis) for axis in varied(scored) if axis.name != LAYER]
+    costs = {row.cost.ms_per_image for row in scored if row.cost and row.cost.ms_per_image}
+    widths = {_width(row) for row in scored}
+    # Rows that all stand above one another say nothing of what they cost.
+    for kind, places in (("cost", costs), ("dimension", widths)):
+        if len(places) > 1 or (places and len(scored) == 1):
+            kinds.append(kind)
+    return (*kinds, "rows")
 
 
-def _dot(row: Row, x: float, label: str = "") -> Dot:
-    if row.score is None:
-        raise OffshelfError("a row without a score cannot be drawn")
-    return Dot(x, row.score.accuracy, row.score.interval, label)
+def kind_of(axis: Axis) -> str:
+    """Return the name of the picture of an axis."""
+    return axis.name.replace(" ", "_")
+
+
+def _by_axis(axis: Axis) -> Draw:
+    """Return what draws the values of an axis."""
+
+    def draw(rows: Sequence[Row], form: str) -> bytes:
+        if axis not in varied(rows):
+            raise OffshelfError(f"the picture {kind_of(axis)!r} needs two values of it")
+        return c_chart(rows, axis, form) if axis.name == C else axis_chart(rows, axis, form)
+
+    return draw
 
 
 def _layers(rows: Sequence[Row]) -> dict[str, dict[int, Row]]:
@@ -64,21 +98,35 @@ def _layers(rows: Sequence[Row]) -> dict[str, dict[int, Row]]:
 
 
 def _depth(rows: Sequence[Row], form: str) -> bytes:
-    layers = _layers(rows)
-    if not layers:
+    """Draw a line for each kind of features that has several layers, under their best head."""
+    if not _layers(rows):
         raise OffshelfError("the picture 'depth' needs two layers of a backbone: --layers all")
+    axes = [axis for axis in varied(rows) if axis.name in _OF_FEATURES]
+    lines: dict[str, dict[int, Row]] = {}
+    for row in rows:
+        if len(row.view.parts) == 1:
+            name = name_of(row, axes) if axes else row.view.backbone
+            lines.setdefault(name, {}).setdefault(row.depth, row)
+    several = {name: depths for name, depths in lines.items() if len(depths) > 1}
+    kept = dict(list(several.items())[:MOST_CURVES])
+    layers = {row.depth: row.view.layer for depths in kept.values() for row in depths.values()}
+    one = len({row.view.backbone for depths in kept.values() for row in depths.values()}) == 1
+    last = max(layers)
     series = [
         Series(
-            name=name,
+            name=name if len(kept) > 1 else "",
             dots=tuple(
-                _dot(row, place / (len(depths) - 1), row.view.layer)
-                for place, (_, row) in enumerate(sorted(depths.items()))
+                dot_of(row, *((place, "") if one else (place / max(depths), row.view.layer)))
+                for place, row in sorted(depths.items())
             ),
         )
-        for name, depths in layers.items()
+        for name, depths in kept.items()
     ]
-    x = Axis(name="depth: from the first stage to the last", ticks=False)
-    return chart("Accuracy by depth", x, ACCURACY, series, form)
+    names = tuple(layers.get(place, "") for place in range(last + 1)) if one else ()
+    x = Scale(name="depth: from the first layer to the last", ticks=one, names=names)
+    more = f" ({len(kept)} of {len(several)} lines)" if len(several) > len(kept) else ""
+    whose = f", {rows[0].view.backbone}" if one else ""
+    return chart(f"Accuracy by depth{whose}{more}", x, ACCURACY, series, form)
 
 
 def _cost(rows: Sequence[Row], form: str) -> bytes:
@@ -91,13 +139,13 @@ def _cost(rows: Sequence[Row], form: str) -> bytes:
         if not front or dot.y > front[-1].y:
             front.append(Dot(dot.x, dot.y, None, ""))
     series.append(Series(name="best for its cost", dots=tuple(front), markers=False))
-    x = Axis(name="milliseconds for an image, files to features", logarithmic=True)
+    x = Scale(name="milliseconds for an image, files to features", logarithmic=True)
     return chart("Accuracy against cost", x, ACCURACY, series, form)
 
 
 def _dimension(rows: Sequence[Row], form: str) -> bytes:
     series = _by_backbone(rows, _width)
-    x = Axis(name="dimensions that the head sees", logarithmic=True)
+    x = Scale(name="dimensions that the head sees", logarithmic=True)
     return chart("Accuracy against dimension", x, ACCURACY, series, form)
 
 
@@ -114,11 +162,11 @@ def _reduction(rows: Sequence[Row], form: str) -> bytes:
         if row.view == best.view and same:
             kind = row.recipe.reduction.partition(":")[0]
             name = "no reduction" if kind == "none" else kind
-            groups.setdefault(name, []).append(_dot(row, _width(row)))
+            groups.setdefault(name, []).append(dot_of(row, _width(row)))
     series = [
         Series(name=n, dots=tuple(sorted(d, key=lambda dot: dot.x))) for n, d in groups.items()
     ]
-    x = Axis(name="dimensions that are left", logarithmic=True)
+    x = Scale(name="dimensions that are left", logarithmic=True)
     title = f"Accuracy against dimensions left: {best.view.layer}, {best.recipe.head}"
     return chart(title, x, ACCURACY, series, form)
 
@@ -128,7 +176,19 @@ def _width(row: Row) -> int:
 
 
 def _by_backbone(rows: Sequence[Row], x: Callable[[Row], float]) -> list[Series]:
+    axes = [axis for axis in varied(rows) if axis.name != BACKBONE]
     found: dict[str, list[Dot]] = {}
     for row in rows:
-        found.setdefault(row.view.backbone, []).append(_dot(row, x(row), row.view.layer))
+        label = name_of(row, axes) if axes else ""
+        found.setdefault(row.view.backbone, []).append(dot_of(row, x(row), label))
     return [Series(name=name, dots=tuple(dots), line=False) for name, dots in found.items()]
+
+
+_DRAW: dict[str, Draw] = {
+    "depth": _depth,
+    **{kind_of(axis): _by_axis(axis) for axis in AXES if axis.name not in (LAYER, REDUCTION)},
+    REDUCTION: _reduction,
+    "cost": _cost,
+    "dimension": _dimension,
+    "rows": rows_chart,
+}

@@ -78,11 +78,7 @@ def full_table(rows: Sequence[Row], protocol: str) -> Table:
 
 def narrow_table(rows: Sequence[Row]) -> Table:
     """Return what varies and the figures that fit beside it into 110 characters."""
-    figures = {one.column.name: one for one in _figures(rows)}
-    place = list(figures).index("accuracy") + 1
-    readable = [*figures.items()]
-    readable.insert(place, ("95 % interval", _interval(rows)))
-    figures = dict(readable)
+    figures = {one.column.name: one for one in _readable(rows)}
     needed = [one for name, one in figures.items() if name in _NEEDED]
     names = _names(rows, needed)
     kept = {name: figures[name] for name in _NEEDED}
@@ -93,6 +89,13 @@ def narrow_table(rows: Sequence[Row]) -> Table:
                 kept = more
     ordered = [one for name, one in figures.items() if name in kept]
     return dataclasses.replace(_table("", [*names, *ordered]), width=WIDTH)
+
+
+def page_table(rows: Sequence[Row]) -> Table:
+    """Return what varies and all figures that do, for a page of any width."""
+    figures = [one for one in _readable(rows) if not (one.column.name in _SHARED and one.equal)]
+    axes = [_Filled(Column(axis.name), tuple(map(axis.shown, rows))) for axis in naming(rows)]
+    return _table("", [*axes, *figures])
 
 
 def common_line(rows: Sequence[Row]) -> Iterator[str]:
@@ -136,6 +139,13 @@ def _figures(rows: Sequence[Row]) -> list[_Filled]:
         _Filled(column, tuple(_figure(row, place) for row in rows)) for column, place in _FIGURES
     ]
     return [one for one in found if one.column.name not in _SOMETIMES or any(_known(one))]
+
+
+def _readable(rows: Sequence[Row]) -> list[_Filled]:
+    """Return the figures with the ends of the interval in one column."""
+    figures = [one for one in _figures(rows) if one.column.name not in ("low", "high")]
+    place = [one.column.name for one in figures].index("accuracy") + 1
+    return [*figures[:place], _interval(rows), *figures[place:]]
 
 
 def _known(one: _Filled) -> Iterator[bool]:

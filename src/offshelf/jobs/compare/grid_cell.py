@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, cast
@@ -19,7 +20,7 @@ from offshelf import sealed_json
 from offshelf.errors import HeadError
 from offshelf.features.store.feature_store import FeatureStore
 from offshelf.heads.fitting.fit_head import decision, fit_prepared
-from offshelf.heads.options import ClassWeight, Normalisation, Options
+from offshelf.heads.options import GRID, ClassWeight, Normalisation, Options
 from offshelf.heads.preparation.prepare import Preparation, apply, prepare
 from offshelf.heads.preparation.reduction import product_of
 from offshelf.jobs.compare.plan import Plan
@@ -44,6 +45,7 @@ class Cell:
         predict_seconds: to label all test rows from their features.
         dimension: values of a row that the head itself sees.
         c: the regularisation in force, None where the head has none.
+        searched: the smallest and the largest C that ``auto`` tried; () where C was given.
         notes: what was unusual while training.
         problem: why there is no head; "" where there is.
     """
@@ -53,6 +55,7 @@ class Cell:
     predict_seconds: float = 0.0
     dimension: int = 0
     c: float | None = None
+    searched: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
     problem: str = ""
 
@@ -64,20 +67,26 @@ def read_cell(plan: Plan, view: int, fold: int, recipe: HeadSettings) -> Cell | 
     if document is None:
         return None
     try:
-        for name in ("predictions", "notes"):
-            document[name] = tuple(document[name])
+        for name in ("predictions", "notes", "searched"):
+            document[name] = tuple(document.get(name, ()))
         cell = Cell(**document)
     except (KeyError, TypeError):
         cell = None
     if cell is not None and _possible(cell, len(plan.folds[fold].test), len(plan.classes)):
-        return cell
+        return None if _cut_short(cell, recipe) else cell
     sealed_json.set_aside(place)
     return None
 
 
+def _cut_short(cell: Cell, recipe: HeadSettings) -> bool:
+    """Return whether C was chosen at an end of the grid, and nothing beyond could be tried yet."""
+    return recipe.c == "auto" and not cell.searched and cell.c in (GRID[0], GRID[-1])
+
+
 def _possible(cell: Cell, tested: int, classes: int) -> bool:
     """Return whether a head can have predicted this for *tested* rows and so many classes."""
-    numbers = [cell.fit_seconds, cell.predict_seconds, *([] if cell.c is None else [cell.c])]
+    c = [] if cell.c is None else [cell.c]
+    numbers = [cell.fit_seconds, cell.predict_seconds, *c, *cell.searched]
     if not all(type(number) in (int, float) and 0 <= number < math.inf for number in numbers):
         return False
     if type(cell.dimension) is not int or not all(isinstance(one, str) for one in cell.notes):
@@ -166,8 +175,13 @@ def _fit(
         predict_seconds=seconds,
         dimension=int(head.arrays["weight"].shape[1]),
         c=cast(float | None, head.parameters.get("C")),
+        searched=_ends(head.parameters.get("C_grid") or ()),
         notes=tuple(head.notes),
     )
+
+
+def _ends(tried: Sequence[float]) -> tuple[float, ...]:
+    return (min(tried), max(tried)) if tried else ()
 
 
 def matrix_of(plan: Plan, view: int, rows: NDArray[np.int64], mirrored: bool = False) -> Matrix:

@@ -14,6 +14,7 @@ from offshelf.jobs.compare.axis_effects import (
     NOT_REAL,
     REAL,
     Effect,
+    edge_of,
     effects_of,
     paired_p,
     sentences,
@@ -69,6 +70,7 @@ def assemble(plan: Plan, views: Sequence[View], measured: Measured, scores: Scor
     findings = (
         *_best(judged),
         *_effects(effects, test),
+        *edge_of(judged),
         *_depth(judged),
         *_concatenation(judged, sizes(plan)),
         *_leaks(judged[0]),

@@ -11,6 +11,7 @@ from offshelf.backbones.backbone import Backbone
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.features.extraction import Extraction
 from offshelf.heads.head import FittedHead
+from offshelf.heads.regularisation_path import is_end
 from offshelf.jobs.fit.evaluation import Leaks
 from offshelf.jobs.setup.labelled_features import contradictions
 from offshelf.jobs.setup.settings import describe, describe_run, precision_facts
@@ -150,4 +151,6 @@ def _chosen(key: str, head: FittedHead) -> str:
     grid = head.parameters.get("C_grid")
     if key != "C" or not grid:
         return ""
-    return f" (the best of {len(grid)} from {min(grid):g} to {max(grid):g}, by cross-validation)"
+    end = ", the end of what is tried" if is_end(head.parameters[key]) else ""
+    tried = f"the best of {len(grid)} from {min(grid):.3g} to {max(grid):.3g}"
+    return f" ({tried}, by cross-validation{end})"

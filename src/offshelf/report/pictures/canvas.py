@@ -144,7 +144,9 @@ def drawing_settings(**more: Any) -> Iterator[None]:
 
     with _DRAWING, matplotlib.rc_context(), warnings.catch_warnings():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update({"svg.hashsalt": "offshelf", **more})
+        # A name with two dollar signs is no formula.
+        usual = {"svg.hashsalt": "offshelf", "text.parse_math": False}
+        matplotlib.rcParams.update({**usual, **more})
         # A name in a script that the font lacks is drawn as boxes.
         warnings.filterwarnings("ignore", "Glyph .* missing")
         yield

@@ -13,14 +13,15 @@ from typing import Any
 
 from offshelf.measurement.probability_metrics import Reliability
 from offshelf.report.pictures.canvas import check_form, drawing_settings, svg_bytes
+from offshelf.report.pictures.point_labels import place_labels
 from offshelf.text import drawable
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
 MARKERS = "osD^vPX"
 DASHES = ("-", "--", "-.", ":")
 INCHES, DPI = (9.0, 5.5), 128
-# More names than this hide the points that they name.
-MAX_LABELS = 24
+# Longer names in a legend stand one below the other.
+_LONG = 40
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Axis:
         percent: whether shares from 0 to 1 are written as per cent.
         ticks: whether it has numbers.
         limits: its ends; None for those of the points.
+        names: of the places 0, 1, 2, ..., in place of numbers.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Axis:
     percent: bool = False
     ticks: bool = True
     limits: tuple[float, float] | None = None
+    names: tuple[str, ...] = ()
 
 
 def chart(title: str, x: Axis, y: Axis, series: Sequence[Series], form: str = "png") -> bytes:
@@ -94,11 +97,13 @@ def chart(title: str, x: Axis, y: Axis, series: Sequence[Series], form: str = "p
 
         figure = Figure(figsize=INCHES, dpi=DPI, layout="constrained")
         axes = figure.add_subplot()
-        labelled = sum(bool(dot.label) for one in series for dot in one.dots) <= MAX_LABELS
         for number, one in enumerate(series):
-            _draw(axes, one, number, labelled)
+            _draw(axes, one, number)
         _finish(axes, title, x, y)
-        return _bytes(figure, form)
+        dots = [dot for one in series for dot in one.dots]
+        lines = [one.dots for one in series if one.line]
+        place_labels(axes, sorted(dots, key=lambda dot: -dot.y), lines)
+        return picture_bytes(figure, form)
 
 
 def reliability_chart(found: Reliability, title: str, *, form: str = "png") -> bytes:
@@ -143,30 +148,23 @@ def reliability_chart(found: Reliability, title: str, *, form: str = "png") -> b
     )
 
 
-def _draw(axes: Any, series: Series, number: int, labelled: bool) -> None:
-    colour = COLOURS[number % len(COLOURS)]
-    dots = series.dots
-    style = {
-        "color": colour,
+def style_of(series: Series, number: int) -> dict[str, Any]:
+    """Return how matplotlib draws the series of that number: by colour, marker and dash."""
+    dash = "--" if series.dashed else DASHES[number % len(DASHES)]
+    return {
+        "color": COLOURS[number % len(COLOURS)],
         "marker": MARKERS[number % len(MARKERS)] if series.markers else "",
-        "linestyle": ("--" if series.dashed else DASHES[number % len(DASHES)])
-        if series.line
-        else "none",
+        "linestyle": dash if series.line else "none",
     }
+
+
+def _draw(axes: Any, series: Series, number: int) -> None:
+    dots, style = series.dots, style_of(series, number)
     name = drawable(series.name) or "_nolegend_"
     axes.plot([d.x for d in dots], [d.y for d in dots], label=name, markersize=5, **style)
     for dot in dots:
         if dot.interval is not None:
-            axes.vlines(dot.x, *dot.interval, color=colour, linewidth=1, alpha=0.6)
-        if dot.label and labelled:
-            axes.annotate(
-                drawable(dot.label),
-                (dot.x, dot.y),
-                xytext=(4, 4 if number % 2 == 0 else -11),
-                textcoords="offset points",
-                fontsize=7,
-                parse_math=False,
-            )
+            axes.vlines(dot.x, *dot.interval, color=style["color"], linewidth=1, alpha=0.6)
 
 
 def _finish(axes: Any, title: str, x: Axis, y: Axis) -> None:
@@ -187,15 +185,27 @@ def _finish(axes: Any, title: str, x: Axis, y: Axis) -> None:
             shown.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
         if axis.limits is not None:
             set_limits(*axis.limits)
+        if axis.names:
+            shown.set_ticks(range(len(axis.names)), [drawable(name) for name in axis.names])
         if not axis.ticks:
             shown.set_ticks([])
     axes.grid(alpha=0.3)
-    if any(not name.startswith("_") for name in axes.get_legend_handles_labels()[1]):
-        axes.legend(fontsize=8, loc="best")
+    add_legend(axes)
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _bytes(figure: Any, form: str) -> bytes:
+def add_legend(axes: Any) -> None:
+    """Put the legend below the axes, where it hides no point."""
+    handles, names = axes.get_legend_handles_labels()
+    if names:
+        columns = 1 if max(map(len, names)) > _LONG else min(3, len(names))
+        axes.figure.legend(
+            handles, names, fontsize=8, loc="outside lower left", ncols=columns, frameon=False
+        )
+
+
+def picture_bytes(figure: Any, form: str) -> bytes:
+    """Return a matplotlib Figure as a PNG or SVG file."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     if form == "svg":
