@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from offshelf.backbones.backbone import Backbone, open_backbone
+from offshelf.engine.contract import EngineOptions
 from offshelf.engine.torch_engine.gradients import Probe
 from offshelf.errors import DataError, ModelFileError, OffshelfError
 from offshelf.features.feature_kind import FeatureKind
@@ -21,6 +24,7 @@ from offshelf.jobs.explain import explain, explain_images, explain_prepared, tru
 from offshelf.jobs.fit.job import fit
 from offshelf.jobs.predict import predict
 from offshelf.jobs.setup.settings import RunSettings
+from offshelf.jobs.visualise import exact_maps
 from offshelf.jobs.visualise.explanation import Explanation
 from offshelf.jobs.visualise.picture_files import input_to_show
 from offshelf.model_file.model import Model
@@ -369,3 +373,65 @@ def test_with_two_classes_one_panel_says_it_all(
         assert len(str(found).splitlines()) == 4
         assert (found.probability, found.verdict) == (None, found.label)
     assert len(explained(model, backbone, image).panels) == 3
+
+
+def test_a_second_explanation_needs_no_reference_and_has_the_same_bits(
+    model: Path, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunSettings(engine=EngineOptions(cache_dir=tmp_path))
+    first = explain(model, image, run=run)
+    places = list((tmp_path / "trained").glob("*/result.safetensors"))
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("the place of the cells is known")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(exact_maps, "Probe", refuse)
+        patched.setattr(exact_maps, "maps_before", refuse)
+        second = explain(model, image, run=run)
+        several = explain_images(model, [image, image], run=run).explanations
+    (place,) = places
+    place.write_bytes(place.read_bytes()[:-1])
+    damaged = explain(model, image, run=run)
+    assert first.method == "exact"
+    for found in (second, *several, damaged):
+        assert found.to_json() == first.to_json()
+    assert places[0].is_file()
+
+
+def test_exact_maps_are_those_of_the_reference(opened: tuple[Model, Backbone], image: Path) -> None:
+    seen = input_to_show(image, opened[1].input, LIMITS)
+    by_engine, by_torch = (
+        explain_prepared(*opened, seen, run=RunSettings(engine=EngineOptions(engine=name)))
+        for name in ("openvino", "torch")
+    )
+    assert (by_engine.method, by_engine.layer) == (by_torch.method, by_torch.layer)
+    assert list(by_engine.scores) == list(by_torch.scores)
+    for one, other in zip(by_engine.shown, by_torch.shown, strict=True):
+        assert np.abs(one.cells - other.cells).max() <= 1e-4 * np.abs(other.cells).max()
+
+
+def test_features_from_nowhere_are_known_to_be_so(
+    opened: tuple[Model, Backbone], image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunSettings(engine=EngineOptions(cache_dir=tmp_path))
+    model = with_features(*opened, "stage7", "gem")
+    assert exact_maps.exact_place(model, opened[1], run) is None
+    monkeypatch.setattr(exact_maps, "Probe", None)
+    assert exact_maps.exact_place(model, opened[1], run) is None
+
+
+@pytest.mark.slow
+def test_a_second_run_loads_neither_torch_nor_matplotlib(
+    model: Path, image: Path, tmp_path: Path
+) -> None:
+    arguments = ["explain", str(model), str(image), "--out", str(tmp_path / "a.png")]
+    code = (
+        f"import sys\nfrom offshelf.cli.main import main\nmain({arguments})\n"
+        "print({'torch', 'timm', 'sympy', 'matplotlib', 'sklearn'} & sys.modules.keys())"
+    )
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        )
+    assert done.stdout.splitlines()[-1] == "set()"

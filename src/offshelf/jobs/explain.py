@@ -8,8 +8,10 @@ itself. All else gets Grad-CAM, which shows where and does not add up.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,6 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.named_layers import Layer
-from offshelf.backbones.specification.spec import BackboneSpec
 from offshelf.data.folders.class_names import composed, same_class_key
 from offshelf.data.tables.image_table import list_images
 from offshelf.engine.torch_engine.gradients import Probe
@@ -29,8 +30,15 @@ from offshelf.heads.kinds.linear import linear_weights
 from offshelf.jobs.setup.settings import RunSettings
 from offshelf.jobs.visualise import attribution
 from offshelf.jobs.visualise.attribution import ClassMap
+from offshelf.jobs.visualise.exact_maps import (
+    ExactView,
+    Places,
+    Targets,
+    candidates,
+    layer_name,
+)
 from offshelf.jobs.visualise.explanation import Explanation, Explanations
-from offshelf.jobs.visualise.feature_maps import Grid, layer_label, maps_before, maps_of, positions
+from offshelf.jobs.visualise.feature_maps import maps_of
 from offshelf.jobs.visualise.picture_files import input_to_show
 from offshelf.model_file.model import Model
 from offshelf.prediction import open_model
@@ -38,12 +46,6 @@ from offshelf.progress import Progress, Silent, note_all
 from offshelf.text import shown, spelled
 
 METHODS = ("auto", "exact", "gradcam")
-TOLERANCE = 1e-4
-# Networks end in a few layers that change no place; transformers in a block of them.
-PLACES = 48
-Places = list[tuple[Layer, Grid]]
-# Classes whose maps have no cells yet, and their weights.
-Targets = list[tuple[ClassMap, NDArray[np.float64]]]
 
 
 def explain(
@@ -69,8 +71,8 @@ def explain(
         true: the image's own class; None for that of its folder, where the folder has the name
             of a class.
         weights: the weights file, when it is in none of the usual places.
-        run: limits and cache folder; its engine runs the model's self-test, the maps
-            themselves come from the torch reference on the CPU.
+        run: limits, cache folder, and the engine of exact maps, in fp32 on the CPU; Grad-CAM
+            comes from the torch reference.
         progress: receives notes and downloads.
 
     Raises:
@@ -82,7 +84,7 @@ def explain(
     run, progress = run or RunSettings(), progress or Silent()
     model, backbone = _opened(model_path, method, weights, run, progress)
     network_input = input_to_show(image, backbone.input, run.reading.limits)
-    found = explain_prepared(model, backbone, network_input, label, method)
+    found = explain_prepared(model, backbone, network_input, label, method, run)
     true = true_class(image, model.classes, true)
     return dataclasses.replace(found, true=true, path=Path(model_path))
 
@@ -109,15 +111,16 @@ def explain_images(
     true_class(None, model.classes, true)
     found, failures = [], []
     progress.start("explanations", len(table))
-    for path in table.paths:
-        try:
-            network_input = input_to_show(path, backbone.input, run.reading.limits)
-            one = explain_prepared(model, backbone, network_input, label, method)
-            own = true_class(path, model.classes, true)
-            found.append(dataclasses.replace(one, true=own, path=Path(model_path)))
-        except DataError as error:
-            failures.append(_failure(path, error))
-        progress.advance()
+    with contextlib.closing(Explainer(model, backbone, run)) as explainer:
+        for path in table.paths:
+            try:
+                network_input = input_to_show(path, backbone.input, run.reading.limits)
+                one = explainer.explain(network_input, label, method)
+                own = true_class(path, model.classes, true)
+                found.append(dataclasses.replace(one, true=own, path=Path(model_path)))
+            except DataError as error:
+                failures.append(_failure(path, error))
+            progress.advance()
     progress.finish()
     return Explanations(explanations=tuple(found), failures=tuple(failures), path=Path(model_path))
 
@@ -168,44 +171,112 @@ def explain_prepared(
     network_input: NetworkInput,
     label: str | None = None,
     method: str = "auto",
+    run: RunSettings | None = None,
 ) -> Explanation:
     """Explain an open model's decision on a prepared image; see :func:`explain`."""
-    weights = linear_weights(model.head)
-    candidates = maps_before(backbone, model.kind.path, PLACES)
-    if not candidates:
-        raise OffshelfError(f"{model.kind.layer} of {backbone.spec.name} follows no map")
-    probe = Probe(
-        backbone, model.kind.tap, [row.path for row, _ in candidates], network_input.pixels
-    )
-    places = [pair for pair in candidates if pair[0].path in probe.activations]
-    scores = decision(model.head, probe.features[None])[0]
-    order = np.argsort(-scores, kind="stable").tolist()
-    first = order[0] if label is None else _class_number(model.classes, label)
-    rival = next(k for k in order if k != first)
-    targets = [_target(model.classes[k], float(scores[k]), weights, k) for k in (first, rival)]
-    work = model, backbone, probe, places, targets
-    exact = _exact(*work) if method != "gradcam" else None
-    if exact is None and method == "exact":
-        raise OffshelfError(
-            f"no exact map: {model.kind.pooling} features of {model.kind.layer} are no sum "
-            f"over the cells of a map; use the method gradcam"
+    with contextlib.closing(Explainer(model, backbone, run or RunSettings())) as explainer:
+        return explainer.explain(network_input, label, method)
+
+
+@dataclass(frozen=True, eq=False)
+class _Question:
+    """The features of an image, the scores, and the two classes whose maps are wanted."""
+
+    features: NDArray[np.float32]
+    scores: dict[str, float]
+    targets: Targets
+
+
+class Explainer:
+    """An open model that explains one image after the other; see :func:`explain`.
+
+    Raises:
+        OffshelfError: its head is not linear.
+    """
+
+    def __init__(self, model: Model, backbone: Backbone, run: RunSettings) -> None:
+        self._model, self._backbone, self._run = model, backbone, run
+        self._weights = linear_weights(model.head)
+        self._view: ExactView | None = None
+
+    def explain(
+        self, network_input: NetworkInput, label: str | None = None, method: str = "auto"
+    ) -> Explanation:
+        """Explain the decision on one image."""
+        number = None if label is None else _class_number(self._model.classes, label)
+        found = self._exact(network_input, number) if method != "gradcam" else None
+        if found is None and method == "exact":
+            kind = self._model.kind
+            raise OffshelfError(
+                f"no exact map: {kind.pooling} features of {kind.layer} are no sum "
+                f"over the cells of a map; use the method gradcam"
+            )
+        return found or self._grad_cam(network_input, number)
+
+    def close(self) -> None:
+        """Release the engine."""
+        if self._view is not None:
+            self._view.close()
+
+    def _exact(self, network_input: NetworkInput, number: int | None) -> Explanation | None:
+        if self._view is None:
+            self._view = ExactView(self._model, self._backbone, self._run)
+        if self._view.place is None:
+            return None
+        sight = self._view.see(network_input.pixels)
+        asked = self._question(sight.features, number)
+        maps = self._view.maps(sight, self._model.head, asked.targets)
+        if maps is None:
+            return None
+        return self._answer(network_input, asked, "exact", self._view.place.name, maps)
+
+    def _grad_cam(self, network_input: NetworkInput, number: int | None) -> Explanation:
+        model, backbone = self._model, self._backbone
+        places = candidates(model, backbone)
+        paths = [row.path for row, _ in places]
+        probe = Probe(backbone, model.kind.tap, paths, network_input.pixels)
+        places = [pair for pair in places if pair[0].path in probe.activations]
+        asked = self._question(probe.features, number)
+        found = _gradient_maps(model, backbone, probe, places, asked.targets)
+        if found is None:
+            raise OffshelfError(
+                f"{network_input.name}: no map of {backbone.spec.name} changes the score of "
+                "this image"
+            )
+        row, maps = found
+        name = layer_name(row, backbone, probe, places)
+        return self._answer(network_input, asked, "gradcam", name, maps)
+
+    def _question(self, features: NDArray[np.float32], number: int | None) -> _Question:
+        model = self._model
+        scores = decision(model.head, features[None])[0]
+        order = np.argsort(-scores, kind="stable").tolist()
+        first = order[0] if number is None else number
+        rival = next(k for k in order if k != first)
+        return _Question(
+            features,
+            {model.classes[k]: float(scores[k]) for k in order},
+            [_target(model.classes[k], float(scores[k]), self._weights, k) for k in (first, rival)],
         )
-    found = exact or _grad_cam(*work)
-    if found is None:
-        raise OffshelfError(
-            f"{network_input.name}: no map of {backbone.spec.name} changes the score of this image"
+
+    def _answer(
+        self,
+        network_input: NetworkInput,
+        asked: _Question,
+        method: str,
+        layer: str,
+        maps: list[ClassMap],
+    ) -> Explanation:
+        return Explanation(
+            network_input=network_input,
+            label=maps[0].name,
+            method=method,
+            layer=layer,
+            length=attribution.feature_length(self._model.head, asked.features),
+            scores=asked.scores,
+            shown=(maps[0], maps[1]),
+            model=self._model,
         )
-    row, maps = found
-    return Explanation(
-        network_input=network_input,
-        label=maps[0].name,
-        method="exact" if exact else "gradcam",
-        layer=_layer_name(row, backbone.spec, probe, places),
-        length=attribution.feature_length(model.head, probe.features),
-        scores={model.classes[k]: float(scores[k]) for k in order},
-        shown=(maps[0], maps[1]),
-        model=model,
-    )
 
 
 def _target(
@@ -225,36 +296,7 @@ def _class_number(names: tuple[str, ...], label: str) -> int:
     return names.index(label)
 
 
-def _exact(
-    model: Model, backbone: Backbone, probe: Probe, places: Places, targets: Targets
-) -> tuple[Layer, list[ClassMap]] | None:
-    """Return the exact maps at the first place whose pooling gives the features."""
-    length = attribution.feature_length(model.head, probe.features)
-    for row, grid in places:
-        pooling = model.kind.pooling if row.path == model.kind.path else "avg"
-        values = positions(probe.activations[row.path], grid, backbone.spec.channels_last)
-        if pooling not in attribution.SUMMED or not _gives(values, pooling, probe.features):
-            continue
-        maps = []
-        for one, weight in targets:
-            parts = attribution.summands(values, weight, pooling, length)
-            cells = parts[grid.extra :].reshape(grid.side, grid.side)
-            elsewhere = float(parts[: grid.extra].sum())
-            maps.append(dataclasses.replace(one, cells=cells, elsewhere=elsewhere))
-        scale = max(1.0, *(abs(one.score) for one in maps))
-        if all(abs(one.residual) <= TOLERANCE * scale for one in maps):
-            return row, maps
-    return None
-
-
-def _gives(values: NDArray[np.float32], pooling: str, features: NDArray[np.float32]) -> bool:
-    found = attribution.pooled(values, pooling)
-    if found.shape != features.shape:
-        return False
-    return bool(np.abs(found - features).max() <= TOLERANCE * float(np.abs(features).max()))
-
-
-def _grad_cam(
+def _gradient_maps(
     model: Model, backbone: Backbone, probe: Probe, places: Places, targets: Targets
 ) -> tuple[Layer, list[ClassMap]] | None:
     """Return Grad-CAM at the deepest place whose cells reach the features."""
@@ -270,10 +312,3 @@ def _grad_cam(
             pairs = zip(targets, cells, strict=True)
             return row, [dataclasses.replace(one, cells=values) for (one, _), values in pairs]
     return None
-
-
-def _layer_name(row: Layer, spec: BackboneSpec, probe: Probe, places: Places) -> str:
-    """Prefer a layer's own name among the places that hold the very same activation."""
-    taken = probe.activations
-    same = (one for one, _ in places if np.array_equal(taken[one.path], taken[row.path]))
-    return next((one.name for one in same if one.name != one.path), layer_label(row, spec))
