@@ -56,6 +56,7 @@ def test_fit_as_text(capsys: pytest.CaptureFixture[str], tmp_path: Path, scenes:
     assert run.out.endswith(f"\nmodel       {tmp_path / 'm.offshelf'} {holds}\n")
 
 
+@pytest.mark.slow
 def test_a_preprocessing_that_was_asked_for_is_named(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, scenes: Path
 ) -> None:
@@ -115,6 +116,7 @@ def test_extract_says_how_many_it_computed(
     assert "images   12, 0 left out; features: 6 computed, 6 are copies\n" in text
 
 
+@pytest.mark.slow
 def test_the_features_file_describes_its_columns(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, scenes: Path
 ) -> None:

@@ -182,6 +182,7 @@ def test_the_command_in_python(scenes: Path) -> None:
     assert found.data == str(scenes)
 
 
+@pytest.mark.slow
 def test_colour_is_an_axis(scenes: Path) -> None:
     found = offshelf.compare(scenes, grey=["replicate", "luma"], layers="stage3")
     assert [row.view.grey for row in found.rows] in (

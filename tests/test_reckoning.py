@@ -344,6 +344,7 @@ def test_auto_without_labels_takes_fp32_at_any_size(
         assert (taken.precision, notes.notes) == ("fp32", [NO_LABELS])
 
 
+@pytest.mark.slow
 def test_auto_whose_labelled_images_cannot_be_used_takes_fp32(
     lite, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,7 +63,9 @@ COMMANDS: dict[str, Command] = {
 }
 # Those that always write a picture, and say where it is.
 DRAWN = {"explain", "explain several", "maps", "maps --top-images", "filters"}
-SLOW = {"demo", "explain", "explain several", "compare", "classify", "maps --top-images"}
+SLOW = {
+    *("demo", "explain", "explain several", "compare", "classify", "maps", "maps --top-images"),
+}
 
 
 @pytest.fixture(scope="session")
