@@ -340,3 +340,13 @@ def test_the_end_of_auto_is_said(c: float, word: str) -> None:
     assert list(edge_of(judged([best]))) == [
         f"C auto chose {c:g} for the best row, the {word} that it tries"
     ]
+
+
+def test_what_auto_chose_stands_beside_the_best_row() -> None:
+    row = dataclasses.replace(judged([made_row(180, c="auto")])[0], c=(0.0464158, 1.0, 1.0))
+    assert str(row) == (
+        "efficientnet_lite0 penultimate, svm, C auto (C 0.0464, 1): accuracy 90.00 % "
+        "(95 % interval 85.06 to 93.43 %), = best"
+    )
+    assert row.chosen == " (C 0.0464, 1)"
+    assert made_row(180).chosen == ""

@@ -69,11 +69,18 @@ def test_files_that_are_replaced(
     )
 
 
-def test_the_c_that_was_chosen(capsys: pytest.CaptureFixture[str], scenes: Path) -> None:
+def test_the_c_that_was_chosen(
+    capsys: pytest.CaptureFixture[str], scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for head in ("svm", "ridge"):
         run = Run(capsys, "fit", scenes, "--C", "auto", "--head", head)
         assert f"\nclassifier  {head}, C = " in run.out
         assert " (the best of 7 from 0.01 to 100, by cross-validation)\n" in run.out
+    monkeypatch.setattr("offshelf.jobs.fit.fit_result.is_end", lambda c: c > 0)
+    said = Run(capsys, "fit", scenes, "--C", "auto").out
+    assert (
+        " (the best of 7 from 0.01 to 100, by cross-validation, the end of what is tried)\n" in said
+    )
     weight = np.ones((2, 3), np.float32)
     arrays = {"weight": weight, "bias": np.ones(2, np.float32)}
     given = FittedHead("svm", ("a", "b"), arrays, {"C": 1.0}, "l2")

@@ -179,8 +179,10 @@ def _by_backbone(rows: Sequence[Row], x: Callable[[Row], float]) -> list[Series]
     axes = [axis for axis in varied(rows) if axis.name != BACKBONE]
     found: dict[str, list[Dot]] = {}
     for row in rows:
-        label = name_of(row, axes) if axes else ""
-        found.setdefault(row.view.backbone, []).append(dot_of(row, x(row), label))
+        dots = found.setdefault(row.view.backbone, [])
+        # Of rows above one another the best is named; the picture of rows names them all.
+        named = axes and x(row) not in {dot.x for dot in dots}
+        dots.append(dot_of(row, x(row), name_of(row, axes) if named else ""))
     return [Series(name=name, dots=tuple(dots), line=False) for name, dots in found.items()]
 
 

@@ -141,10 +141,15 @@ class Row(Line):
             return self.problem
         return SAME if self.verdict and self.verdict.same else "worse"
 
+    @property
+    def chosen(self) -> str:
+        """The values of C that ``auto`` chose, in brackets, else ""."""
+        if self.recipe.c != "auto" or not self.c:
+            return ""
+        return f" (C {', '.join(f'{c:.3g}' for c in sorted(set(self.c)))})"
+
     def __str__(self) -> str:
-        what = name_of(self)
-        if self.recipe.c == "auto" and self.c:
-            what += f" ({', '.join(f'{c:.3g}' for c in sorted(set(self.c)))})"
+        what = f"{name_of(self)}{self.chosen}"
         if self.score is None:
             return f"{what}: {self.problem}"
         low, high = (100 * end for end in self.score.interval)

@@ -169,7 +169,7 @@ def _best(rows: Sequence[Row]) -> Iterator[str]:
     low, high = best.score.interval
     spread = "" if best.score.sd is None else f", standard deviation {100 * best.score.sd:.2f}"
     yield (
-        f"best: {name_of(best, _full(axes))}: {best.score.accuracy:.2%} "
+        f"best: {name_of(best, _full(axes))}{best.chosen}: {best.score.accuracy:.2%} "
         f"(95 % interval {low:.2%} to {high:.2%}{spread})"
     )
     if len(rows) < 2:
