@@ -24,6 +24,7 @@ from offshelf.features.extraction import Extraction, extract
 from offshelf.features.feature_kind import feature_kinds
 from offshelf.features.store.feature_store import FeatureStore
 from offshelf.progress import Silent
+from offshelf.text import shown
 
 OLDEST, MIDDLE, NEWEST = f"compiled/{'0' * 32}", f"features/{'1' * 32}", f"features/2-{'2' * 32}"
 USER = """
@@ -223,3 +224,51 @@ def test_a_disk_that_stays_full_is_the_stores_error(
     monkeypatch.setattr(loop.FeatureStore, "flush", flush)
     with pytest.raises(StoreError, match="cannot write features"):
         extracted(tmp_path / "cache", tmp_path / "images", "none")
+
+
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [
+        ("file", "is a file, no folder"),
+        ("file/a/b", "cannot be made: {file} is a file, no folder"),
+        ("link", "is a link that leads nowhere"),
+        ("link/a", "cannot be made: {link} is a link that leads nowhere"),
+        ("round", "cannot be used (Too many levels of symbolic links)"),
+        (300 * "a", "cannot be used (File name too long)"),
+        ("a\0", "cannot be used (embedded null byte)"),
+    ],
+)
+def test_a_root_that_can_be_no_folder_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, why: str
+):
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nothing")
+    (tmp_path / "round").symlink_to("round")
+    named = why.format(file=tmp_path / "file", link=tmp_path / "link")
+    given = tmp_path / place
+    monkeypatch.delenv(cache.FOLDER_VARIABLE, raising=False)
+    with pytest.raises(OffshelfError) as error:
+        cache.check_root(given)
+    assert str(error.value) == f"{shown(given)}: {named}; choose another with --cache-dir"
+    if "\0" not in place:
+        monkeypatch.setenv(cache.FOLDER_VARIABLE, str(given))
+        with pytest.raises(OffshelfError, match=r"with --cache-dir or OFFSHELF_CACHE_DIR$"):
+            cache.check_root()
+
+
+def test_a_root_that_can_be_made_is_not_made(tmp_path: Path):
+    cache.check_root(tmp_path)
+    cache.check_root(tmp_path / "a" / "b")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_root_without_permission_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "theirs").mkdir()
+    allowed = {os.X_OK}
+    monkeypatch.setattr("os.access", lambda _, wanted: wanted in allowed)
+    cache.check_root(tmp_path / "theirs")
+    with pytest.raises(OffshelfError, match="/theirs gives you no permission; choose another"):
+        cache.check_root(tmp_path / "theirs" / "mine")
+    allowed.clear()
+    with pytest.raises(OffshelfError, match="/theirs: gives you no permission; choose another"):
+        cache.check_root(tmp_path / "theirs")

@@ -553,6 +553,36 @@ def test_doctor_looks_at_what_is_named_as_cache(
     assert (run.code, text in run.out) == (1, True)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("fit", "no-data", "--out", "m.offshelf"),
+        ("extract", "no-data"),
+        ("evaluate", "no.offshelf", "no-data"),
+        ("compare", "no-data"),
+        ("audit", "no-data"),
+        ("maps", "no.png"),
+        ("show", "no.offshelf"),
+        ("backbones",),
+        ("weights", "list"),
+        ("doctor", "--clean"),
+    ],
+)
+def test_a_cache_that_cannot_be_made_is_found_out_first(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+) -> None:
+    monkeypatch.delenv("OFFSHELF_CACHE_DIR")
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    for given, why in (("file", ""), ("file/c", "cannot be made: file ")):
+        run = Run(capsys, *words, "--cache-dir", given)
+        line = f"error: {given}: {why}is a file, no folder; choose another with --cache-dir\n"
+        assert (run.code, run.out, run.err) == (2, "", line)
+
+
 def test_doctor(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     text = Run(capsys, "doctor", "--cache-dir", tmp_path)
     assert (text.code, "PROBLEM" in text.out) == (0, False)

@@ -13,6 +13,7 @@ import errno
 import os
 import re
 import shutil
+import stat
 import time
 import weakref
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ import platformdirs
 from offshelf import files
 from offshelf.errors import OffshelfError
 from offshelf.locks import Lock
+from offshelf.text import shown
 
 FOLDER_VARIABLE, SIZE_VARIABLE = "OFFSHELF_CACHE_DIR", "OFFSHELF_CACHE_SIZE"
 USED = "used"
@@ -50,6 +52,36 @@ def cache_root(cache_dir: str | Path | None = None) -> Path:
     """
     chosen = cache_dir or os.environ.get(FOLDER_VARIABLE)
     return Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("offshelf"))
+
+
+def check_root(cache_dir: str | Path | None = None) -> None:
+    """Refuse a root that is no folder or cannot be made; nothing is created.
+
+    Raises:
+        OffshelfError: why it cannot be used. What only others may write can be read.
+    """
+    root = cache_root(cache_dir)
+    if why := _refusal(root):
+        variable = f" or {FOLDER_VARIABLE}" if FOLDER_VARIABLE in os.environ else ""
+        raise OffshelfError(f"{shown(root)}: {why}; choose another with --cache-dir{variable}")
+
+
+def _refusal(root: Path) -> str:
+    for folder in (root, *root.parents):
+        above = "" if folder == root else f"cannot be made: {shown(folder)} "
+        try:
+            mode = folder.stat().st_mode
+        except (FileNotFoundError, NotADirectoryError):
+            if folder.is_symlink():
+                return f"{above}is a link that leads nowhere"
+            continue
+        except (OSError, ValueError) as error:
+            return f"cannot be used ({getattr(error, 'strerror', error)})"
+        if not stat.S_ISDIR(mode):
+            return f"{above}is a file, no folder"
+        allowed = os.access(folder, os.W_OK | os.X_OK if above else os.X_OK)
+        return "" if allowed else f"{above}gives you no permission"
+    return ""
 
 
 def weights_folder(cache_dir: str | Path | None = None) -> Path:

@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from offshelf.cli.options.shared_options import check_cache
 from offshelf.cli.terminal.console import flush_stdout, prepared_streams, write_stderr
 from offshelf.cli.terminal.parser import WRONG_INPUT, Parser
 from offshelf.errors import OffshelfError
@@ -134,6 +135,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     if options.command is None:
         parser.print_help(sys.stderr)
         return WRONG_INPUT
+    check_cache(options.command, options)
     code: int = options.run(options)
     sys.stdout.flush()
     return code

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
+from offshelf.cli.options.shared_options import check_cache
 from offshelf.cli.terminal.parser import Parser
 from offshelf.errors import OffshelfError, did_you_mean
 from offshelf.functions.values import as_list, converted, keyword_of
@@ -113,6 +114,7 @@ class Command(Generic[R]):
                 return self._by_settings(every, progress)
             arguments = self.arguments(given, options)
             arguments.quiet = True
+            check_cache(self.name, arguments)
             return self._written(arguments, self.perform(arguments, progress))
 
     def arguments(self, given: Mapping[str, Any], options: Mapping[str, Any]) -> argparse.Namespace:

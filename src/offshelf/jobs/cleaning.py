@@ -110,6 +110,7 @@ def clean(
     Raises:
         OffshelfError: *cache_size* is no size, or something cannot be removed.
     """
+    cache.check_root(cache_dir)
     root = cache.cache_root(cache_dir)
     most = cache.limit(root, cache_size)
     try:

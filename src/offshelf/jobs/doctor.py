@@ -203,10 +203,9 @@ def _other_weights(cache_dir: str | Path | None) -> str:
 
 
 def _cache(cache_dir: str | Path | None) -> str:
+    cache.check_root(cache_dir)
     root = cache.cache_root(cache_dir)
     existing = next(folder for folder in (root, *root.parents) if folder.exists())
-    if not existing.is_dir():
-        raise OffshelfError(f"{existing}: is a file, no folder; choose another with --cache-dir")
     if not os.access(existing, os.W_OK):
         raise OffshelfError(f"{existing}: cannot be written; choose another with --cache-dir")
     free = shutil.disk_usage(existing).free

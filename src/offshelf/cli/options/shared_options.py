@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from offshelf.engine.contract import EngineOptions
     from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
 
+# Predictions are made without a cache, too, and the doctor reports what is wrong with it.
+WITHOUT_CACHE = ("predict", "classify", "doctor")
 DATA_HELP = (
     "a folder with train/ and test/ (or val/, or other words for them) that hold one folder per "
     "class; a folder of class folders (then split by --seed and --test-size); or a CSV or Parquet "
@@ -226,6 +228,18 @@ def add_cache(parser: argparse._ActionsContainer) -> None:
         help="where weights, features and compiled networks are kept "
         "(default: $OFFSHELF_CACHE_DIR or the user's cache folder)",
     )
+
+
+def check_cache(command: str, options: argparse.Namespace) -> None:
+    """Refuse a cache folder that cannot be one, unless the command goes on without.
+
+    Raises:
+        OffshelfError: it is a file, or cannot be made.
+    """
+    from offshelf.cache import check_root
+
+    if "cache_dir" in options and command not in WITHOUT_CACHE:
+        check_root(options.cache_dir)
 
 
 def add_cache_size(parser: argparse._ActionsContainer) -> None:
