@@ -12,6 +12,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 CREATED   := $(VENV)/.created
 INSTALLED := $(VENV)/.installed
 DEVELOP   := $(VENV)/.installed-dev
+PAGES     := $(VENV)/.installed-docs
 # What the short extraction benchmark compares; the others compile for long or need peers.sh.
 SHORT     := eager channels_last "offshelf fp32" "offshelf int8"
 
@@ -24,7 +25,7 @@ HIDDEN_TESTS := $(addprefix tests/test_,engine.py engine_gradients.py engine_pla
 # Compiled tests are kept, so that workers and the commands that tests start find them.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help install develop demo quick test test-hidden test-real lint format check bench clean distclean
+.PHONY: help install develop demo quick test test-hidden test-real lint format check docs bench clean distclean
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -63,6 +64,10 @@ format: develop ## let ruff format and mend what it can
 check: ## the whole gate: make test, and make test-real where its data is
 	bash .ci/run
 
+docs: $(PAGES) ## the documentation as a site in site/, which needs no network
+	$(BIN)/python docs/command_reference.py
+	$(BIN)/mkdocs build --quiet --strict
+
 bench: develop ## all benchmarks, short, on made-up images; DATA=folder adds the plain loop on it
 	$(BIN)/python benchmarks/gemm.py --repeat 3
 	$(BIN)/python benchmarks/startup.py --repeat 2
@@ -75,7 +80,7 @@ bench: develop ## all benchmarks, short, on made-up images; DATA=folder adds the
 	$(if $(DATA),$(BIN)/python benchmarks/against_plain_loop.py --data "$(DATA)")
 
 clean: ## remove caches and builds
-	rm -rf build dist demo offshelf-demo src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist site demo offshelf-demo src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## remove .venv too
@@ -95,4 +100,8 @@ $(INSTALLED): $(CREATED) pyproject.toml constraints.txt
 
 $(DEVELOP): $(CREATED) pyproject.toml constraints.txt
 	$(PIP) -e '.[dev,lite]'
+	@touch $(INSTALLED) $@
+
+$(PAGES): $(INSTALLED) pyproject.toml constraints.txt
+	$(PIP) -e '.[docs,lite]'
 	@touch $(INSTALLED) $@

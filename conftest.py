@@ -29,12 +29,6 @@ def pytest_collection() -> Iterator[None]:
         gc.enable()
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """The examples of the README are one test, which trains and predicts."""
-    if item.path.name == "README.md":
-        item.add_marker(pytest.mark.slow)
-
-
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One cache folder for the whole session: no test reads or writes the user's own."""

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from offshelf.data.demo_images import write_demo
 from offshelf.jobs.fit.fit_result import FitResult
 from offshelf.jobs.fit.job import fit
+
+# Images of each class that the tests leave in the folder of the demo.
+KEPT = {"train": 15, "test": 8}
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +59,27 @@ def model(fitted: FitResult) -> Path:
 def few_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
     """The head fc learns for a moment only."""
     monkeypatch.setattr("offshelf.heads.kinds.fc.MAX_EPOCHS", 25)
+
+
+@pytest.fixture(scope="session")
+def demonstration(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which a reader works: ``offshelf-demo``, with fewer digits."""
+    home = tmp_path_factory.mktemp("reader")
+    digits = write_demo(home / "offshelf-demo")
+    for split, count in KEPT.items():
+        for folder in (digits / split).iterdir():
+            for path in sorted(folder.iterdir())[count:]:
+                path.unlink()
+    return home
+
+
+@pytest.fixture
+def reader(demonstration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder: a copy of the reader's, of one page."""
+    folder = tmp_path / "reader"
+    shutil.copytree(demonstration, folder, copy_function=os.link)
+    monkeypatch.chdir(folder)
+    return folder
 
 
 def texture(name: str, draw: np.random.Generator) -> np.ndarray:

@@ -199,8 +199,9 @@ def texts() -> Iterator[tuple[str, str]]:
     """Name and text of everything that may tell a person to install something."""
     for path in sorted(SOURCE.rglob("*.py")):
         yield path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
-    for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
-        yield name, (ROOT / name).read_text(encoding="utf-8")
+    pages = (ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"))
+    for path in [*pages, *sorted((ROOT / "docs").rglob("*.md"))]:
+        yield path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
 
 
 def extras_named(text: str) -> set[str]:
