@@ -561,7 +561,7 @@ def test_doctor_looks_at_what_is_named_as_cache(
         ("evaluate", "no.offshelf", "no-data"),
         ("compare", "no-data"),
         ("audit", "no-data"),
-        ("maps", "no.png"),
+        ("maps", "no.png", "--layer", "conv1"),
         ("show", "no.offshelf"),
         ("backbones",),
         ("weights", "list"),
