@@ -33,6 +33,7 @@ from offshelf.jobs.compare import grid_cell
 from offshelf.jobs.compare import source_features as costs
 from offshelf.jobs.compare.plan import Plan, Stored
 from offshelf.jobs.setup.settings import HeadSettings
+from offshelf.jobs.setup.trained_results import Form, Kept
 from offshelf.measurement.splits.protocol import Fold
 from offshelf.measurement.transferability import Transfer
 from offshelf.progress import Silent, notifying
@@ -86,6 +87,10 @@ class World:
             common: np.frombuffer(draw.bytes(72 * count), digests._RECORD)
             for common, count in (("photos", 12), ("scans", 9))
         }
+        form = Form(pack=lambda found: found, unpack=lambda arrays, text: (arrays, text))
+        self.trained = {
+            seed: Kept(root=folder, digest=digest_of(seed).hex(), form=form) for seed in (1, 2)
+        }
         self.use()
         self._beside()
         self.whole = {path: path.read_bytes() for path in self.files()}
@@ -120,10 +125,27 @@ class World:
             self._use_store()
         if kind in {"", "digests.bin"}:
             self._use_digests()
+        if kind in {"", "result.safetensors"}:
+            self._use_trained()
         if kind in {"", "cell", "speed"}:
             self._use_cells()
         if kind in {"", "plan", "key", "graph.xml", "graph.bin"}:
             self._use_graph()
+
+    def _use_trained(self) -> None:
+        for seed, kept in self.trained.items():
+            arrays, document = kept.take(lambda seed=seed: self._train(seed))
+            expected, said = self._train(seed)
+            assert document == said
+            assert sorted(arrays) == sorted(expected)
+            for name, array in expected.items():
+                assert arrays[name].dtype == array.dtype
+                assert np.array_equal(arrays[name], array)
+
+    def _train(self, seed: int) -> tuple[dict[str, Any], Any]:
+        draw = np.random.default_rng(seed)
+        arrays = {"bias": draw.normal(size=3), "weight": draw.normal(size=(3, D))}
+        return arrays, {"head": "svm", "folds": [[seed, None, True], ["a\u00e4", 0.1]]}
 
     def _use_store(self) -> None:
         root = self.folder / "features"
@@ -358,7 +380,7 @@ def main() -> None:
         f"{sum(report.tried.values()):,} damages, of which {sum(report.seen.values()):,} were said"
     )
     for kind, count in sorted(report.tried.items()):
-        print(f"  {kind:<10} {count:>7,} tried {report.seen[kind]:>7,} said")
+        print(f"  {kind:<18} {count:>7,} tried {report.seen[kind]:>7,} said")
     for what, found in report.bad.items():
         print(f"{what}: {len(found)}")
         for line in found[:5]:

@@ -34,7 +34,7 @@ def test_no_damage_changes_a_number_or_comes_back(world: Any) -> None:
     report = attacked(world, 220)
     assert report.bad == {"silent": [], "error": [], "back": [], "notes": []}
     kinds = {"part", "manifest", "cell", "plan", "speed", "key", "graph.xml", "graph.bin"}
-    kinds.add("digests.bin")
+    kinds |= {"digests.bin", "result.safetensors"}
     assert set(report.tried) == kinds
     # What is not said changes nothing: white space in JSON, a copy, the first bytes of Parquet.
     assert all(report.seen[kind] > 0.7 * report.tried[kind] for kind in kinds)
