@@ -16,7 +16,7 @@ from made_models import tampered, with_tensors
 from offshelf.heads.probabilities.probability_model import ProbabilitySettings
 from offshelf.jobs.evaluate import evaluate_model
 from offshelf.jobs.fit.job import FitResult, fit
-from offshelf.jobs.predict import predict
+from offshelf.jobs.predict import PredictFiles, predict
 from offshelf.model_file.model import load_model, save_model
 from offshelf.progress import Silent
 
@@ -76,6 +76,21 @@ def test_an_image_alone_is_marked_as_in_a_batch(scenes: Path, model: Path, photo
     batch = predict(model, paths).predictions
     for path, row in zip(paths, batch, strict=True):
         assert predict(model, [path]).predictions[0] == row
+
+
+def test_a_photo_of_something_else_is_sorted_apart(
+    tmp_path: Path, model: Path, photos: Path
+) -> None:
+    found = predict(model, [photos], written=PredictFiles(sort_into=tmp_path / "out"))
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["noise", "unlike"]
+    assert (tmp_path / "out" / "unlike" / "china.png").is_file()
+    where = f"unlike  1 marked as unlike the training images, in {tmp_path}/out/unlike\n"
+    assert f"{where}" in f"{found}\n"
+    rows = tuple(dataclasses.replace(row, unlike=True) for row in found.predictions)
+    assert (
+        f"unlike  2 marked as unlike the training images, 1 of them in {tmp_path}/out/unlike"
+        in (str(dataclasses.replace(found, predictions=rows)))
+    )
 
 
 def test_fit_and_evaluate_say_how_many_known_images_are_marked(

@@ -8,12 +8,16 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from command_run import Run
 from made_models import made_model, members_of, tampered
 from offshelf.errors import ModelFileError
 from offshelf.estimator import TransferClassifier
+from offshelf.heads.probabilities.distances import Reference
+from offshelf.heads.probabilities.probability_model import UNMARKED
+from offshelf.heads.probabilities.rejection import Threshold
 from offshelf.jobs.fit.job import FitResult, fit
 from offshelf.jobs.show import show
 from offshelf.model_file.model import save_model
@@ -34,7 +38,8 @@ def test_the_card(
         f"\ndata         '{scenes.name}', 30 images, 0 left out, fingerprint ",
         "\ntrained on   18 different images\naccuracy     ",
         " %) on 12 test images\nbalanced     ",
-        "\nprobability  temperature scaling\nneeds        efficientnet-lite0-57934424.pth, 18.8 ",
+        "\nprobability  temperature scaling\nmarks        unlike the training images: beyond ",
+        "held out\nneeds        efficientnet-lite0-57934424.pth, 18.8 ",
         "\nweights      here: ",
         "\ninput        224 x 224 pixels, squash, bicubic; fp32\n",
         f" kB, sha256 {digest}\n\nclass    to train  to test  precision ",
@@ -44,6 +49,31 @@ def test_the_card(
         assert text in run.out
     low, high = fitted.evaluation.accuracy_interval
     assert f" % (95 % interval {100 * low:.2f} to {100 * high:.2f} %) on 12 " in run.out
+
+
+def test_the_card_names_marks_and_rejections(tmp_path: Path, fitted: FitResult) -> None:
+    certainty = dataclasses.replace(
+        fitted.model.certainty,
+        threshold=Threshold("confidence", 0.51234, 0.05, 1500, 74),
+        unlike=Threshold("neighbour_distance", 0.25, 0.01, 1, 0),
+        references={
+            "neighbour_distance": Reference("neighbour_distance", np.eye(1, 1280, dtype=np.float16))
+        },
+    )
+    path = tmp_path / "m.offshelf"
+    save_model(dataclasses.replace(fitted.model, certainty=certainty), path)
+    assert (
+        "\nrejects      about 5 % of known images: below 0.512 by the largest probability, as 74 "
+        "of 1,500 training images held out\nmarks        unlike the training images: beyond 0.25 "
+        "by the distance to the nearest training image, as 0 of 1 training image held out\n"
+    ) in str(show(path))
+    certainty = dataclasses.replace(
+        certainty, threshold=None, unlike=None, references={}, notes=(f"{UNMARKED}: too few",)
+    )
+    save_model(dataclasses.replace(fitted.model, certainty=certainty), path)
+    text = str(show(path))
+    assert "\nmarks        no image is marked as unlike the training images: too few\n" in text
+    assert "\nrejects" not in text
 
 
 def test_the_card_as_json(capsys: pytest.CaptureFixture[str], model: Path) -> None:

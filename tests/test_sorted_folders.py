@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -142,15 +143,36 @@ FOLDERS = [
 def test_names_of_classes_that_are_none_of_folders(
     classes: list[str], expected: tuple[str, ...], tmp_path: Path
 ) -> None:
-    *found, unknown = folder_names(classes)
+    *found, unknown, unlike = folder_names(classes)
     assert tuple(found) == expected
     assert unknown == ("unknown-2" if "UNKNOWN" in classes else "unknown")
+    assert unlike == "unlike"
     every = [
         photo(tmp_path / "x" / f"{number}.jpg", name, name) for number, name in enumerate(classes)
     ]
     sort_images(every, classes, tmp_path / "out" / "in", Silent())
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["in"]
     assert sorted(path.name for path in (tmp_path / "out" / "in").iterdir()) == sorted(expected)
+
+
+def test_images_unlike_the_training_images_stand_apart(tmp_path: Path) -> None:
+    classes = ("cat", "Unlike")
+    rows = [
+        photo(tmp_path / "x" / f"{name}.jpg", name, label, unknown)
+        for name, label, unknown in (
+            ("a", "cat", False),
+            ("b", "cat", True),
+            ("c", "Unlike", False),
+        )
+    ]
+    rows = [dataclasses.replace(row, unlike=row.path[-5] != "c") for row in rows]
+    found = sort_images(rows, classes, tmp_path / "out", Silent())
+    assert tree(tmp_path / "out") == {
+        "unlike-2/a.jpg": "a",
+        "unknown/b.jpg": "b",
+        "Unlike/c.jpg": "c",
+    }
+    assert (found.unlike, found.to_json()["unlike"]) == ("unlike-2", "unlike-2")
 
 
 def test_an_image_that_has_gone_is_told(tmp_path: Path, rows: list[Prediction]) -> None:
@@ -240,11 +262,13 @@ def test_no_way_out_of_the_folder(tmp_path: Path, rows: list[Prediction]) -> Non
         sorted_into(out, rows)
     assert str(caught.value) == (f"{out}/dog: is a link, which may lead out of {out}; remove it")
     (out / "dog").unlink()
-    (out / "unknown").touch()
-    with pytest.raises(DataError) as caught:
-        sorted_into(out, rows)
-    assert str(caught.value) == f"{out}/unknown: is a file where a folder for images is needed"
-    assert tree(out) == {"unknown": ""}
+    for name in ("unknown", "unlike"):
+        (out / name).touch()
+        with pytest.raises(DataError) as caught:
+            sorted_into(out, rows)
+        assert str(caught.value) == f"{out}/{name}: is a file where a folder for images is needed"
+        assert tree(out) == {name: ""}
+        (out / name).unlink()
     assert not any((tmp_path / "mine").iterdir())
 
 

@@ -174,9 +174,17 @@ class PredictResult(Result):
         if self.sorted:
             yield "sorted", self.sorted.sentence()
         if self.n_unlike:
-            yield "unlike", f"{self.n_unlike:,} marked as {labels.UNLIKE}"
+            yield "unlike", f"{self.n_unlike:,} marked as {labels.UNLIKE}{self._apart()}"
         if self.out:
             yield "file", f"{self.out} ({counted(len(self.predictions), 'row')})"
+
+    def _apart(self) -> str:
+        """Return where the images are that were marked, which may be rejected ones, too."""
+        number = self.sorted.counts.get(self.sorted.unlike) if self.sorted else None
+        if self.sorted is None or not number:
+            return ""
+        some = "" if number == self.n_unlike else f" {number:,} of them"
+        return f",{some} in {self.sorted.folder / self.sorted.unlike}"
 
     def data_table(self) -> Table:
         """Return a row for each image, failures too."""

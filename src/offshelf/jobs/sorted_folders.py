@@ -24,7 +24,7 @@ from offshelf.prediction import Prediction
 from offshelf.progress import Progress
 from offshelf.text import counted, shown, spelled
 
-UNKNOWN = "unknown"
+UNKNOWN, UNLIKE = "unknown", "unlike"
 MAX_NAME_BYTES, MAX_FOLDER_BYTES = 255, 200
 _FORBIDDEN = frozenset('<>:"/\\|?*')
 # Names that Windows keeps for devices, with any ending.
@@ -41,6 +41,7 @@ class SortedImages(Card):
         files: image -> its file below *folder*.
         present: how many of these lay there before.
         failures: image -> why it could not be copied.
+        unlike: name of the folder of images that are unlike the training images.
     """
 
     folder: Path
@@ -48,6 +49,7 @@ class SortedImages(Card):
     files: dict[str, Path]
     present: int
     failures: dict[str, str]
+    unlike: str = UNLIKE
 
     @property
     def counts(self) -> dict[str, int]:
@@ -83,6 +85,7 @@ class SortedImages(Card):
             "linked": self.linked,
             "counts": self.counts,
             "present": self.present,
+            "unlike": self.unlike,
             "files": [
                 {"path": spelled(path), "file": spelled(str(file))}
                 for path, file in self.files.items()
@@ -94,19 +97,19 @@ class SortedImages(Card):
 
 
 def folder_names(classes: Sequence[str]) -> tuple[str, ...]:
-    """Return a name for the folder of each class, and last that for unknown images.
+    """Return a name for the folder of each class, and last those for unknown and unlike images.
 
     A name of a class is its folder's where every system can have such a folder; else other
     signs become ``_``. No two differ in case or composition alone.
 
     >>> folder_names(["coast", "a/b", "..", "unknown", "Coast"])
-    ('coast', 'a_b', '_', 'unknown', 'Coast-2', 'unknown-2')
+    ('coast', 'a_b', '_', 'unknown', 'Coast-2', 'unknown-2', 'unlike')
     """
-    wanted = [*map(_safe, classes), UNKNOWN]
-    # Names that can stay as they are come first, those of classes before the one for the rest.
+    wanted = [*map(_safe, classes), UNKNOWN, UNLIKE]
+    # Names that can stay as they are come first, those of classes before those for the rest.
     order = sorted(range(len(classes)), key=lambda k: wanted[k] != classes[k])
     found, taken = dict[int, str](), set[str]()
-    for number in (*order, len(classes)):
+    for number in (*order, len(classes), len(classes) + 1):
         found[number] = next(
             name for name in _numbered(wanted[number], "") if _key(name) not in taken
         )
@@ -174,11 +177,6 @@ def lies_in(folder: Path, paths: Sequence[str]) -> list[bool]:
     return [target is not None and below(os.path.dirname(path)) for path in paths]  # noqa: PTH120
 
 
-def is_strange(row: Prediction) -> bool:
-    """Return whether an image is sorted apart, as the model rejects it."""
-    return row.unknown
-
-
 def sort_images(
     predictions: Sequence[Prediction],
     classes: Sequence[str],
@@ -188,9 +186,10 @@ def sort_images(
 ) -> SortedImages:
     """Put each image that has a label into the folder of its class in *folder*.
 
-    Those that the model rejects go into a folder of their own. Of several images of one name
-    the second gets the name with ``-2``, and so on. Nothing is replaced, and nothing outside
-    *folder* is changed. Processes that sort into one folder take turns.
+    Those that the model rejects go into a folder of their own, and so do others that are unlike
+    the training images. Of several images of one name the second gets the name with ``-2``, and so
+    on. Nothing is replaced, and nothing outside *folder* is changed. Processes that sort into one
+    folder take turns.
 
     Args:
         predictions: of the images; those without a label are left out.
@@ -202,7 +201,8 @@ def sort_images(
     Raises:
         DataError: something in *folder* is in the way, or cannot be written.
     """
-    names = dict(zip((*classes, None), folder_names(classes), strict=True))
+    *own, unknown, unlike = folder_names(classes)
+    of_class: dict[str | None, str] = dict(zip(classes, own, strict=True))
     rows = [row for row in predictions if row.label is not None]
     check_class_folders(folder, classes)
 
@@ -215,7 +215,8 @@ def sort_images(
         with locks.alone(folder / "offshelf", waiting=wait):
             progress.start("images sorted", len(rows))
             for row in rows:
-                sorting.put(row.path, folder / names[None if is_strange(row) else row.label])
+                apart = unknown if row.unknown else unlike if row.unlike else ""
+                sorting.put(row.path, folder / (apart or of_class[row.label]))
                 progress.advance()
             progress.finish()
     except OSError as error:
@@ -226,6 +227,7 @@ def sort_images(
         files=sorting.files,
         present=sorting.present,
         failures=sorting.failures,
+        unlike=unlike,
     )
 
 

@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from offshelf.heads.probabilities.probability_model import UNMARKED
+from offshelf.heads.probabilities.rejection import IN_WORDS, Threshold
 from offshelf.model_file.model import SCHEMA, Model
+from offshelf.report.labels import UNLIKE
 from offshelf.report.result import Block, Facts, Result
 from offshelf.report.summary import MAX_CLASSES, UNTRAINED
 from offshelf.report.tables.result_rows import Cell, Column, Table
@@ -171,10 +174,13 @@ class ModelCard(Result):
         if balanced is not None:
             yield "balanced", f"{100 * balanced:.2f} %, the mean recall of the classes"
         certainty = self.model.certainty
-        kind = f"{certainty.kind} scaling" if certainty.calibration else "none"
-        share = certainty.threshold.false_reject if certainty.threshold else 0
-        rejects = f"; rejects about {100 * share:.3g} % of known images" if share else ""
-        yield "probability", f"{kind}{rejects}"
+        yield "probability", f"{certainty.kind} scaling" if certainty.calibration else "none"
+        if certainty.threshold:
+            share = f"about {100 * certainty.threshold.false_reject:.3g} % of known images"
+            yield "rejects", f"{share}: {_bound(certainty.threshold)}"
+        told = [note for note in certainty.notes if note.startswith(UNMARKED)]
+        without = next(iter(told), f"{UNMARKED}: it keeps no measure of that")
+        yield "marks", f"{UNLIKE}: {_bound(certainty.unlike)}" if certainty.unlike else without
 
     def _needs(self) -> Iterator[tuple[str, str]]:
         backbone = self.model.backbone
@@ -244,6 +250,13 @@ def _number(document: Mapping[str, Any], key: str) -> float | None:
 def _whole(document: Mapping[str, Any], key: str) -> int | None:
     value = _number(document, key)
     return None if value is None else int(value)
+
+
+def _bound(found: Threshold) -> str:
+    """Return what is beyond the bound, and from how many images it comes."""
+    side = "below" if found.measure == "confidence" else "beyond"
+    beyond = f"{found.rejected:,} of {counted(found.n, 'training image')} held out"
+    return f"{side} {found.value:.3g} {IN_WORDS[found.measure]}, as {beyond}"
 
 
 def _interval(metrics: Mapping[str, Any]) -> str:

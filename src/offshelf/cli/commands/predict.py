@@ -54,8 +54,9 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sort-into",
         metavar="DIR",
-        help="copy each image into a folder of its label in this folder, and those that the model "
-        "rejects into 'unknown'; no file is replaced or changed",
+        help="copy each image into a folder of its label in this folder, those that the model "
+        "rejects into 'unknown', and others unlike the training images into 'unlike'; no file is "
+        "replaced or changed",
     )
     parser.add_argument(
         "--link", action="store_true", help="--sort-into makes links to the images, not copies"
