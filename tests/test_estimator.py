@@ -14,9 +14,11 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from sklearn import config_context
 from sklearn.base import clone, is_classifier
+from sklearn.datasets import load_sample_image
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
 from sklearn.svm import LinearSVC
@@ -27,6 +29,7 @@ from offshelf import FeatureExtractor, TransferClassifier
 from offshelf.errors import BackboneError, DataError, EngineError, HeadError, LayerError
 from offshelf.estimator import HeadChoice
 from offshelf.features import loop
+from offshelf.jobs.predict import predict
 
 ESTIMATORS = [FeatureExtractor(), TransferClassifier()]
 
@@ -338,6 +341,43 @@ def test_grid_search_reaches_the_head_s_own_choices(files: list[Path], labels: l
     head = clone(classifier).set_params(head__reduction="pca:2").fit(files, labels).head_
     assert (head.kind, head.reduction) == ("centroid", "pca:2")
     assert head.parameters["class_weight"] == "balanced"
+
+
+def test_groups_are_held_out_together(files: list[Path], labels: list[str]):
+    groups = [f"scene {int(path.stem) // 2}" for path in files]
+    alone, apart = (
+        TransferClassifier(C="auto").fit(files, labels, groups=each) for each in (None, groups)
+    )
+    assert alone.head_.parameters["fold_accuracies"] != apart.head_.parameters["fold_accuracies"]
+    assert len(apart.head_.parameters["fold_accuracies"][0]) == 3
+    again = clone(apart).fit(files, labels, groups)
+    assert (again.decision_function(files) == apart.decision_function(files)).all()
+    with pytest.raises(HeadError, match=r"^1 image without a group, first in row 0$"):
+        TransferClassifier().fit(files, labels, groups=["", *groups[1:]])
+    with pytest.raises(DataError, match="groups"):
+        TransferClassifier().fit(files, labels, groups=groups[1:])
+
+
+def test_a_grid_search_by_groups(files: list[Path], labels: list[str]):
+    groups = np.array([int(path.stem) // 2 for path in files])
+    search = GridSearchCV(TransferClassifier(), {"C": [0.1, 1.0]}, cv=GroupKFold(3))
+    assert search.fit(files, labels, groups=groups).best_score_ > 0.5
+    with config_context(enable_metadata_routing=True):
+        asking = TransferClassifier().set_fit_request(groups=True)
+        search = GridSearchCV(asking, {"C": [0.1, "auto"]}, cv=GroupKFold(3))
+        assert search.fit(files, labels, groups=groups).best_score_ > 0.5
+
+
+def test_a_saved_model_marks_images_unlike_its_own(
+    tmp_path: Path, files: list[Path], labels: list[str]
+):
+    for precision in ("fp32", "bf16"):
+        classifier = TransferClassifier(precision=precision, C="auto").fit(files, labels)
+        path = classifier.save(tmp_path / f"{precision}.offshelf")
+        strange = tmp_path / "strange.png"
+        Image.fromarray(load_sample_image("china.jpg")).save(strange)
+        rows = predict(path, [strange, files[0]]).predictions
+        assert [row.unlike for row in rows] == [True, False]
 
 
 def test_two_classes_are_decided_by_the_sign_also_by_neighbours(

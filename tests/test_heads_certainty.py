@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from offshelf.errors import DataError, HeadError
-from offshelf.heads.class_balance import held_out_folds
 from offshelf.heads.fitting.fit_head import Recipe, Trainer, decision, fit_head, held_out_scores
+from offshelf.heads.group_folds import held_out_folds
 from offshelf.heads.head import FittedHead
 from offshelf.heads.probabilities.certainty_document import certainty_arrays, certainty_from_json
 from offshelf.heads.probabilities.distances import DISTANCES
@@ -132,7 +133,7 @@ def test_no_rows_have_no_answers() -> None:
 
 def test_nothing_wished_is_nothing_trained() -> None:
     wish = ProbabilitySettings(calibrate="none", unlike=False)
-    never: Any = None
+    never: Any = SimpleNamespace(groups=None)
     found = fit_certainty(never, *sample(90), CLASSES, wish)
     assert found.to_json() == Certainty().to_json()
     marking = fit_certainty(never, *sample(90), CLASSES, ProbabilitySettings(calibrate="none"))

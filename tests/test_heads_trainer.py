@@ -11,8 +11,8 @@ from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_limits
 
 from offshelf.errors import HeadError
-from offshelf.heads.class_balance import held_out_folds
 from offshelf.heads.fitting.fit_head import Recipe, Trainer, fit_head, held_out_scores
+from offshelf.heads.group_folds import held_out_folds
 from offshelf.heads.head import FittedHead
 from offshelf.heads.kinds.registry import NAMES
 from offshelf.heads.numerics.row_scaling import SharedRows

@@ -7,7 +7,7 @@ second call, so cross-validation and grid search run the network once per image.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,9 @@ from offshelf.features.feature_kind import (
 )
 from offshelf.features.image_list import items_of
 from offshelf.heads.fitting.fit_head import Recipe, Trainer, decision
+from offshelf.heads.group_folds import group_numbers
 from offshelf.heads.probabilities.probability_model import (
+    UNMARKED,
     ProbabilitySettings,
     check_probability,
     fit_certainty,
@@ -66,9 +68,8 @@ class HeadChoice(BaseEstimator):  # type: ignore[misc]
 def _is_calibrated(classifier: TransferClassifier) -> bool:
     check_is_fitted(classifier, "head_")
     if classifier.certainty_.calibration is None:
-        reason = (
-            "; ".join(classifier.certainty_.notes) or "fit it again with calibrate='temperature'"
-        )
+        told = [note for note in classifier.certainty_.notes if not note.startswith(UNMARKED)]
+        reason = "; ".join(told) or "fit it again with calibrate='temperature'"
         raise AttributeError(f"the classifier has no probabilities: {reason}")
     return True
 
@@ -82,7 +83,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         pooling: ``flatten``, ``avg``, ``max`` or ``gem``.
         head: the classifier on the features, for example ``svm``; or a :class:`HeadChoice`,
             which then decides class weights, reduction and calibration.
-        C: inverse strength of the regularisation, > 0.
+        C: inverse strength of the regularisation, > 0, or ``auto`` to choose it by
+            cross-validation.
         normalisation: of each feature row: ``l2``, ``none``, ``standard`` or ``sqrt``.
         weights: a file, the tag of a known weights file, ``random``, or None to search.
         random_state: seed of the head.
@@ -101,7 +103,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classes_: the labels, sorted.
         extractor_: the fitted :class:`FeatureExtractor`.
         head_: the fitted head.
-        certainty_: what makes probabilities of its scores.
+        certainty_: what makes probabilities of its scores, and tells images unlike its own.
         record_: what a model file keeps of the training images.
 
     >>> import numpy as np
@@ -117,7 +119,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         layer: str = DEFAULT_LAYER,
         pooling: str = DEFAULT_POOLING,
         head: str | HeadChoice = "svm",
-        C: float = 1.0,  # noqa: N803
+        C: float | Literal["auto"] = 1.0,  # noqa: N803
         normalisation: str = "l2",
         weights: str | None = None,
         random_state: int = 0,
@@ -150,20 +152,24 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.precision = precision
         self.cache_dir = cache_dir
 
-    def fit(self, X: Any, y: Any) -> Self:  # noqa: N803
+    def fit(self, X: Any, y: Any, groups: Any = None) -> Self:  # noqa: N803
         """Extract the features of *X* and train the head on them.
 
         Args:
             X: N images, as for :meth:`FeatureExtractor.transform`.
             y: N labels.
+            groups: N values; images of one value (of one person, scene or film) are held out
+                together where probabilities, C and the distance of unlike images are learned.
+                None where images are independent.
 
         Raises:
             OffshelfError: an image, label or setting cannot be used.
         """
         choice = self._choice()
-        check_probability(wish := ProbabilitySettings(choice.calibrate, unlike=False))
+        check_probability(wish := ProbabilitySettings(choice.calibrate))
         items = items_of(X)
         self.classes_, targets = sorted_classes(y, len(items))
+        numbers = None if groups is None else group_numbers(groups, len(items))
         self.extractor_ = self._extractor().fit()
         found = self.extractor_.extracted(items)
         features = found.matrix
@@ -176,7 +182,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             class_weight=choice.class_weight,  # type: ignore[arg-type]
             seed=self.random_state,
         )
-        trainer = Trainer(recipe, features, targets, names)
+        trainer = Trainer(recipe, features, targets, names, groups=numbers)
         self.head_ = trainer.head
         self.certainty_ = fit_certainty(
             trainer, features, targets, names, wish, seed=self.random_state

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.errors import HeadError
-from offshelf.heads.options import FOLDS, ClassWeight
+from offshelf.heads.options import ClassWeight
 
 Array = NDArray[np.float64]
 # The fold of a row that is never held out.
@@ -68,20 +68,6 @@ def deal_folds(
     order = order[np.argsort(targets[order], kind="stable")]
     fold = np.empty(len(targets), dtype=np.int64)
     fold[order] = np.arange(len(targets)) % folds
-    return fold
-
-
-def held_out_folds(
-    targets: NDArray[np.int64], *, seed: int = 0, folds: int = FOLDS
-) -> NDArray[np.int64]:
-    """Return for each row the fold that holds it out, -1 where it is alone in its class.
-
-    Every class with two rows keeps at least one in training, as folds deal its rows one by one.
-    """
-    fold = np.full(len(targets), ALONE, np.int64)
-    rows = np.flatnonzero(np.bincount(targets)[targets] > 1)
-    if len(rows):
-        fold[rows] = stratified_folds(targets[rows], min(folds, len(rows)), seed)
     return fold
 
 

@@ -201,22 +201,19 @@ def sort_images(
     Raises:
         DataError: something in *folder* is in the way, or cannot be written.
     """
-    *own, unknown, unlike = folder_names(classes)
-    of_class: dict[str | None, str] = dict(zip(classes, own, strict=True))
     rows = [row for row in predictions if row.label is not None]
     check_class_folders(folder, classes)
 
     def wait() -> None:
         progress.note(f"{shown(folder)}: another process sorts into it; waiting for it")
 
-    sorting = _Sorting(link)
+    sorting = _Sorting(classes, link)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with locks.alone(folder / "offshelf", waiting=wait):
             progress.start("images sorted", len(rows))
             for row in rows:
-                apart = unknown if row.unknown else unlike if row.unlike else ""
-                sorting.put(row.path, folder / (apart or of_class[row.label]))
+                sorting.put(row.path, folder / sorting.name_for(row))
                 progress.advance()
             progress.finish()
     except OSError as error:
@@ -227,20 +224,28 @@ def sort_images(
         files=sorting.files,
         present=sorting.present,
         failures=sorting.failures,
-        unlike=unlike,
+        unlike=sorting.unlike,
     )
 
 
 class _Sorting:
     """What one run has put where."""
 
-    def __init__(self, link: bool) -> None:
+    def __init__(self, classes: Sequence[str], link: bool) -> None:
+        *own, self.unknown, self.unlike = folder_names(classes)
+        self._of_class: dict[str | None, str] = dict(zip(classes, own, strict=True))
         self.files: dict[str, Path] = {}
         self.failures: dict[str, str] = {}
         self.present = 0
         self._link = link
         self._taken: set[str] = set()
         self._ready: set[Path] = set()
+
+    def name_for(self, row: Prediction) -> str:
+        """Return the name of the folder for an image that has a label."""
+        if row.unknown:
+            return self.unknown
+        return self.unlike if row.unlike else self._of_class[row.label]
 
     def put(self, source: str, folder: Path) -> None:
         """Put an image into *folder*, under the first name that is free or already its own."""

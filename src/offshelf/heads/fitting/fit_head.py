@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from offshelf.heads.arguments import checked_features, checked_options, checked_targets
 from offshelf.heads.class_balance import class_weights, fold_splits, in_row_order
+from offshelf.heads.group_folds import Groups
 from offshelf.heads.head import FittedHead
 from offshelf.heads.kinds.fitter import CrossFit
+from offshelf.heads.kinds.group_search import fit_by_groups
 from offshelf.heads.kinds.registry import get_fitter
 from offshelf.heads.options import GRID, ClassWeight, Normalisation, Options
 from offshelf.heads.preparation.prepare import Prepared, block_parts, prepare, prepared_block
@@ -35,7 +37,8 @@ class Recipe:
             for a hidden layer of 256.
         c: inverse strength of the regularisation, > 0. ``auto`` takes the best of seven
             values from 0.01 to 100: for ``svm`` and ``logistic`` by cross-validation in
-            five stratified folds, for ``ridge`` and ``lda`` by leaving out each row. The
+            five stratified folds, for ``ridge`` and ``lda`` by leaving out each row; where
+            rows have groups, all four in five folds of whole groups. The
             head's ``parameters`` hold the choice and the figures it rests on. ``knn`` and
             ``centroid`` do not use it, ``fc`` takes 1 for ``auto``.
         normalisation: ``l2``, ``none``, ``standard`` or ``sqrt``.
@@ -66,7 +69,11 @@ class Recipe:
 
 
 def fit_head(
-    recipe: Recipe, features: NDArray[Any], targets: NDArray[np.int64], classes: Sequence[str]
+    recipe: Recipe,
+    features: NDArray[Any],
+    targets: NDArray[np.int64],
+    classes: Sequence[str],
+    groups: Groups | None = None,
 ) -> FittedHead:
     """Train a head on a feature matrix.
 
@@ -75,6 +82,8 @@ def fit_head(
         features: N x D, finite, float32 (other real types are taken too); left unchanged.
         targets: N class indices, 0 to K - 1.
         classes: K class names, K >= 2, each with at least one row.
+        groups: N numbers of groups, which the folds that choose C keep together; None where
+            rows are independent.
 
     Returns:
         The head; its ``notes`` say when a solver did not converge.
@@ -98,7 +107,7 @@ def fit_head(
         reduction=recipe.reduction,
         seed=recipe.seed,
     )
-    return fit_prepared(recipe.kind, prepared, targets, classes, options)
+    return fit_prepared(recipe.kind, prepared, targets, classes, options, groups)
 
 
 def fit_prepared(
@@ -107,6 +116,7 @@ def fit_prepared(
     targets: NDArray[np.int64],
     classes: Sequence[str],
     options: Options = DEFAULTS,
+    groups: Groups | None = None,
 ) -> FittedHead:
     """Train the head *kind* on rows that :func:`.prepare.prepare` gave.
 
@@ -127,7 +137,10 @@ def fit_prepared(
     fitter = get_fitter(kind)
     options = checked_options(options.c, options.seed, options.class_weight)
     targets, classes = checked_targets(prepared.rows.shape[0], targets, classes)
-    learned = fitter.fit(prepared.rows, targets, len(classes), options)
+    if groups is not None and options.c == "auto" and fitter.searches_c:
+        learned = fit_by_groups(fitter, prepared.rows, targets, groups, options)
+    else:
+        learned = fitter.fit(prepared.rows, targets, len(classes), options)
     parameters, preparation = dict(learned.parameters), prepared.preparation
     if options.class_weight is not None:
         parameters["class_weight"] = options.class_weight
@@ -200,9 +213,10 @@ class Trainer:
         targets: NDArray[np.int64],
         classes: Sequence[str],
         *,
+        groups: Groups | None = None,
         advance: Callable[[], object] = lambda: None,
     ) -> None:
-        self.recipe, self._advance = recipe, advance
+        self.recipe, self.groups, self._advance = recipe, groups, advance
         self.features = checked_features(features)
         self.targets, self.classes = checked_targets(len(self.features), targets, classes)
         self._prepared = self._prepare()
@@ -262,7 +276,7 @@ class Trainer:
 
     def _fit(self, prepared: Prepared) -> FittedHead:
         kind, options = self.recipe.kind, self.recipe.options
-        return fit_prepared(kind, prepared, self.targets, self.classes, options)
+        return fit_prepared(kind, prepared, self.targets, self.classes, options, self.groups)
 
     def _cross_fit(self, recipe: Recipe, fold: NDArray[np.int64]) -> NDArray[np.float64] | None:
         task = CrossFit(

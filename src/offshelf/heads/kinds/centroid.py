@@ -20,7 +20,7 @@ class Centroid(LinearHead):
     no effect.
     """
 
-    uses_c = False
+    uses_c = searches_c = False
 
     def fit(
         self, rows: ScaledRows, targets: NDArray[np.int64], n_classes: int, options: Options

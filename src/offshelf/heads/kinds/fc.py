@@ -51,6 +51,8 @@ class Connected(LinearHead):
         hidden: units of the hidden layer, 0 for none.
     """
 
+    searches_c = False
+
     def __init__(self, hidden: int = 0) -> None:
         self.hidden = hidden
 

@@ -82,11 +82,13 @@ class Fitter(Protocol):
 
     Attributes:
         uses_c: whether C changes what is learned.
+        searches_c: whether ``auto`` chooses it by cross-validation.
         one_vs_rest: whether each class is separated from all others on its own, so that a score
             below 0 means no.
     """
 
     uses_c: ClassVar[bool]
+    searches_c: ClassVar[bool]
     one_vs_rest: ClassVar[bool]
 
     def fit(

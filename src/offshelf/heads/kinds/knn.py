@@ -40,6 +40,7 @@ class Neighbours:
     """
 
     uses_c: ClassVar[bool] = False
+    searches_c: ClassVar[bool] = False
     one_vs_rest: ClassVar[bool] = False
 
     def __init__(self, size: int = 0) -> None:

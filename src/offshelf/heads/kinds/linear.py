@@ -34,6 +34,7 @@ class LinearHead:
     """What all linear heads share: ``weight`` K x D and ``bias`` K."""
 
     uses_c: ClassVar[bool] = True
+    searches_c: ClassVar[bool] = True
     one_vs_rest: ClassVar[bool] = False
 
     def decide(self, head: FittedHead, rows: Array) -> Array:

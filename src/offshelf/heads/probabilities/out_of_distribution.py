@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.errors import HeadError
-from offshelf.heads.class_balance import ALONE, fold_splits, held_out_folds, in_row_order
+from offshelf.heads.class_balance import ALONE, fold_splits, in_row_order
+from offshelf.heads.group_folds import Groups, held_out_folds
 from offshelf.heads.numerics.row_scaling import blocks
 from offshelf.heads.options import FOLDS
 from offshelf.heads.probabilities.distances import (
@@ -55,6 +56,7 @@ class Surroundings:
         dimension: of the features.
         taken: n, which of the training images these are.
         original: n x D float32 directions.
+        groups: n, rows that are left out together; None where rows are independent.
     """
 
     rows: NDArray[np.float32]
@@ -63,6 +65,7 @@ class Surroundings:
     dimension: int
     taken: NDArray[np.intp]
     original: NDArray[np.float32]
+    groups: Groups | None = None
 
     @property
     def n(self) -> int:
@@ -72,7 +75,7 @@ class Surroundings:
     def held_out(self, measure: Distance) -> Values:
         """Return the distance of each row that can be held out to rows without it.
 
-        For the nearest neighbour it alone is left out, for the others its fold.
+        For the nearest neighbour it alone or its group is left out, for the others its fold.
         """
         if measure == "neighbour_distance":
             return self._neighbours_left_out()
@@ -98,7 +101,8 @@ class Surroundings:
         Of many images a sample is taken.
         """
         found, some = [], sampled(self.targets, _CHOICE_ROWS)
-        for parts in held_out_classes(self.targets[some]):
+        groups = None if self.groups is None else self.groups[some]
+        for parts in held_out_classes(self.targets[some], groups):
             kept, known, strange = (some[part] for part in parts)
             reference = self._reference(measure, kept)
             near, far = (fast_distances(reference, self.rows[part]) for part in (known, strange))
@@ -108,7 +112,10 @@ class Surroundings:
     def _neighbours_left_out(self) -> Values:
         places = sampled(self.targets, NEIGHBOUR_VALUES // self.dimension)
         cosines = self.rows @ self.rows[places].T
-        cosines[places, np.arange(len(places))] = -np.inf
+        if self.groups is None:
+            cosines[places, np.arange(len(places))] = -np.inf
+        else:
+            cosines[self.groups[:, None] == self.groups[places]] = -np.inf
         distances = np.clip(1 - cosines.max(axis=1).astype(np.float64), 0.0, 2.0)
         return np.asarray(distances[self.fold != ALONE])
 
@@ -118,7 +125,11 @@ class Surroundings:
 
 
 def surroundings(
-    features: NDArray[Any], targets: NDArray[np.int64], *, seed: int = 0
+    features: NDArray[Any],
+    targets: NDArray[np.int64],
+    *,
+    seed: int = 0,
+    groups: Groups | None = None,
 ) -> Surroundings:
     """Return the training images, N x D and N, ready for distances; of many a sample.
 
@@ -140,36 +151,39 @@ def surroundings(
         products = wide @ wide.T + 1e-9 * np.eye(len(rows))
         turned = np.linalg.cholesky(products).astype(np.float32)
     folds = int(np.clip(_FOLD_ROWS // len(taken), FOLDS, _MOST_FOLDS))
-    fold = held_out_folds(targets[taken], seed=seed, folds=folds)
-    return Surroundings(turned, targets[taken], fold, dimension, taken, rows)
+    own = None if groups is None else groups[taken]
+    fold = held_out_folds(targets[taken], seed=seed, folds=folds, groups=own)
+    return Surroundings(turned, targets[taken], fold, dimension, taken, rows, own)
 
 
 def held_out_classes(
-    targets: NDArray[np.int64],
+    targets: NDArray[np.int64], groups: Groups | None = None
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]]:
     """Yield rows to train on, known rows and strange rows, for each group of classes held out.
 
     >>> [part.tolist() for part in next(held_out_classes(np.array([0, 1, 0, 1, 0, 1])))]
     [[3, 5], [1], [0, 2, 4]]
     """
-    groups = min(FOLDS, int(targets.max()) + 1)
-    fold = held_out_folds(targets)
+    parts = min(FOLDS, int(targets.max()) + 1)
+    fold = held_out_folds(targets, groups=groups)
     folds = int(fold.max()) + 1
-    for group in range(groups if folds else 0):
-        strange = targets % groups == group
-        known = ~strange & (fold == group % folds)
+    for part in range(parts if folds else 0):
+        strange = targets % parts == part
+        known = ~strange & (fold == part % folds)
         kept = ~strange & ~known
         if known.any() and kept.any():
             yield np.flatnonzero(kept), np.flatnonzero(known), np.flatnonzero(strange)
 
 
-def confidence_auroc(retrained: Retrained, targets: NDArray[np.int64]) -> float | None:
+def confidence_auroc(
+    retrained: Retrained, targets: NDArray[np.int64], groups: Groups | None = None
+) -> float | None:
     """Return the same figure for the largest probability; None where it cannot be had.
 
     A head is trained anew without each group of classes; with a single class left there is none.
     """
     found = []
-    for kept, known, strange in held_out_classes(targets):
+    for kept, known, strange in held_out_classes(targets, groups):
         present = np.unique(targets[kept])
         if len(present) < 2:
             return None
@@ -197,10 +211,13 @@ def area(known: Values, strange: Values) -> float:
 
 
 def separations(
-    around: Surroundings, retrained: Retrained | None, targets: NDArray[np.int64]
+    around: Surroundings,
+    retrained: Retrained | None,
+    targets: NDArray[np.int64],
+    groups: Groups | None = None,
 ) -> dict[Measure, float]:
     """Return the AUROC of each measure that there is one for, by name."""
-    sure = None if retrained is None else confidence_auroc(retrained, targets)
+    sure = None if retrained is None else confidence_auroc(retrained, targets, groups)
     every: dict[Measure, float | None] = {"confidence": sure}
     every |= {measure: around.auroc(measure) for measure in DISTANCES}
     return {name: value for name, value in every.items() if value is not None}

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from offshelf.card import Brief
 from offshelf.checks import share
 from offshelf.errors import HeadError, did_you_mean
-from offshelf.heads.class_balance import ALONE, held_out_folds
+from offshelf.heads.class_balance import ALONE
+from offshelf.heads.group_folds import Groups, held_out_folds
 from offshelf.heads.probabilities.distances import DISTANCES, Distance, Reference
 from offshelf.heads.probabilities.out_of_distribution import (
     FEWEST,
@@ -38,6 +39,10 @@ Matrix = NDArray[np.float64]
 
 class Scorer(Protocol):
     """Scores of training rows by heads that never saw them, as :class:`.Trainer` gives them."""
+
+    @property
+    def groups(self) -> Groups | None:
+        """The group of each row, which folds keep together; None where rows are independent."""
 
     def held_out(self, fold: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the scores M x K of the rows that have a fold, -1 for none."""
@@ -212,7 +217,9 @@ def fit_certainty(
     (60, 0)
     """
     check_probability(settings)
-    rows = _Rows(features, targets, held_out_folds(targets, seed=seed), tuple(classes), seed)
+    groups = scorer.groups
+    fold = held_out_folds(targets, seed=seed, groups=groups)
+    rows = _Rows(features, targets, fold, tuple(classes), seed, groups)
     if settings.calibrate == "none" and settings.reject is None:
         return _distant(Certainty(), rows, settings)
     try:
@@ -234,6 +241,7 @@ class _Rows:
     fold: NDArray[np.int64]
     classes: tuple[str, ...]
     seed: int
+    groups: Groups | None
 
 
 def _calibrated(
@@ -241,7 +249,8 @@ def _calibrated(
 ) -> tuple[Certainty, NDArray[np.float64]]:
     """Return the calibration, and the largest probability of each row that is held out."""
     if (rows.fold == ALONE).all():
-        raise HeadError("every class has a single training image, so none can be held out")
+        single = "a single training image" if rows.groups is None else "images of a single group"
+        raise HeadError(f"every class has {single}, so none can be held out")
     if settings.calibrate == "none":
         return Certainty(notes=_alone(rows)), np.empty(0)
     scores = scorer.held_out(rows.fold)
@@ -267,10 +276,10 @@ def _distant(
     """Add the thresholds for unknown images and for those unlike the training images."""
     if not settings.unlike and settings.reject is None:
         return found
-    around = surroundings(rows.features, rows.targets, seed=rows.seed)
+    around = surroundings(rows.features, rows.targets, seed=rows.seed, groups=rows.groups)
     wanted = scorer if settings.reject_by == "auto" and settings.reject is not None else None
     retrained = wanted.retrained if wanted and found.calibration else None
-    separation = separations(around, retrained, rows.targets)
+    separation = separations(around, retrained, rows.targets, rows.groups)
     threshold, unlike, notes = None, None, found.notes
     if settings.reject is not None:
         measure = _chosen(settings, separation)
@@ -304,8 +313,10 @@ def _too_few(n: int) -> str:
 
 
 def _alone(rows: _Rows) -> tuple[str, ...]:
-    names = [rows.classes[k] for k in rows.targets[rows.fold == ALONE]]
+    names = [rows.classes[k] for k in np.unique(rows.targets[rows.fold == ALONE])]
     if not names:
         return ()
     many = "a class has" if len(names) == 1 else f"{len(names)} classes have"
-    return (f"{many} a single training image, which cannot say how sure to be: {listed(names)}",)
+    single = "a single training image, which" if rows.groups is None else "images that"
+    why = "" if rows.groups is None else ", as no fold keeps some of its groups"
+    return (f"{many} {single} cannot say how sure to be{why}: {listed(names)}",)

@@ -1,0 +1,89 @@
+"""Rows held out in turn: one by one, or groups of them (of one person, scene or film) together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offshelf.checks import same_length
+from offshelf.errors import HeadError
+from offshelf.heads.class_balance import ALONE, stratified_folds
+from offshelf.heads.options import FOLDS
+from offshelf.text import counted
+
+Groups = NDArray[np.int64]
+
+
+def group_numbers(groups: Sequence[Any] | NDArray[Any], n: int) -> Groups:
+    """Return a number for the group of each of n rows, the same for equal groups.
+
+    Raises:
+        DataError: not one group for each row.
+        HeadError: a row has no group, or all have the same.
+
+    >>> group_numbers(["ann", "bob", "ann"], 3).tolist()
+    [0, 1, 0]
+    """
+    names = groups.tolist() if isinstance(groups, np.ndarray) else list(groups)
+    same_length("groups", len(names), "images", n)
+    empty = [row for row, name in enumerate(names) if _is_missing(name)]
+    if empty:
+        first = f"first in row {empty[0]}"
+        raise HeadError(f"{counted(len(empty), 'image')} without a group, {first}")
+    known: dict[Any, int] = {}
+    found = np.array([known.setdefault(name, len(known)) for name in names], np.int64)
+    if len(known) < 2:
+        raise HeadError("all images are of one group: two or more are needed, or none")
+    return found
+
+
+def _is_missing(name: Any) -> bool:
+    return name is None or name == "" or (isinstance(name, float) and math.isnan(name))
+
+
+def grouped_folds(targets: NDArray[np.int64], groups: Groups, folds: int, seed: int) -> Groups:
+    """Return for each row the fold that holds its group out, -1 where its class then had no row.
+
+    Greedy, as scikit-learn's StratifiedGroupKFold: the largest group first, each to the fold
+    that has least of its classes. A class of a single group is never held out.
+
+    >>> grouped_folds(np.array([0, 0, 1, 1, 0, 1]), np.array([0, 0, 1, 1, 2, 3]), 2, seed=0)
+    array([0, 0, 0, 0, 1, 1])
+    """
+    names, member = np.unique(groups, return_inverse=True)
+    present, own = np.unique(targets, return_inverse=True)
+    counts = np.zeros((len(names), len(present)))
+    np.add.at(counts, (member, own), 1)
+    shares = counts / counts.sum(axis=0)
+    order = np.random.default_rng(seed).permutation(len(names))
+    order = order[np.argsort(-shares[order].sum(axis=1).round(12), kind="stable")]
+    held, chosen = np.zeros((min(folds, len(names)), len(present))), np.zeros(len(names), np.int64)
+    for group in order:
+        chosen[group] = (held @ shares[group]).round(12).argmin()
+        held[chosen[group]] += shares[group]
+    alone = (held > 0).sum(axis=0) < 2
+    fold = np.where(alone[own], ALONE, chosen[member])
+    kept = fold != ALONE
+    fold[kept] = np.unique(fold[kept], return_inverse=True)[1]
+    return fold
+
+
+def held_out_folds(
+    targets: NDArray[np.int64], *, seed: int = 0, folds: int = FOLDS, groups: Groups | None = None
+) -> NDArray[np.int64]:
+    """Return for each row the fold that holds it out, -1 where it is alone in its class.
+
+    Every class with two rows keeps at least one in training, as folds deal its rows one by one.
+    With groups see :func:`grouped_folds`.
+    """
+    if groups is not None:
+        return grouped_folds(targets, groups, folds, seed)
+    fold = np.full(len(targets), ALONE, np.int64)
+    rows = np.flatnonzero(np.bincount(targets)[targets] > 1)
+    if len(rows):
+        fold[rows] = stratified_folds(targets[rows], min(folds, len(rows)), seed)
+    return fold

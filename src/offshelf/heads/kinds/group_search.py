@@ -1,0 +1,54 @@
+"""The choice of C where rows have groups: cross-validation in folds of whole groups."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from offshelf.errors import HeadError
+from offshelf.heads.group_folds import Groups, grouped_folds
+from offshelf.heads.kinds.fitter import CrossFit, Fitter, Learned
+from offshelf.heads.numerics.row_scaling import ScaledRows
+from offshelf.heads.options import FOLDS, GRID, Options
+
+
+def fit_by_groups(
+    fitter: Fitter, rows: ScaledRows, targets: NDArray[np.int64], groups: Groups, options: Options
+) -> Learned:
+    """Return what a head learns at the C of the best mean accuracy; of equals the smallest.
+
+    Raises:
+        HeadError: no class has rows of two groups.
+    """
+    n_classes, fold = int(targets.max()) + 1, grouped_folds(targets, groups, FOLDS, options.seed)
+    if fold.max() < 0:
+        raise HeadError(
+            "C cannot be chosen in folds of groups: no class has images of two groups; give a C"
+        )
+    every, accuracies = [], []
+    for c in GRID:
+        own = replace(options, c=c)
+        every.append(fitter.fit(rows, targets, n_classes, own))
+        task = CrossFit(
+            rows=rows,
+            targets=targets,
+            n_classes=n_classes,
+            options=own,
+            fold=fold,
+            arrays=every[-1].arrays,
+        )
+        accuracies.append(_accuracies(fitter.cross_fit(task), targets, fold))
+    best = every[int(np.mean(accuracies, axis=1).round(12).argmax())]
+    record = {"C_grid": list(GRID), "fold_accuracies": accuracies}
+    return Learned(best.arrays, {**best.parameters, **record}, best.notes)
+
+
+def _accuracies(
+    scores: NDArray[np.float64] | None, targets: NDArray[np.int64], fold: Groups
+) -> list[float]:
+    if scores is None:
+        raise HeadError("C cannot be chosen in folds of groups for this head: give a C")
+    right = scores.argmax(axis=1) == targets
+    return [float(right[fold == part].mean()) for part in range(int(fold.max()) + 1)]
