@@ -55,7 +55,7 @@ def test_the_card_names_marks_and_rejections(tmp_path: Path, fitted: FitResult) 
     certainty = dataclasses.replace(
         fitted.model.certainty,
         threshold=Threshold("confidence", 0.51234, 0.05, 1500, 74),
-        unlike=Threshold("neighbour_distance", 0.25, 0.01, 1, 0),
+        unlike=Threshold("neighbour_distance", 0.25, 0.01, 18, 0),
         references={
             "neighbour_distance": Reference("neighbour_distance", np.eye(1, 1280, dtype=np.float16))
         },
@@ -65,7 +65,7 @@ def test_the_card_names_marks_and_rejections(tmp_path: Path, fitted: FitResult) 
     assert (
         "\nrejects      about 5 % of known images: below 0.512 by the largest probability, as 74 "
         "of 1,500 training images held out\nmarks        unlike the training images: beyond 0.25 "
-        "by the distance to the nearest training image, as 0 of 1 training image held out\n"
+        "by the distance to the nearest training image, as 0 of 18 training images held out\n"
     ) in str(show(path))
     certainty = dataclasses.replace(
         certainty, threshold=None, unlike=None, references={}, notes=(f"{UNMARKED}: too few",)

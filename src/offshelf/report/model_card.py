@@ -255,7 +255,7 @@ def _whole(document: Mapping[str, Any], key: str) -> int | None:
 def _bound(found: Threshold) -> str:
     """Return what is beyond the bound, and from how many images it comes."""
     side = "below" if found.measure == "confidence" else "beyond"
-    beyond = f"{found.rejected:,} of {counted(found.n, 'training image')} held out"
+    beyond = f"{found.rejected:,} of {found.n:,} training images held out"
     return f"{side} {found.value:.3g} {IN_WORDS[found.measure]}, as {beyond}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,8 @@ from offshelf.errors import HeadError
 from offshelf.heads.group_folds import Groups, grouped_folds
 from offshelf.heads.kinds.fitter import CrossFit, Fitter, Learned
 from offshelf.heads.numerics.row_scaling import ScaledRows
-from offshelf.heads.options import FOLDS, GRID, Options
+from offshelf.heads.options import FOLDS, Options
+from offshelf.heads.regularisation_path import best_of, regularisation_path
 
 
 def fit_by_groups(
@@ -27,21 +29,26 @@ def fit_by_groups(
         raise HeadError(
             "C cannot be chosen in folds of groups: no class has images of two groups; give a C"
         )
-    every, accuracies = [], []
-    for c in GRID:
-        own = replace(options, c=c)
-        every.append(fitter.fit(rows, targets, n_classes, own))
-        task = CrossFit(
-            rows=rows,
-            targets=targets,
-            n_classes=n_classes,
-            options=own,
-            fold=fold,
-            arrays=every[-1].arrays,
-        )
-        accuracies.append(_accuracies(fitter.cross_fit(task), targets, fold))
-    best = every[int(np.mean(accuracies, axis=1).round(12).argmax())]
-    record = {"C_grid": list(GRID), "fold_accuracies": accuracies}
+    found: dict[float, tuple[Learned, list[float]]] = {}
+
+    def measure(cs: Sequence[float]) -> list[float]:
+        for c in cs:
+            own = replace(options, c=c)
+            learned = fitter.fit(rows, targets, n_classes, own)
+            task = CrossFit(
+                rows=rows,
+                targets=targets,
+                n_classes=n_classes,
+                options=own,
+                fold=fold,
+                arrays=learned.arrays,
+            )
+            found[c] = learned, _accuracies(fitter.cross_fit(task), targets, fold)
+        return [float(np.mean(found[c][1])) for c in cs]
+
+    cs, means = regularisation_path(measure)
+    best, _ = found[cs[best_of(means)]]
+    record = {"C_grid": list(cs), "fold_accuracies": [found[c][1] for c in cs]}
     return Learned(best.arrays, {**best.parameters, **record}, best.notes)
 
 
