@@ -35,6 +35,7 @@ from offshelf.heads.numerics.blas_threads import run_in_threads
 from offshelf.locks import process_lock
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork"),
     # Newer Pythons warn of what is tried here.
     pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
@@ -124,7 +125,6 @@ def test_heads_are_fitted_after_a_fork(kind: str) -> None:
     assert all(np.array_equal(found[name], expected[name]) for name in expected)
 
 
-@pytest.mark.slow
 def test_a_classifier_in_a_pool_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,7 +169,6 @@ sys.exit(0 if os.fork() == 0 else os.waitstatus_to_exitcode(os.wait()[1]))
 """
 
 
-@pytest.mark.slow
 def test_a_forked_process_ends() -> None:
     # As servers do that fork their workers: Python takes everything apart at the end.
     child = os.posix_spawn(sys.executable, [sys.executable, "-c", SCRIPT], dict(os.environ))

@@ -22,6 +22,9 @@ from offshelf.jobs.visualise.feature_maps import Choice, StrongestCells, crop_bo
 from offshelf.jobs.visualise.top_images import TopResult, top_images
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def images(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve test pictures, a copy of one, an empty file and one that is no picture."""
@@ -51,7 +54,6 @@ def all_maps(paths: list[Path]) -> dict[str, dict[str, np.ndarray]]:
     return found
 
 
-@pytest.mark.slow
 def test_the_best_are_those_of_looking_at_everything(result: TopResult, images: Path) -> None:
     every = all_maps(sorted(images.glob("[01]?.png")))
     for layer, channel in itertools.product(("stage1", "head_conv"), (3, 0, 7)):

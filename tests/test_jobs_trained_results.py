@@ -102,7 +102,9 @@ CASES: dict[str, tuple[HeadSettings, ProbabilitySettings]] = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [pytest.param(one, marks=[pytest.mark.slow] * (one != "as usual")) for one in CASES]
+)
 def test_a_second_fit_computes_nothing_and_says_the_same(
     case: str, images: Path, root: Path, done: Counter[str], tmp_path: Path, monkeypatch: Any
 ) -> None:
@@ -164,6 +166,7 @@ OTHER: dict[str, tuple[Callable[[Path], None] | None, dict[str, Any]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", OTHER)
 def test_whatever_decides_a_head_makes_another(
     other: str, images: Path, root: Path, done: Counter[str]
@@ -233,6 +236,7 @@ def test_a_second_audit_computes_nothing_and_finds_the_same(
     assert done == every + every
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "bounds", "more", "expected"),
     [
