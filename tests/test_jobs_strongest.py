@@ -21,7 +21,6 @@ from offshelf.errors import DataError, LayerError
 from offshelf.jobs.visualise.feature_maps import Choice, StrongestCells, crop_box
 from offshelf.jobs.visualise.top_images import TopResult, top_images
 
-
 pytestmark = pytest.mark.slow
 
 
