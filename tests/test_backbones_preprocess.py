@@ -167,6 +167,7 @@ def test_views_of_arrays_are_read_as_they_look():
     assert np.array_equal(prepare(swapped, spec), prepare(np.ascontiguousarray(swapped), spec))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(300, 400), (400, 300), (256, 256), (1000, 700), (150, 160)])
 @pytest.mark.parametrize(
     ("interpolation", "crop_share", "scaled"), [("bilinear", 224 / 256, 256), ("bicubic", 1.0, 224)]

@@ -368,6 +368,7 @@ def test_a_grid_search_by_groups(files: list[Path], labels: list[str]):
         assert search.fit(files, labels, groups=groups).best_score_ > 0.5
 
 
+@pytest.mark.slow
 def test_a_saved_model_marks_images_unlike_its_own(
     tmp_path: Path, files: list[Path], labels: list[str]
 ):

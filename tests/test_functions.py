@@ -147,6 +147,7 @@ def test_a_forecast_is_part_of_an_inspection(scenes: Path) -> None:
     assert "forecast" not in plain.to_json()
 
 
+@pytest.mark.slow
 def test_settings_objects_take_the_place_of_options(scenes: Path, fitted: FitResult) -> None:
     head = offshelf.HeadSettings("ridge")
     result = offshelf.fit(scenes, features=offshelf.FeatureSettings(), head=head)

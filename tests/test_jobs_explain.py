@@ -106,6 +106,7 @@ def test_cells_and_bias_add_up_to_the_score(
     assert (found.length == 1.0) == (normalisation == "none")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("layer", "pooling", "cells_of", "side"), GRADIENT)
 def test_everything_else_is_grad_cam(
     opened: tuple[Model, Backbone], image: Path, layer: str, pooling: str, cells_of: str, side: int
@@ -204,6 +205,7 @@ def test_two_classes_are_mirrored(opened: tuple[Model, Backbone], image: Path) -
     assert found.shown[0].residual == pytest.approx(0, abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("layer", "pooling", "method"),
     [("norm", "avg", "exact"), ("norm", "flatten", "exact"), ("head:in", "avg", "gradcam")],
@@ -375,6 +377,7 @@ def test_with_two_classes_one_panel_says_it_all(
     assert len(explained(model, backbone, image).panels) == 3
 
 
+@pytest.mark.slow
 def test_a_second_explanation_needs_no_reference_and_has_the_same_bits(
     model: Path, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

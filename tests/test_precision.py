@@ -254,9 +254,8 @@ def test_bf16_is_refused_on_a_card_that_emulates_it(
         reference.TorchEngine(backbone, (), EngineOptions(precision="bf16"), "cuda")
 
 
-@pytest.mark.parametrize(
-    ("native", "taken"), [pytest.param(True, "bf16", marks=pytest.mark.slow), (False, "fp32")]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("native", "taken"), [(True, "bf16"), (False, "fp32")])
 def test_auto_goes_on_to_the_next_precision(
     scenes: Path, monkeypatch: pytest.MonkeyPatch, native: bool, taken: str
 ) -> None:

@@ -120,6 +120,7 @@ def test_an_image_alone_gives_the_same_bits(processor: None) -> None:
         assert np.array_equal(alone[0], together[i])
 
 
+@pytest.mark.slow
 def test_threads_do_not_meet(processor: None) -> None:
     chain = Chain([made(64, 32), made(32, 64, pool=True)], 33, 33)
     parts = [images(4, 33, 33, 32) * np.float32(i + 1) for i in range(6)]
