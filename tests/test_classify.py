@@ -165,6 +165,7 @@ def trained(photo: Path) -> ClassifyResult:
     return classify([photo], SMALL, run=TORCH, train_mode=True)
 
 
+@pytest.mark.slow
 def test_training_mode_moves_the_answer(trained: ClassifyResult):
     (answer,) = trained.answers
     assert list(answer.logits) == [

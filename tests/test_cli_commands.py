@@ -302,6 +302,7 @@ def test_no_usable_image_is_a_failure(
     assert "empty.png: empty, " in run.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["fit", "extract", "evaluate", "predict"])
 def test_strict_ends_with_1_when_an_image_failed(
     capsys: pytest.CaptureFixture[str],

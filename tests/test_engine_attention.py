@@ -42,6 +42,7 @@ def test_streams_that_agree_are_used_and_the_proof_is_kept(graph: Any, tmp_path:
     assert path.stat().st_mtime_ns == written
 
 
+@pytest.mark.slow
 def test_one_stream_needs_no_proof(graph: Any, tmp_path: Path) -> None:
     assert compile_verified(graph, tmp_path, ONE, SETTINGS)[0] == ONE
     assert kept(tmp_path) == []

@@ -97,6 +97,7 @@ def test_repeats_take_n_of_each_class_and_test_the_rest(n):
     assert len({tuple(fold.train) for fold in folds}) == 8
 
 
+@pytest.mark.slow
 def test_every_image_has_the_same_chance_to_train():
     table = make_table({"a": 20, "b": 20})
     taken = np.zeros(40)

@@ -466,6 +466,7 @@ def odd_files(folder: Path) -> list[str]:
     return [*kinds, "turned.jpg", "film.gif", "picture with spaces, ümläute and 図.webp"]
 
 
+@pytest.mark.slow
 def test_odd_and_broken_files_have_their_line_and_the_rest_its_features(
     tiny: Backbone, tmp_path: Path
 ):

@@ -153,6 +153,7 @@ def test_maps_show_the_reduced_photograph(photo: str, backbone: Backbone) -> Non
     assert np.array_equal(found.network_input.pixels, network_input(photo, backbone.input).pixels)
 
 
+@pytest.mark.slow
 def test_bytes_a_path_and_pixels_give_the_same(photo: str) -> None:
     spec = InputSpec(size=32)
     rgb = as_rgb(photo)

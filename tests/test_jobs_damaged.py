@@ -79,6 +79,7 @@ def test_extract_lists_them_on_a_warm_and_a_fresh_store(
     assert small[0][2].endswith(" to decode, the budget is 1 MB; see --max-memory")
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_noted_once(
     capsys: pytest.CaptureFixture[str], photos: Path, tmp_path: Path
 ) -> None:

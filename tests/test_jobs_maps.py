@@ -31,6 +31,7 @@ def result() -> MapsResult:
     return activation_maps(PIXELS, ["stage1", "bn2", "stage1"])
 
 
+@pytest.mark.slow
 def test_maps_are_what_the_engine_gives(result: MapsResult) -> None:
     backbone = open_backbone("efficientnet_lite0")
     engine = open_engine(backbone, [Tap("blocks.0"), Tap("bn2")], EngineOptions(engine="torch"))
@@ -46,6 +47,7 @@ def test_the_first_64_channels_are_chosen_of_many(result: MapsResult) -> None:
     assert result["bn2"].channels == tuple(range(64))
 
 
+@pytest.mark.slow
 def test_strength_is_the_mean_absolute_activation() -> None:
     chosen = activation_maps(PIXELS, ["stage1"], choice=Choice(sort="strength", limit=3))
     one = chosen["stage1"]

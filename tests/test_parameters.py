@@ -178,6 +178,7 @@ def test_shared_tied_free_direct_and_unused_parameters_are_counted_once():
     assert functions[""] == "matrix products of Tied"
 
 
+@pytest.mark.slow
 def test_a_block_around_an_attention_is_no_attention():
     rows = layer_rows(get_spec("torchvision/maxvit_t"), 224)
     assert len([row for row in rows if row.group == "attention"]) == 22

@@ -169,6 +169,7 @@ def _other_weights(folder: Path) -> Path:
     return folder / "other.safetensors"
 
 
+@pytest.mark.slow
 def test_the_weights_may_lie_anywhere(tmp_path: Path, scenes: Path, model: Path) -> None:
     from offshelf.backbones.backbone import open_backbone
 
