@@ -6,6 +6,7 @@ import csv
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -83,7 +84,7 @@ def test_a_changed_file_is_said_and_left_as_it_is(
     assert found.warnings[-2:] == (
         f"{file}: 0 images relabelled, 0 left out",
         f"{file}: row 2: {image} has changed since the decision, which has no effect; audit it "
-        "again",
+        "again, or remove the row",
     )
 
 
@@ -149,6 +150,55 @@ def test_spreadsheets_may_write_it(table: ImageTable, write: Write, scenes: Path
     file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
     assert corrected(table, file).labels.count("checks") == 11
     assert write_corrections([], file) == 0
+
+
+@pytest.mark.parametrize(
+    ("encoding", "layout"),
+    [
+        ("utf-8", {"quoting": csv.QUOTE_ALL}),
+        ("utf-8-sig", {"quoting": csv.QUOTE_ALL, "delimiter": ";"}),
+        ("utf-8-sig", {"delimiter": "\t"}),
+        ("utf-16", {"delimiter": "\t"}),
+    ],
+)
+@pytest.mark.parametrize("step", [1, -1])
+def test_saved_in_any_way_it_can_be_written_again(
+    tmp_path: Path, encoding: str, layout: dict[str, Any], step: int
+) -> None:
+    file = tmp_path / "c.csv"
+    rows = [COLUMNS, ("/d/1.png", "0", "a", "b", "leave out")]
+    with file.open("w", encoding=encoding, newline="") as stream:
+        csv.writer(stream, **layout).writerows(row[::step] for row in rows)
+    assert write_corrections([], file) == 0
+    assert file.read_text() == "path,hash,label,suggestion,decision\n/d/1.png,0,a,b,leave out\n"
+
+
+def test_columns_of_a_person_stay(tmp_path: Path) -> None:
+    file = tmp_path / "c.csv"
+    file.write_text(
+        "path,hash,decision,Who,\n/d/1.png,0,leave out,Ann,\n/d/2.png,0,,Bob,\n/d/3.png,0,,Cy,\n"
+    )
+    two = Correction(path="/d/2.png", sha256="1", label="a", suggestion="b")
+    assert write_corrections([two], file) == 1
+    assert file.read_text() == (
+        "path,hash,label,suggestion,decision,who\n/d/1.png,0,,,leave out,Ann\n/d/2.png,1,a,b,,Bob\n"
+    )
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "c.csv"
+    file.write_text("path,hash,decision,Decision\n/d/1.png,0,leave out,\n")
+    with pytest.raises(DataError, match=r"c.csv: has two columns 'decision'; keep one of them$"):
+        write_corrections([], file)
+
+
+def test_a_decision_about_other_bytes_gives_way_to_a_suggestion(tmp_path: Path) -> None:
+    file = tmp_path / "c.csv"
+    file.write_text("path,hash,label,suggestion,decision\n/d/1.png,0,a,b,leave out\n")
+    one = Correction(path="/d/1.png", sha256="1", label="a", suggestion="c")
+    assert write_corrections([one], file) == 1
+    (found,) = read_corrections(file)
+    assert (found.sha256, found.suggestion, found.decision) == ("1", "c", "")
 
 
 def test_decisions_are_kept_when_new_suggestions_come(tmp_path: Path) -> None:

@@ -149,3 +149,11 @@ def test_where_nothing_can_be_written_work_goes_on(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with alone(tmp_path / "file" / "graph"):
         pass
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
+def test_a_link_in_its_place_makes_nothing_where_it_leads(tmp_path: Path):
+    (tmp_path / ".made.lock").symlink_to(tmp_path / "elsewhere")
+    with locks.alone(tmp_path / "made"):
+        assert not (tmp_path / "elsewhere").exists()
+    assert (tmp_path / ".made.lock").is_symlink()

@@ -18,6 +18,7 @@ from offshelf.heads.probabilities.rejection import Threshold
 from offshelf.jobs.predict import PredictFiles, PredictResult, predict
 from offshelf.prediction import Prediction
 from offshelf.report.tables.prediction_table import (
+    check_out,
     chosen_columns,
     column_names,
     csv_text,
@@ -177,3 +178,13 @@ def test_neither_sources_nor_columns_of_json(tmp_path: Path, model: Path, photos
     with pytest.raises(DataError) as caught:
         predict(model, [photos], written=PredictFiles(out="l.json", columns=("label",)))
     assert str(caught.value) == "l.json: JSON holds all there is; columns are for CSV and Parquet"
+
+
+@pytest.mark.parametrize("columns", [("path", "label"), ("label", "scores")])
+def test_all_columns_give_way_to_chosen_ones(tmp_path: Path, columns: tuple[str, ...]) -> None:
+    out = tmp_path / "l.csv"
+    out.write_text("path,status,reason,label,score:a\n")
+    check_out(out, columns, ())
+    out.write_text("path,price\n")
+    with pytest.raises(DataError, match="exists and is no file of predictions"):
+        check_out(out, columns, ())

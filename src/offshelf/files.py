@@ -255,7 +255,7 @@ def target_refusal(path: Path, kind: str, example: str, beginnings: Sequence[byt
         path: the file to be; one of the same kind, or an empty one, is replaced.
         kind: the kind of file in words.
         example: a good name for one.
-        beginnings: the first bytes of files of that kind, all of one length.
+        beginnings: the first bytes of files of that kind.
 
     >>> target_refusal(Path("."), "model file", "my.offshelf", [b"PK"])
     '.: is a folder; name a file such as my.offshelf'
@@ -268,10 +268,10 @@ def target_refusal(path: Path, kind: str, example: str, beginnings: Sequence[byt
         if not path.exists():
             return ""
         with path.open("rb") as handle:
-            found = handle.read(len(beginnings[0]))
+            found = handle.read(max(map(len, beginnings), default=0) or 1)
     except OSError as error:
         return unwritable(path, error)
-    if found in {b"", *beginnings}:
+    if not found or found.startswith(tuple(beginnings)):
         return ""
     return f"{shown(path)}: exists and is no {kind}, so it is not replaced; choose another name"
 

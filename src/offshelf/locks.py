@@ -28,6 +28,7 @@ else:
 PATIENCE_SECONDS = 60.0
 BEAT_SECONDS = 1.0
 MIN_PAUSE, MAX_PAUSE = 0.0005, 0.05
+_NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
 _LEFT_ALONE: weakref.WeakKeyDictionary[Any, tuple[object, ...]] = weakref.WeakKeyDictionary()
 
 
@@ -58,7 +59,8 @@ class Lock:
             OSError: the file cannot be made, or there are no locks here.
         """
         while True:
-            handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
+            # A link in its place may lead anywhere.
+            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | _NO_LINKS, 0o666)
             try:
                 taken = try_lock(handle, shared)
                 # Whoever had it may have removed the file that was opened here.

@@ -7,15 +7,15 @@ empty: nothing is decided.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from offshelf import files
 from offshelf.data.folders.class_folders import Row
 from offshelf.data.folders.class_names import TRAIN, composed, same_class_key
 from offshelf.data.tables.classes import check_given_split, check_two_classes
-from offshelf.data.tables.delimited import csv_bytes, numbered_csv
+from offshelf.data.tables.delimited import csv_bytes, csv_rows, csv_text, numbered_csv
 from offshelf.data.tables.image_table import Corrected, ImageTable
 from offshelf.errors import DataError, did_you_mean
 from offshelf.text import counted, shown, spelled
@@ -23,14 +23,6 @@ from offshelf.text import counted, shown, spelled
 LEAVE_OUT = "leave out"
 COLUMNS = ("path", "hash", "label", "suggestion", "decision")
 _LISTED = 10
-# As this package, a spreadsheet with other separators, and one that marks UTF-8 write it.
-_BEGINNINGS = (
-    b"path,hash",
-    b"path;hash",
-    b"path\thash",
-    b"\xef\xbb\xbfpath,h",
-    b"\xef\xbb\xbfpath;h",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +36,7 @@ class Correction:
         label: its class then.
         suggestion: another class or ``leave out``; "" for none.
         decision: what a person wrote; "" for nothing yet.
+        more: name -> cell of each column that a person has added.
     """
 
     path: str
@@ -52,6 +45,7 @@ class Correction:
     suggestion: str = ""
     decision: str = ""
     number: int = 0
+    more: Mapping[str, str] = field(default_factory=dict)
 
 
 def absolute(path: str) -> str:
@@ -67,7 +61,8 @@ def read_corrections(file: str | Path) -> tuple[Correction, ...]:
     """Read a file of corrections.
 
     Raises:
-        DataError: it cannot be read, lacks a column, or decides twice about an image.
+        DataError: it cannot be read, lacks a column or has one twice, or decides twice about an
+            image.
 
     >>> read_corrections("none.csv")
     Traceback (most recent call last):
@@ -83,6 +78,8 @@ def read_corrections(file: str | Path) -> tuple[Correction, ...]:
                 f"{shown(file)}: has no column '{column}'; 'offshelf audit DATA --corrections "
                 "FILE.csv' writes such a file"
             )
+        if names.count(column) > 1:
+            raise DataError(f"{shown(file)}: has two columns '{column}'; keep one of them")
     found: dict[str, Correction] = {}
     for number, line in lines:
         cell = dict(zip(names, map(str.strip, line), strict=True))
@@ -93,6 +90,7 @@ def read_corrections(file: str | Path) -> tuple[Correction, ...]:
             label=cell.get("label", ""),
             suggestion=cell.get("suggestion", ""),
             decision=cell["decision"],
+            more={name: text for name, text in cell.items() if name and name not in COLUMNS},
         )
         other = found.setdefault(one.path, one)
         if other.decision != one.decision:
@@ -167,7 +165,10 @@ def _obstacle(one: Correction, paths: Sequence[str]) -> str:
         same = files.sha256_file(Path(paths[0])) == one.sha256
     except OSError:
         return "cannot be read; the decision has no effect"
-    return "" if same else "has changed since the decision, which has no effect; audit it again"
+    changed = (
+        "has changed since the decision, which has no effect; audit it again, or remove the row"
+    )
+    return "" if same else changed
 
 
 def _remade(
@@ -208,13 +209,26 @@ def check_corrections_file(path: str | Path) -> Path:
     if path.suffix.lower() != ".csv":
         raise DataError(f"{shown(path)}: a file of corrections ends in .csv")
     kind = "file of corrections"
-    if refusal := files.target_refusal(path, kind, "corrections.csv", _BEGINNINGS):
+    beginnings = [b""] if _is_corrections(path) else []
+    if refusal := files.target_refusal(path, kind, "corrections.csv", beginnings):
         raise DataError(refusal)
     return path
 
 
+def _is_corrections(file: Path) -> bool:
+    """Return whether a file has the columns that tell corrections, however it was saved."""
+    try:
+        _, header = next(csv_rows(file, csv_text(file, strict=False)), (0, list[str]()))
+    except (OSError, DataError):
+        return False
+    return {"path", "hash"} <= {name.strip().lower() for name in header}
+
+
 def write_corrections(suggested: Iterable[Correction], path: str | Path) -> int:
     """Write suggestions without a decision, below the decisions that the file already has.
+
+    A decision about an image whose bytes have changed gives way to a new suggestion. Columns
+    that a person has added stay.
 
     Returns:
         How many rows wait for a decision.
@@ -223,15 +237,25 @@ def write_corrections(suggested: Iterable[Correction], path: str | Path) -> int:
         DataError: the file cannot be read or written.
     """
     path = check_corrections_file(path)
-    known = read_corrections(path) if path.exists() and path.stat().st_size else ()
-    decided = {one.path: one for one in known if one.decision}
-    new = {one.path: one for one in suggested if one.path not in decided}
+    read = read_corrections(path) if path.exists() and path.stat().st_size else ()
+    known = {one.path: one for one in read}
+    new: dict[str, Correction] = {}
+    for one in suggested:
+        before = known.get(one.path)
+        # What was decided about other bytes is no decision about these.
+        if before is None or not before.decision or before.sha256 != one.sha256:
+            new[one.path] = replace(one, more=before.more) if before else one
+    decided = [one for one in read if one.decision and one.path not in new]
+    more = tuple(dict.fromkeys(name for one in read for name in one.more))
     rows = [
-        (spelled(one.path), one.sha256, one.label, one.suggestion, one.decision)
-        for one in (*decided.values(), *new.values())
+        (
+            *(spelled(one.path), one.sha256, one.label, one.suggestion, one.decision),
+            *(one.more.get(name, "") for name in more),
+        )
+        for one in (*decided, *new.values())
     ]
     try:
-        files.write_bytes(path, csv_bytes([COLUMNS, *rows]))
+        files.write_bytes(path, csv_bytes([(*COLUMNS, *more), *rows]))
     except OSError as error:
         raise DataError(files.unwritable(path, error)) from error
     return len(new)

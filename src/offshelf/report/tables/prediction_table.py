@@ -144,7 +144,7 @@ def check_out(path: Path, columns: Sequence[str], sources: Sequence[str | Path])
 
     Args:
         path: the file to be. Only a file of predictions is replaced: one of JSON or Parquet,
-            or CSV with the same first columns.
+            or CSV with the same first columns or those of all columns.
         columns: those that are chosen; none are all.
         sources: where the images are named; none of these is replaced.
 
@@ -161,8 +161,9 @@ def check_out(path: Path, columns: Sequence[str], sources: Sequence[str | Path])
         raise DataError(f"{shown(path)}: the ending says the form: use .csv, .parquet or .json")
     if columns and ending in JSON:
         raise DataError(f"{shown(path)}: JSON holds all there is; columns are for CSV and Parquet")
-    beginning = _BEGINNINGS.get(ending) or _csv_beginning(columns)
-    if refusal := files.target_refusal(path, "file of predictions", "labels.csv", [beginning]):
+    of_csv = [_csv_beginning(chosen) for chosen in (columns, ())]
+    beginnings = [_BEGINNINGS[ending]] if ending in _BEGINNINGS else of_csv
+    if refusal := files.target_refusal(path, "file of predictions", "labels.csv", beginnings):
         raise DataError(refusal)
     if path.exists() and any(_is_same(path, Path(source)) for source in sources):
         raise DataError(
