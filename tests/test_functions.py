@@ -183,7 +183,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("curve", {"sizes": [5, "x"]}, "sizes: '5,x' is no list such as 5,10,20"),
     ("compare", {"settings": "rows.csv"}, "settings: a settings object, not 'rows.csv'"),
     ("fit", {"run": 3}, "run: a settings object, not 3"),
-    ("audit", {"out": "a.html"}, "audit has no keyword 'out'."),
+    ("audit", {"target": 0.9}, "audit has no keyword 'target'."),
     (
         "evaluate",
         {"data": "x", "class_weight": "none"},

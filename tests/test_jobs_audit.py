@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import dataclasses
 import hashlib
+import io
 import itertools
 import json
 import shutil
@@ -13,17 +16,20 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter, ImageOps
 
+from command_run import Run
 from conftest import texture
 from offshelf.cli.main import main
 from offshelf.errors import DataError, OffshelfError
-from offshelf.jobs.audit.audit_result import AuditResult
+from offshelf.features.reader import ReadOptions
+from offshelf.jobs.audit.audit_result import AuditResult, _of_copies
+from offshelf.jobs.audit.findings_file import check_findings_file, write_findings
 from offshelf.jobs.audit.html_page import write_page
 from offshelf.jobs.audit.job import audit
 from offshelf.jobs.audit.thresholds import Bounds
 from offshelf.jobs.setup.page_files import check_page, thumbnail
 from offshelf.jobs.setup.settings import RunSettings
 from offshelf.progress import Silent
-from offshelf.report.findings import TITLES, Finding
+from offshelf.report.findings import TITLES, Finding, ImageRef, findings_blocks
 
 CLASSES = ("checks", "noise", "stripes")
 
@@ -396,3 +402,84 @@ def test_every_pair_of_the_scenes(shared: Path) -> None:
     assert counts.pairs == len(expected) == 18
     assert counts.pairs_across_splits == sum(a[0] != b[0] for a, b in expected) == 11
     assert counts.pairs_with_two_labels == sum(a[1] != b[1] for a, b in expected) == 1
+
+
+def test_copies_are_among_the_corrections(result: AuditResult) -> None:
+    root = Path(result.data)
+    rows = {
+        Path(one.path).relative_to(root).as_posix(): (one.suggestion, one.decision)
+        for one in result.corrections()
+    }
+    # Near-duplicates across the splits: the training image stays.
+    assert rows["test/stripes/near.jpg"] == ("leave out", "")
+    assert "train/stripes/1.png" not in rows
+    assert rows["test/checks/copy.png"] == ("leave out", "")
+    # Two labels: a person sees both images.
+    assert rows["train/noise/0.png"] == ("", "")
+    assert rows["train/stripes/other-label.png"] == ("noise", "")
+
+
+def refs(text: str) -> tuple[ImageRef, ...]:
+    """Images of words such as ``test:cat:a``."""
+    parts = (word.split(":") for word in text.split())
+    return tuple(ImageRef(name, label, split) for split, label, name in parts)
+
+
+@pytest.mark.parametrize(
+    ("group", "expected"),
+    [
+        ("train:cat:a train:cat:b", {"b": "leave out"}),
+        ("test:cat:a train:cat:b train:cat:c", {"a": "leave out", "c": "leave out"}),
+        ("train:cat:a train:dog:b", {"a": "", "b": "cat"}),
+        ("train:cat:a test:dog:b test:dog:c", {"a": "dog", "b": "", "c": "leave out"}),
+        ("test:cat:a train:dog:b", {"a": "dog", "b": ""}),
+    ],
+)
+def test_of_copies_one_stays(group: str, expected: dict[str, str]) -> None:
+    found = _of_copies(refs(group))
+    assert {path: suggestion for path, (_, suggestion) in found.items()} == expected
+    assert all(found[one.path][0] == one.label for one in refs(group) if one.path in found)
+
+
+@pytest.mark.parametrize("form", [".csv", ".json", ".html"])
+def test_all_findings_are_written(result: AuditResult, tmp_path: Path, form: str) -> None:
+    path = write_findings(result, tmp_path / f"found{form}", ReadOptions(), Silent())
+    text = path.read_text()
+    for finding in result.findings:
+        assert all(Path(image.path).name in text for image in finding.images)
+    if form == ".csv":
+        rows = list(csv.DictReader(io.StringIO(text)))
+        assert len(rows) == sum(max(1, len(one.images)) for one in result.findings)
+    if form == ".json":
+        assert json.loads(text)["findings"] == [one.to_json() for one in result.findings]
+    # Its own kind is replaced.
+    assert write_findings(result, path, ReadOptions(), Silent()) == path
+    path.write_text("mine")
+    with pytest.raises(OffshelfError) as error:
+        check_findings_file(path)
+    kind = "HTML page" if form == ".html" else "list of findings"
+    assert str(error.value) == (
+        f"{path}: exists and is no {kind}, so it is not replaced; choose another name"
+    )
+
+
+def test_what_is_cut_off_is_counted_and_named(result: AuditResult) -> None:
+    finding = result.of_kind("identical")[0]
+    many = [dataclasses.replace(finding, kind="dark")] * 23
+    lines = [str(one) for one in findings_blocks(many, {"dark": "."}, {})]
+    assert lines[-1] == "  3 more; --out FILE.html, .csv or .json lists them all"
+    assert [*findings_blocks(many, {"dark": "."}, {}, "a.csv")][-1] == "  3 more; all are in a.csv"
+
+
+def test_the_command_writes_and_names_the_file(
+    scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "found.csv"
+    run = Run(capsys, "audit", scenes, "--out", file, "--quiet")
+    assert run.out.endswith(f"findings written to {file}\n")
+    assert file.read_text().startswith("finding,kind,severity,reason,path,label,split\n")
+    wrong = Run(capsys, "audit", scenes, "--out", "found.doc")
+    assert (wrong.code, wrong.err) == (
+        2,
+        "error: found.doc: the ending says the form: use .html, .csv or .json\n",
+    )

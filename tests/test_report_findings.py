@@ -179,4 +179,6 @@ def test_the_page_has_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     text = page_of(*findings)
     assert text.count("<figure") == 3 + 2
     assert "And 2 more images." in text
-    assert "And 1 more, not pictured." in text
+    flat = text.replace("\n", "")
+    assert "And 1 more, not pictured.</summary><ul><li>note     x: a reason</li></ul>" in flat
+    assert "<li>train a class d</li><li>train a class e</li>" in flat

@@ -134,6 +134,7 @@ class AuditOptions(RunningOptions, NetworkOptions, LayerOptions, DataOptions, to
     """Options of ``audit``."""
 
     html: Place | None
+    out: Place | None
     hash_distance: int
     cosine: float
     margin: float

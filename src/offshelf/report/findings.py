@@ -131,7 +131,10 @@ def summary_table(findings: Iterable[Finding]) -> Table:
 
 
 def findings_blocks(
-    findings: Iterable[Finding], sentences: Mapping[str, str], names: Mapping[str, str]
+    findings: Iterable[Finding],
+    sentences: Mapping[str, str],
+    names: Mapping[str, str],
+    file: str = "",
 ) -> Iterator[Table | str]:
     """Yield the table of all kinds, and below it the findings of each kind, one a line.
 
@@ -139,6 +142,7 @@ def findings_blocks(
         findings: what was found.
         sentences: what each kind means, by kind.
         names: what to call each path.
+        file: that lists them all; "" where there is none.
 
     >>> findings = [Finding(kind="dark", severity="note", reason="mean grey 3")]
     >>> _, *lines = findings_blocks(findings, {"dark": "A mean below 10."}, {})
@@ -146,6 +150,7 @@ def findings_blocks(
     ['', 'Very dark images. A mean below 10.', '  note     mean grey 3']
     """
     kinds = by_kind(findings)
+    every = f"all are in {shown(file)}" if file else "--out FILE.html, .csv or .json lists them all"
     yield summary_table(one for found in kinds.values() for one in found)
     for kind, found in kinds.items():
         if not found:
@@ -156,7 +161,7 @@ def findings_blocks(
         for finding in listed:
             yield f"  {finding_line(finding, names)}"
         if len(found) > len(listed):
-            yield f"  {len(found) - len(listed):,} more; --json lists them all"
+            yield f"  {len(found) - len(listed):,} more; {every}"
 
 
 def finding_line(finding: Finding, names: Mapping[str, str]) -> str:

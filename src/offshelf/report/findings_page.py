@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from offshelf.report.findings import SEVERITIES, TITLES, Finding, ImageRef, by_kind, short_names
+from offshelf.report.findings import (
+    SEVERITIES,
+    TITLES,
+    Finding,
+    ImageRef,
+    by_kind,
+    finding_line,
+    short_names,
+)
 from offshelf.report.page_frame import Frame, framed, picture, place, plain
 
 FINDINGS_PER_KIND = 100
@@ -105,8 +113,15 @@ def _section(page: Page, kind: str, names: Mapping[str, str]) -> Iterator[str]:
         yield from _card(finding, page.thumbnails, names)
     yield "</div>"
     if len(found) > FINDINGS_PER_KIND:
-        yield f"<p>And {len(found) - FINDINGS_PER_KIND:,} more, not pictured.</p>"
+        lines = [finding_line(one, names) for one in found[FINDINGS_PER_KIND:]]
+        yield from _folded(f"And {len(lines):,} more, not pictured.", lines)
     yield "</section>"
+
+
+def _folded(summary: str, lines: Sequence[str]) -> Iterator[str]:
+    yield f"<details><summary>{plain(summary)}</summary><ul>"
+    yield from (f"<li>{plain(line)}</li>" for line in lines)
+    yield "</ul></details>"
 
 
 def _card(
@@ -116,10 +131,12 @@ def _card(
     yield f'<article class="card {finding.severity}{wide}"><div class="images">'
     for image in finding.images[:IMAGES_PER_FINDING]:
         yield _figure(image, thumbnails.get(image.path), names[image.path])
-    more = len(finding.images) - IMAGES_PER_FINDING
-    extra = f" And {more:,} more images." if more > 0 else ""
-    reason = f'<b class="{finding.severity}">{finding.severity}</b> {plain(finding.reason)}{extra}'
-    yield f'</div><p class="reason">{reason}</p></article>'
+    reason = f'<b class="{finding.severity}">{finding.severity}</b> {plain(finding.reason)}'
+    yield f'</div><p class="reason">{reason}</p>'
+    if more := finding.images[IMAGES_PER_FINDING:]:
+        lines = [f"{one.split} {one.label} {names[one.path]}" for one in more]
+        yield from _folded(f"And {len(more):,} more images.", lines)
+    yield "</article>"
 
 
 def _figure(image: ImageRef, thumbnail: str | None, name: str) -> str:

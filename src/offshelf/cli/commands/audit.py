@@ -25,6 +25,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--html", metavar="PAGE", help="write the findings with pictures to this HTML file"
     )
     parser.add_argument(
+        "--out",
+        metavar="FILE",
+        help="write all findings to this file: .html (a page with pictures), .csv or .json",
+    )
+    parser.add_argument(
         "--corrections",
         metavar="FILE",
         help="write the images to decide about to this .csv file: fill in its column decision with "
@@ -68,8 +73,9 @@ def _add_bounds(parser: argparse.ArgumentParser) -> None:
 
 
 def perform(arguments: argparse.Namespace, progress: Progress) -> AuditResult:
-    """Do what the arguments say, and write the page and the corrections where they ask for them."""
+    """Do what the arguments say, and write the files that they ask for."""
     from offshelf.data.tables.corrections import write_corrections
+    from offshelf.jobs.audit.findings_file import check_findings_file, write_findings
     from offshelf.jobs.audit.html_page import write_page
     from offshelf.jobs.audit.job import audit
     from offshelf.jobs.audit.thresholds import Bounds
@@ -79,6 +85,7 @@ def perform(arguments: argparse.Namespace, progress: Progress) -> AuditResult:
         hash_distance=arguments.hash_distance, cosine=arguments.cosine, margin=arguments.margin
     )
     page = check_page(arguments.html) if arguments.html else None
+    out = check_findings_file(arguments.out) if arguments.out else None
     settings = _settings(arguments)
     result = audit(
         arguments.data,
@@ -89,6 +96,10 @@ def perform(arguments: argparse.Namespace, progress: Progress) -> AuditResult:
     )
     if page:
         write_page(result, page, reading=settings.reading, progress=progress)
+    if out:
+        write_findings(result, out, settings.reading, progress)
+    if listed := out or page:
+        result = dataclasses.replace(result, listed_in=listed)
     if arguments.corrections:
         write_corrections(result.corrections(), arguments.corrections)
     return result
@@ -107,6 +118,8 @@ def run(arguments: argparse.Namespace) -> int:
         console.say(str(result))
         if page:
             console.say(f"page written to {page}")
+        if arguments.out:
+            console.say(f"findings written to {arguments.out}")
         if arguments.corrections:
             console.say(waiting_line(arguments.corrections))
     return 1 if arguments.strict and result.severities["error"] else 0

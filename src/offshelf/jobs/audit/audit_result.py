@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
 from offshelf.card import Brief
+from offshelf.data.folders.class_names import TRAIN
 from offshelf.data.tables.corrections import LEAVE_OUT, Correction, absolute
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.features.extraction import Extraction
@@ -65,6 +67,7 @@ class AuditResult(Result):
         found: the findings, the leaked rows, and what could not be checked.
         seconds: by stage: ``read``, ``calibrate``, ``start``, ``extract``, ``fingerprints``,
             ``duplicates``, ``labels``, ``total``.
+        listed_in: the file that lists all findings, None where none was written.
     """
 
     data: str
@@ -75,6 +78,7 @@ class AuditResult(Result):
     bounds: Bounds
     found: Found
     seconds: dict[str, float]
+    listed_in: Path | None = None
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -138,7 +142,8 @@ class AuditResult(Result):
     def blocks(self) -> Iterator[Block]:
         """Yield the counts of all kinds, the findings of each, and what they are of."""
         folder, names = short_names(self.table.paths)
-        yield from findings_blocks(self.findings, self.bounds.sentences(), names)
+        file = str(self.listed_in or "")
+        yield from findings_blocks(self.findings, self.bounds.sentences(), names, file)
         yield ""
         time = f"{summary.seconds_line(self.seconds)}, {self.extraction.ran}"
         below = [("paths", f"below {folder}")] if folder else []
@@ -158,7 +163,11 @@ class AuditResult(Result):
         return "nothing has to be mended; 'offshelf fit DATA --out MODEL.offshelf' trains"
 
     def corrections(self) -> list[Correction]:
-        """Return the images that a person should decide about, with a suggestion for each."""
+        """Return the images that a person should decide about, with a suggestion for each.
+
+        Of copies, identical or near, one stays; the others are to be left out, or to get the
+        label that most have. Where labels differ, the one that stays is listed, too.
+        """
         doubtful = {
             one.images[0].path: (one.images[0].label, str(one.figures["suggested"]))
             for one in self.of_kind("doubtful_label")
@@ -173,8 +182,19 @@ class AuditResult(Result):
                 label=label,
                 suggestion=suggestion,
             )
-            for path, (label, suggestion) in (doubtful | leaked).items()
+            for path, (label, suggestion) in (self._copies() | doubtful | leaked).items()
         ]
+
+    def _copies(self) -> dict[str, tuple[str, str]]:
+        """Return label and suggestion of the images in groups of copies."""
+        found: dict[str, tuple[str, str]] = {}
+        seen: set[str] = set()
+        # A group of near-duplicates holds the identical ones of its members.
+        for group in (*self.of_kind("near_duplicate"), *self.of_kind("identical")):
+            if group.images[0].path not in seen:
+                found |= _of_copies(group.images)
+                seen.update(one.path for one in group.images)
+        return found
 
     def data_table(self) -> Table:
         """Return a row for each image of each finding; one where a finding is about a class."""
@@ -213,6 +233,18 @@ class AuditResult(Result):
             "seconds": self.seconds,
             "page": None,
         }
+
+
+def _of_copies(images: Sequence[ImageRef]) -> dict[str, tuple[str, str]]:
+    """Return label and suggestion of each image of one group of copies."""
+    most = Counter(one.label for one in images).most_common()
+    best = [label for label, count in most if count == most[0][1]]
+    stays = min(images, key=lambda one: (one.label not in best, one.split != TRAIN))
+    return {
+        one.path: (one.label, LEAVE_OUT if one.label == stays.label else stays.label)
+        for one in images
+        if one is not stays
+    } | ({stays.path: (stays.label, "")} if len(most) > 1 else {})
 
 
 FINDING_COLUMNS = (
