@@ -294,7 +294,7 @@ def test_the_command(
     words = ("predict", model, photos, "--sort-into", out)
     run = Run(capsys, *words)
     assert (run.code, run.err) == (0, "")
-    assert "\nimages  12, 1 left out\n" in run.out
+    assert "\nimages  12, 1 left out; all features " in run.out
     assert f"\nsorted  12 copies in 3 folders in {out}\nleft out: {photos}/empty" in run.out
     made = {path.relative_to(out) for path in out.rglob("*.png")}
     again = Run(capsys, *words, "--link", "--json")
