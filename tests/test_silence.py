@@ -16,6 +16,8 @@ from made_models import made_model
 from offshelf.data.tables.image_table import list_images, read_table
 from offshelf.heads.head import FittedHead
 from offshelf.jobs.fit.fit_result import _classifier
+from offshelf.jobs.setup.labelled_features import table_of
+from offshelf.jobs.setup.settings import RunSettings
 from offshelf.measurement.metrics import evaluate
 from offshelf.model_file.model import Model
 from offshelf.report.imbalance import accuracy_facts
@@ -155,9 +157,12 @@ def test_a_column_of_groups_is_named(tmp_path: Path, kind: str) -> None:
         (tmp_path / path).write_bytes(b"x")
     labels, groups = ["a", "b"] * 4, ["p", "q", "r", "s"] * 2
     given = table(path=paths, label=labels, Patient=groups)
-    assert read_table(given).warnings == (
-        f"{given}: its column 'Patient' is used by 'offshelf compare --groups FILE:Patient' alone, "
-        "which keeps images of a group on one side",
+    assert table_of(given, RunSettings()).warnings == (
+        f"{given}: its column 'Patient' is not used; --groups Patient keeps images of a group "
+        "together in every split",
+    )
+    assert table_of(given, RunSettings(groups="patient")).warnings == (
+        "groups: 4 groups of 8 images, kept together in every split",
     )
     assert list_images([given]).warnings == ()
     split = ["train"] * 4 + ["test"] * 4

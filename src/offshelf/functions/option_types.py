@@ -92,6 +92,7 @@ class FitOptions(
 ):
     """Options of ``fit``."""
 
+    groups: str | None
     calibrate: str
     reject: float | None
     reject_by: str

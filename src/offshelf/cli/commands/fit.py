@@ -24,6 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     shared_options.add_classes(parser)
     shared_options.add_corrections(parser)
+    shared_options.add_groups(parser)
     shared_options.add_backbone(parser)
     shared_options.add_layer(parser)
     head_options.add_head(parser)

@@ -150,6 +150,17 @@ def add_corrections(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_groups(parser: argparse._ActionsContainer) -> None:
+    """Add whose images stay together."""
+    parser.add_argument(
+        "--groups",
+        metavar="WHAT",
+        help="images of a group stay together in every split: a column of DATA, FILE:COLUMN of "
+        "another .csv or .parquet file, a regular expression on file names, or none (default: the "
+        "column 'group', where DATA has one)",
+    )
+
+
 def add_weights(parser: argparse._ActionsContainer) -> None:
     """Add where the weights come from."""
     parser.add_argument(
@@ -285,7 +296,7 @@ def run_settings(options: argparse.Namespace) -> RunSettings:
 
     limits = Limits(**_given(options, "max_pixels", "max_memory", "keep_damaged"))
     reading = ReadOptions(limits=limits, **_given(options, "workers", "rehash"))
-    given = _given(options, "seed", "test_size", "samples", "classes", "corrections")
+    given = _given(options, "seed", "test_size", "samples", "classes", "corrections", "groups")
     return RunSettings(engine=engine_options(options), reading=reading, **given)
 
 

@@ -59,9 +59,6 @@ def _are_splits(cells: Sequence[str]) -> bool:
 
 
 COLUMNS = ("path", "label", "split")
-_GROUPS = frozenset(
-    {"group", "groups", "group_id", "patient", "patient_id", "subject", "subject_id"}
-)
 
 
 class Cells(NamedTuple):
@@ -119,20 +116,8 @@ def _csv_cells(file: Path, needed: Sequence[str], notes: list[str] | None) -> It
         }
         found = split_column(file, columns, notes) if "split" not in places else ""
         places |= {"split": header.index(found)} if found else {}
-        _note_groups(header, places, notes)
     for number, values in kept:
         yield Cells(number, *(_word(values[places[c]]) if c in places else "" for c in COLUMNS))
-
-
-def _note_groups(header: Sequence[str], places: Mapping[str, int], notes: list[str]) -> None:
-    """Say that a column of groups decides nothing where images are split by chance."""
-    found = next((name for name in header if name.strip().strip('"').lower() in _GROUPS), "")
-    if found and "split" not in places:
-        name = shown(found.strip())
-        notes.append(
-            f"its column '{name}' is used by 'offshelf compare --groups FILE:{name}' alone, which "
-            "keeps images of a group on one side"
-        )
 
 
 def _as_long(file: Path, number: int, values: list[str], length: int) -> list[str]:
@@ -156,7 +141,6 @@ def _parquet_cells(file: Path, needed: Sequence[str], notes: list[str] | None) -
             if notes is not None and "split" not in places:
                 found = split_column(file, _texts(parquet, set(names) - set(COLUMNS)), notes)
                 places |= {"split": names.index(found)} if found else {}
-                _note_groups(names, places, notes)
             table = parquet.read(columns=[names[place] for place in places.values()])
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{shown(file)}: is not a Parquet file, or it is damaged") from error

@@ -191,6 +191,8 @@ def _remade(
         classes=tuple(sorted({row.label for row in left})),
         warnings=(*table.warnings, *notes, *more),
         corrected=counts,
+        groups=tuple(table.groups[k] for k in kept) if table.groups else (),
+        split_made=table.split_made,
     )
 
 

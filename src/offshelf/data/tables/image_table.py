@@ -73,6 +73,8 @@ class ImageTable(Card):
         classes: class names, sorted; () in an unlabelled table.
         warnings: one line each, for a person.
         corrected: what a file of corrections changed; None without one.
+        groups: of each image; () where images are independent.
+        split_made: whether the splits were made here, and not given.
 
     >>> table = ImageTable(("a.png", "b.png"), ("x", "y"), ("train", "test"), ("x", "y"), ())
     >>> len(table), table.rows("test"), table.targets()
@@ -85,6 +87,8 @@ class ImageTable(Card):
     classes: tuple[str, ...]
     warnings: tuple[str, ...]
     corrected: Corrected | None = None
+    groups: tuple[str, ...] = ()
+    split_made: bool = False
 
     def facts(self) -> Iterator[tuple[str, str]]:
         """Yield how many images of which classes and splits there are."""
@@ -149,12 +153,14 @@ def read_table(
     place = existing(data)
     reading = merge_classes(place, read_labelled_source(place, Question(classes)))
     check_two_classes(place, reading.rows)
-    if any(row.split for row in reading.rows):
+    given = any(row.split for row in reading.rows)
+    if given:
         more = check_given_split(place, reading.rows)
     else:
         more = check_seeded_split(place, reading.rows)
         reading = _with_split(reading, test_size, seed)
-    return _table(Reading(reading.rows, (*reading.warnings, *more)))
+    table = _table(Reading(reading.rows, (*reading.warnings, *more)))
+    return table if given else dataclasses.replace(table, split_made=True)
 
 
 def read_labelled(data: str | Path, *, classes: str = "", known: Iterable[str] = ()) -> ImageTable:

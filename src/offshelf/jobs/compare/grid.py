@@ -203,7 +203,8 @@ def folds_of(
     Raises:
         DataError: the protocol does not fit the data; one line says why.
     """
-    groups = _groups(table, settings.groups)
+    asked = _groups(table, settings.groups)
+    groups = asked or table.groups or None
     if settings.splits_from is not None:
         folds = read_splits(settings.splits_from, table).folds
     elif settings.kind == "k-fold":
@@ -213,7 +214,7 @@ def folds_of(
             table, settings.per_class, settings.repeats, seed=seed, groups=groups, rows=rows
         )
     else:
-        folds = given_split(table, groups=groups)
+        folds = given_split(table, groups=asked)
     return folds if rows is None else tuple(_restricted(fold, rows) for fold in folds)
 
 

@@ -13,6 +13,7 @@ from offshelf.features.extraction import Extraction
 from offshelf.heads.head import FittedHead
 from offshelf.heads.regularisation_path import is_end
 from offshelf.jobs.fit.evaluation import Leaks
+from offshelf.jobs.setup.grouped_table import describe_groups, group_facts
 from offshelf.jobs.setup.labelled_features import contradictions
 from offshelf.jobs.setup.settings import describe, describe_run, precision_facts
 from offshelf.measurement.metrics import Evaluation
@@ -66,6 +67,7 @@ class FitResult(Result):
         return {
             **self.evaluation.to_json(),
             **self.leaks.to_json(),
+            "groups": describe_groups(self.table),
             **self.trust.to_json(),
             "certainty": self.model.certainty.to_json(),
             "n_train": len(self.extraction.ok) - self.evaluation.n,
@@ -93,6 +95,7 @@ class FitResult(Result):
         yield from summary.probability_facts(self.trust)
         if len(self.leaks.rows):
             yield "leaks", self.leaks.sentence()
+        yield from group_facts(self.table)
         yield from self._work()
         yield "model", self._file()
 

@@ -192,7 +192,8 @@ def _trained(
         found = place.find()
         if found is None:
             given = (train.matrix, train.targets, labelled.table.classes)
-            trainer = Trainer(recipe, *given, advance=job.progress.advance)
+            groups = labelled.groups_of(train.rows)
+            trainer = Trainer(recipe, *given, advance=job.progress.advance, groups=groups)
     with job.clock.stage("probabilities"):
         if found is None:
             job.progress.start("heads", None if probability.calibrate == "none" else FOLDS)

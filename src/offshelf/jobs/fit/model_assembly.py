@@ -17,6 +17,7 @@ from offshelf.errors import ImageError
 from offshelf.features.network_input import network_input
 from offshelf.jobs.fit.evaluation import Scored
 from offshelf.jobs.fit.trained_head import TrainedHead
+from offshelf.jobs.setup.grouped_table import describe_groups
 from offshelf.jobs.setup.labelled_features import LabelledFeatures, usable_rows
 from offshelf.jobs.setup.settings import RunSettings
 from offshelf.model_file.model import BackboneRecord, Model, Sample, record
@@ -87,6 +88,7 @@ def _fingerprint(labelled: LabelledFeatures, run: RunSettings) -> dict[str, Any]
         "n_failed": len(extraction.failures),
         "seed": run.seed,
         "test_size": run.test_size,
+        **({"groups": groups} if (groups := describe_groups(table)) else {}),
         **({"corrections": dataclasses.asdict(table.corrected)} if table.corrected else {}),
     }
 

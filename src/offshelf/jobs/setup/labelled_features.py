@@ -22,6 +22,7 @@ from offshelf.engine.contract import EngineOptions
 from offshelf.errors import DataError
 from offshelf.features.extraction import Extraction, extract
 from offshelf.features.feature_kind import FeatureKind, feature_kinds
+from offshelf.jobs.setup.grouped_table import group_numbers_of, grouped
 from offshelf.jobs.setup.precision import resolve_precision
 from offshelf.jobs.setup.run_costs import EtaProgress
 from offshelf.jobs.setup.settings import FeatureSettings, JobContext, RunSettings, backbone_for
@@ -110,12 +111,18 @@ class LabelledFeatures:
         digests = hashlib.sha256(
             b"".join(self.extraction.rows[row].digest for row in rows.tolist())
         )
+        groups = self.groups_of(rows)
         return {
             "features": self.extraction.stores[self.kind].folder.name,
             "rows": [len(rows), digests.hexdigest()],
             "targets": array_digest(self.table.targets()[rows]),
             "classes": list(self.table.classes),
+            **({} if groups is None else {"groups": array_digest(groups)}),
         }
+
+    def groups_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        """Return the numbers of the groups of *rows*; None where images are independent."""
+        return group_numbers_of(self.table, rows)
 
 
 def labelled_features(
@@ -165,13 +172,14 @@ def labelled_features(
 
 
 def table_of(data: str | Path, run: RunSettings) -> ImageTable:
-    """Read labelled images as the settings of a run say, with the corrections of a person.
+    """Read labelled images as the settings of a run say, with groups and corrections.
 
     Raises:
-        DataError: the data cannot be read as labelled images, or the corrections not used.
+        DataError: the data cannot be read as labelled images, or the groups or corrections
+            not used.
     """
     table = read_table(data, test_size=run.test_size, seed=run.seed, classes=run.classes)
-    return corrected(table, run.corrections)
+    return corrected(grouped(table, existing(data), run), run.corrections)
 
 
 def run_network(

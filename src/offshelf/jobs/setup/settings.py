@@ -81,6 +81,9 @@ class RunSettings:
         classes: where folders lie in folders, ``outer`` or ``inner`` says which are the
             classes; "" takes what is certain.
         corrections: a CSV file of decisions about labels, as ``audit`` writes it.
+        groups: whose images stay together in every split: a column of DATA, ``FILE:COLUMN``, a
+            regular expression on file names, or ``none``; None takes the column ``group`` of a
+            table that has one.
     """
 
     engine: EngineOptions = field(default_factory=EngineOptions)
@@ -91,6 +94,7 @@ class RunSettings:
     samples: int = 3
     classes: str = ""
     corrections: str | None = None
+    groups: str | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -44,7 +45,7 @@ def group_k_fold(labels: Sequence[str], groups: NDArray[np.str_], k: int, seed: 
     Greedy, as scikit-learn's StratifiedGroupKFold: the largest group first, each to the
     fold where its classes are rarest. DataError where the groups do not allow k folds.
     """
-    names, group_of, classes, counts = _counts(labels, groups)
+    names, group_of, classes, counts = counts_of_groups(labels, groups)
     found = (counts > 0).sum(axis=0)
     if found.min() < k:
         few = int(found.argmin())
@@ -77,7 +78,7 @@ def group_repeat(
     The random order of the groups comes from the text *salt*, *ranked* has that of the
     images of each class. DataError where a class leaves no group to test.
     """
-    names, group_of, classes, counts = _counts(labels, groups)
+    names, group_of, classes, counts = counts_of_groups(labels, groups)
     lacking = -1
     for number in range(_ORDERS):
         order = sorted(range(len(names)), key=lambda g: hashed(salt, number, names[g]))
@@ -95,7 +96,7 @@ def group_repeat(
     )
 
 
-def _counts(
+def counts_of_groups(
     labels: Sequence[str], groups: NDArray[np.str_]
 ) -> tuple[list[str], Rows, list[str], Rows]:
     """Return group names, group of each image, class names, and images per group and class."""
@@ -192,8 +193,25 @@ def _column(file: Path, column: str) -> Iterator[tuple[str, str]]:
     header, rows = _read_parquet(file) if parquet else read_csv(file)
     places = [_place(file, header, name) for name in ("path", column)]
     for row in rows:
-        path, group = (str(row[place] if row[place] is not None else "") for place in places)
-        yield path.strip(), group.strip()
+        path, group = ("" if _is_missing(row[at]) else str(row[at]).strip() for at in places)
+        yield path, group
+
+
+def _is_missing(value: object) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def column_names(file: str | Path) -> tuple[str, ...]:
+    """Return the names of the columns of a CSV or Parquet file; DataError where it has none."""
+    file = Path(file)
+    parquet = file.suffix.lower() in PARQUET_SUFFIXES
+    header, _ = _read_parquet(file) if parquet else read_csv(file)
+    return tuple(name.strip() for name in header)
+
+
+def column_cells(file: str | Path, column: str) -> list[str]:
+    """Return the cells of a column that :func:`column_names` names, "" for missing ones."""
+    return [cell for _, cell in _column(Path(file), column)]
 
 
 def _read_parquet(file: Path) -> tuple[list[str], list[Sequence[object]]]:
