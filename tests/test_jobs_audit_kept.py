@@ -37,6 +37,8 @@ WHOLE = st.integers(1, 2**32 - 1)
         brightness=FLOATS,
         contrast=FLOATS,
         sharpness=FLOATS,
+        flat=FLOATS,
+        levels=st.integers(1, 256),
     )
 )
 def test_a_fingerprint_comes_out_of_a_row_as_it_went_in(found: Fingerprint):
@@ -56,6 +58,8 @@ def test_a_mode_that_does_not_fit_is_not_kept(tmp_path: Path):
         brightness=0.0,
         contrast=0.0,
         sharpness=0.0,
+        flat=0.0,
+        levels=1,
     )
     with pytest.raises(struct.error):
         packed(found)

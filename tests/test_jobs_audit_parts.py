@@ -273,6 +273,8 @@ def print_of(**changes: float | str | bool) -> Fingerprint:
         "brightness": 120.0,
         "contrast": 50.0,
         "sharpness": 500.0,
+        "flat": 0.1,
+        "levels": 200,
     }
     return Fingerprint(**(usual | changes))  # type: ignore[arg-type]
 

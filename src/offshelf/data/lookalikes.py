@@ -150,6 +150,8 @@ class Fingerprint:
         brightness: mean grey, 0 to 255.
         contrast: standard deviation of grey, 0 to 127.5.
         sharpness: variance of the Laplacian of grey; 0 with a side under 3 pixels.
+        flat: greatest share of the pixels within 7 neighbouring grey levels, 0 to 1.
+        levels: fewest grey levels that 90 % of the pixels have, 1 to 256.
 
     Grey is the luma (ITU-R BT.601) of the image with its long side reduced to 256 pixels;
     a smaller image stays as it is. A large JPEG is decoded at a smaller scale.
@@ -163,6 +165,8 @@ class Fingerprint:
     brightness: float
     contrast: float
     sharpness: float
+    flat: float
+    levels: int
 
     @property
     def pixels(self) -> int:
@@ -196,6 +200,7 @@ def fingerprint(content: bytes, limits: Limits = DEFAULT_LIMITS) -> tuple[Finger
     grey = reduced.convert("L")
     small = grey.resize((SIDE, SIDE), Image.Resampling.BOX)
     values = np.asarray(grey, np.float32)
+    flat, levels = flatness(np.asarray(grey))
     found = Fingerprint(
         width=width,
         height=height,
@@ -205,8 +210,23 @@ def fingerprint(content: bytes, limits: Limits = DEFAULT_LIMITS) -> tuple[Finger
         brightness=float(values.mean(dtype=np.float64)),
         contrast=float(values.std(dtype=np.float64)),
         sharpness=sharpness(values),
+        flat=flat,
+        levels=levels,
     )
     return found, facts
+
+
+def flatness(grey: NDArray[np.uint8]) -> tuple[float, int]:
+    """Return the share of the commonest grey, and how many greys 90 % of the pixels have.
+
+    >>> flatness(np.array([[0, 0, 3, 200]], np.uint8))
+    (0.75, 3)
+    """
+    counts = np.bincount(grey.reshape(-1), minlength=256)
+    # Compression makes several neighbouring greys of one.
+    near = int(np.convolve(counts, np.ones(7, np.int64)).max())
+    covered = np.sort(counts)[::-1].cumsum()
+    return near / grey.size, int(np.searchsorted(covered, 0.9 * grey.size)) + 1
 
 
 def sharpness(grey: NDArray[np.float32]) -> float:

@@ -26,6 +26,7 @@ TITLES: Mapping[str, str] = {
     "identical": "Byte-identical images",
     "near_duplicate": "Near-duplicate images",
     "doubtful_label": "Labels that the other images contradict",
+    "placeholder": "Placeholders instead of images",
     "small_class": "Small classes",
     "imbalance": "Classes of very different size",
     "odd_size": "Odd sizes and shapes",
@@ -115,7 +116,7 @@ def by_kind(findings: Iterable[Finding]) -> dict[str, tuple[Finding, ...]]:
 def summary_table(findings: Iterable[Finding]) -> Table:
     """Return how many findings of each kind there are, by severity.
 
-    >>> summary_table([Finding(kind="dark", severity="note", reason="x")]).rows[8]
+    >>> summary_table([Finding(kind="dark", severity="note", reason="x")]).rows[9]
     ('Very dark images', 1, 0, 0, 1)
     """
     columns = (

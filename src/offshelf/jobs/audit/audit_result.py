@@ -166,7 +166,8 @@ class AuditResult(Result):
         """Return the images that a person should decide about, with a suggestion for each.
 
         Of copies, identical or near, one stays; the others are to be left out, or to get the
-        label that most have. Where labels differ, the one that stays is listed, too.
+        label that most have; placeholders are all to be left out. Where labels differ, the one
+        that stays is listed, too.
         """
         doubtful = {
             one.images[0].path: (one.images[0].label, str(one.figures["suggested"]))
@@ -174,6 +175,12 @@ class AuditResult(Result):
         }
         table = self.table
         leaked = {table.paths[k]: (table.labels[k], LEAVE_OUT) for k in self.found.leaked.tolist()}
+        found = self._copies() | doubtful | leaked
+        placeholders = {
+            image.path: (image.label, LEAVE_OUT)
+            for one in self.of_kind("placeholder")
+            for image in one.images
+        }
         digests = dict(zip(table.paths, self.extraction.rows, strict=True))
         return [
             Correction(
@@ -182,7 +189,7 @@ class AuditResult(Result):
                 label=label,
                 suggestion=suggestion,
             )
-            for path, (label, suggestion) in (self._copies() | doubtful | leaked).items()
+            for path, (label, suggestion) in (found | placeholders).items()
         ]
 
     def _copies(self) -> dict[str, tuple[str, str]]:

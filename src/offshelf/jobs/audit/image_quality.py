@@ -228,9 +228,9 @@ def _note(
 
 
 # Raised with every change of what a fingerprint says of the same pixels.
-FINGERPRINT_VERSION = 1
-# Hash, width, height, mode, whether it is coloured, brightness, contrast, sharpness.
-_ROW = struct.Struct("<QII8s?x3d")
+FINGERPRINT_VERSION = 2
+# Hash, width, height, mode, whether coloured, brightness, contrast, sharpness, flat, levels.
+_ROW = struct.Struct("<QII8s?x4dH")
 _COLUMNS = _ROW.size // 2
 
 
@@ -305,6 +305,8 @@ def packed(found: Fingerprint) -> NDArray[np.float32]:
         found.brightness,
         found.contrast,
         found.sharpness,
+        found.flat,
+        found.levels,
     )
     return np.frombuffer(content, "<u2").astype(np.float32)
 
@@ -312,7 +314,7 @@ def packed(found: Fingerprint) -> NDArray[np.float32]:
 def unpacked(row: NDArray[np.float32]) -> Fingerprint:
     """Return the fingerprint that :func:`packed` made a row of."""
     values = _ROW.unpack(row.astype("<u2").tobytes())
-    dct, width, height, mode, coloured, brightness, contrast, sharpness = values
+    dct, width, height, mode, coloured, brightness, contrast, sharpness, flat, levels = values
     return Fingerprint(
         width=width,
         height=height,
@@ -322,4 +324,6 @@ def unpacked(row: NDArray[np.float32]) -> Fingerprint:
         brightness=brightness,
         contrast=contrast,
         sharpness=sharpness,
+        flat=flat,
+        levels=levels,
     )

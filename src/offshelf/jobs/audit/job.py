@@ -26,6 +26,7 @@ from offshelf.jobs.audit.duplicates import (
 )
 from offshelf.jobs.audit.image_quality import class_findings, picture_findings, take_fingerprints
 from offshelf.jobs.audit.kept_findings import kept_links, kept_margins
+from offshelf.jobs.audit.placeholders import placeholder_findings
 from offshelf.jobs.audit.thresholds import Bounds
 from offshelf.jobs.setup.labelled_features import (
     LabelledFeatures,
@@ -105,6 +106,7 @@ def search(labelled: LabelledFeatures, bounds: Bounds, job: JobContext) -> Found
         *identical_findings(table, same_bytes(digests), digests),
         *near_findings(table, groups, links),
         *labels,
+        *placeholder_findings(check, by_row, bounds),
         *class_findings(table, usable, bounds),
         *picture_findings(table, dict(sorted(by_row.items())), bounds),
     )

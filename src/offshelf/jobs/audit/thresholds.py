@@ -29,6 +29,8 @@ class Bounds:
         bright: maximum mean grey, 0 to 255.
         contrast: minimum standard deviation of grey.
         sharpness: minimum variance of the Laplacian of grey.
+        flat: minimum share of one grey in a placeholder, 0 to 1.
+        grey_levels: maximum of grey levels that 90 % of a placeholder have.
 
     Raises:
         DataError: a bound is out of its range.
@@ -53,6 +55,8 @@ class Bounds:
     bright: float = 215.0
     contrast: float = 15.0
     sharpness: float = 30.0
+    flat: float = 0.5
+    grey_levels: int = 32
 
     def __post_init__(self) -> None:
         self._within("hash_distance", 0, BITS // 2)
@@ -92,6 +96,11 @@ class Bounds:
             f"more in a linear SVM that was not trained on it: {self.folds} folds of the training "
             "images, duplicates in one fold; test images by all training images. The clearest "
             "first. The label may be wrong, or the image unusual: look at it.",
+            "placeholder": "Pictures of one colour; and drawn ones (at least "
+            f"{self.flat:.0%} of the pixels of about one grey, nine tenths of at most "
+            f"{self.grey_levels} greys) among photographs that are unlike all of their class or "
+            "stand in several classes. Copies are one finding. Among drawings, only copies that "
+            "are unlike their class.",
             "small_class": f"Fewer than {self.class_size} usable training images.",
             "imbalance": f"The largest class has {self.imbalance:g} times as many training images "
             "as the smallest, or more.",
