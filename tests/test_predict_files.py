@@ -72,7 +72,8 @@ def test_out_as_csv_parquet_and_json(
     run = Run(capsys, "predict", model, photos, "--out", out, "--quiet")
     assert (run.code, run.err) == (0, "")
     assert run.out.startswith(
-        "label  images\n-----  ------\nnoise       3\n\nimages  3, 1 left out\n"
+        "label  images\n-----  ------\nnoise       3\n\n"
+        "images  3, 1 left out; all features from the store\n"
     )
     assert f"\nfile    {out} (4 rows)\nleft out: {photos}/empty.png: empty, " in run.out
     assert out.read_text() == printed
