@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from offshelf import files
+from offshelf.data.tables.delimited import read_csv
+from offshelf.errors import DataError
 from offshelf.files import (
     atomic_path,
     leftover_files,
@@ -19,6 +21,7 @@ from offshelf.files import (
     write_bytes,
 )
 from offshelf.locks import Lock, is_held
+from offshelf.text import shown
 
 KILLED = """
 import os, sys
@@ -163,3 +166,15 @@ def test_who_just_looks_at_a_new_file_takes_nobody_its_lock(
         assert is_held(temporary)
         assert (leftover_files(tmp_path), leftover_folders(tmp_path)) == ([], [])
         temporary.write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("a\0.csv", "embedded null byte"), ("a\ud800.csv", "surrogates not allowed")],
+)
+def test_a_name_that_no_file_can_have_is_an_obstacle(tmp_path: Path, name: str, why: str):
+    refusal = files.target_refusal(tmp_path / name, "table", "a.csv", [b"a"])
+    assert refusal.startswith(f"{shown(tmp_path / name)}: cannot be written (")
+    assert refusal.endswith(f"{why})")
+    with pytest.raises(DataError, match=why):
+        read_csv(tmp_path / name)

@@ -234,6 +234,8 @@ def obstacle(target: Path) -> str:
         above = next((folder for folder in place.parents if folder.exists()), place)
         if not above.is_dir():
             return f"{shown(above)} is no folder"
+        with contextlib.suppress(FileNotFoundError):
+            place.lstat()  # tells names that no file can have
     except (OSError, ValueError) as error:
         return str(error)
     return "" if os.access(above, os.W_OK) else f"no permission to write in {shown(above)}"
@@ -330,10 +332,8 @@ class Stamp(NamedTuple):
         A file that was changed just before may be changed again within the same step of the
         clock. One from the future says that two clocks differ: it is not relied on.
 
-        >>> Stamp(9, 5 * 10**9, 5 * 10**9, 1).is_settled(6 * 10**9)
-        False
-        >>> Stamp(9, 5 * 10**9, 5 * 10**9, 1).is_settled(9 * 10**9)
-        True
+        >>> [Stamp(9, 5 * 10**9, 5 * 10**9, 1).is_settled(at * 10**9) for at in (6, 9)]
+        [False, True]
         """
         step = FINE_NS if self.changed % _TELLS_NANOSECONDS else COARSE_NS
         return max(self.modified, self.changed) + step < at

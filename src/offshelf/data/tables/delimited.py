@@ -116,8 +116,9 @@ def numbered_csv(file: Path) -> tuple[list[str], list[tuple[int, Sequence[str]]]
     """
     try:
         found = list(csv_rows(file, csv_text(file, strict=False)))
-    except OSError as error:
-        raise DataError(f"{shown(file)}: cannot be read: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # a name that no file can have
+        why = getattr(error, "strerror", error)
+        raise DataError(f"{shown(file)}: cannot be read: {why}") from error
     if not found:
         raise DataError(f"{shown(file)}: the file is empty")
     (_, header), *rows = found
@@ -138,8 +139,9 @@ def read_text(file: Path) -> str:
     """
     try:
         content = file.read_bytes()
-    except OSError as error:
-        raise DataError(f"{shown(file)}: cannot be read: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # a name that no file can have
+        why = getattr(error, "strerror", error)
+        raise DataError(f"{shown(file)}: cannot be read: {why}") from error
     return content.decode("utf-8", "surrogateescape").removeprefix("\ufeff")
 
 
