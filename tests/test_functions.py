@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 import offshelf
+from offshelf.errors import OffshelfError
 from offshelf.functions import commands
 from offshelf.functions.call import Command, UnknownOptionError
 from offshelf.jobs.fit.fit_result import FitResult
@@ -232,3 +234,20 @@ def test_an_old_name_still_takes_settings_and_gives_the_same_result(name: str) -
     new = inspect.signature(getattr(offshelf, OLD[name]))
     assert "run" in old.parameters
     assert str(old.return_annotation) == new.return_annotation.__name__
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda: offshelf.predict("m.offshelf", [5]), "paths: a path, not 5"),
+        (lambda: offshelf.predict("m.offshelf", None), "paths: a path, not None"),
+        (lambda: offshelf.predict(None, ["a.png"]), "model: a path, not None"),
+        (lambda: offshelf.predict("m.offshelf", b"a.png"), "paths: a path, not b'a.png'"),
+        (lambda: offshelf.fit("d", 5), "out: a path, not 5"),
+        (lambda: offshelf.audit(b"d"), "data: a path, not b'd'"),
+    ],
+)
+def test_a_place_that_is_none_is_said_in_one_line(call: Callable[[], object], text: str) -> None:
+    with pytest.raises(OffshelfError) as caught:
+        call()
+    assert str(caught.value) == text

@@ -20,7 +20,7 @@ from typing import Any, Generic, TypeVar
 from offshelf.cli.options.shared_options import check_cache
 from offshelf.cli.terminal.parser import Parser
 from offshelf.errors import OffshelfError, did_you_mean
-from offshelf.functions.values import as_list, converted, keyword_of
+from offshelf.functions.values import as_given, as_list, converted, keyword_of
 from offshelf.progress import Progress, Silent, notifying
 
 R = TypeVar("R")
@@ -123,7 +123,8 @@ class Command(Generic[R]):
         for name, value in given.items():
             if name in self.actions:
                 action = self.actions[name]
-                values[action.dest] = as_list(value) if _several(action) else value
+                taken = as_given(name, value, action)
+                values[action.dest] = as_list(taken) if _several(action) else taken
         for name, value in options.items():
             if name in self.actions:
                 action = self.actions[name]

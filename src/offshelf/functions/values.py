@@ -67,6 +67,23 @@ def as_list(value: Any) -> list[Any]:
     return list(value)
 
 
+def as_given(name: str, value: Any, action: argparse.Action) -> Any:
+    """Return *value* as it is, for images and tables are taken as well as their names.
+
+    Raises:
+        OffshelfError: it is a number or bytes, or None where there is no default.
+
+    >>> as_given("out", "m.offshelf", argparse.ArgumentParser().add_argument("--out"))
+    'm.offshelf'
+    """
+    several = value if isinstance(value, list | tuple) else [value]
+    for one in several:
+        number = action.type is None and isinstance(one, int | float | bytes)
+        if number or (one is None and not action.option_strings):
+            raise OffshelfError(f"{name}: a path, not {one!r}")
+    return value
+
+
 def _switch(name: str, value: Any) -> bool:
     if value not in (True, False):
         raise OffshelfError(f"{name}: True or False, not {value!r}")
