@@ -146,3 +146,18 @@ def test_another_file_is_refused_before_any_work(
             f"error: {other}: exists and is no HTML page, so it is not replaced; choose another "
             "name\n"
         )
+
+
+def test_one_file_is_not_written_for_two_things(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, again = tmp_path / "e.csv", f"{tmp_path}/./e.csv"
+    for command in (
+        ("fit", "none", "--errors", file, "--errors-page", again),
+        ("fit", "none", "--out", file, "--errors-page", again),
+        ("evaluate", "none.offshelf", "none", "--errors", file, "--errors-page", again),
+        ("audit", "none", "--html", file, "--corrections", again),
+    ):
+        run = Run(capsys, *command)
+        assert run.code == 2
+        assert run.err == (f"error: {again}: is to hold two things; give each a file of its own\n")

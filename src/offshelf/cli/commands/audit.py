@@ -79,7 +79,7 @@ def perform(arguments: argparse.Namespace, progress: Progress) -> AuditResult:
     from offshelf.jobs.audit.html_page import write_page
     from offshelf.jobs.audit.job import audit
     from offshelf.jobs.audit.thresholds import Bounds
-    from offshelf.jobs.setup.page_files import check_page
+    from offshelf.jobs.setup.page_files import check_apart, check_page
 
     bounds = Bounds(
         hash_distance=arguments.hash_distance, cosine=arguments.cosine, margin=arguments.margin
@@ -87,6 +87,7 @@ def perform(arguments: argparse.Namespace, progress: Progress) -> AuditResult:
     page = check_page(arguments.html) if arguments.html else None
     out = check_findings_file(arguments.out) if arguments.out else None
     settings = _settings(arguments)
+    check_apart(arguments.html, arguments.corrections)
     result = audit(
         arguments.data,
         features=shared_options.feature_settings(arguments),

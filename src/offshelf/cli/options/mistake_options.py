@@ -31,13 +31,14 @@ def add_errors(parser: argparse.ArgumentParser) -> None:
 
 def check_errors(arguments: argparse.Namespace) -> None:
     """Refuse a list or page that cannot be written, before any work is done for it."""
-    from offshelf.jobs.setup.page_files import check_page
+    from offshelf.jobs.setup.page_files import check_apart, check_page
     from offshelf.report.mistakes import check_mistakes_file
 
     if arguments.errors is not None:
         check_mistakes_file(arguments.errors)
     if arguments.errors_page is not None:
         check_page(arguments.errors_page)
+    check_apart(getattr(arguments, "out", None), arguments.errors, arguments.errors_page)
 
 
 def write_errors(result: Measured, arguments: argparse.Namespace) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from offshelf.errors import ImageError, OffshelfError
 from offshelf.features.reader import ReadOptions, in_threads
 from offshelf.progress import Progress
 from offshelf.resample import pillows_copy
+from offshelf.text import shown
 
 THUMBNAIL_SIDE = 240
 _QUALITY = 82
@@ -31,6 +33,28 @@ def check_page(path: str | Path) -> Path:
     if refusal := files.target_refusal(path, "HTML page", "audit.html", _BEGINNINGS):
         raise OffshelfError(refusal)
     return path
+
+
+def check_apart(*paths: str | Path | None) -> None:
+    """Refuse one file for two of the things that a command writes.
+
+    Raises:
+        OffshelfError: two of *paths* are the same; None stands for nothing to write.
+
+    >>> check_apart("a.csv", None, "b.csv")
+    >>> check_apart("a.csv", "./a.csv")
+    Traceback (most recent call last):
+    ...
+    offshelf.errors.OffshelfError: ./a.csv: is to hold two things; give each a file of its own
+    """
+    found: set[str] = set()
+    for path in filter(None, paths):
+        place = os.path.realpath(path)
+        if place in found:
+            raise OffshelfError(
+                f"{shown(path)}: is to hold two things; give each a file of its own"
+            )
+        found.add(place)
 
 
 def write_html(path: Path, page: str) -> Path:
