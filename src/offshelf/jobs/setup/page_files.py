@@ -48,7 +48,7 @@ def check_apart(*paths: str | Path | None) -> None:
     offshelf.errors.OffshelfError: ./a.csv: is to hold two things; give each a file of its own
     """
     found: set[str] = set()
-    for path in filter(None, paths):
+    for path in [one for one in paths if one]:
         place = os.path.realpath(path)
         if place in found:
             raise OffshelfError(
