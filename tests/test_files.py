@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -178,3 +179,19 @@ def test_a_name_that_no_file_can_have_is_an_obstacle(tmp_path: Path, name: str, 
     assert refusal.endswith(f"{why})")
     with pytest.raises(DataError, match=why):
         read_csv(tmp_path / name)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_pipe_or_device_is_not_replaced(tmp_path: Path, linked: bool):
+    pipe = target = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    if linked:
+        target = tmp_path / "link"
+        target.symlink_to(pipe)
+    refusal = files.target_refusal(target, "table", "a.csv", [b"a"])
+    assert refusal == f"{target}: cannot be written (is a pipe, socket or device)"
+    with pytest.raises(OSError, match="is a pipe, socket or device"):
+        files.write_bytes(target, b"a")
+    assert pipe.is_fifo()
+    assert target.is_symlink() == linked

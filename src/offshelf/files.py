@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from offshelf.locks import Lock, is_held, remove_if_free
+from offshelf.regular_file import refuse_special
 from offshelf.text import json_text, shown
 
 # No file of the user has such a name.
@@ -52,6 +53,7 @@ def atomic_path(target: Path, named: Callable[[Path, Path], Path] | None = None)
     >>> (folder / "a.txt").read_text()
     'whole'
     """
+    refuse_special(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     beginning = _beginning(target)
     for left in leftover_files(target.parent, beginning):
@@ -98,11 +100,10 @@ def copy_new(source: Path, target: Path) -> bool:
         try:
             target.hardlink_to(temporary)
         except OSError:  # something is there, or there are no hard links here
-            if not os.path.lexists(target):
-                lock.release(remove=False)
-                temporary.rename(target)
-                return True
-            return False
+            if os.path.lexists(target):
+                return False
+            lock.release(remove=False)
+            temporary.rename(target)
         return True
     finally:
         lock.release(remove=False)
@@ -234,10 +235,9 @@ def obstacle(target: Path) -> str:
         above = next((folder for folder in place.parents if folder.exists()), place)
         if not above.is_dir():
             return f"{shown(above)} is no folder"
-        with contextlib.suppress(FileNotFoundError):
-            place.lstat()  # tells names that no file can have
+        refuse_special(place)
     except (OSError, ValueError) as error:
-        return str(error)
+        return getattr(error, "strerror", None) or str(error)
     return "" if os.access(above, os.W_OK) else f"no permission to write in {shown(above)}"
 
 

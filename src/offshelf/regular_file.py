@@ -1,7 +1,8 @@
-"""Reading a small file, whatever lies at its place: no pipe is waited for, no endless file read."""
+"""Files where a pipe or device may lie: none is waited for, read without end, or replaced."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -33,3 +34,21 @@ def read_regular(path: Path, at_most: int) -> bytes:
             return handle.read(at_most)
     finally:
         os.close(descriptor)
+
+
+def refuse_special(target: Path) -> None:
+    """Refuse to replace a pipe, socket or device, such as ``/dev/null``.
+
+    Raises:
+        OSError: there is one at *target*, or a link to one.
+        ValueError: no file can have this name.
+
+    >>> refuse_special(Path("/dev/zero"))
+    Traceback (most recent call last):
+    ...
+    OSError: [Errno 22] is a pipe, socket or device: '/dev/zero'
+    """
+    with contextlib.suppress(FileNotFoundError):
+        mode = target.stat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise OSError(errno.EINVAL, "is a pipe, socket or device", str(target))
