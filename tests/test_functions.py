@@ -251,3 +251,10 @@ def test_a_place_that_is_none_is_said_in_one_line(call: Callable[[], object], te
     with pytest.raises(OffshelfError) as caught:
         call()
     assert str(caught.value) == text
+
+
+@pytest.mark.parametrize("option", ["backbone", "layer", "resize"])
+def test_a_number_in_place_of_a_name_is_said(option: str) -> None:
+    classifier = offshelf.TransferClassifier(**{option: 5})
+    with pytest.raises(OffshelfError, match=rf"\b(no|unknown) {option}[a-z ]* '?5\b"):
+        classifier.fit([np.zeros((8, 8, 3), np.uint8)] * 4, ["a", "b"] * 2)

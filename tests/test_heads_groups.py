@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from offshelf.errors import HeadError, OffshelfError
+from offshelf.errors import DataError, HeadError, OffshelfError
 from offshelf.heads.class_balance import fold_splits
 from offshelf.heads.fitting.fit_head import Recipe, Trainer, decision, fit_head
 from offshelf.heads.group_folds import group_numbers, grouped_folds
@@ -148,3 +148,9 @@ def test_classes_of_a_single_group_are_told() -> None:
     assert str(caught.value) == (
         "C cannot be chosen in folds of groups: no class has images of two groups; give a C"
     )
+
+
+@pytest.mark.parametrize("groups", [5, [[1], [2]], np.zeros((2, 2))])
+def test_groups_that_are_no_single_values_are_refused(groups: Any) -> None:
+    with pytest.raises(DataError, match=r"^groups: one name or number for each image is needed$"):
+        group_numbers(groups, 2)

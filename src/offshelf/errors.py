@@ -111,7 +111,7 @@ def did_you_mean(word: str, options: Iterable[str], limit: int = 3) -> str:
     ''
     """
     by_lower = {option.lower(): option for option in options}
-    close = difflib.get_close_matches(word.lower(), list(by_lower), n=limit, cutoff=0.6)
+    close = difflib.get_close_matches(str(word).lower(), list(by_lower), n=limit, cutoff=0.6)
     if not close:
         return ""
     return f" Did you mean {' or '.join(repr(by_lower[name]) for name in close)}?"

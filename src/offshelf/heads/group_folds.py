@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.checks import same_length
-from offshelf.errors import HeadError
+from offshelf.errors import DataError, HeadError
 from offshelf.heads.class_balance import ALONE, stratified_folds
 from offshelf.heads.options import FOLDS
 from offshelf.text import counted
@@ -22,13 +22,17 @@ def group_numbers(groups: Sequence[Any] | NDArray[Any], n: int) -> Groups:
     """Return a number for the group of each of n rows, the same for equal groups.
 
     Raises:
-        DataError: not one group for each row.
+        DataError: not one group for each row, or a group is a list of several values.
         HeadError: a row has no group, or all have the same.
 
     >>> group_numbers(["ann", "bob", "ann"], 3).tolist()
     [0, 1, 0]
     """
-    names = groups.tolist() if isinstance(groups, np.ndarray) else list(groups)
+    try:
+        names = groups.tolist() if isinstance(groups, np.ndarray) else list(groups)
+        hash(tuple(names))
+    except TypeError as error:
+        raise DataError("groups: one name or number for each image is needed") from error
     same_length("groups", len(names), "images", n)
     empty = [row for row, name in enumerate(names) if _is_missing(name)]
     if empty:

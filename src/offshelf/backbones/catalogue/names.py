@@ -70,7 +70,7 @@ def get_spec(name: str) -> BackboneSpec:
 'offshelf backbones' lists the names; any timm/NAME and torchvision/NAME works too
     """
     known = _catalogue()
-    word = name.strip()
+    word = str(name).strip()
     spec = known.get(word.lower().replace("-", "_"))
     if spec is not None:
         return spec
