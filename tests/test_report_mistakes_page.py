@@ -157,6 +157,7 @@ def test_one_file_is_not_written_for_two_things(
         ("fit", "none", "--out", file, "--errors-page", again),
         ("evaluate", "none.offshelf", "none", "--errors", file, "--errors-page", again),
         ("audit", "none", "--html", file, "--corrections", again),
+        ("audit", "none", "--out", file, "--corrections", again),
     ):
         run = Run(capsys, *command)
         assert run.code == 2

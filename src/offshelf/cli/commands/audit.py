@@ -87,7 +87,7 @@ def perform(arguments: argparse.Namespace, progress: Progress) -> AuditResult:
     page = check_page(arguments.html) if arguments.html else None
     out = check_findings_file(arguments.out) if arguments.out else None
     settings = _settings(arguments)
-    check_apart(arguments.html, arguments.corrections)
+    check_apart(arguments.html, arguments.out, arguments.corrections)
     result = audit(
         arguments.data,
         features=shared_options.feature_settings(arguments),
