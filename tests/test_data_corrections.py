@@ -243,7 +243,7 @@ def test_audit_decide_fit(tmp_path: Path, scenes: Path, capsys: pytest.CaptureFi
     shutil.move(data / "test" / "noise" / "0.png", data / "test" / "checks" / "n.png")
     shutil.copy(data / "train" / "noise" / "1.png", data / "test" / "noise" / "leak.png")
     run = Run(capsys, "audit", data, "--corrections", file, "--margin", "0.2", "--quiet")
-    assert "next: look at what is listed; --corrections FILE.csv writes the images" in run.out
+    assert f"next: look at what is listed, and fill in the column decision of {file};" in run.out
     rows = {Path(row["path"]).name: row for row in csv.DictReader(file.open())}
     assert rows["n.png"]["suggestion"] == "noise"
     assert rows["n.png"]["hash"] == sha256_file(data / "test" / "checks" / "n.png")

@@ -21,7 +21,7 @@ from conftest import texture
 from offshelf.cli.main import main
 from offshelf.errors import DataError, OffshelfError
 from offshelf.features.reader import ReadOptions
-from offshelf.jobs.audit.audit_result import AuditResult, _of_copies
+from offshelf.jobs.audit.audit_result import AuditResult, of_copies
 from offshelf.jobs.audit.findings_file import check_findings_file, write_findings
 from offshelf.jobs.audit.html_page import write_page
 from offshelf.jobs.audit.job import audit
@@ -419,6 +419,34 @@ def test_copies_are_among_the_corrections(result: AuditResult) -> None:
     assert rows["train/stripes/other-label.png"] == ("noise", "")
 
 
+def test_of_identical_blank_pictures_none_stays(result: AuditResult) -> None:
+    group = result.of_kind("identical")[-1]
+    flat = [
+        Finding(kind="low_contrast", severity="note", reason="contrast 0.0", images=(one,))
+        for one in group.images
+    ]
+    found = dataclasses.replace(result.found, findings=(group, *flat))
+    one, other = dataclasses.replace(result, found=found).corrections()[:2]
+    assert {one.suggestion, other.suggestion} == {"leave out"}
+    found = dataclasses.replace(result.found, findings=(group, *flat[:1]))
+    rows = dataclasses.replace(result, found=found).corrections()
+    assert {image.path for image in group.images} - {row.path for row in rows}
+
+
+def test_what_is_next_knows_the_file_of_corrections(result: AuditResult) -> None:
+    def last(**changes: object) -> str:
+        return str(dataclasses.replace(result, **changes)).splitlines()[-1]  # type: ignore[arg-type]
+
+    assert "--corrections FILE.csv writes the images" in last()
+    assert last(corrections_in=Path("c.csv"), waiting=3) == (
+        "next: look at what is listed, and fill in the column decision of c.csv; fit, compare, "
+        "curve and audit carry that out"
+    )
+    assert last(corrections_in=Path("c.csv")) == (
+        "next: all images of c.csv are decided about; fit, compare, curve and audit carry that out"
+    )
+
+
 def refs(text: str) -> tuple[ImageRef, ...]:
     """Images of words such as ``test:cat:a``."""
     parts = (word.split(":") for word in text.split())
@@ -430,13 +458,15 @@ def refs(text: str) -> tuple[ImageRef, ...]:
     [
         ("train:cat:a train:cat:b", {"b": "leave out"}),
         ("test:cat:a train:cat:b train:cat:c", {"a": "leave out", "c": "leave out"}),
-        ("train:cat:a train:dog:b", {"a": "", "b": "cat"}),
-        ("train:cat:a test:dog:b test:dog:c", {"a": "dog", "b": "", "c": "leave out"}),
-        ("test:cat:a train:dog:b", {"a": "dog", "b": ""}),
+        ("train:cat:a train:dog:b", {"a": "", "b": ""}),
+        ("train:cat:a train:dog:b train:dog:c", {"a": "dog", "b": "", "c": "leave out"}),
+        ("train:cat:a test:dog:b test:dog:c", {"a": "dog", "b": "leave out", "c": "leave out"}),
+        ("test:cat:a train:dog:b", {"a": "leave out", "b": ""}),
+        ("test:cat:a test:dog:b test:cat:c", {"a": "", "b": "cat", "c": "leave out"}),
     ],
 )
 def test_of_copies_one_stays(group: str, expected: dict[str, str]) -> None:
-    found = _of_copies(refs(group))
+    found = of_copies(refs(group))
     assert {path: suggestion for path, (_, suggestion) in found.items()} == expected
     assert all(found[one.path][0] == one.label for one in refs(group) if one.path in found)
 

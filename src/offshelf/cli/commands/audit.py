@@ -102,7 +102,9 @@ def perform(arguments: argparse.Namespace, progress: Progress) -> AuditResult:
     if listed := out or page:
         result = dataclasses.replace(result, listed_in=listed)
     if arguments.corrections:
-        write_corrections(result.corrections(), arguments.corrections)
+        waiting = write_corrections(result.corrections(), arguments.corrections)
+        file = Path(arguments.corrections)
+        result = dataclasses.replace(result, corrections_in=file, waiting=waiting)
     return result
 
 

@@ -32,6 +32,7 @@ from offshelf.report.findings import (
 )
 from offshelf.report.result import Block, Facts, Result
 from offshelf.report.tables.result_rows import Column, Table
+from offshelf.text import shown
 
 Rows = NDArray[np.int64]
 
@@ -68,6 +69,8 @@ class AuditResult(Result):
         seconds: by stage: ``read``, ``calibrate``, ``start``, ``extract``, ``fingerprints``,
             ``duplicates``, ``labels``, ``total``.
         listed_in: the file that lists all findings, None where none was written.
+        corrections_in: the file of the images to decide about, None where none was written.
+        waiting: how many images of that file wait for a decision.
     """
 
     data: str
@@ -79,6 +82,8 @@ class AuditResult(Result):
     found: Found
     seconds: dict[str, float]
     listed_in: Path | None = None
+    corrections_in: Path | None = None
+    waiting: int = 0
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -153,6 +158,16 @@ class AuditResult(Result):
 
     def _next(self) -> str:
         """Say what a person does with the findings."""
+        if self.corrections_in and self.waiting:
+            return (
+                f"look at what is listed, and fill in the column decision of "
+                f"{shown(self.corrections_in)}; fit, compare, curve and audit carry that out"
+            )
+        if self.corrections_in and self.corrections():
+            return (
+                f"all images of {shown(self.corrections_in)} are decided about; fit, compare, "
+                "curve and audit carry that out"
+            )
         if self.corrections():
             return (
                 "look at what is listed; --corrections FILE.csv writes the images to decide about, "
@@ -165,23 +180,12 @@ class AuditResult(Result):
     def corrections(self) -> list[Correction]:
         """Return the images that a person should decide about, with a suggestion for each.
 
-        Of copies, identical or near, one stays; the others are to be left out, or to get the
-        label that most have; placeholders are all to be left out. Where labels differ, the one
-        that stays is listed, too.
+        Of copies, identical or near, one stays, in training where one is; the others are to be
+        left out, or to get the label that most have. Copies under two labels are all listed, and
+        where no label has the most, none is suggested but by the label check. Placeholders, and
+        identical images with hardly any contrast, are all to be left out.
         """
-        doubtful = {
-            one.images[0].path: (one.images[0].label, str(one.figures["suggested"]))
-            for one in self.of_kind("doubtful_label")
-        }
-        table = self.table
-        leaked = {table.paths[k]: (table.labels[k], LEAVE_OUT) for k in self.found.leaked.tolist()}
-        found = self._copies() | doubtful | leaked
-        placeholders = {
-            image.path: (image.label, LEAVE_OUT)
-            for one in self.of_kind("placeholder")
-            for image in one.images
-        }
-        digests = dict(zip(table.paths, self.extraction.rows, strict=True))
+        digests = dict(zip(self.table.paths, self.extraction.rows, strict=True))
         return [
             Correction(
                 path=absolute(path),
@@ -189,18 +193,39 @@ class AuditResult(Result):
                 label=label,
                 suggestion=suggestion,
             )
-            for path, (label, suggestion) in (found | placeholders).items()
+            for path, (label, suggestion) in self._suggestions().items()
         ]
+
+    def _suggestions(self) -> dict[str, tuple[str, str]]:
+        """Return the label of each image to decide about, and what is suggested."""
+        found = {
+            one.images[0].path: (one.images[0].label, str(one.figures["suggested"]))
+            for one in self.of_kind("doubtful_label")
+        }
+        for path, (label, suggestion) in self._copies().items():
+            if suggestion or path not in found:
+                found[path] = (label, suggestion)
+        table = self.table
+        out = [(table.paths[k], table.labels[k]) for k in self.found.leaked.tolist()]
+        out += [(one.path, one.label) for f in self.of_kind("placeholder") for one in f.images]
+        return found | {path: (label, LEAVE_OUT) for path, label in out}
 
     def _copies(self) -> dict[str, tuple[str, str]]:
         """Return label and suggestion of the images in groups of copies."""
         found: dict[str, tuple[str, str]] = {}
         seen: set[str] = set()
+        flat = {one.images[0].path for one in self.of_kind("low_contrast")}
+        same = {image.path for one in self.of_kind("identical") for image in one.images}
         # A group of near-duplicates holds the identical ones of its members.
         for group in (*self.of_kind("near_duplicate"), *self.of_kind("identical")):
-            if group.images[0].path not in seen:
-                found |= _of_copies(group.images)
-                seen.update(one.path for one in group.images)
+            paths = {one.path for one in group.images}
+            if paths & seen:
+                continue
+            seen |= paths
+            if paths <= flat and paths & same:
+                found |= {one.path: (one.label, LEAVE_OUT) for one in group.images}
+            else:
+                found |= of_copies(group.images)
         return found
 
     def data_table(self) -> Table:
@@ -242,16 +267,29 @@ class AuditResult(Result):
         }
 
 
-def _of_copies(images: Sequence[ImageRef]) -> dict[str, tuple[str, str]]:
-    """Return label and suggestion of each image of one group of copies."""
-    most = Counter(one.label for one in images).most_common()
-    best = [label for label, count in most if count == most[0][1]]
-    stays = min(images, key=lambda one: (one.label not in best, one.split != TRAIN))
-    return {
-        one.path: (one.label, LEAVE_OUT if one.label == stays.label else stays.label)
-        for one in images
-        if one is not stays
-    } | ({stays.path: (stays.label, "")} if len(most) > 1 else {})
+def of_copies(images: Sequence[ImageRef]) -> dict[str, tuple[str, str]]:
+    """Return label and suggestion of each image of one group of copies; ``""`` suggests nothing.
+
+    >>> of_copies([ImageRef("a", "cat", "train"), ImageRef("b", "cat", "test")])
+    {'b': ('cat', 'leave out')}
+    """
+    counts = Counter(one.label for one in images)
+    most = max(counts.values())
+    best = [label for label, count in counts.items() if count == most]
+    stays = min(images, key=lambda one: (one.split != TRAIN, one.label not in best))
+    found = {}
+    for one in images:
+        suggestion = ""
+        # Whatever its label should be, a test image that is trained on measures memory.
+        if stays.split == TRAIN != one.split:
+            suggestion = LEAVE_OUT
+        elif len(best) == 1 and one.label != best[0]:
+            suggestion = best[0]
+        elif len(best) == 1 and one is not stays:
+            suggestion = LEAVE_OUT
+        if one is not stays or len(counts) > 1:
+            found[one.path] = (one.label, suggestion)
+    return found
 
 
 FINDING_COLUMNS = (
