@@ -28,6 +28,7 @@ from offshelf.engine.openvino_runtime import (
 from offshelf.errors import EngineError
 from offshelf.interrupt import deferring_signals
 from offshelf.locks import alone
+from offshelf.progress import notify
 
 KEY = "key.json"
 
@@ -52,6 +53,8 @@ def load_graph(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions
         return _made(backbone, taps, options)
     key = _key(backbone, taps, options)
     folder = graph_folder(backbone, taps, options)
+    # What is set aside as damaged is said already.
+    new = not folder.exists()
     kept = read_graph(folder, key)
     if kept is not None:
         return kept
@@ -60,6 +63,11 @@ def load_graph(backbone: Backbone, taps: tuple[Tap, ...], options: EngineOptions
         kept = read_graph(folder, key)
         if kept is not None:
             return kept
+        if new and options.precision != "int8":
+            notify(
+                f"first run with {backbone.spec.name} and these layers: the network is converted, "
+                "some seconds, once"
+            )
         model = _made(backbone, taps, options)
         # A graph read back owns its numbers, a converted one borrows torch's: so the first run
         # computes with the same memory as every later one.
