@@ -88,8 +88,11 @@ def test_a_changed_file_is_said_and_left_as_it_is(
     )
 
 
-def test_what_is_not_in_the_data_is_said_and_counted(table: ImageTable, write: Write) -> None:
-    file = write(*((f"/none/{n}.png", "noise") for n in range(13)))
+def test_what_is_not_in_the_data_is_said_and_counted(
+    table: ImageTable, write: Write, scenes: Path
+) -> None:
+    known = (scenes / "train" / "noise" / "0.png", "noise")
+    file = write(*((f"/none/{n}.png", "noise") for n in range(13)), known)
     *_, counts, first, second = corrected(table, file).warnings[:3]
     assert counts.endswith("0 images relabelled, 0 left out")
     assert first == (
@@ -97,6 +100,73 @@ def test_what_is_not_in_the_data_is_said_and_counted(table: ImageTable, write: W
     )
     assert "row 3" in second
     assert corrected(table, file).warnings[-1] == f"{file}: 3 more rows like these"
+
+
+@pytest.mark.parametrize(
+    ("number", "its"), [(6, "none of its 6 decisions is"), (1, "its decision is not")]
+)
+def test_a_file_about_other_data_is_refused(
+    write: Write, scenes: Path, capsys: pytest.CaptureFixture[str], number: int, its: str
+) -> None:
+    file = write(*((f"/none/{n}.png", "noise") for n in range(number)))
+    run = Run(capsys, "fit", scenes, "--corrections", file)
+    assert (run.code, run.err) == (
+        2,
+        f"error: {file}: {its} about an image of {scenes}; the first is about /none/0.png; give "
+        "the file that was written for this data, or a new name to 'offshelf audit DATA "
+        "--corrections FILE.csv'\n",
+    )
+
+
+def test_a_row_without_a_hash_is_about_whatever_is_there(
+    table: ImageTable, tmp_path: Path, scenes: Path
+) -> None:
+    image = scenes / "train" / "noise" / "0.png"
+    file = tmp_path / "c.csv"
+    file.write_text(f"path,hash,decision\n{image},,leave out\n")
+    found = corrected(table, file)
+    assert str(image) not in found.paths
+    assert found.warnings[-1] == f"{file}: 0 images relabelled, 1 left out"
+    # Nor does a suggestion take the place of such a decision.
+    one = Correction(path=str(image), sha256="1", label="noise", suggestion="checks")
+    assert write_corrections([one], file) == 0
+    assert read_corrections(file)[0].decision == "leave out"
+
+
+def test_moved_and_renamed_images_are_found_by_hash(
+    write: Write, scenes: Path, tmp_path: Path
+) -> None:
+    data, moved = tmp_path / "data", tmp_path / "moved"
+    shutil.copytree(scenes, data)
+    noise = data / "train" / "noise"
+    shutil.copy(noise / "0.png", noise / "again.png")
+    file = write((noise / "again.png", "leave out"), (noise / "1.png", "checks"))
+    data.rename(moved)
+    noise = moved / "train" / "noise"
+    (noise / "1.png").rename(noise / "one.png")
+    found = corrected(read_table(moved), file)
+    # Of two copies the one that has the name.
+    assert str(noise / "0.png") in found.paths
+    assert str(noise / "again.png") not in found.paths
+    assert found.labels[found.paths.index(str(noise / "one.png"))] == "checks"
+    assert found.warnings[-1] == f"{file}: 1 image relabelled, 1 left out"
+
+
+@pytest.mark.parametrize("folder", ["data", "."])
+def test_paths_may_be_relative(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(scenes, data)
+    # Beside the file first; else where the command runs.
+    file = data / "c.csv"
+    monkeypatch.chdir(tmp_path / folder)
+    path = "train/noise/0.png" if folder == "data" else "data/train/noise/0.png"
+    file.write_text(f"path,hash,decision\n{path},,leave out\n")
+    assert str(data / "train/noise/0.png") not in corrected(read_table(data), file).paths
+    monkeypatch.chdir("/")
+    file.write_text("path,hash,decision\ntrain\\noise\\0.png,,leave out\n")
+    assert str(data / "train/noise/0.png") not in corrected(read_table(data), file).paths
 
 
 @pytest.mark.parametrize(

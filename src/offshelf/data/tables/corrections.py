@@ -1,6 +1,7 @@
 """Corrections: a CSV file in which a person decides about labels, and its effect on a table.
 
-A row names an image by path and hash. Its decision is a class of the data, ``leave out``, or
+A row names an image by path and hash; one without a hash, as a person adds it, is about whatever
+file is there. Its decision is a class of the data, ``leave out``, or
 empty: nothing is decided.
 """
 
@@ -17,6 +18,8 @@ from offshelf.data.folders.class_names import TRAIN, composed, same_class_key
 from offshelf.data.tables.classes import check_given_split, check_two_classes
 from offshelf.data.tables.delimited import csv_bytes, csv_rows, csv_text, numbered_csv
 from offshelf.data.tables.image_table import Corrected, ImageTable
+from offshelf.data.tables.moved_images import moved_paths
+from offshelf.data.tables.path_lists import located
 from offshelf.errors import DataError, did_you_mean
 from offshelf.text import counted, shown, spelled
 
@@ -32,7 +35,8 @@ class Correction:
     Attributes:
         number: of the row; the header is row 1.
         path: of the image, absolute.
-        sha256: of its bytes when it was looked at, 64 hexadecimal digits.
+        sha256: of its bytes when it was looked at, 64 hexadecimal digits; "" where
+            nobody looked.
         label: its class then.
         suggestion: another class or ``leave out``; "" for none.
         decision: what a person wrote; "" for nothing yet.
@@ -60,6 +64,9 @@ def absolute(path: str) -> str:
 def read_corrections(file: str | Path) -> tuple[Correction, ...]:
     """Read a file of corrections.
 
+    Paths are relative to the folder of *file* or, where nothing is there, to the working
+    directory.
+
     Raises:
         DataError: it cannot be read, lacks a column or has one twice, or decides twice about an
             image.
@@ -85,7 +92,7 @@ def read_corrections(file: str | Path) -> tuple[Correction, ...]:
         cell = dict(zip(names, map(str.strip, line), strict=True))
         one = Correction(
             number=number,
-            path=absolute(cell["path"]),
+            path=_place(file, cell["path"]),
             sha256=cell["hash"].lower(),
             label=cell.get("label", ""),
             suggestion=cell.get("suggestion", ""),
@@ -101,25 +108,37 @@ def read_corrections(file: str | Path) -> tuple[Correction, ...]:
     return tuple(found.values())
 
 
-def corrected(table: ImageTable, file: str | Path | None) -> ImageTable:
+def _place(file: Path, text: str) -> str:
+    beside, here = (str(located(base, text)[0]) for base in (file.parent, Path()))
+    return absolute(here if os.path.lexists(here) and not os.path.lexists(beside) else beside)
+
+
+def corrected(
+    table: ImageTable, file: str | Path | None, data: str | Path = "the data"
+) -> ImageTable:
     """Return the table with the decisions of *file* carried out; None changes nothing.
 
-    Splits stay as they were. Warnings say how many images were given another label and left out,
-    and which decisions had no effect: those about images that are not in the table, or whose
-    bytes have changed.
+    An image whose path is not in the table is found by its hash. Splits stay as they were.
+    Warnings say how many images were given another label and left out, and which decisions had
+    no effect: those about images that are not in the table, or whose bytes have changed.
+
+    Args:
+        table: the images.
+        file: with the decisions.
+        data: what to call the images.
 
     Raises:
-        DataError: the file cannot be used, a decision is neither a class nor ``leave out``, or
-            what is left cannot be trained on.
+        DataError: the file cannot be used, a decision is neither a class nor ``leave out``, none
+            is about an image of the table, or what is left cannot be trained on.
     """
     if file is None:
         return table
     place = Path(file)
     decided = [one for one in read_corrections(place) if one.decision]
     wanted = {one.path: _wanted(one, table.classes, place) for one in decided}
-    rows: dict[str, list[int]] = {}
-    for row, path in enumerate(table.paths):
-        rows.setdefault(absolute(path), []).append(row)
+    rows = _rows_of(decided, table)
+    if decided and not any(one.path in rows for one in decided):
+        raise DataError(_about_nothing(decided, place, data))
     labels, without, lost = list(table.labels), set[int](), list[str]()
     relabelled = 0
     for one in decided:
@@ -138,6 +157,36 @@ def corrected(table: ImageTable, file: str | Path | None) -> ImageTable:
         notes.append(f"{shown(place)}: {len(lost) - _LISTED} more rows like these")
     sentence = counts.sentence if decided else "no decisions yet; fill in its column decision"
     return _remade(table, labels, without, counts, (f"{shown(place)}: {sentence}", *notes), place)
+
+
+def _rows_of(decided: Sequence[Correction], table: ImageTable) -> dict[str, list[int]]:
+    """Return the rows of each path, and of each image that was moved by its path of before."""
+    rows: dict[str, list[int]] = {}
+    for row, path in enumerate(table.paths):
+        rows.setdefault(absolute(path), []).append(row)
+    paths = {one.path for one in decided}
+    lost = {one.path: one.sha256 for one in decided if one.path not in rows and one.sha256}
+    if not lost:
+        return rows
+    hashes = {path: _hash(table.paths[own[0]]) for path, own in rows.items() if path not in paths}
+    return rows | {old: rows[new] for old, new in moved_paths(lost, hashes).items()}
+
+
+def _hash(path: str) -> str:
+    """Return the hash of a file, "" where it cannot be read."""
+    try:
+        return files.sha256_file(Path(path)) if Path(path).is_file() else ""
+    except OSError:
+        return ""
+
+
+def _about_nothing(decided: Sequence[Correction], file: Path, data: str | Path) -> str:
+    its = f"none of its {len(decided)} decisions is" if decided[1:] else "its decision is not"
+    return (
+        f"{shown(file)}: {its} about an image of {shown(data)}; the first is about "
+        f"{shown(decided[0].path)}; give the file that was written for this data, or a new name "
+        "to 'offshelf audit DATA --corrections FILE.csv'"
+    )
 
 
 def _wanted(one: Correction, classes: Sequence[str], file: Path) -> str | None:
@@ -161,6 +210,8 @@ def _obstacle(one: Correction, paths: Sequence[str]) -> str:
     """Say why a decision has no effect, "" where it has; *paths* are those of its rows."""
     if not paths:
         return "is not an image of the data; the decision has no effect"
+    if not one.sha256:
+        return ""
     try:
         same = files.sha256_file(Path(paths[0])) == one.sha256
     except OSError:
@@ -245,7 +296,7 @@ def write_corrections(suggested: Iterable[Correction], path: str | Path) -> int:
     for one in suggested:
         before = known.get(one.path)
         # What was decided about other bytes is no decision about these.
-        if before is None or not before.decision or before.sha256 != one.sha256:
+        if before is None or not before.decision or _other_bytes(before, one):
             new[one.path] = replace(one, more=before.more) if before else one
     decided = [one for one in read if one.decision and one.path not in new]
     more = tuple(dict.fromkeys(name for one in read for name in one.more))
@@ -261,6 +312,10 @@ def write_corrections(suggested: Iterable[Correction], path: str | Path) -> int:
     except OSError as error:
         raise DataError(files.unwritable(path, error)) from error
     return len(new)
+
+
+def _other_bytes(before: Correction, now: Correction) -> bool:
+    return bool(before.sha256) and before.sha256 != now.sha256
 
 
 def waiting_line(file: str | Path) -> str:

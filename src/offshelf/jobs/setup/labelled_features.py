@@ -179,7 +179,7 @@ def table_of(data: str | Path, run: RunSettings) -> ImageTable:
             not used.
     """
     table = read_table(data, test_size=run.test_size, seed=run.seed, classes=run.classes)
-    return corrected(grouped(table, existing(data), run), run.corrections)
+    return corrected(grouped(table, existing(data), run), run.corrections, data)
 
 
 def run_network(
