@@ -16,9 +16,12 @@ from command_run import Run
 from offshelf.data.tables.corrections import Correction, write_corrections
 from offshelf.errors import DataError
 from offshelf.files import sha256_file
+from offshelf.jobs.audit.duplicates import together
+from offshelf.jobs.compare.grid import ProtocolSettings, folds_of
 from offshelf.jobs.setup.labelled_features import table_of
 from offshelf.jobs.setup.settings import RunSettings
 from offshelf.measurement.splits.group_split import group_split
+from offshelf.measurement.splits.protocol import Fold, subsets
 from offshelf.model_file.model import load_model
 
 Write = Callable[..., Path]
@@ -183,3 +186,41 @@ def test_the_command_says_it(of_writers: Path, capsys: pytest.CaptureFixture[str
     assert "groups" not in run.out
     run = Run(capsys, "fit", str(of_writers))
     assert "groups: 3 groups of 18 images, kept together in every split" in run.err
+
+
+def test_draws_of_a_curve_take_group_after_group(write: Write) -> None:
+    table = table_of(write(group=SIX), RunSettings())
+    fold = Fold(table.rows("train"), table.rows("test"))
+    for seed in range(5):
+        (small, *_), (large, *_) = subsets(table, fold, [2, 4], times=3, seed=seed)
+        assert len({table.groups[row] for row in small.train}) == 1
+        assert len({table.groups[row] for row in large.train}) == 2
+        assert set(small.train) < set(large.train)
+
+
+def test_curve_says_it_and_chooses_c_where_a_draw_is_of_one_group(of_writers: Path) -> None:
+    result = offshelf.curve(of_writers, sizes=[2, 4], repeats=2, C="auto")
+    assert "3 groups of 18 images, kept together in every split" in str(result)
+    assert result.to_json()["groups"] == {"n": 3, "in_both_splits": 0}
+
+
+def test_audit_judges_labels_in_folds_of_groups(of_writers: Path) -> None:
+    result = offshelf.audit(of_writers)
+    assert "3 groups of 18 images, kept together in every split" in str(result)
+    assert result.to_json()["groups"] == {"n": 3, "in_both_splits": 0}
+
+
+def test_images_of_a_group_and_its_copies_are_in_one_fold() -> None:
+    copies, groups = np.array([9, 9, 4, 5, 6]), np.array([0, 1, 1, 2, 2])
+    joined = together(copies, groups)
+    assert joined[0] == joined[1] == joined[2] != joined[3] == joined[4]
+    assert together(copies, None) is copies
+
+
+@pytest.mark.parametrize("groups", ["who", None])
+def test_compare_takes_a_column_of_the_table(write: Write, groups: str | None) -> None:
+    data = write(**{groups or "group": SIX})
+    table = table_of(data, RunSettings(groups=groups))
+    for fold in folds_of(table, ProtocolSettings(kind="k-fold", folds=3, groups=groups), 0):
+        sides = [{table.groups[row] for row in side} for side in (fold.train, fold.test)]
+        assert not sides[0] & sides[1]

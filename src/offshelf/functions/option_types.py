@@ -73,6 +73,7 @@ class DataOptions(TypedDict, total=False):
 
     classes: Literal["outer", "inner"] | None
     corrections: Place | None
+    groups: str | None
     seed: int
     test_size: float
 
@@ -92,7 +93,6 @@ class FitOptions(
 ):
     """Options of ``fit``."""
 
-    groups: str | None
     calibrate: str
     reject: float | None
     reject_by: str
@@ -179,7 +179,6 @@ class CompareOptions(ReadingOptions, DataOptions, total=False):
     folds: int
     repeats: int
     per_class: int
-    groups: str | None
     splits: Place | None
     write_splits: Place | None
 

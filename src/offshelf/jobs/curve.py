@@ -23,7 +23,9 @@ from offshelf.errors import DataError
 from offshelf.features.extraction import Extraction
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.heads.fitting.fit_head import Recipe, decision, fit_head
+from offshelf.heads.group_folds import Groups
 from offshelf.jobs.fit.job import check_settings, recipe_of
+from offshelf.jobs.setup.grouped_table import describe_groups, group_facts
 from offshelf.jobs.setup.labelled_features import LabelledFeatures, labelled_features
 from offshelf.jobs.setup.settings import (
     FeatureSettings,
@@ -115,6 +117,7 @@ class CurveResult(Result):
             "draws": list(self.draws),
             "needed": asdict(self.needed) if self.needed else None,
             "n_test": self.n_test,
+            "groups": describe_groups(self.table),
             "n_failed": len(self.extraction.failures),
             "failures": [row.to_json() for row in self.extraction.failures],
             "classes": list(self.table.classes),
@@ -149,6 +152,7 @@ class CurveResult(Result):
         )
         if self.table.corrected:
             yield "corrected", self.table.corrected.sentence
+        yield from group_facts(self.table)
         if 1 in self.draws and repeats > 1:
             n = curve.points[self.draws.index(1)].n
             yield "", f"no interval at {n:,}: there, all draws hold the same images"
@@ -267,12 +271,23 @@ def _accuracies(
     for one in (one for same in draws for one in same):
         if one.train.tobytes() not in known:
             drawn = np.searchsorted(train.rows, one.train)
-            fitted = fit_head(recipe, train.matrix[drawn], train.targets[drawn], classes)
+            given = train.matrix[drawn], train.targets[drawn], classes
+            groups = _several_groups(labelled.groups_of(one.train), given[1])
+            fitted = fit_head(recipe, *given, groups)
             labels = decision(fitted, test.matrix).argmax(axis=1)
             known[one.train.tobytes()] = float((labels == test.targets).mean())
         progress.advance()
     progress.finish()
     return np.array([[known[one.train.tobytes()] for one in same] for same in draws])
+
+
+def _several_groups(groups: Groups | None, targets: NDArray[np.int64]) -> Groups | None:
+    """Return the groups where folds can hold them out: a small draw may have one of each class."""
+    if groups is None or len(np.unique(np.stack([groups, targets]), axis=1)[0]) == len(
+        np.unique(targets)
+    ):
+        return None
+    return groups
 
 
 def _check(settings: CurveSettings) -> None:

@@ -42,6 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="exit with 1 when there is an error: an unreadable file, or copies of an image in "
         "both splits or under two labels",
     )
+    shared_options.add_groups(parser)
     shared_options.add_backbone(parser)
     shared_options.add_layer(parser)
     _add_bounds(parser)

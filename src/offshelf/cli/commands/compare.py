@@ -150,8 +150,8 @@ def _add_protocol(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--groups",
         metavar="PATTERN",
-        help="images of a group stay on one side: a regular expression on file names, or "
-        "FILE:COLUMN",
+        help="images of a group stay on one side: a column of DATA, FILE:COLUMN, a regular "
+        "expression on file names, or none (default: the column 'group', where DATA has one)",
     )
     read, write = "use the splits of this file", "write the splits (.json or .csv)"
     group.add_argument("--splits", dest="splits_from", metavar="FILE", help=read)

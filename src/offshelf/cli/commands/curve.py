@@ -40,6 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "(default: the next whole per cent)",
     )
     parser.add_argument("-o", "--out", metavar="FILE", help="draw the curve, .png or .svg")
+    shared_options.add_groups(parser)
     shared_options.add_backbone(parser)
     shared_options.add_layer(parser)
     head_options.add_head(parser)

@@ -20,6 +20,7 @@ from offshelf.features.extraction import Extraction
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.jobs.audit.duplicates import GroupCounts, PairCounts, count_groups, count_pairs
 from offshelf.jobs.audit.thresholds import Bounds
+from offshelf.jobs.setup.grouped_table import describe_groups, group_facts
 from offshelf.jobs.setup.settings import describe, describe_run, precision_facts
 from offshelf.report import summary
 from offshelf.report.findings import (
@@ -142,6 +143,7 @@ class AuditResult(Result):
         ]
         if table.corrected:
             lines.insert(1, ("corrected", table.corrected.sentence))
+        lines += group_facts(table)
         return [*lines, *(("unchecked", note) for note in self.found.notes)]
 
     def blocks(self) -> Iterator[Block]:
@@ -253,6 +255,7 @@ class AuditResult(Result):
             "counts": {kind: len(found) for kind, found in by_kind(self.findings).items()},
             "identical": self.identical.to_json(),
             "near_duplicate": self.near_duplicates.to_json(),
+            "groups": describe_groups(self.table),
             "n_test_in_train": len(self.found.leaked),
             "n_test_near_train": len(self.found.near_leaked),
             "findings": [finding.to_json() for finding in self.findings],

@@ -23,6 +23,7 @@ from offshelf.jobs.audit.duplicates import (
     image_ref,
     near_findings,
     same_bytes,
+    together,
 )
 from offshelf.jobs.audit.image_quality import class_findings, picture_findings, take_fingerprints
 from offshelf.jobs.audit.kept_findings import kept_links, kept_margins
@@ -93,7 +94,11 @@ def search(labelled: LabelledFeatures, bounds: Bounds, job: JobContext) -> Found
         alike = copies(len(table), groups, links)
     with job.clock.stage("labels"):
         check = LabelCheck(
-            table=table, usable=usable, copies=alike, read=labelled.read, seed=job.run.seed
+            table=table,
+            usable=usable,
+            copies=together(alike, labelled.groups_of(np.arange(len(table)))),
+            read=labelled.read,
+            seed=job.run.seed,
         )
         margins = kept_margins(labelled, check, bounds.folds, job.run).take(
             lambda: judge(check, bounds.folds, job.progress)

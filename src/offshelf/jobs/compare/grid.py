@@ -21,6 +21,7 @@ from offshelf.heads.arguments import check_normalisation, checked_options
 from offshelf.heads.kinds.registry import get_fitter
 from offshelf.heads.options import ClassWeight, Normalisation
 from offshelf.heads.preparation.reduction import parse_reduction
+from offshelf.jobs.setup.grouped_table import NONE
 from offshelf.jobs.setup.settings import DEFAULT_BACKBONE, HeadSettings
 from offshelf.measurement.splits.image_groups import groups_by_column, groups_by_pattern
 from offshelf.measurement.splits.protocol import Fold, given_split, k_fold, repeats
@@ -203,7 +204,9 @@ def folds_of(
     Raises:
         DataError: the protocol does not fit the data; one line says why.
     """
-    asked = _groups(table, settings.groups)
+    # Those of the table are those that the settings name, where they were read with it.
+    known = table.groups if settings.groups else ()
+    asked = known or _groups(table, settings.groups)
     groups = asked or table.groups or None
     if settings.splits_from is not None:
         folds = read_splits(settings.splits_from, table).folds
@@ -252,7 +255,7 @@ def described(settings: ProtocolSettings, folds: Sequence[Fold]) -> str:
 
 
 def _groups(table: ImageTable, text: str | None) -> tuple[str, ...] | None:
-    if text is None:
+    if text is None or text == NONE:
         return None
     file, colon, column = text.rpartition(":")
     if colon and Path(file).is_file():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -171,7 +172,7 @@ def _prepare(
     settings.networks.check()
     settings.protocol.check()
     recipes = recipes_of(settings.heads)
-    table = table_of(data, run)
+    table = table_of(data, dataclasses.replace(run, groups=settings.protocol.groups))
     note_all(progress, table.warnings)
     folds = folds_of(table, settings.protocol, run.seed)
     networks = Networks(run, progress, settings.download)

@@ -175,7 +175,8 @@ def subsets(
     """Return smaller training sets of one fold, all with its test set: for learning curves.
 
     For each size, training images per class, one fold for each of *times* draws; in a draw, a
-    smaller set is part of a larger one. DataError where a class has fewer training images.
+    smaller set is part of a larger one. Where the table has groups, a draw takes the images of
+    one group after another. DataError where a class has fewer training images.
 
     >>> table = ImageTable(tuple("abcde"), tuple("xyxyx"), ("train",) * 5, ("x", "y"), ())
     >>> fold = Fold(np.arange(4), np.array([4]))
@@ -188,7 +189,9 @@ def subsets(
         raise DataError("no sizes: name at least one number of training images per class")
     rows, labels = _taking_part(table, fold.train)
     _check_enough(labels, max(sizes), leave=0)
-    draws = [_ranked(table, rows, labels, seed, number) for number in range(times)]
+    draws = [
+        _ranked(table, rows, labels, seed, number, groups=table.groups) for number in range(times)
+    ]
     return tuple(
         tuple(
             Fold(rows[np.concatenate([order[:size] for order in ranked.values()])], fold.test)
@@ -208,14 +211,26 @@ def _taking_part(table: ImageTable, rows: Rows | None) -> tuple[Rows, list[str]]
     return rows, labels
 
 
-def _ranked(table: ImageTable, rows: Rows, labels: Sequence[str], *salt: object) -> dict[str, Rows]:
-    """Return for each class, sorted by name, the positions in *rows* of its images, ranked."""
+def _ranked(
+    table: ImageTable,
+    rows: Rows,
+    labels: Sequence[str],
+    *salt: object,
+    groups: Sequence[str] = (),
+) -> dict[str, Rows]:
+    """Return for each class, sorted by name, the positions in *rows* of its images, ranked.
+
+    With groups, one per row of the table, the images of a group follow one another.
+    """
     names = image_names(table.paths)
-    members: dict[str, list[tuple[bytes, int]]] = {label: [] for label in sorted(set(labels))}
+    members: dict[str, list[tuple[bytes, bytes, int]]] = {
+        label: [] for label in sorted(set(labels))
+    }
     for position, (row, label) in enumerate(zip(rows, labels, strict=True)):
-        members[label].append((hashed(*salt, label, names[row]), position))
+        first = hashed(*salt, groups[row]) if groups else b""
+        members[label].append((first, hashed(*salt, label, names[row]), position))
     return {
-        label: np.array([position for _, position in sorted(found)], np.int64)
+        label: np.array([position for *_, position in sorted(found)], np.int64)
         for label, found in members.items()
     }
 
