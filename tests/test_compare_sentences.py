@@ -16,6 +16,7 @@ from offshelf.jobs.compare.comparison_axes import AXES, common, name_of, naming,
 from offshelf.jobs.compare.comparison_rows import Row, Score
 from offshelf.jobs.compare.comparison_table import common_line, full_table, narrow_table
 from offshelf.jobs.compare.feature_sets import Part, Source, View
+from offshelf.jobs.compare.verdicts import _best
 from offshelf.measurement.significance_tests import corrected_t, mcnemar
 from offshelf.report.tables.result_rows import Column, Table
 from offshelf.report.tables.table_formats import render
@@ -350,3 +351,15 @@ def test_what_auto_chose_stands_beside_the_best_row() -> None:
     )
     assert row.chosen == " (C 0.0464, 1)"
     assert made_row(180).chosen == ""
+
+
+@pytest.mark.parametrize(
+    ("step", "line"),
+    [
+        (60, "worse than the best beyond chance: the only other row"),
+        (0, "not distinguishable from the best: the only other row: "),
+    ],
+)
+def test_the_only_other_row_is_not_all_1_rows(step: int, line: str) -> None:
+    rows = grid(180, step, head=("svm", "knn:5"))
+    assert [*_best(rows)][1].startswith(line)

@@ -447,6 +447,20 @@ def test_what_is_next_knows_the_file_of_corrections(result: AuditResult) -> None
     )
 
 
+def test_one_of_each_is_told_in_the_singular(result: AuditResult) -> None:
+    same, near = result.of_kind("identical")[1], result.of_kind("near_duplicate")[0]
+    found = dataclasses.replace(
+        result.found, findings=(same, near), near_leaked=result.found.near_leaked[:1]
+    )
+    facts = dict(dataclasses.replace(result, found=found).facts())
+    assert facts["found"] == "2 errors, 0 warnings, 0 notes"
+    assert facts["identical"].startswith("1 pair of files with the same bytes: 1 across")
+    assert facts["similar"].startswith("1 group of near-duplicates: 1 in both splits")
+    assert facts["leaks"] == (
+        "1 test image has the bytes of a training image, 1 more is a near-duplicate of one"
+    )
+
+
 def refs(text: str) -> tuple[ImageRef, ...]:
     """Images of words such as ``test:cat:a``."""
     parts = (word.split(":") for word in text.split())

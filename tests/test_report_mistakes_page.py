@@ -78,6 +78,7 @@ def test_every_mistake_is_a_picture_with_both_labels() -> None:
     assert '<td><a href="#class-1">dog</a></td><td>3</td><td>3</td><td>cat 3</td>' in page
     assert '<section id="class-1"><h2>dog: 3 of 3 wrong</h2>' in page
     assert "<p>3 of 4 images are wrong; accuracy 25.00 %" in page
+    assert "<p>1 of 2 images is wrong; accuracy 50.00 %" in page_of(mistakes(1))
 
 
 def test_without_probabilities_there_are_none() -> None:

@@ -65,7 +65,16 @@ def counted(number: int, one: str, many: str = "") -> str:
     >>> counted(1, "image"), counted(1200, "image"), counted(2, "class", "classes")
     ('1 image', '1200 images', '2 classes')
     """
-    return f"{number} {one if number == 1 else many or one + 's'}"
+    return f"{number} {noun(number, one, many)}"
+
+
+def noun(number: int, one: str, many: str = "") -> str:
+    """Return the noun that goes with a number, however the number is written.
+
+    >>> f"{1:,} {noun(1, 'group')}", f"{1200:,} {noun(1200, 'group')}"
+    ('1 group', '1,200 groups')
+    """
+    return one if number == 1 else many or one + "s"
 
 
 def p_text(p: float) -> str:

@@ -11,6 +11,7 @@ from offshelf.report.findings import short_names
 from offshelf.report.mistakes import Mistake
 from offshelf.report.page_frame import Frame, framed, picture, place, plain
 from offshelf.report.summary import accuracy_facts
+from offshelf.text import noun
 
 MAX_PICTURES = 1000
 
@@ -62,7 +63,8 @@ def mistakes_page(sheet: Sheet) -> str:
     True
     """
     evaluation, mistakes = sheet.evaluation, sheet.mistakes
-    wrong = f"{len(mistakes):,} of {evaluation.n:,} images are wrong"
+    wrong = f"{len(mistakes):,} of {evaluation.n:,} {noun(evaluation.n, 'image')} "
+    wrong += noun(len(mistakes), "is wrong", "are wrong")
     facts = [f"{wrong}; accuracy {accuracy_facts(evaluation)[0][1]}"]
     shown = mistakes[:MAX_PICTURES]
     if len(shown) < len(mistakes):

@@ -33,7 +33,7 @@ from offshelf.report.findings import (
 )
 from offshelf.report.result import Block, Facts, Result
 from offshelf.report.tables.result_rows import Column, Table
-from offshelf.text import shown
+from offshelf.text import noun, shown
 
 Rows = NDArray[np.int64]
 
@@ -114,31 +114,33 @@ class AuditResult(Result):
         """Return the few lines that sum up an audit for a person, each with its name."""
         table, same, near = self.table, self.identical, self.near_duplicates
         leaked, close = len(self.found.leaked), len(self.found.near_leaked)
+        many = self.severities
         lines = [
             (
                 "data",
-                f"{len(table):,} images of {len(table.classes):,} classes, "
+                f"{len(table):,} {noun(len(table), 'image')} of {len(table.classes):,} "
+                f"{noun(len(table.classes), 'class', 'classes')}, "
                 f"{len(table.rows('train')):,} to train, {len(table.rows('test')):,} to test"
                 f"{self.extraction.origin}",
             ),
-            (
-                "found",
-                ", ".join(f"{self.severities[word]:,} {word}s" for word in SEVERITIES),
-            ),
+            ("found", ", ".join(f"{many[word]:,} {noun(many[word], word)}" for word in SEVERITIES)),
             (
                 "identical",
-                f"{same.pairs:,} pairs of files with the same bytes: {same.pairs_across_splits:,} "
-                f"across the splits, {same.pairs_with_two_labels:,} under two labels",
+                f"{same.pairs:,} {noun(same.pairs, 'pair')} of files with the same bytes: "
+                f"{same.pairs_across_splits:,} across the splits, "
+                f"{same.pairs_with_two_labels:,} under two labels",
             ),
             (
                 "similar",
-                f"{near.groups:,} groups of near-duplicates: {near.groups_in_both_splits:,} "
-                f"in both splits, {near.groups_with_two_labels:,} under two labels",
+                f"{near.groups:,} {noun(near.groups, 'group')} of near-duplicates: "
+                f"{near.groups_in_both_splits:,} in both splits, "
+                f"{near.groups_with_two_labels:,} under two labels",
             ),
             (
                 "leaks",
-                f"{leaked:,} test images have the bytes of a training image, {close:,} more are "
-                "near-duplicates of one",
+                f"{leaked:,} test {noun(leaked, 'image has', 'images have')} the bytes of a "
+                f"training image, {close:,} more "
+                f"{noun(close, 'is a near-duplicate', 'are near-duplicates')} of one",
             ),
         ]
         if table.corrected:

@@ -176,12 +176,14 @@ def _best(rows: Sequence[Row]) -> Iterator[str]:
         return
     same = [row for row in rows[1:] if row.verdict and row.verdict.same]
     count = len(rows) - 1
+    others = f"{count} other rows" if count > 1 else "other row"
     if not same:
-        yield f"worse than the best beyond chance: all {count} other rows"
+        yield f"worse than the best beyond chance: {'all' if count > 1 else 'the only'} {others}"
         return
     named = "; ".join(name_of(row, axes) for row in same[:4])
     more = f" and {len(same) - 4} more" if len(same) > 4 else ""
-    yield f"not distinguishable from the best: {len(same)} of {count} other rows: {named}{more}"
+    share = f"{len(same)} of {others}" if count > 1 else f"the only {others}"
+    yield f"not distinguishable from the best: {share}: {named}{more}"
     yield (
         "the best row was chosen by these test images, so its own accuracy is on the "
         "optimistic side"

@@ -21,7 +21,7 @@ from offshelf.progress import Progress, Silent
 from offshelf.report.result import Block, Result
 from offshelf.report.tables.result_rows import Column, Table
 from offshelf.report.tables.table_formats import format_cell
-from offshelf.text import duration
+from offshelf.text import counted, duration, noun
 
 MAX_SAMPLED = 2000
 PARTS = 5
@@ -103,14 +103,15 @@ class Forecast(Result):
             )
             for row in self.rows
         )
-        images = format_cell(self.rows[0].images, "integer")
-        return Table(f"Extraction of {images} images on this machine", columns, cells)
+        count = self.rows[0].images
+        images = f"{format_cell(count, 'integer')} {noun(count, 'image')}"
+        return Table(f"Extraction of {images} on this machine", columns, cells)
 
     def remark(self) -> str:
         """Return how the figures came about, for a person."""
-        sampled = self.rows[0].sampled
+        timed = counted(self.rows[0].sampled, "timed image")
         return (
-            f"from {sampled} timed images of this set ({self.engine}); 'from' and 'to' are the "
+            f"from {timed} of this set ({self.engine}); 'from' and 'to' are the "
             "fastest and the slowest part of them: other work on this machine moves the time; "
             "disk is the store's, features.parquet takes as much again"
         )
@@ -119,7 +120,7 @@ class Forecast(Result):
         """Yield the seconds of each extraction."""
         yield "network", f"{self.backbone} ({self.engine})"
         for row in self.rows:
-            took = f"{duration(row.seconds)} for {row.images:,} images"
+            took = f"{duration(row.seconds)} for {row.images:,} {noun(row.images, 'image')}"
             yield f"{row.layer} {row.pooling}".rstrip(), took
 
     def blocks(self) -> Iterator[Block]:

@@ -30,6 +30,7 @@ from offshelf.features.store import manifest
 from offshelf.jobs.setup.run_costs import SECONDS, WARM_BATCHES, peak_memory
 from offshelf.jobs.setup.settings import FeatureSettings, RunSettings, backbone_for
 from offshelf.progress import Silent
+from offshelf.text import counted
 
 BATCHES = 6
 # A slow network is timed on the batches that it finishes in this time.
@@ -99,7 +100,7 @@ def take_sample(request: SampleRequest) -> Sample:
             if not len(extraction.ok):
                 first = extraction.failures[0]
                 raise DataError(
-                    f"none of {len(request.paths)} images can be used; "
+                    f"none of {counted(len(request.paths), 'image')} can be used; "
                     f"the first: {first.path}: {first.status}, {first.reason}"
                 )
         stores = [manifest.read(folder) for folder in cache.features_folder(apart_dir).iterdir()]

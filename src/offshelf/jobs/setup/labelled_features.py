@@ -28,6 +28,7 @@ from offshelf.jobs.setup.run_costs import EtaProgress
 from offshelf.jobs.setup.settings import FeatureSettings, JobContext, RunSettings, backbone_for
 from offshelf.jobs.setup.trained_results import array_digest
 from offshelf.progress import note_all
+from offshelf.text import counted
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -234,6 +235,6 @@ def usable_rows(table: ImageTable, extraction: Extraction, split: str) -> NDArra
         raise DataError(f"the data has no {split} images")
     first = extraction.rows[int(wanted[0])]
     raise DataError(
-        f"none of the {len(wanted)} {split} images can be used; "
+        f"none of the {counted(len(wanted), f'{split} image')} can be used; "
         f"the first: {first.path}: {first.status}, {first.reason}"
     )
