@@ -87,7 +87,7 @@ def test_fit_writes_a_model_that_predict_evaluate_and_explain_use(
     assert measured.evaluation.accuracy == result.evaluation.accuracy
     assert (tmp_path / "reliability.svg").stat().st_size > 1000
     label = result.model.classes[0]
-    why = offshelf.explain(place, images[0], tmp_path / "why.png", label=label, smooth=True)
+    why = offshelf.explain(place, images[0], tmp_path / "why.png", class_name=label, smooth=True)
     assert (why.label, (tmp_path / "why.png").is_file()) == (label, True)
 
 

@@ -217,8 +217,8 @@ class FiltersOptions(WeightsOptions, ChannelOptions, total=False):
 class ExplainOptions(ReadingOptions, total=False):
     """Options of ``explain``."""
 
+    class_name: str | None
     label: str | None
-    true: str | None
     method: str
     smooth: bool
     colours: str

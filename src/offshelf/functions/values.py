@@ -9,8 +9,8 @@ from typing import Any
 
 from offshelf.errors import OffshelfError, did_you_mean
 
-# Python reserves ``class``, and ``label`` was there the class to explain before ``--label`` was.
-RENAMED = {"--class": "label", "--label": "true"}
+# Python reserves ``class``.
+RENAMED = {"--class": "class_name"}
 # What the command line calls an option of several words with commas between.
 LISTS = ("LIST", "NAMES")
 
