@@ -177,6 +177,24 @@ def test_a_result_without_rows_has_no_frame():
         Plain("a line").to_frame()
 
 
+@pytest.mark.parametrize("name", marked(["compare", "curve", "evaluate"]))
+def test_a_result_with_a_chart_shows_it_below_its_text(name, shown_result, capsys, monkeypatch):
+    result, _, _ = shown_result(name, capsys)
+    page = result._repr_html_()
+    assert page.count('<img alt="') == 1
+    assert page.rindex("</table>") < page.index('src="data:image/svg+xml;base64,')
+
+    def fails(*_):
+        raise ValueError("no canvas")
+
+    monkeypatch.setattr(type(result), "plot", fails)
+    bare = result._repr_html_()
+    assert "<img" not in bare
+    assert set(page.splitlines()) - set(bare.splitlines()) == {
+        line for line in page.splitlines() if line.startswith("<img")
+    }
+
+
 @pytest.mark.parametrize("name", marked(sorted(DRAWN)))
 def test_a_result_that_is_a_picture_shows_it(name, shown_result, capsys, tmp_path):
     result, _, _ = shown_result(name, capsys)

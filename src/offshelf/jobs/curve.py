@@ -49,7 +49,7 @@ from offshelf.progress import Progress, note_all
 from offshelf.report import summary
 from offshelf.report.pictures.learning_chart import curve_chart, curve_sentences, curve_table
 from offshelf.report.pictures.picture import Picture
-from offshelf.report.result import Block, Facts, Result
+from offshelf.report.result import Block, Charted, Facts
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class CurveSettings:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class CurveResult(Result):
+class CurveResult(Charted):
     """A learning curve.
 
     Attributes:

@@ -29,7 +29,7 @@ from offshelf.report import imbalance, summary
 from offshelf.report.mistakes import Mistake, mistake_blocks, mistakes_among
 from offshelf.report.pictures.charts import reliability_chart
 from offshelf.report.pictures.picture import Picture
-from offshelf.report.result import Block, Facts, Result
+from offshelf.report.result import Block, Charted, Facts
 from offshelf.report.tables.result_rows import Table, per_class_table
 from offshelf.text import (
     counted,
@@ -43,7 +43,7 @@ _LEDGER = ("status", "reason")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class EvaluateResult(Result):
+class EvaluateResult(Charted):
     """A model's figures on a set of images.
 
     Attributes:

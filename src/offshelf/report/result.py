@@ -91,6 +91,24 @@ class Result(Card):
         return fragment([*images, *_parts(self.blocks())])
 
 
+class Charted(Result):
+    """A result that can be drawn: a notebook shows its chart below its text."""
+
+    @abc.abstractmethod
+    def plot(self) -> Picture:
+        """Return the chart."""
+
+    def _repr_html_(self) -> str:
+        return fragment([*_parts(self.blocks()), *self._chart()])
+
+    def _chart(self) -> list[str]:
+        # What cannot be drawn must not hide the text; plot() says why.
+        try:
+            return [self.plot().image("svg")]
+        except Exception:
+            return []
+
+
 class Drawn(Result):
     """A result that is a picture before all, and shows it in a notebook."""
 

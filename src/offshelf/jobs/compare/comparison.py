@@ -16,7 +16,7 @@ from offshelf.jobs.compare.fit_command import FitCommand
 from offshelf.jobs.setup.page_files import check_page
 from offshelf.measurement.transferability import Agreement
 from offshelf.report.pictures.picture import Picture
-from offshelf.report.result import Block, Result, require_pandas
+from offshelf.report.result import Block, Charted, require_pandas
 from offshelf.report.summary import failure_lines, seconds_line
 from offshelf.report.tables.result_rows import Table
 from offshelf.report.tables.table_formats import render
@@ -30,7 +30,7 @@ PARQUET, JSON, PAGE = ".parquet", ".json", ".html"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Comparison(Result):
+class Comparison(Charted):
     """What was compared, with what came out. Printing it prints the table.
 
     Attributes:

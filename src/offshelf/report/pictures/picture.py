@@ -13,6 +13,8 @@ from offshelf.errors import OffshelfError
 from offshelf.report.pictures.canvas import check_form, form_of
 from offshelf.text import html_text, shown
 
+MEDIA = {"png": "png", "svg": "svg+xml"}
+
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Picture(Line):
@@ -66,11 +68,11 @@ class Picture(Line):
             raise OffshelfError(files.unwritable(target, error)) from error
         return target
 
-    def image(self) -> str:
-        """Return an ``<img>`` that holds the picture."""
-        content = base64.b64encode(self.to_bytes()).decode("ascii")
+    def image(self, form: str = "png") -> str:
+        """Return an ``<img>`` that holds the picture, as ``png`` or ``svg``."""
+        content = base64.b64encode(self.to_bytes(form)).decode("ascii")
         alt = html_text(shown(self.title))
-        return f'<img alt="{alt}" src="data:image/png;base64,{content}">'
+        return f'<img alt="{alt}" src="data:image/{MEDIA[form]};base64,{content}">'
 
     def _repr_png_(self) -> bytes:
         return self.to_bytes()
