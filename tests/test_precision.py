@@ -374,4 +374,5 @@ def test_a_bf16_model_opens_on_a_processor_without_it(scenes: Path, tmp_path: Pa
     there, notes = labels_elsewhere(out, scenes / "test", tmp_path / "cache")
     same = sum(a == b for a, b in zip(here, there, strict=True)) / len(here)
     assert same >= 0.9
+    notes = [note for note in notes if "the network is converted, some seconds, once" not in note]
     assert all("bf16 on another kind of processor: scores of its own" in note for note in notes)

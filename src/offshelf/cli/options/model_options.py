@@ -25,6 +25,7 @@ DECIDED_BY_THE_MODEL = {
     "--normalisation": _CLASSIFIER,
     "--reduction": _CLASSIFIER,
     "--class-weight": _CLASSIFIER,
+    "--groups": _CLASSIFIER,
     "--calibrate": _PROBABILITIES,
     "--reject": _REJECTION,
     "--reject-by": _REJECTION,

@@ -20,7 +20,7 @@ def group_split(
     can be spared, where there is one.
 
     >>> names = np.array(["ann", "ann", "bob", "bob", "eve", "eve"])
-    >>> group_split(["x", "y"] * 3, names, test_size=0.3, seed=0).sum()
+    >>> int(group_split(["x", "y"] * 3, names, test_size=0.3, seed=0).sum())
     2
     """
     names, group_of, _, counts = counts_of_groups(labels, groups)
