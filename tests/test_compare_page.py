@@ -21,6 +21,8 @@ from offshelf.jobs.setup.settings import RunSettings
 from offshelf.report.sortable_table import sortable_table
 from offshelf.report.tables.result_rows import Column, Table
 
+pytestmark = pytest.mark.slow
+
 
 def page_of(rows: tuple[Row, ...], **changes: Any) -> str:
     page = Page(
@@ -137,7 +139,6 @@ def test_a_row_without_a_head_keeps_its_reason() -> None:
     assert ">no &lt;head&gt;</td>" in page_of((*good, bad))
 
 
-@pytest.mark.slow
 def test_very_many_rows_are_counted() -> None:
     rows = grid(199, 0, c=tuple(float(n) for n in range(1, MOST_ROWS + 8)))
     text = page_of(rows, fit=FitCommand("", ("no row can be made by fit: a reason",)))
@@ -147,7 +148,6 @@ def test_very_many_rows_are_counted() -> None:
     assert "<pre>" not in text
 
 
-@pytest.mark.slow
 def test_the_command_writes_the_page(
     scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

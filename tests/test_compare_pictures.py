@@ -19,6 +19,8 @@ from offshelf.jobs.compare.comparison_rows import Row
 from offshelf.report.pictures import charts, dot_plot
 from offshelf.report.pictures.charts import Axis, Dot, Series, chart
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
@@ -110,7 +112,6 @@ def test_one_axis_alone_has_a_name_for_each_value(drawn: list[Figure]) -> None:
     assert legend(drawn[0]) == []
 
 
-@pytest.mark.slow
 def test_many_rows_are_cut_and_counted(drawn: list[Figure]) -> None:
     rows = grid(200, 1, c=tuple(float(n) for n in range(1, 61)))
     picture(rows, "rows")
@@ -174,7 +175,6 @@ def test_names_are_no_formulas(drawn: list[Figure]) -> None:
     assert not any(text.get_parse_math() for text in texts if "a$b$c" in text.get_text())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("form", ["png", "svg"])
 def test_equal_calls_give_equal_bytes(form: str) -> None:
     rows = by_layer(weights=("trained", "random"))

@@ -24,6 +24,8 @@ from offshelf.measurement.splits.group_split import group_split
 from offshelf.measurement.splits.protocol import Fold, subsets
 from offshelf.model_file.model import load_model
 
+pytestmark = pytest.mark.slow
+
 Write = Callable[..., Path]
 
 

@@ -30,6 +30,8 @@ from offshelf.jobs.visualise.picture_files import input_to_show
 from offshelf.model_file.model import Model
 from offshelf.prediction import open_model
 
+pytestmark = pytest.mark.slow
+
 # layer, pooling, normalisation -> method and whose cells
 EXACT = [
     ("penultimate", "avg", "l2", "head_conv", 7),
@@ -83,7 +85,6 @@ def explained(model: Model, backbone: Backbone, image: Path, method: str = "auto
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("layer", "pooling", "normalisation", "cells_of", "side"), EXACT)
 def test_cells_and_bias_add_up_to_the_score(
     opened: tuple[Model, Backbone],
@@ -106,7 +107,6 @@ def test_cells_and_bias_add_up_to_the_score(
     assert (found.length == 1.0) == (normalisation == "none")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("layer", "pooling", "cells_of", "side"), GRADIENT)
 def test_everything_else_is_grad_cam(
     opened: tuple[Model, Backbone], image: Path, layer: str, pooling: str, cells_of: str, side: int
@@ -184,7 +184,6 @@ def test_the_result_prints_itself_and_is_json(opened: tuple[Model, Backbone], im
     assert document["adds_up"] is True
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.png", "a.svg"])
 def test_the_picture_is_written(
     opened: tuple[Model, Backbone], image: Path, tmp_path: Path, name: str
@@ -205,7 +204,6 @@ def test_two_classes_are_mirrored(opened: tuple[Model, Backbone], image: Path) -
     assert found.shown[0].residual == pytest.approx(0, abs=1e-4)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("layer", "pooling", "method"),
     [("norm", "avg", "exact"), ("norm", "flatten", "exact"), ("head:in", "avg", "gradcam")],
@@ -301,7 +299,6 @@ def test_cells_of_a_scene_add_up(shared: Path, tmp_path: Path) -> None:
             assert one.cells.sum() + one.bias == pytest.approx(one.score, abs=1e-4)
 
 
-@pytest.mark.slow
 def test_the_folder_or_a_label_says_what_is_wrong(model: Path, image: Path, tmp_path: Path) -> None:
     found = explain(model, image)
     assert (found.true, found.wrong) == ("stripes", False)
@@ -335,7 +332,6 @@ def test_the_class_of_a_folder(folder: str, classes: tuple[str, ...], true: str)
     assert true_class(f"data/{folder}/1.jpg", classes) == true
 
 
-@pytest.mark.slow
 def test_several_images_in_one_go(scenes: Path, model: Path, tmp_path: Path) -> None:
     """Each as if alone; what cannot be used is a row; no picture takes the place of another."""
     broken = tmp_path / "broken.png"
@@ -377,7 +373,6 @@ def test_with_two_classes_one_panel_says_it_all(
     assert len(explained(model, backbone, image).panels) == 3
 
 
-@pytest.mark.slow
 def test_a_second_explanation_needs_no_reference_and_has_the_same_bits(
     model: Path, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -424,7 +419,6 @@ def test_features_from_nowhere_are_known_to_be_so(
     assert exact_maps.exact_place(model, opened[1], run) is None
 
 
-@pytest.mark.slow
 def test_a_second_run_loads_neither_torch_nor_matplotlib(
     model: Path, image: Path, tmp_path: Path
 ) -> None:

@@ -15,6 +15,8 @@ from offshelf.errors import DataError, EngineError, OffshelfError
 from offshelf.jobs.saved_classifier import SavedClassifier
 from offshelf.model_file.model import Model
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def files(scenes: Path) -> list[Path]:
@@ -51,7 +53,6 @@ def test_the_file_answers_as_the_classifier_does(
     assert model.head.parameters["class_weight"] == "balanced"
 
 
-@pytest.mark.slow
 def test_evaluate_and_show_take_it(saved: Path, scenes: Path, files: list[Path]) -> None:
     measured = offshelf.evaluate(saved, scenes)
     assert measured.evaluation.n == len(list((scenes / "test").rglob("*.*")))
