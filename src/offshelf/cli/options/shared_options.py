@@ -57,7 +57,7 @@ def add_backbone(parser: argparse.ArgumentParser) -> None:
         "--decode",
         metavar="MODE",
         help="full (default), or reduced: large JPEG photos are decoded at a fraction of their "
-        "scale, at least twice what the network sees: of 12 megapixels about 1.7 times as fast; "
+        "scale, at least twice what the network sees: of 12 megapixels about 1.5 times as fast; "
         "features keep a cosine of about 0.999 to the full ones; PNG and WebP are read in full",
     )
     group.add_argument(
