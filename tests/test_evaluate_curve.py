@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import optimize
+from scipy import optimize, stats
 
 from offshelf.errors import DataError
 from offshelf.measurement.learning_curve.measured_curve import fit_curve
 from offshelf.measurement.learning_curve.powerlaw import fit_law, robust_means
+from offshelf.measurement.metrics import wilson
 
 SIZES = [5, 10, 20, 40, 80]
 
@@ -88,6 +89,63 @@ def test_the_interval_grows_ahead():
     assert curve.backtest is not None
 
 
+def test_ahead_the_interval_allows_for_test_images_and_for_those_to_come():
+    values = accuracies(0.06, 0.5, 0.6, 0.006)
+    # Every draw of the largest size holds all images.
+    values[-1] = values[-1].mean()
+    known, tested = fit_curve(SIZES, values), fit_curve(SIZES, values, tested=300)
+    assert tested.at(80) == known.at(80)
+    for n in (160, 320):
+        one, other = known.at(n), tested.at(n)
+        low, high = wilson(round(300 * one.accuracy), 300)
+        assert other.accuracy == one.accuracy
+        assert other.high - one.accuracy > high - one.accuracy
+        assert one.accuracy - other.low > one.accuracy - low
+    # As the delete-half jackknife of draws of half the images, and of a quarter.
+    variances = values.var(axis=1, ddof=1)[2:4] * [20 / 60, 40 / 40]
+    reach = stats.t.ppf(0.975, 2 * 7)
+    assert known.pool == pytest.approx(reach * np.sqrt(variances.mean()))
+    assert fit_curve(SIZES, accuracies(0.06, 0.5, 0.6, 0.0, 1)).pool == 0
+
+
+@pytest.mark.slow
+def test_a_look_ahead_from_few_images_holds_what_is_measured_later():
+    """Heads of two noisy classes: pools of 20 a class foretell 40 a class on other images."""
+    held = looked = 0
+    for seed in range(60):
+        draw = np.random.default_rng(seed)
+
+        def images(per_class, draw=draw):
+            targets = np.repeat([0, 1], per_class)
+            return draw.normal(size=(len(targets), 24)) + 0.5 * targets[:, None], targets
+
+        def accuracy(train, test):
+            means = [train[0][train[1] == k].mean(axis=0) for k in (0, 1)]
+            distances = [np.square(test[0] - mean).sum(axis=1) for mean in means]
+            return float((np.argmin(distances, axis=0) == test[1]).mean())
+
+        def part(of, n, draw=draw):
+            rows = np.concatenate(
+                [draw.choice(np.flatnonzero(of[1] == k), n, replace=False) for k in (0, 1)]
+            )
+            return of[0][rows], of[1][rows]
+
+        pool, test, later = images(20), images(100), images(20)
+        sizes = [2, 5, 10, 20]
+        measured = [[accuracy(part(pool, n), test) for _ in range(5)] for n in sizes]
+        curve = fit_curve(sizes, measured, resamples=400, tested=200)
+        if not curve.identified:
+            continue
+        both = np.concatenate([pool[0], later[0]]), np.concatenate([pool[1], later[1]])
+        estimate = curve.at(40)
+        truth = accuracy(both, images(5000))
+        looked += 1
+        held += estimate.low <= truth <= estimate.high
+    assert looked >= 20
+    # With a true rate of 95 %, fewer have a probability below one in a thousand.
+    assert held >= stats.binom.ppf(0.001, looked, 0.95)
+
+
 def test_a_stray_repeat_hardly_moves_the_fit():
     clean = accuracies(0.05, 0.6, 0.7, 0.002)
     stray = clean.copy()
@@ -107,22 +165,30 @@ def test_a_robust_mean_of_quiet_values_is_their_mean():
 
 
 DOUBTFUL = {
-    "sizes": (SIZES[:3], accuracies(0.05, 0.6, 0.7, 0.001)[:3], "needs at least 4 sizes, has 3"),
+    "sizes": (
+        SIZES[:3],
+        accuracies(0.05, 0.6, 0.7, 0.001)[:3],
+        "needs at least 4 sizes, has 3 (--sizes names them)",
+    ),
     "span": (
         [50, 60, 70, 80],
         accuracies(0.05, 0.6, 0.7, 0.001)[:4],
-        "the largest size must be 4 times the smallest or more",
+        "the largest size must be 4 times the smallest or more (--sizes names them)",
     ),
     "repeats": (
         SIZES,
         accuracies(0.05, 0.6, 0.7, 0.001, 2),
-        "needs at least 3 repeats at every size",
+        "needs at least 3 repeats at every size (--repeats 5)",
     ),
-    "flat": (SIZES, np.ones((5, 4)), "accuracy does not rise with the number of images"),
+    "flat": (
+        SIZES,
+        np.ones((5, 4)),
+        "accuracy does not rise with the number of images (--repeats 20 or other --sizes may)",
+    ),
     "falling": (
         SIZES,
         accuracies(0.05, 0.6, 0.7, 0.001)[::-1],
-        "accuracy does not rise with the number of images",
+        "accuracy does not rise with the number of images (--repeats 20 or other --sizes may)",
     ),
     "noise": (
         SIZES,
@@ -132,14 +198,16 @@ DOUBTFUL = {
     "straight": (
         SIZES,
         accuracies(0.0, 1.0, 0.02, 0.0005),
-        "the curve is too slow to estimate its exponent",
+        "accuracy rises too evenly to tell where it will level off "
+        "(--repeats 20 or other --sizes may)",
     ),
     "step": (
         SIZES,
         0.9
         - np.array([0.4, 0, 0, 0, 0])[:, None]
         + 0.001 * np.random.default_rng(0).normal(size=(5, 5)),
-        "the curve is too steep to estimate its exponent",
+        "accuracy has nearly levelled off after 5 images per class, and draws differ too much "
+        "to tell what is still to come (--repeats 20 or other --sizes may)",
     ),
 }
 

@@ -15,7 +15,7 @@ from offshelf.cli.main import main
 from offshelf.errors import DataError, HeadError
 from offshelf.jobs.curve import CurveSettings, learning_curve
 from offshelf.jobs.fit.fit_result import FitResult
-from offshelf.jobs.setup.settings import HeadSettings
+from offshelf.jobs.setup.settings import FeatureSettings, HeadSettings
 from offshelf.measurement.learning_curve.lookahead import (
     Needed,
     halved_sizes,
@@ -71,6 +71,10 @@ def test_what_the_next_accuracy_is() -> None:
     assert next_accuracy(smooth()) == 0.93
     assert next_accuracy(fit_curve([5, 10], [[0.9], [0.9298]])) == 0.94
     assert next_accuracy(fit_curve([5, 10], [[1.0], [1.0]])) is None
+    # The fit lies below what was measured at the largest size.
+    short = fit_curve([5, 10, 20, 40], [[0.60], [0.62], [0.66], [0.8298]])
+    assert short.at(40).accuracy < 0.8275
+    assert next_accuracy(short) == 0.84
 
 
 def test_the_interval_of_a_mean_is_that_of_scipy() -> None:
@@ -92,7 +96,7 @@ def test_a_learning_curve_of_images(scenes: Path, fitted: FitResult) -> None:
     assert result.intervals[2] is None
     assert result.accuracies[2].tolist() == [fitted.evaluation.accuracy] * 3
     document = json.loads(json.dumps(result.to_json(), allow_nan=False))
-    assert document["doubts"][0] == "needs at least 4 sizes, has 3"
+    assert document["doubts"][0] == "needs at least 4 sizes, has 3 (--sizes names them)"
     assert document["points"][0]["n"] == 1
     assert {"backbone", "layer", "head", "C", "seconds", "needed"} <= set(document)
     again = learning_curve(scenes, settings=CurveSettings(repeats=3))
@@ -104,7 +108,16 @@ def test_the_text_says_how_far_off_an_extrapolation_was(scenes: Path) -> None:
     curve = dataclasses.replace(result.curve, backtest=0.0123)
     line = "extrapolated from the smaller sizes, the largest is off by 1.23 points"
     assert line not in str(result)
+    assert "backtest  none: needs 5 sizes or more, measured: 3 sizes (--sizes)\n" in str(result)
     assert f"backtest  {line}\n" in str(dataclasses.replace(result, curve=curve))
+
+
+def test_the_text_names_features_head_and_changed_preprocessing(scenes: Path) -> None:
+    features, head = FeatureSettings(resize="crop", grey="luma"), HeadSettings("centroid")
+    settings = CurveSettings([2, 4], repeats=1)
+    text = str(learning_curve(scenes, settings=settings, features=features, head=head))
+    line = "efficientnet_lite0 penultimate_avg, head centroid; resize crop, grey luma"
+    assert f"features  {line}\n" in text
 
 
 def test_it_is_a_public_name() -> None:
@@ -196,8 +209,9 @@ def test_sentences() -> None:
     assert said(None) == ["there is no room above this accuracy"]
     short = fit_curve([5, 10], [[0.8], [0.9]])
     assert said(None, short)[0] == (
-        "no look ahead beyond 10 images per class: needs at least 4 sizes, has 2; the largest size "
-        "must be 4 times the smallest or more; needs at least 3 repeats at every size"
+        "no look ahead beyond 10 images per class: needs at least 4 sizes, has 2 (--sizes names "
+        "them); the largest size must be 4 times the smallest or more (--sizes names them); needs "
+        "at least 3 repeats at every size (--repeats 5)"
     )
 
 

@@ -43,13 +43,18 @@ from offshelf.measurement.learning_curve.lookahead import (
     next_accuracy,
     student_interval,
 )
-from offshelf.measurement.learning_curve.measured_curve import LearningCurve, fit_curve
+from offshelf.measurement.learning_curve.measured_curve import (
+    MIN_SIZES,
+    LearningCurve,
+    fit_curve,
+)
 from offshelf.measurement.splits.protocol import Fold, subsets
 from offshelf.progress import Progress, note_all
 from offshelf.report import summary
 from offshelf.report.pictures.learning_chart import curve_chart, curve_sentences, curve_table
 from offshelf.report.pictures.picture import Picture
 from offshelf.report.result import Block, Charted, Facts
+from offshelf.text import counted
 
 
 @dataclass(frozen=True)
@@ -145,10 +150,11 @@ class CurveResult(Charted):
         curve = self.curve
         repeats = curve.points[0].repeats
         draws = "1 draw" if repeats == 1 else f"{repeats} draws"
+        ahead = "; ahead, also over images to come and to test" if curve.identified else ""
         yield (
             "measured",
             f"on the same {self.n_test:,} test images, {draws} of training images at every size; "
-            "intervals (95 %) are over draws",
+            f"intervals (95 %) are over draws{ahead}",
         )
         if self.table.corrected:
             yield "corrected", self.table.corrected.sentence
@@ -156,16 +162,21 @@ class CurveResult(Charted):
         if 1 in self.draws and repeats > 1:
             n = curve.points[self.draws.index(1)].n
             yield "", f"no interval at {n:,}: there, all draws hold the same images"
-        if curve.backtest is not None:
-            yield (
-                "backtest",
-                "extrapolated from the smaller sizes, the largest is off by "
-                f"{100 * curve.backtest:.2f} points",
-            )
+        yield "backtest", self._backtest
+        network = f"{self.backbone.spec.name} {self.kind.column}"
+        yield "features", f"{network}, head {self.head.head}{self.backbone.changed}"
         ok, failed = len(self.extraction.ok), len(self.extraction.failures)
         yield "images", f"{ok:,}, {failed:,} left out{self.extraction.origin}"
         yield from precision_facts(self.extraction)
         yield "time", f"{summary.seconds_line(self.seconds)}, {self.extraction.ran}"
+
+    @property
+    def _backtest(self) -> str:
+        if self.curve.backtest is None:
+            sizes = counted(len(self.curve.points), "size")
+            return f"none: needs {MIN_SIZES + 1} sizes or more, measured: {sizes} (--sizes)"
+        off = f"{100 * self.curve.backtest:.2f} points"
+        return f"extrapolated from the smaller sizes, the largest is off by {off}"
 
     def blocks(self) -> Iterator[Block]:
         """Yield the accuracy at every size, what more images would do, and what was left out."""
@@ -235,7 +246,7 @@ def _measured(
     with job.clock.stage("heads"):
         accuracies = _accuracies(labelled, draws, recipe_of(head, seed), job.progress)
     with job.clock.stage("curve"):
-        curve = fit_curve(sizes, accuracies, seed=seed)
+        curve = fit_curve(sizes, accuracies, seed=seed, tested=len(fold.test))
         target = next_accuracy(curve) if settings.target is None else settings.target
         needed = None if target is None else images_needed(curve, target)
     return CurveResult(

@@ -164,7 +164,7 @@ class MapsResult(Drawn):
 
     def facts(self) -> Iterator[tuple[str, str]]:
         """Yield the network, and how many channels each layer has."""
-        yield "network", f"{self.backbone.spec.name} ({self.engine})"
+        yield "network", f"{self.backbone.spec.name} ({self.engine}){self.backbone.changed}"
         for one in self.layers:
             count, height, width = one.maps.shape
             strongest = np.argsort(-one.strengths, kind="stable")[:5]

@@ -65,7 +65,7 @@ def images_needed(curve: LearningCurve, accuracy: float) -> Needed:
 
 
 def next_accuracy(curve: LearningCurve) -> float | None:
-    """Return the next whole per cent above what the curve has at the largest measured size.
+    """Return the next whole per cent above what was measured, and what the curve has there.
 
     None at 99.75 % and more.
 
@@ -73,7 +73,8 @@ def next_accuracy(curve: LearningCurve) -> float | None:
     >>> next_accuracy(fit_curve([5, 10], [[0.80], [0.9273]]))
     0.93
     """
-    now = curve.at(curve.points[-1].n).accuracy
+    fitted = curve.at(curve.points[-1].n).accuracy
+    now = max(fitted, *(point.mean for point in curve.points))
     target = math.ceil(100 * (now + _ROOM) - 1e-9) / 100
     return target if target < 1 else None
 

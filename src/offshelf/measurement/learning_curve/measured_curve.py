@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -20,9 +21,11 @@ from offshelf.measurement.learning_curve.powerlaw import (
     predict_error,
     robust_means,
 )
+from offshelf.measurement.metrics import wilson
 
 MAX_FACTOR = 4
 MIN_SIZES, MIN_REPEATS, MIN_SPAN = 4, 3, 4
+USUAL_REPEATS, MANY_REPEATS = 5, 20
 _MAX_AT_BOUND = 0.2
 
 
@@ -77,6 +80,9 @@ class LearningCurve(Brief):
         doubts: why the curve is not to be extrapolated, one line each; () where it may be.
         backtest: difference between the accuracy measured at the largest size and the
             one extrapolated from the smaller sizes; None for fewer than 5 sizes.
+        pool: half-width of the interval of the accuracy at the largest size for other training
+            images of the same kind; 0 where draws do not tell.
+        tested: test images that every accuracy is of; None where that is not known.
     """
 
     points: tuple[Point, ...]
@@ -88,6 +94,8 @@ class LearningCurve(Brief):
     confidence: float
     doubts: tuple[str, ...]
     backtest: float | None
+    pool: float
+    tested: int | None
     _resampled: Law | None
 
     @property
@@ -103,9 +111,11 @@ class LearningCurve(Brief):
     def at(self, n: int) -> Estimate:
         """Return the accuracy to expect with n training images per class.
 
-        The interval is over repeats (other draws of training images), not over test
-        sets. Beyond what was measured it is widened on both sides by the backtest, as
-        the repeats do not know whether the law holds there.
+        Where it was measured, the interval is over repeats (other draws of these training
+        images, on the same test images). Beyond, it is for other test images of the same kind,
+        too, and for any training images that come to those at hand: the half-widths of the
+        draws, of the training images, of the test images (Wilson's) and the backtest are added
+        in quadrature.
 
         Args:
             n: from the smallest size that was measured to 4 times the largest, or to the
@@ -127,9 +137,21 @@ class LearningCurve(Brief):
             return Estimate(n, accuracy, None, None, n > last)
         values = 1 - predict_error(self._resampled, n)
         low, high = np.quantile(values, levels(self.points[0].repeats, self.confidence))
-        wider = self.backtest or 0.0 if n > last else 0.0
-        low, high = min(float(low), accuracy) - wider, max(float(high), accuracy) + wider
+        low, high = min(float(low), accuracy), max(float(high), accuracy)
+        if n > last:
+            low, high = self._widened(n, low, accuracy, high)
         return Estimate(n, accuracy, max(low, 0.0), min(high, 1.0), n > last)
+
+    def _widened(self, n: int, low: float, accuracy: float, high: float) -> tuple[float, float]:
+        """Return the interval for other test images, and other training images that come."""
+        ends = accuracy, accuracy
+        if self.tested is not None:
+            ends = wilson(round(accuracy * self.tested), self.tested, self.confidence)
+        beside = self.backtest or 0.0, self.pool * math.sqrt(1 - self.points[-1].n / n)
+        return (
+            accuracy - math.hypot(accuracy - low, accuracy - ends[0], *beside),
+            accuracy + math.hypot(high - accuracy, ends[1] - accuracy, *beside),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the fit as JSON values, with estimates at 1, 2 and 4 times the largest size."""
@@ -156,6 +178,7 @@ def fit_curve(
     confidence: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
+    tested: int | None = None,
 ) -> LearningCurve:
     """Fit a learning curve to accuracies at several training set sizes.
 
@@ -172,6 +195,7 @@ def fit_curve(
         confidence: of the intervals, between 0 and 1.
         resamples: 100 or more.
         seed: 0 or more.
+        tested: test images that every accuracy is of; None leaves their number out of account.
 
     Raises:
         DataError: no sizes, one twice, lists of several lengths, or values out of range.
@@ -194,8 +218,10 @@ def fit_curve(
         float(law.c[0]),
         *_intervals(resampled, levels(errors.shape[1], confidence)),
         confidence=confidence,
-        doubts=tuple(_doubts(n, law, resampled)),
+        doubts=tuple(_doubts(n, errors, law, resampled)),
         backtest=_backtest(n, errors, weights),
+        pool=_pool(n, errors, confidence),
+        tested=None if tested is None else whole("tested", tested, 1),
         _resampled=resampled,
     )
 
@@ -256,22 +282,40 @@ def _intervals(
     return (float(a_low), float(a_high)), (float(c_low), float(c_high))
 
 
-def _doubts(n: NDArray[np.int64], law: Law, resampled: Law | None) -> list[str]:
+def _doubts(
+    n: NDArray[np.int64], errors: NDArray[np.float64], law: Law, resampled: Law | None
+) -> list[str]:
     doubts = []
     if len(n) < MIN_SIZES:
-        doubts.append(f"needs at least {MIN_SIZES} sizes, has {len(n)}")
+        doubts.append(f"needs at least {MIN_SIZES} sizes, has {len(n)} (--sizes names them)")
     if n[-1] < MIN_SPAN * n[0]:
-        doubts.append(f"the largest size must be {MIN_SPAN} times the smallest or more")
+        doubts.append(
+            f"the largest size must be {MIN_SPAN} times the smallest or more (--sizes names them)"
+        )
     if resampled is None:
-        return [*doubts, f"needs at least {MIN_REPEATS} repeats at every size"]
+        return [
+            *doubts,
+            f"needs at least {MIN_REPEATS} repeats at every size (--repeats {USUAL_REPEATS})",
+        ]
     if law.b[0] <= 0 or (resampled.b <= 0).mean() > _MAX_AT_BOUND:
-        return [*doubts, "accuracy does not rise with the number of images"]
+        return [*doubts, f"accuracy does not rise with the number of images{_remedy(errors)}"]
     exponents = np.append(resampled.c, np.repeat(law.c, len(resampled.c)))
-    for bound, what in zip(EXPONENTS, ("slow", "steep"), strict=True):
+    shapes = (
+        "accuracy rises too evenly to tell where it will level off",
+        f"accuracy has nearly levelled off after {n[0]} images per class, and draws differ too "
+        "much to tell what is still to come",
+    )
+    for bound, shape in zip(EXPONENTS, shapes, strict=True):
         # The fitted exponent alone is half of these, so it decides by itself.
         if np.isclose(exponents, bound, atol=0.02).mean() > _MAX_AT_BOUND / 2:
-            doubts.append(f"the curve is too {what} to estimate its exponent")
+            doubts.append(shape + _remedy(errors))
     return doubts
+
+
+def _remedy(errors: NDArray[np.float64]) -> str:
+    """Return what may settle the shape of a curve; more draws only where they are few."""
+    more = f"--repeats {MANY_REPEATS} or " if errors.shape[1] < MANY_REPEATS else ""
+    return f" ({more}other --sizes may)"
 
 
 def _backtest(
@@ -281,3 +325,26 @@ def _backtest(
         return None
     law = fit_law(n[:-1], robust_means(errors[:-1])[None], weights[:-1])
     return abs(float(predict_error(law, int(n[-1]))[0]) - float(errors[-1].mean()))
+
+
+def _pool(n: NDArray[np.int64], errors: NDArray[np.float64], confidence: float) -> float:
+    """Return the half-width of the accuracy at the largest size over other training images.
+
+    Where draws of that size are all the same images, smaller draws tell it: the delete-d
+    jackknife (Shao and Wu, Annals of Statistics 17 (1989), 1176-1197).
+    """
+    from scipy.special import stdtrit
+
+    repeats = errors.shape[1]
+    if repeats < MIN_REPEATS:
+        return 0.0
+    variances = errors.var(axis=1, ddof=1)
+    if len(n) > 1 and np.ptp(errors[-1]) == 0:
+        parts = n[:-1] >= n[-1] / (MIN_SPAN + 1)
+        variances = (variances[:-1] * n[:-1] / (n[-1] - n[:-1]))[parts]
+    else:
+        variances = variances[-1:]
+    if not len(variances):
+        return 0.0
+    reach = float(stdtrit(len(variances) * (repeats - 1), (1 + confidence) / 2))
+    return reach * math.sqrt(variances.mean())
