@@ -36,6 +36,7 @@ from offshelf.jobs.setup.settings import (
     describe_run,
     precision_facts,
 )
+from offshelf.measurement.learning_curve.doubts import MIN_SIZES
 from offshelf.measurement.learning_curve.lookahead import (
     Needed,
     halved_sizes,
@@ -43,11 +44,7 @@ from offshelf.measurement.learning_curve.lookahead import (
     next_accuracy,
     student_interval,
 )
-from offshelf.measurement.learning_curve.measured_curve import (
-    MIN_SIZES,
-    LearningCurve,
-    fit_curve,
-)
+from offshelf.measurement.learning_curve.measured_curve import LearningCurve, fit_curve
 from offshelf.measurement.splits.protocol import Fold, subsets
 from offshelf.progress import Progress, note_all
 from offshelf.report import summary

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.checks import share, whole
-from offshelf.measurement.learning_curve.measured_curve import MIN_SIZES, Estimate, LearningCurve
+from offshelf.measurement.learning_curve.doubts import MIN_SIZES
+from offshelf.measurement.learning_curve.measured_curve import Estimate, LearningCurve
 
 MIN_SIZE = 5
 _ROOM = 0.0025

@@ -13,8 +13,13 @@ from numpy.typing import NDArray
 from offshelf.card import Brief
 from offshelf.checks import json_number, share, whole
 from offshelf.errors import DataError
+from offshelf.measurement.learning_curve.doubts import (
+    MIN_REPEATS,
+    MIN_SIZES,
+    MIN_SPAN,
+    doubts_of,
+)
 from offshelf.measurement.learning_curve.powerlaw import (
-    EXPONENTS,
     Law,
     fit_law,
     levels,
@@ -24,9 +29,6 @@ from offshelf.measurement.learning_curve.powerlaw import (
 from offshelf.measurement.metrics import wilson
 
 MAX_FACTOR = 4
-MIN_SIZES, MIN_REPEATS, MIN_SPAN = 4, 3, 4
-USUAL_REPEATS, MANY_REPEATS = 5, 20
-_MAX_AT_BOUND = 0.2
 
 
 @dataclass(frozen=True)
@@ -209,16 +211,14 @@ def fit_curve(
     confidence, resamples = share("confidence", confidence), whole("resamples", resamples, 100)
     n, errors = _checked(sizes, accuracies)
     weights = _weights(errors)
-    law = fit_law(n, robust_means(errors)[None], weights)
+    law, points = fit_law(n, robust_means(errors)[None], weights), zip(n, errors, strict=True)
     resampled = _resample(n, errors, weights, resamples, whole("seed", seed))
     return LearningCurve(
-        tuple(_point(size, row) for size, row in zip(n.tolist(), errors, strict=True)),
-        float(law.a[0]),
-        float(law.b[0]),
-        float(law.c[0]),
+        tuple(_point(int(size), row) for size, row in points),
+        *(float(value[0]) for value in law),
         *_intervals(resampled, levels(errors.shape[1], confidence)),
         confidence=confidence,
-        doubts=tuple(_doubts(n, errors, law, resampled)),
+        doubts=tuple(doubts_of(n, errors, law, resampled)),
         backtest=_backtest(n, errors, weights),
         pool=_pool(n, errors, confidence),
         tested=None if tested is None else whole("tested", tested, 1),
@@ -280,42 +280,6 @@ def _intervals(
         return None, None
     (a_low, a_high), (c_low, c_high) = (np.quantile(v, ends) for v in (resampled.a, resampled.c))
     return (float(a_low), float(a_high)), (float(c_low), float(c_high))
-
-
-def _doubts(
-    n: NDArray[np.int64], errors: NDArray[np.float64], law: Law, resampled: Law | None
-) -> list[str]:
-    doubts = []
-    if len(n) < MIN_SIZES:
-        doubts.append(f"needs at least {MIN_SIZES} sizes, has {len(n)} (--sizes names them)")
-    if n[-1] < MIN_SPAN * n[0]:
-        doubts.append(
-            f"the largest size must be {MIN_SPAN} times the smallest or more (--sizes names them)"
-        )
-    if resampled is None:
-        return [
-            *doubts,
-            f"needs at least {MIN_REPEATS} repeats at every size (--repeats {USUAL_REPEATS})",
-        ]
-    if law.b[0] <= 0 or (resampled.b <= 0).mean() > _MAX_AT_BOUND:
-        return [*doubts, f"accuracy does not rise with the number of images{_remedy(errors)}"]
-    exponents = np.append(resampled.c, np.repeat(law.c, len(resampled.c)))
-    shapes = (
-        "accuracy rises too evenly to tell where it will level off",
-        f"accuracy has nearly levelled off after {n[0]} images per class, and draws differ too "
-        "much to tell what is still to come",
-    )
-    for bound, shape in zip(EXPONENTS, shapes, strict=True):
-        # The fitted exponent alone is half of these, so it decides by itself.
-        if np.isclose(exponents, bound, atol=0.02).mean() > _MAX_AT_BOUND / 2:
-            doubts.append(shape + _remedy(errors))
-    return doubts
-
-
-def _remedy(errors: NDArray[np.float64]) -> str:
-    """Return what may settle the shape of a curve; more draws only where they are few."""
-    more = f"--repeats {MANY_REPEATS} or " if errors.shape[1] < MANY_REPEATS else ""
-    return f" ({more}other --sizes may)"
 
 
 def _backtest(
