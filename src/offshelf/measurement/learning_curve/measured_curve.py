@@ -76,8 +76,6 @@ class LearningCurve(Brief):
         a: error that more images would not remove, 0 to 1.
         b: >= 0.
         c: exponent.
-        a_interval: interval of a over repeats; None without at least 3 repeats.
-        c_interval: of c.
         confidence: of all intervals.
         doubts: why the curve is not to be extrapolated, one line each; () where it may be.
         backtest: difference between the accuracy measured at the largest size and the
@@ -91,14 +89,26 @@ class LearningCurve(Brief):
     a: float
     b: float
     c: float
-    a_interval: tuple[float, float] | None
-    c_interval: tuple[float, float] | None
     confidence: float
     doubts: tuple[str, ...]
     backtest: float | None
     pool: float
     tested: int | None
     _resampled: Law | None
+
+    @property
+    def a_interval(self) -> tuple[float, float] | None:
+        """The interval of a over repeats; None without at least 3 repeats."""
+        return None if self._resampled is None else self._interval(self._resampled.a)
+
+    @property
+    def c_interval(self) -> tuple[float, float] | None:
+        """The interval of c."""
+        return None if self._resampled is None else self._interval(self._resampled.c)
+
+    def _interval(self, values: NDArray[np.float64]) -> tuple[float, float]:
+        low, high = np.quantile(values, levels(self.points[0].repeats, self.confidence))
+        return float(low), float(high)
 
     @property
     def identified(self) -> bool:
@@ -138,8 +148,8 @@ class LearningCurve(Brief):
         if self._resampled is None:
             return Estimate(n, accuracy, None, None, n > last)
         values = 1 - predict_error(self._resampled, n)
-        low, high = np.quantile(values, levels(self.points[0].repeats, self.confidence))
-        low, high = min(float(low), accuracy), max(float(high), accuracy)
+        low, high = self._interval(values)
+        low, high = min(low, accuracy), max(high, accuracy)
         if n > last:
             low, high = self._widened(n, low, accuracy, high)
         return Estimate(n, accuracy, max(low, 0.0), min(high, 1.0), n > last)
@@ -214,9 +224,10 @@ def fit_curve(
     law, points = fit_law(n, robust_means(errors)[None], weights), zip(n, errors, strict=True)
     resampled = _resample(n, errors, weights, resamples, whole("seed", seed))
     return LearningCurve(
-        tuple(_point(int(size), row) for size, row in points),
-        *(float(value[0]) for value in law),
-        *_intervals(resampled, levels(errors.shape[1], confidence)),
+        points=tuple(_point(int(size), row) for size, row in points),
+        a=float(law.a[0]),
+        b=float(law.b[0]),
+        c=float(law.c[0]),
         confidence=confidence,
         doubts=tuple(doubts_of(n, errors, law, resampled)),
         backtest=_backtest(n, errors, weights),
@@ -270,16 +281,6 @@ def _resample(
 def _point(n: int, errors: NDArray[np.float64]) -> Point:
     sd = float(errors.std(ddof=1)) if len(errors) > 1 else 0.0
     return Point(n, float(1 - errors.mean()), sd, len(errors))
-
-
-def _intervals(
-    resampled: Law | None, ends: tuple[float, float]
-) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:
-    """Return the intervals of a and c."""
-    if resampled is None:
-        return None, None
-    (a_low, a_high), (c_low, c_high) = (np.quantile(v, ends) for v in (resampled.a, resampled.c))
-    return (float(a_low), float(a_high)), (float(c_low), float(c_high))
 
 
 def _backtest(
