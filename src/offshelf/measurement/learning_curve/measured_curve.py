@@ -218,17 +218,16 @@ def fit_curve(
     >>> round(curve.a, 2), round(curve.c, 1), round(curve.at(129).accuracy, 2)
     (0.05, 0.7, 0.93)
     """
-    confidence, resamples = share("confidence", confidence), whole("resamples", resamples, 100)
     n, errors = _checked(sizes, accuracies)
     weights = _weights(errors)
-    law, points = fit_law(n, robust_means(errors)[None], weights), zip(n, errors, strict=True)
+    law = fit_law(n, robust_means(errors)[None], weights)
     resampled = _resample(n, errors, weights, resamples, whole("seed", seed))
     return LearningCurve(
-        points=tuple(_point(int(size), row) for size, row in points),
+        points=tuple(_point(int(size), row) for size, row in zip(n, errors, strict=True)),
         a=float(law.a[0]),
         b=float(law.b[0]),
         c=float(law.c[0]),
-        confidence=confidence,
+        confidence=share("confidence", confidence),
         doubts=tuple(doubts_of(n, errors, law, resampled)),
         backtest=_backtest(n, errors, weights),
         pool=_pool(n, errors, confidence),
@@ -274,7 +273,8 @@ def _resample(
     repeats = errors.shape[1]
     if repeats < MIN_REPEATS:
         return None
-    drawn = np.random.default_rng(seed).integers(0, repeats, (resamples, repeats))
+    draws = whole("resamples", resamples, 100)
+    drawn = np.random.default_rng(seed).integers(0, repeats, (draws, repeats))
     return fit_law(n, robust_means(np.swapaxes(errors[:, drawn], 0, 1)), weights)
 
 
