@@ -218,8 +218,7 @@ def fit_curve(
     >>> round(curve.a, 2), round(curve.c, 1), round(curve.at(129).accuracy, 2)
     (0.05, 0.7, 0.93)
     """
-    n, errors = _checked(sizes, accuracies)
-    weights = _weights(errors)
+    n, errors, weights = _checked(sizes, accuracies)
     law = fit_law(n, robust_means(errors)[None], weights)
     resampled = _resample(n, errors, weights, resamples, whole("seed", seed))
     return LearningCurve(
@@ -238,7 +237,8 @@ def fit_curve(
 
 def _checked(
     sizes: Sequence[int], accuracies: Sequence[Sequence[float]] | NDArray[np.float64]
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return sizes, ascending, with the errors and the weight of each."""
     n = np.array([whole("n per class", size, 1) for size in sizes], np.int64)
     if not len(n) or len(np.unique(n)) != len(n):
         raise DataError("a learning curve needs sizes that are all different")
@@ -251,7 +251,7 @@ def _checked(
     if not ((errors >= 0) & (errors <= 1)).all():
         raise DataError("accuracies must be from 0 to 1")
     order = np.argsort(n)
-    return n[order], errors[order]
+    return n[order], errors[order], _weights(errors[order])
 
 
 def _weights(errors: NDArray[np.float64]) -> NDArray[np.float64]:
