@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from offshelf.backbones.backbone import Backbone, open_backbone
+from offshelf.cli.main import main
 from offshelf.engine.contract import EngineOptions
 from offshelf.engine.torch_engine.gradients import Probe
 from offshelf.errors import DataError, ModelFileError, OffshelfError
@@ -76,7 +77,7 @@ def with_features(
     }
     head = FittedHead("svm", model.classes, arrays, {}, normalisation)  # type: ignore[arg-type]
     kind = FeatureKind(layer, path, pooling)  # type: ignore[arg-type]
-    return dataclasses.replace(model, kind=kind, head=head)
+    return dataclasses.replace(model, kind=kind, head=head, certainty=Certainty())
 
 
 def explained(model: Model, backbone: Backbone, image: Path, method: str = "auto") -> Explanation:
@@ -353,6 +354,65 @@ def test_several_images_in_one_go(scenes: Path, model: Path, tmp_path: Path) -> 
     assert [path.name for path in named] == ["why-checks-0.svg", "why-noise-0.svg"]
 
 
+def test_a_wrong_answer_is_set_against_the_true_class(model: Path, image: Path) -> None:
+    best, second, third = explain(model, image).scores
+    for true, rival in ((best, second), (second, second), (third, third)):
+        assert [one.name for one in explain(model, image, true=true).shown] == [best, rival]
+    (found,) = explain_images(model, [image], true=third).explanations
+    assert [one.name for one in found.shown] == [best, third]
+    # A class that is asked for keeps the best of the others.
+    asked = explain(model, image, label=second, true=third)
+    assert [one.name for one in asked.shown] == [second, best]
+
+
+def test_the_marks_are_those_of_predict(
+    opened: tuple[Model, Backbone], image: Path, model: Path
+) -> None:
+    loaded, backbone = opened
+    assert explain(model, image).to_json()["unlike"] is False
+    certainty, (best, *_) = loaded.certainty, explain(model, image).scores
+    assert certainty.unlike is not None
+    nowhere = dataclasses.replace(certainty.unlike, value=-1.0)
+    far = dataclasses.replace(loaded, certainty=dataclasses.replace(certainty, unlike=nowhere))
+    found = explained(far, backbone, image)
+    assert found.verdict.endswith(" %, unlike the training images")
+    assert str(found).splitlines()[-1].startswith("unlike the training images: farther from them")
+    assert (found.to_json()["unlike"], found.to_json()["unknown"]) == (True, False)
+    assert "unlike the training images" in found.plot().title
+    bias = loaded.head.arrays["bias"] - 100
+    head = dataclasses.replace(loaded.head, arrays={**loaded.head.arrays, "bias": bias})
+    unclaimed = explained(dataclasses.replace(loaded, head=head), backbone, image)
+    assert unclaimed.verdict.startswith(f"({best}) ")
+    assert "\n(label): no class claims the image, all scores are below zero" in str(unclaimed)
+    threshold = dataclasses.replace(nowhere, false_reject=0.05)
+    strange = dataclasses.replace(certainty, threshold=threshold)
+    unknown = explained(dataclasses.replace(loaded, certainty=strange), backbone, image)
+    assert unknown.verdict.startswith(f"unknown (nearest: {best}) ")
+    assert unknown.to_json()["unknown"] is True
+
+
+def test_pictures_go_into_a_folder_that_is_made(
+    model: Path, image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = [str(image), str(image.with_name("1.png"))]
+    words = ["explain", str(model), *images, "--quiet", "--out"]
+    assert main([*words, str(tmp_path / "new" / "why")]) == 0
+    made = sorted(path.name for path in (tmp_path / "new" / "why").iterdir())
+    assert made == ["0-explain.png", "1-explain.png"]
+    assert main([*words, f"{tmp_path}/v1.2/"]) == 0
+    assert len(list((tmp_path / "v1.2").iterdir())) == 2
+    capsys.readouterr()
+    (tmp_path / "note").write_text("a file")
+    for place, message in (
+        ("note", "note: a picture's name ends in .png or .svg"),
+        ("why.jpg", "why.jpg: a picture's name ends in .png or .svg"),
+        ("note/why", f"note/why: cannot be written ({tmp_path}/note is no folder)"),
+    ):
+        assert main([*words, str(tmp_path / place)]) == 2
+        assert capsys.readouterr().err == f"error: {tmp_path}/{message}\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "note", "v1.2"]
+
+
 def test_with_two_classes_one_panel_says_it_all(
     opened: tuple[Model, Backbone], image: Path
 ) -> None:
@@ -368,8 +428,10 @@ def test_with_two_classes_one_panel_says_it_all(
         assert title == f"{first.name} rather than {rival.name}"
         shown = first if other is not weight and np.allclose(other, -weight) else found.difference
         np.testing.assert_allclose(one.cells, shown.cells)
-        assert len(str(found).splitlines()) == 4
-        assert (found.probability, found.verdict) == (None, found.label)
+        claimed = found.scores[found.label] >= 0
+        assert len(str(found).splitlines()) == (4 if claimed else 5)
+        verdict = found.label if claimed else f"({found.label})"
+        assert (found.probability, found.verdict) == (None, verdict)
     assert len(explained(model, backbone, image).panels) == 3
 
 

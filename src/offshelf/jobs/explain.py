@@ -25,7 +25,6 @@ from offshelf.data.tables.image_table import list_images
 from offshelf.engine.torch_engine.gradients import Probe
 from offshelf.errors import DataError, ImageError, OffshelfError, did_you_mean
 from offshelf.features.network_input import NetworkInput
-from offshelf.heads.fitting.fit_head import decision
 from offshelf.heads.kinds.linear import linear_weights
 from offshelf.jobs.setup.settings import RunSettings
 from offshelf.jobs.visualise import attribution
@@ -41,11 +40,13 @@ from offshelf.jobs.visualise.explanation import Explanation, Explanations
 from offshelf.jobs.visualise.feature_maps import maps_of
 from offshelf.jobs.visualise.picture_files import input_to_show
 from offshelf.model_file.model import Model
-from offshelf.prediction import open_model
+from offshelf.prediction import Prediction, answered, open_model
 from offshelf.progress import Progress, Silent, note_all
 from offshelf.text import shown, spelled
 
 METHODS = ("auto", "exact", "gradcam")
+# The class that was asked for, if any, and the true one, "" where it is not known.
+Wanted = tuple[int | None, str]
 
 
 def explain(
@@ -65,7 +66,7 @@ def explain(
         model_path: a ``.offshelf`` file.
         image: a path, a PIL image or a uint8 array.
         label: the class to explain; None for the predicted one. The rival is the class
-            with the largest score of the others.
+            with the largest score of the others; of a wrong answer it is the image's own class.
         method: ``auto`` takes ``exact`` where the score is a sum over cells, else
             ``gradcam``.
         true: the image's own class; None for that of its folder, where the folder has the name
@@ -84,9 +85,10 @@ def explain(
     run, progress = run or RunSettings(), progress or Silent()
     model, backbone = _opened(model_path, method, weights, run, progress)
     network_input = input_to_show(image, backbone.input, run.reading.limits)
-    found = explain_prepared(model, backbone, network_input, label, method, run)
     true = true_class(image, model.classes, true)
-    return dataclasses.replace(found, true=true, path=Path(model_path))
+    with contextlib.closing(Explainer(model, backbone, run)) as explainer:
+        found = explainer.explain(network_input, label, method, true)
+    return dataclasses.replace(found, path=Path(model_path))
 
 
 def explain_images(
@@ -115,9 +117,9 @@ def explain_images(
         for path in table.paths:
             try:
                 network_input = input_to_show(path, backbone.input, run.reading.limits)
-                one = explainer.explain(network_input, label, method)
                 own = true_class(path, model.classes, true)
-                found.append(dataclasses.replace(one, true=own, path=Path(model_path)))
+                one = explainer.explain(network_input, label, method, own)
+                found.append(dataclasses.replace(one, path=Path(model_path)))
             except DataError as error:
                 failures.append(_failure(path, error))
             progress.advance()
@@ -180,11 +182,12 @@ def explain_prepared(
 
 @dataclass(frozen=True, eq=False)
 class _Question:
-    """The features of an image, the scores, and the two classes whose maps are wanted."""
+    """The features of an image, the answer, and the two classes whose maps are wanted."""
 
     features: NDArray[np.float32]
-    scores: dict[str, float]
+    answer: Prediction
     targets: Targets
+    true: str
 
 
 class Explainer:
@@ -200,43 +203,48 @@ class Explainer:
         self._view: ExactView | None = None
 
     def explain(
-        self, network_input: NetworkInput, label: str | None = None, method: str = "auto"
+        self,
+        network_input: NetworkInput,
+        label: str | None = None,
+        method: str = "auto",
+        true: str = "",
     ) -> Explanation:
-        """Explain the decision on one image."""
+        """Explain the decision on one image of the class *true*, "" where that is not known."""
         number = None if label is None else _class_number(self._model.classes, label)
-        found = self._exact(network_input, number) if method != "gradcam" else None
+        asked = number, true
+        found = self._exact(network_input, asked) if method != "gradcam" else None
         if found is None and method == "exact":
             kind = self._model.kind
             raise OffshelfError(
                 f"no exact map: {kind.pooling} features of {kind.layer} are no sum "
                 f"over the cells of a map; use the method gradcam"
             )
-        return found or self._grad_cam(network_input, number)
+        return found or self._grad_cam(network_input, asked)
 
     def close(self) -> None:
         """Release the engine."""
         if self._view is not None:
             self._view.close()
 
-    def _exact(self, network_input: NetworkInput, number: int | None) -> Explanation | None:
+    def _exact(self, network_input: NetworkInput, wanted: Wanted) -> Explanation | None:
         if self._view is None:
             self._view = ExactView(self._model, self._backbone, self._run)
         if self._view.place is None:
             return None
         sight = self._view.see(network_input.pixels)
-        asked = self._question(sight.features, number)
+        asked = self._question(network_input, sight.features, wanted)
         maps = self._view.maps(sight, self._model.head, asked.targets)
         if maps is None:
             return None
         return self._answer(network_input, asked, "exact", self._view.place.name, maps)
 
-    def _grad_cam(self, network_input: NetworkInput, number: int | None) -> Explanation:
+    def _grad_cam(self, network_input: NetworkInput, wanted: Wanted) -> Explanation:
         model, backbone = self._model, self._backbone
         places = candidates(model, backbone)
         paths = [row.path for row, _ in places]
         probe = Probe(backbone, model.kind.tap, paths, network_input.pixels)
         places = [pair for pair in places if pair[0].path in probe.activations]
-        asked = self._question(probe.features, number)
+        asked = self._question(network_input, probe.features, wanted)
         found = _gradient_maps(model, backbone, probe, places, asked.targets)
         if found is None:
             raise OffshelfError(
@@ -247,17 +255,21 @@ class Explainer:
         name = layer_name(row, backbone, probe, places)
         return self._answer(network_input, asked, "gradcam", name, maps)
 
-    def _question(self, features: NDArray[np.float32], number: int | None) -> _Question:
-        model = self._model
-        scores = decision(model.head, features[None])[0]
-        order = np.argsort(-scores, kind="stable").tolist()
+    def _question(
+        self, network_input: NetworkInput, features: NDArray[np.float32], wanted: Wanted
+    ) -> _Question:
+        classes, (number, true) = self._model.classes, wanted
+        (given,) = answered(self._model, features[None])
+        answer = Prediction(path=network_input.name, status="ok", reason="", **given)
+        order = [classes.index(name) for name in answer.scores]
         first = order[0] if number is None else number
         rival = next(k for k in order if k != first)
-        return _Question(
-            features,
-            {model.classes[k]: float(scores[k]) for k in order},
-            [_target(model.classes[k], float(scores[k]), self._weights, k) for k in (first, rival)],
-        )
+        if number is None and true not in ("", classes[first]):
+            rival = classes.index(true)
+        targets = [
+            _target(classes[k], answer.scores[classes[k]], self._weights, k) for k in (first, rival)
+        ]
+        return _Question(features, answer, targets, true)
 
     def _answer(
         self,
@@ -273,7 +285,8 @@ class Explainer:
             method=method,
             layer=layer,
             length=attribution.feature_length(self._model.head, asked.features),
-            scores=asked.scores,
+            answer=asked.answer,
+            true=asked.true,
             shown=(maps[0], maps[1]),
             model=self._model,
         )

@@ -16,7 +16,7 @@ UNLIKE = "unlike the training images"
 
 def label_table(labelled: Sequence[Prediction], model: Model, top: int = 3) -> Table:
     """Return a row for each image that has a label, with its *top* classes."""
-    claiming = get_fitter(model.head.kind).one_vs_rest
+    claiming = claims(model)
     sure = (Column("probability", "percent"),) if model.certainty.calibration else ()
     columns = (Column("image"), Column("label"), *sure, Column("score"), Column("then"))
     cells = tuple(label_cells(row, top, claiming) for row in labelled)
@@ -48,14 +48,19 @@ def legend(labelled: Sequence[Prediction], model: Model) -> Iterator[str]:
     if certainty.calibration:
         strange = f"marked as {UNLIKE}" if certainty.unlike else "of no class"
         yield f"believe the probability, not the score; of an image {strange}, neither"
+    yield from marks(labelled, model)
+
+
+def marks(labelled: Sequence[Prediction], model: Model) -> Iterator[str]:
+    """Yield what the marks of labels mean: those that a model gives, or that images have."""
+    certainty = model.certainty
     if certainty.threshold:
         typical = f"less typical than {_share(certainty.threshold)} % of the training images"
         yield f"unknown: {typical}, {IN_WORDS[certainty.threshold.measure]}"
     if certainty.unlike and any(row.unlike for row in labelled):
         farther = f"farther from them than {_share(certainty.unlike)} % of them from the others"
         yield f"{UNLIKE}: {farther}, {IN_WORDS[certainty.unlike.measure]}"
-    claiming = get_fitter(kind).one_vs_rest
-    if claiming and any(max(row.scores.values()) < 0 and not row.unknown for row in labelled):
+    if claims(model) and any(max(row.scores.values()) < 0 and not row.unknown for row in labelled):
         yield "(label): no class claims the image, all scores are below zero"
 
 
@@ -63,11 +68,23 @@ def _share(threshold: Threshold) -> str:
     return f"{100 - 100 * threshold.false_reject:.3g}"
 
 
+def claims(model: Model) -> bool:
+    """Return whether a score below zero claims nothing for its class."""
+    return get_fitter(model.head.kind).one_vs_rest
+
+
+def marked(row: Prediction, claiming: bool) -> str:
+    """Return the label of an image with the marks of unknown images and of those of no class."""
+    label, score = next(iter(row.scores.items()))
+    if row.unknown:
+        return f"unknown (nearest: {label})"
+    return f"({label})" if claiming and score < 0 else label
+
+
 def label_cells(row: Prediction, top: int, claiming: bool) -> tuple[str | float, ...]:
     """Return the cells of one image; *claiming* where a score below zero claims nothing."""
     (label, score), *others = list(row.scores.items())[:top]
-    shown = f"({label})" if claiming and score < 0 else label
-    shown = f"unknown (nearest: {label})" if row.unknown else shown
+    shown = marked(row, claiming)
     if not row.probabilities:
         then = ", ".join(f"{name} {value:+.3f}" for name, value in others)
         return row.path, shown, f"{score:+.3f}", then

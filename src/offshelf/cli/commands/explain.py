@@ -41,7 +41,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--class",
         dest="label",
         metavar="NAME",
-        help="the class to explain (default: the predicted one); its rival is the best other",
+        help="the class to explain (default: the predicted one); its rival is the best other, and "
+        "of a wrong answer the class that the image is of",
     )
     shared_options.add_word(parser, "--method", default="auto", text="auto, exact or gradcam")
     parser.add_argument(

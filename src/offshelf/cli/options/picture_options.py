@@ -53,7 +53,7 @@ def add_out(parser: argparse.ArgumentParser, default: str) -> None:
         "--out",
         default=".",
         metavar="FILE",
-        help=f"the picture, .png or .svg, or a folder that exists (default: {default})",
+        help=f"the picture, .png or .svg, or a folder, which is made (default: {default})",
     )
 
 
@@ -74,15 +74,15 @@ def look(arguments: argparse.Namespace) -> Look:
 
 
 def check_out(arguments: argparse.Namespace) -> None:
-    """Refuse a picture's name before any work is done for it.
+    """Refuse the place of pictures before any work is done for them.
 
     Raises:
-        OffshelfError: it ends neither in .png nor in .svg.
+        OffshelfError: it is a file that ends neither in .png nor in .svg, or nothing can be
+            written there.
     """
-    from offshelf.report.pictures.canvas import form_of
+    from offshelf.jobs.visualise.picture_files import check_pictures
 
-    if arguments.out is not None and not Path(arguments.out).is_dir():
-        form_of(Path(arguments.out))
+    check_pictures(arguments.out)
 
 
 def check_picture(name: str) -> None:

@@ -15,6 +15,8 @@ from offshelf.features.network_input import NetworkInput
 from offshelf.jobs.visualise.attribution import ClassMap
 from offshelf.jobs.visualise.picture_files import picture_path, safe, write_picture
 from offshelf.model_file.model import Model
+from offshelf.prediction import Prediction
+from offshelf.report.labels import UNLIKE, claims, marked, marks
 from offshelf.report.pictures.activation_tiles import Caption, Look
 from offshelf.report.pictures.canvas import form_of
 from offshelf.report.pictures.heat_maps import Panel, explanation_picture
@@ -39,8 +41,9 @@ class Explanation(Drawn):
         length: what the features were divided by: their Euclidean norm with a head on
             l2-normalised features, else 1. Every cell is divided by it, so it scales the
             map and moves nothing in it.
-        scores: class -> decision value, the largest first.
-        shown: the class explained and its rival.
+        answer: what the model says of the image.
+        shown: the class explained and its rival: the best other, or the true one of an image
+            that is wrongly labelled.
         model: the model; its backbone's name and layer are part of the result.
         true: the class of the image, "" where it is not known.
         path: the model's file, or None.
@@ -51,11 +54,16 @@ class Explanation(Drawn):
     method: str
     layer: str
     length: float
-    scores: dict[str, float]
+    answer: Prediction
     shown: tuple[ClassMap, ClassMap]
     model: Model
     true: str = ""
     path: Path | None = None
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """Class -> decision value, the largest first."""
+        return self.answer.scores
 
     @property
     def predicted(self) -> str:
@@ -65,10 +73,7 @@ class Explanation(Drawn):
     @property
     def probability(self) -> float | None:
         """Of the predicted class, 0 to 1; None where the model has no probabilities."""
-        classes = self.model.classes
-        scores = np.array([[self.scores[name] for name in classes]], np.float32)
-        found = self.model.certainty.probabilities(scores)
-        return None if found is None else float(found[0, classes.index(self.predicted)])
+        return self.answer.probabilities.get(self.predicted)
 
     @property
     def wrong(self) -> bool:
@@ -77,9 +82,10 @@ class Explanation(Drawn):
 
     @property
     def verdict(self) -> str:
-        """What was predicted, how sure the model is, and whether it is wrong."""
-        sure = self.probability
-        said = self.predicted if sure is None else f"{self.predicted} {100 * sure:.2f} %"
+        """What was predicted, how sure the model is, the marks, and whether it is wrong."""
+        said, sure = marked(self.answer, claims(self.model)), self.probability
+        said = said if sure is None else f"{said} {100 * sure:.2f} %"
+        said = f"{said}, {UNLIKE}" if self.answer.unlike else said
         if not self.true:
             return said
         return f"{said}, wrong: it is {self.true}" if self.wrong else f"{said}, right"
@@ -151,6 +157,8 @@ class Explanation(Drawn):
             "label": self.label,
             "predicted": self.predicted,
             "probability": self.probability,
+            "unknown": self.answer.unknown,
+            "unlike": self.answer.unlike,
             "true": self.true or None,
             "method": self.method,
             "cells_of": self.layer,
@@ -196,6 +204,11 @@ class Explanation(Drawn):
         )
 
     def blocks(self) -> Iterator[Block]:
+        """Yield the facts, one a line, how the map was made, and what marks mean."""
+        yield from self.lines()
+        yield from _marks([self])
+
+    def lines(self) -> Iterator[str]:
         """Yield the facts, one a line, and how the map was made."""
         (image, verdict), *sums = self.facts()
         yield f"{image}: {verdict}"
@@ -207,6 +220,13 @@ class Explanation(Drawn):
         """Return the score of every class, the largest first."""
         columns = (Column("class"), Column("score", "number"))
         return Table("Scores", columns, tuple(self.scores.items()))
+
+
+def _marks(explanations: Sequence[Explanation]) -> Iterator[str]:
+    """Yield what the marks mean that answers have."""
+    rows = [one.answer for one in explanations]
+    if any(row.unknown or row.unlike or max(row.scores.values()) < 0 for row in rows):
+        yield from marks(rows, explanations[0].model)
 
 
 def _sum_text(one: ClassMap, exact: bool) -> str:
@@ -267,8 +287,9 @@ class Explanations(Result):
     def blocks(self) -> Iterator[Block]:
         """Yield the lines of each image, how many are wrong, and what was left out."""
         for one in self.explanations:
-            yield from one.blocks()
+            yield from one.lines()
             yield ""
+        yield from _marks(self.explanations)
         if wrong := self._wrong():
             yield wrong.removeprefix("; ")
         yield from failure_lines(self.failures)

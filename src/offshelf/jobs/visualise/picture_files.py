@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,7 @@ def picture_path(out: str | Path | None, default: str, part: str = "") -> Path:
     """Return where a picture goes.
 
     Args:
-        out: a file, a folder that exists, or None for the working folder.
+        out: a file, a folder (:func:`is_folder`), or None for the working folder.
         default: the file's name where *out* names none.
         part: is put into the name of *out*, for one of several pictures.
 
@@ -98,10 +99,38 @@ def picture_path(out: str | Path | None, default: str, part: str = "") -> Path:
     'maps-features.0-in.svg'
     """
     path = Path(out) if out is not None else Path()
-    if out is None or path.is_dir():
+    if out is None or is_folder(out):
         return path / safe(default)
     form_of(path)
     return path.with_name(f"{path.stem}-{safe(part)}{path.suffix}") if part else path
+
+
+def is_folder(out: str | Path) -> bool:
+    """Return whether pictures go into the folder *out*, which is made where it does not exist.
+
+    It is one already, its name ends in a slash, or it has no ending and nothing lies there.
+
+    >>> is_folder("pictures"), is_folder("v1.2/"), is_folder("maps.png")
+    (True, True, False)
+    """
+    path = Path(out)
+    slashed = str(out).endswith(("/", os.sep))
+    return slashed or path.is_dir() or not (path.suffix or path.exists())
+
+
+def check_pictures(out: str | Path | None) -> None:
+    """Refuse a place for pictures before any work is done for them.
+
+    Raises:
+        OffshelfError: it is a file whose name ends neither in .png nor in .svg, or nothing can
+            be written there.
+    """
+    if out is None:
+        return
+    inside = Path(out) / "picture.png" if is_folder(out) else Path(out)
+    form_of(inside)
+    if reason := files.obstacle(inside):
+        raise OffshelfError(files.unwritable(out, reason))
 
 
 def safe(name: str) -> str:
