@@ -153,7 +153,8 @@ def test_explain(capsys: pytest.CaptureFixture[str], model: Path, scenes: Path, 
         ),
         (
             ("maps", "IMAGE", "-l", "stage1", "-o", "maps.jpg"),
-            "error: maps.jpg: a picture's name ends in .png or .svg",
+            "error: maps.jpg: a picture's name ends in .png or .svg; "
+            "that of a new folder in a slash",
         ),
         (
             ("maps", "IMAGE", "-l", "stage1", "--colours", "jet"),

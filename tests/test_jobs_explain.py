@@ -26,7 +26,7 @@ from offshelf.jobs.fit.job import fit
 from offshelf.jobs.predict import predict
 from offshelf.jobs.setup.settings import RunSettings
 from offshelf.jobs.visualise import exact_maps
-from offshelf.jobs.visualise.explanation import Explanation
+from offshelf.jobs.visualise.explanation import Explanation, Explanations
 from offshelf.jobs.visualise.picture_files import input_to_show
 from offshelf.model_file.model import Model
 from offshelf.prediction import open_model
@@ -389,6 +389,9 @@ def test_the_marks_are_those_of_predict(
     unknown = explained(dataclasses.replace(loaded, certainty=strange), backbone, image)
     assert unknown.verdict.startswith(f"unknown (nearest: {best}) ")
     assert unknown.to_json()["unknown"] is True
+    rows = Explanations(explanations=(found, unknown), failures=()).data_table()
+    assert [column.name for column in rows.columns][-2:] == ["unknown", "unlike"]
+    assert [row[-2:] for row in rows.rows] == [("no", "yes"), ("yes", "no")]
 
 
 def test_pictures_go_into_a_folder_that_is_made(
@@ -405,7 +408,11 @@ def test_pictures_go_into_a_folder_that_is_made(
     (tmp_path / "note").write_text("a file")
     for place, message in (
         ("note", "note: a picture's name ends in .png or .svg"),
-        ("why.jpg", "why.jpg: a picture's name ends in .png or .svg"),
+        (
+            "why.jpg",
+            "why.jpg: a picture's name ends in .png or .svg; that of a new folder in a slash",
+        ),
+        ("v1.3", "v1.3: a picture's name ends in .png or .svg; that of a new folder in a slash"),
         ("note/why", f"note/why: cannot be written ({tmp_path}/note is no folder)"),
     ):
         assert main([*words, str(tmp_path / place)]) == 2

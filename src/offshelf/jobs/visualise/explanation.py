@@ -23,6 +23,7 @@ from offshelf.report.pictures.heat_maps import Panel, explanation_picture
 from offshelf.report.pictures.picture import Picture
 from offshelf.report.result import Block, Drawn, Result
 from offshelf.report.summary import failure_lines
+from offshelf.report.tables.prediction_table import unknown_cell, unlike_cell
 from offshelf.report.tables.result_rows import Column, Table
 
 # Of several images, in a notebook.
@@ -300,9 +301,17 @@ class Explanations(Result):
 
     def data_table(self) -> Table:
         """Return a row for each image that could be used."""
-        columns = (*map(Column, ("path", "true", "predicted")), Column("probability", "percent"))
+        names, marked_as = ("path", "true", "predicted"), ("unknown", "unlike")
+        columns = *map(Column, names), Column("probability", "percent"), *map(Column, marked_as)
         rows = tuple(
-            (one.network_input.name, one.true or None, one.predicted, one.probability)
+            (
+                one.network_input.name,
+                one.true or None,
+                one.predicted,
+                one.probability,
+                unknown_cell(one.answer),
+                unlike_cell(one.answer),
+            )
             for one in self.explanations
         )
         return Table("Explanations", columns, rows)

@@ -91,7 +91,7 @@ def picture_path(out: str | Path | None, default: str, part: str = "") -> Path:
         part: is put into the name of *out*, for one of several pictures.
 
     Raises:
-        OffshelfError: *out* is a file and ends neither in .png nor in .svg.
+        OffshelfError: *out* is no folder and ends neither in .png nor in .svg.
 
     >>> picture_path("maps.png", "cat-relu1_1.png").name, picture_path(None, "cat-a.png").name
     ('maps.png', 'cat-a.png')
@@ -101,7 +101,7 @@ def picture_path(out: str | Path | None, default: str, part: str = "") -> Path:
     path = Path(out) if out is not None else Path()
     if out is None or is_folder(out):
         return path / safe(default)
-    form_of(path)
+    _check_ending(path)
     return path.with_name(f"{path.stem}-{safe(part)}{path.suffix}") if part else path
 
 
@@ -128,9 +128,17 @@ def check_pictures(out: str | Path | None) -> None:
     if out is None:
         return
     inside = Path(out) / "picture.png" if is_folder(out) else Path(out)
-    form_of(inside)
+    _check_ending(inside)
     if reason := files.obstacle(inside):
         raise OffshelfError(files.unwritable(out, reason))
+
+
+def _check_ending(path: Path) -> None:
+    try:
+        form_of(path)
+    except OffshelfError as error:
+        remedy = "" if path.exists() else "; that of a new folder in a slash"
+        raise OffshelfError(f"{error}{remedy}") from error
 
 
 def safe(name: str) -> str:

@@ -31,12 +31,14 @@ def _runner_up(row: Prediction) -> str | None:
     return next(iter(list(row.scores)[1:]), None)
 
 
-def _unknown(row: Prediction) -> str | None:
+def unknown_cell(row: Prediction) -> str | None:
+    """Return whether an image is of no known class, as yes or no."""
     # An image without a label is neither known nor unknown.
     return None if row.label is None else "yes" if row.unknown else "no"
 
 
-def _unlike(row: Prediction) -> str | None:
+def unlike_cell(row: Prediction) -> str | None:
+    """Return whether an image is unlike the training images; None where that is not measured."""
     return None if row.label is None or row.unlike is None else "yes" if row.unlike else "no"
 
 
@@ -55,8 +57,8 @@ _FIELDS: Mapping[str, tuple[Column, _Value]] = {
         Column("runner_up_probability", "percent"),
         lambda row: row.probabilities.get(_runner_up(row) or ""),
     ),
-    "unknown": (Column("unknown"), _unknown),
-    "unlike": (Column("unlike"), _unlike),
+    "unknown": (Column("unknown"), unknown_cell),
+    "unlike": (Column("unlike"), unlike_cell),
 }
 NAMES = (*_FIELDS, *_OF_CLASS)
 
