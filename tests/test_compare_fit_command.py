@@ -88,6 +88,13 @@ def test_what_decides_numbers_and_places_is_in_the_command() -> None:
     )
 
 
+def test_groups_are_in_the_command() -> None:
+    rows = grid(180, 1, head=("svm",))
+    groups = ProtocolSettings(groups="(.+)-[0-9]+")
+    text = fit_command(rows, "photos", RunSettings(), groups).text
+    assert text.endswith("--class-weight none --groups '(.+)-[0-9]+' --out best.offshelf")
+
+
 NAMES = ("a b", "it's", "$HOME", "--out", "ä", "new\nline", "caf\udce9", "`x`", 'q"q', "*", "\t")
 
 
@@ -118,7 +125,7 @@ def test_the_best_row_that_fit_can_make(change: dict[str, object], reason: str) 
     assert "--head ridge" in found.text
     assert found.notes == (
         f"fit cannot make the best row: {reason}; the command makes "
-        "efficientnet_lite0 penultimate, ridge, C = 1: 90.00%",
+        "efficientnet_lite0 penultimate, ridge, C = 1: 90.00 %",
     )
     assert command_of(rows[:1]) == FitCommand("", (f"no row can be made by fit: {reason}",))
 

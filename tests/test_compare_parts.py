@@ -240,6 +240,17 @@ def plan(tmp_path: Path) -> Plan:
     )
 
 
+def test_groups_are_part_of_a_plan_and_of_the_name_of_a_cell_that_chooses_c(plan: Plan) -> None:
+    grouped = dataclasses.replace(plan, groups=np.arange(60) // 6)
+    read = Plan.from_json(json.loads(json.dumps(grouped.to_json())))
+    assert read.groups is not None
+    assert read.groups.tolist() == (np.arange(60) // 6).tolist()
+    assert Plan.from_json(json.loads(json.dumps(plan.to_json()))).groups is None
+    auto = HeadSettings(c="auto")
+    assert grouped.place(0, 0, HeadSettings()) == plan.place(0, 0, HeadSettings())
+    assert len({one.place(0, 0, auto) for one in (plan, grouped, read)}) == 2
+
+
 def cells(plan: Plan) -> list[Cell | None]:
     return [read_cell(plan, 0, 0, recipe) for recipe in plan.recipes]
 

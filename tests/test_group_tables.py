@@ -13,6 +13,7 @@ import pytest
 
 import offshelf
 from command_run import Run
+from offshelf.cli.main import main
 from offshelf.data.tables.corrections import Correction, write_corrections
 from offshelf.errors import DataError
 from offshelf.files import sha256_file
@@ -226,3 +227,33 @@ def test_compare_takes_a_column_of_the_table(write: Write, groups: str | None) -
     for fold in folds_of(table, ProtocolSettings(kind="k-fold", folds=3, groups=groups), 0):
         sides = [{table.groups[row] for row in side} for side in (fold.train, fold.test)]
         assert not sides[0] & sides[1]
+
+
+def test_compare_keeps_groups_together_where_it_chooses_c(of_writers: Path) -> None:
+    """As the fit that it prints: the same C, of the same folds."""
+    found = offshelf.compare(of_writers, C=["auto", 1.0], heads=["ridge"])
+    row = next(row for row in found.rows if row.recipe.c == "auto")
+    fitted = offshelf.fit(of_writers, head="ridge", C="auto")
+    assert (row.c, row.score.accuracy) == (
+        (fitted.model.head.parameters["C"],),
+        fitted.evaluation.accuracy,
+    )
+    assert found.protocol == "split drawn by chance: 12 images to train, 6 to test"
+
+
+def test_compare_has_no_note_on_a_split_that_it_does_not_use(
+    of_writers: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with of_writers.open(newline="") as handle:
+        head, *rows = csv.reader(handle)
+    splits = ["train", "test"] * len(rows)
+    crossed = of_writers.with_name("crossed.csv")
+    with crossed.open("w", newline="") as handle:
+        given = ([*row, split] for row, split in zip(rows, splits, strict=False))
+        csv.writer(handle).writerows([[*head, "split"], *given])
+    words = ["compare", str(crossed), "--heads", "centroid", "--protocol"]
+    for protocol, noted in (("given", True), ("k-fold --folds 3", False)):
+        assert main([*words, *protocol.split()]) == 0
+        run = capsys.readouterr()
+        assert ("leaks: 3 groups stand in both splits" in run.err) is noted
+        assert "groups: 3 groups of 18 images" in run.err

@@ -365,6 +365,20 @@ def names_a_machine(root: Path) -> list[str]:
     ]
 
 
+# As in f"{share:.2%}": a person reads "92.73 %".
+_TIGHT_PERCENT = re.compile(r":\.?\d*%\}")
+
+
+def tight_percents(root: Path) -> list[str]:
+    """Formats that put a percent sign next to its figure."""
+    return [
+        f"{path.relative_to(root).as_posix()}:{number}: a space belongs before the percent sign"
+        for path in sorted(root.rglob("*.py"))
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if _TIGHT_PERCENT.search(line)
+    ]
+
+
 Checker = Callable[[Path], list[str]]
 CHECKERS: tuple[Checker, ...] = (
     breaks_order,
@@ -377,6 +391,7 @@ CHECKERS: tuple[Checker, ...] = (
     left_out,
     unsafe,
     undocumented,
+    tight_percents,
 )
 
 
@@ -478,6 +493,7 @@ BROKEN: list[tuple[Checker, str, str, str]] = [
     (unsafe, "a.py", "torch.load(p, weights_only=False)", "torch.load may unpickle"),
     (unsafe, "a.py", "np.load(p, allow_pickle=True)", "np.load may unpickle"),
     (undocumented, "a.py", "x = 1", "no module docstring"),
+    (tight_percents, "a.py", 'f"{x:.2%}"', "a space belongs before the percent sign"),
     (undocumented, "a.py", '"""A."""\ndef f(): ...', "f has no docstring"),
     (undocumented, "a.py", '"""A."""\nclass A: ...', "A has no docstring"),
     (undocumented, "a.py", '"""A."""\nclass A:\n  """A."""\n  def f(): ...', "f has no docstring"),

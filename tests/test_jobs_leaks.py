@@ -80,7 +80,7 @@ def test_sentences() -> None:
     none, some = np.array([], np.int64), np.array([4, 5])
     assert Leaks(none, None).sentence() == ""
     assert Leaks(some, figures).sentence() == (
-        "2 test images also stand in the training split; accuracy without: 50.00%"
+        "2 test images also stand in the training split; accuracy without: 50.00 %"
     )
     assert Leaks(some[:1], None).sentence() == (
         "1 test image also stands in the training split; no others are left"

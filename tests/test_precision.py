@@ -283,8 +283,8 @@ def test_the_bounds_of_auto(cosine: float, fp32: float, int8: float, accepted: b
     verb = "takes" if accepted else "does not take"
     assert trial.sentence() == (
         f"precision auto {verb} int8: on 100 training images its features have cosine "
-        f"{cosine:.3f} to fp32 (bound 0.97) and {int8:.1%} cross-validated accuracy against "
-        "90.0% (bound 1% less)"
+        f"{cosine:.3f} to fp32 (bound 0.97) and {100 * int8:.1f} % cross-validated accuracy "
+        "against 90.0 % (bound 1 % less)"
     )
 
 
@@ -292,7 +292,7 @@ def test_on_few_images_none_may_be_lost() -> None:
     """One of 48 is more than one point."""
     lost = PrecisionTrial(precision="int8", cosine=0.99, fp32=10 / 48, accuracy=9 / 48, images=48)
     assert not lost.accepted
-    assert lost.sentence().endswith("(bound 1% less)")
+    assert lost.sentence().endswith("(bound 1 % less)")
 
 
 def test_an_installation_without_nncf_is_told_what_it_lacks(

@@ -38,7 +38,7 @@ from offshelf.report.tables.prediction_table import (
     prediction_table,
     write_predictions,
 )
-from offshelf.report.tables.result_rows import Table
+from offshelf.report.tables.result_rows import Column, Table
 from offshelf.text import counted, shown
 
 
@@ -155,9 +155,8 @@ class PredictResult(Result):
         labelled = [row for row in self.predictions if row.label is not None]
         failures = [row.to_json() for row in self.predictions if row.label is None]
         kept = self.out is not None or self.sorted is not None
-        table = labels.count_table if kept else labels.label_table
         if labelled:
-            yield table(labelled, self.model, top)
+            yield self._counts(labelled) if kept else labels.label_table(labelled, self.model, top)
             yield ""
         if kept:
             yield Facts(tuple(self._kept()))
@@ -168,6 +167,13 @@ class PredictResult(Result):
             yield from labels.legend(labelled, self.model)
         if not self.backbone.trained:
             yield summary.UNTRAINED
+
+    def _counts(self, labelled: Sequence[Prediction]) -> Table:
+        """Return how many images each folder has that they were sorted into, else each label."""
+        if self.sorted is None:
+            return labels.count_table(labelled)
+        columns = Column("folder"), Column("images", "integer")
+        return Table("", columns, tuple(self.sorted.counts.items()))
 
     def _kept(self) -> Iterator[tuple[str, str]]:
         yield "images", f"{self.n_ok:,}, {self.n_failed:,} left out{self.extraction.origin}"

@@ -27,7 +27,7 @@ def label_table(labelled: Sequence[Prediction], model: Model, top: int = 3) -> T
     return Table("", columns, cells)
 
 
-def count_table(labelled: Sequence[Prediction], *_: object) -> Table:
+def count_table(labelled: Sequence[Prediction]) -> Table:
     """Return how many images have each label, the most frequent first; unknown ones last."""
     found = collections.Counter(row.label for row in labelled if not row.unknown)
     cells = [(str(label), number) for label, number in found.most_common()]

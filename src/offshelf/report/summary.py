@@ -125,7 +125,7 @@ def profile_line(extraction: Extraction) -> str:
     if not extraction.computed:
         return "processor time: no shares, as no image went through the network"
     profile = extraction.profile
-    shares = ", ".join(f"{stage} {share:.0%}" for stage, share in profile.shares().items())
+    shares = ", ".join(f"{stage} {100 * share:.0f} %" for stage, share in profile.shares().items())
     return (
         f"processor time: {shares}; "
         f"the network waited for images {profile.starved:.1f} s of {profile.wall:.1f} s"

@@ -97,7 +97,7 @@ class Bounds:
             "images, duplicates in one fold; test images by all training images. The clearest "
             "first. The label may be wrong, or the image unusual: look at it.",
             "placeholder": "Pictures of one colour; and drawn ones (at least "
-            f"{self.flat:.0%} of the pixels of about one grey, nine tenths of at most "
+            f"{100 * self.flat:.0f} % of the pixels of about one grey, nine tenths of at most "
             f"{self.grey_levels} greys) among photographs that are unlike all of their class or "
             "stand in several classes. Copies are one finding. Among drawings, only copies that "
             "are unlike their class.",
@@ -112,7 +112,7 @@ class Bounds:
             f"{self.aspect:g} or more short sides, or {self.size_ratio:g} times as many or as few "
             "pixels as the median image, or more.",
             "odd_mode": "Stored other than as 8-bit grey or RGB, or in a way that fewer than "
-            f"{self.rare_mode:.0%} of the images share.",
+            f"{100 * self.rare_mode:.0f} % of the images share.",
             "dark": f"Mean grey under {self.dark:g} of 255.",
             "bright": f"Mean grey over {self.bright:g} of 255.",
             "low_contrast": f"Standard deviation of grey under {self.contrast:g} of 255.",

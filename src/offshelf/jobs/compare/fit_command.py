@@ -48,7 +48,7 @@ def fit_command(
     made = next((row for row in good if not obstacle(row.view)), None)
     if made is None:
         return FitCommand("", (f"no row can be made by fit: {obstacle(good[0].view)}",))
-    words = [*_options(made), *_settings(run), "--out", MODEL]
+    words = [*_options(made), *_settings(run, protocol.groups), "--out", MODEL]
     text = " ".join(map(quoted, ["offshelf", "fit", _path(data) or "", *words]))
     return FitCommand(text, tuple(_notes(made, good, protocol)))
 
@@ -96,7 +96,7 @@ def _options(row: Row) -> Iterator[str]:
     yield from ("--class-weight", recipe.class_weight or "none")
 
 
-def _settings(run: RunSettings) -> Iterator[str]:
+def _settings(run: RunSettings, groups: str | None) -> Iterator[str]:
     """Yield what decides numbers and is not as usual, and where everything is kept."""
     engine, limits = run.engine, run.reading.limits
     given = (
@@ -107,6 +107,7 @@ def _settings(run: RunSettings) -> Iterator[str]:
         ("--test-size", run.test_size, _USUAL.test_size),
         ("--classes", run.classes, _USUAL.classes),
         ("--corrections", _path(run.corrections), None),
+        ("--groups", groups, None),
         ("--max-pixels", limits.max_pixels, _LIMITS.max_pixels),
         ("--max-memory", limits.max_memory, _LIMITS.max_memory),
     )
@@ -126,7 +127,7 @@ def _notes(made: Row, rows: Sequence[Row], protocol: ProtocolSettings) -> Iterat
     if made is not best and made.score:
         yield (
             f"fit cannot make the best row: {obstacle(best.view)}; the command makes "
-            f"{name_of(made)}: {made.score.accuracy:.2%}"
+            f"{name_of(made)}: {100 * made.score.accuracy:.2f} %"
         )
     if protocol.splits_from is not None or protocol.kind != "given":
         yield "fit measures on the one split of the data, so it will state another accuracy"

@@ -235,8 +235,8 @@ def keep_splits(
     write_splits(settings.splits_to, table, Splits(folds, document | {"seed": seed}))
 
 
-def described(settings: ProtocolSettings, folds: Sequence[Fold]) -> str:
-    """Return the protocol on one line.
+def described(settings: ProtocolSettings, folds: Sequence[Fold], drawn: bool = False) -> str:
+    """Return the protocol on one line; *drawn* where the one split is not that of the data.
 
     >>> fold = Fold(np.arange(4), np.arange(4, 6))
     >>> described(ProtocolSettings(), [fold])
@@ -249,7 +249,7 @@ def described(settings: ProtocolSettings, folds: Sequence[Fold]) -> str:
     elif settings.kind == "repeats":
         name = f"{settings.repeats} repeats of {settings.per_class} training images per class"
     else:
-        name = "given split"
+        name = "split drawn by chance" if drawn else "given split"
     train, test = (_range([len(getattr(f, side)) for f in folds]) for side in ("train", "test"))
     return f"{name}: {train} images to train, {test} to test"
 

@@ -160,6 +160,7 @@ def _fit(
             plan.targets[rows.train],
             plan.classes,
             Options(recipe.c, plan.seed, cast(ClassWeight | None, recipe.class_weight)),
+            None if plan.groups is None else plan.groups[rows.train],
         )
         fitted = time.perf_counter()
     except HeadError as error:

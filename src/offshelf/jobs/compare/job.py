@@ -38,6 +38,7 @@ from offshelf.jobs.compare.source_features import (
     usable,
 )
 from offshelf.jobs.compare.verdicts import Assembled, assemble
+from offshelf.jobs.setup.grouped_table import LEAKS, group_numbers_of
 from offshelf.jobs.setup.labelled_features import table_of
 from offshelf.jobs.setup.run_costs import Clock
 from offshelf.jobs.setup.settings import HeadSettings, RunSettings
@@ -115,7 +116,7 @@ def compare(
         assembled = _counted(assemble(plan, work.views, (found, speeds), scores), work.table)
     return Comparison(
         **assembled,
-        protocol=described(settings.protocol, folds),
+        protocol=described(settings.protocol, folds, work.table.split_made),
         failures=_failures(found),
         seconds=clock.total(),
         data=os.fspath(data),
@@ -165,6 +166,12 @@ def _counted(assembled: Assembled, table: ImageTable) -> Assembled:
     return {**assembled, "findings": (*assembled["findings"], line)}
 
 
+def _notes(table: ImageTable, protocol: ProtocolSettings) -> tuple[str, ...]:
+    """Return what a person should know of the images; of the given split where it is used."""
+    given = protocol.kind == "given" and protocol.splits_from is None
+    return tuple(line for line in table.warnings if given or not line.startswith(LEAKS))
+
+
 def _prepare(
     data: str | Path, settings: CompareSettings, run: RunSettings, progress: Progress
 ) -> _Work:
@@ -173,7 +180,7 @@ def _prepare(
     settings.protocol.check()
     recipes = recipes_of(settings.heads)
     table = table_of(data, dataclasses.replace(run, groups=settings.protocol.groups))
-    note_all(progress, table.warnings)
+    note_all(progress, _notes(table, settings.protocol))
     folds = folds_of(table, settings.protocol, run.seed)
     networks = Networks(run, progress, settings.download)
     views = views_of(settings.networks, settings.concat, networks.layers)
@@ -204,4 +211,5 @@ def make_plan(
         views=stored,
         recipes=work.recipes,
         seed=run.seed,
+        groups=group_numbers_of(work.table, np.arange(len(work.table))),
     )

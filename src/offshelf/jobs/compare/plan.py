@@ -54,6 +54,8 @@ class Plan:
         results: folder of finished cells.
         digests: sha256 of each image of the table; empty for one without features.
         targets: N class indices.
+        groups: N numbers of groups, which folds that choose C keep together; None where images
+            are independent.
         classes: K names.
         folds: who trains and who is tested.
         views: the features.
@@ -70,6 +72,7 @@ class Plan:
     views: tuple[Stored, ...]
     recipes: tuple[HeadSettings, ...]
     seed: int
+    groups: NDArray[np.int64] | None = None
 
     @property
     def units(self) -> list[tuple[int, int]]:
@@ -87,6 +90,8 @@ class Plan:
             "recipe": dataclasses.asdict(recipe),
             "seed": self.seed,
         }
+        if recipe.c == "auto" and self.groups is not None:
+            key["groups"] = self.groups[self.folds[fold].train].tolist()
         name = files.sha256_json(key)[:40]
         return self.results / name[:2] / f"{name}.json"
 
@@ -114,6 +119,7 @@ class Plan:
             "views": [view.to_json() for view in self.views],
             "recipes": [dataclasses.asdict(recipe) for recipe in self.recipes],
             "seed": self.seed,
+            "groups": None if self.groups is None else self.groups.tolist(),
         }
 
     @classmethod
@@ -132,7 +138,12 @@ class Plan:
             ),
             recipes=tuple(HeadSettings(**recipe) for recipe in document["recipes"]),
             seed=document["seed"],
+            groups=_numbers(document["groups"]),
         )
+
+
+def _numbers(values: Sequence[int] | None) -> NDArray[np.int64] | None:
+    return None if values is None else np.array(values, np.int64)
 
 
 def _fold(document: Mapping[str, Sequence[int]]) -> Fold:

@@ -169,8 +169,8 @@ def _best(rows: Sequence[Row]) -> Iterator[str]:
     low, high = best.score.interval
     spread = "" if best.score.sd is None else f", standard deviation {100 * best.score.sd:.2f}"
     yield (
-        f"best: {name_of(best, _full(axes))}{best.chosen}: {best.score.accuracy:.2%} "
-        f"(95 % interval {low:.2%} to {high:.2%}{spread})"
+        f"best: {name_of(best, _full(axes))}{best.chosen}: {100 * best.score.accuracy:.2f} % "
+        f"(95 % interval {100 * low:.2f} % to {100 * high:.2f} %{spread})"
     )
     if len(rows) < 2:
         return
@@ -217,7 +217,7 @@ def _depth(rows: Sequence[Row]) -> Iterator[str]:
         steps = int(np.sum(np.diff(values) > 0))
         yield (
             f"depth, {backbone}: accuracy rises in {steps} of {len(values) - 1} steps, from "
-            f"{values[0]:.2%} to {values[-1]:.2%}"
+            f"{100 * values[0]:.2f} % to {100 * values[-1]:.2f} %"
         )
 
 
@@ -244,7 +244,7 @@ def _leaks(best: Row) -> Iterator[str]:
     score = best.score
     if score is None or not score.leaks:
         return
-    rest = f"{score.without_leaks:.2%}" if score.without_leaks is not None else "not known"
+    rest = f"{100 * score.without_leaks:.2f} %" if score.without_leaks is not None else "not known"
     yield (
         f"{score.leaks:,} test {'image' if score.leaks == 1 else 'images'} also stand among "
         f"the training images; the best row's accuracy without: {rest}"

@@ -51,7 +51,9 @@ class Leaks(Brief):
             return ""
         n, without = len(self.rows), self.without
         stand = "image also stands" if n == 1 else "images also stand"
-        rest = f"accuracy without: {without.accuracy:.2%}" if without else "no others are left"
+        rest = (
+            f"accuracy without: {100 * without.accuracy:.2f} %" if without else "no others are left"
+        )
         return f"{n:,} test {stand} in the training split; {rest}"
 
 

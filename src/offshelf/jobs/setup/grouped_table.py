@@ -28,7 +28,7 @@ from offshelf.measurement.splits.image_groups import (
 )
 from offshelf.text import counted, listed, shown
 
-NONE = "none"
+NONE, LEAKS = "none", "leaks"
 # The column that is used unasked, and others that are likely to hold groups.
 _COLUMN = "group"
 _LIKELY = frozenset({"groups", "group_id", "patient", "patient_id", "subject", "subject_id"})
@@ -151,7 +151,7 @@ def group_facts(table: ImageTable) -> Iterator[tuple[str, str]]:
     yield "groups", f"{several} of {counted(len(table), 'image')}, kept together in {where}"
     if both := groups_in_both(table):
         stand = "group stands" if len(both) == 1 else "groups stand"
-        yield "leaks", f"{len(both):,} {stand} in both splits"
+        yield LEAKS, f"{len(both):,} {stand} in both splits"
 
 
 def describe_groups(table: ImageTable) -> dict[str, Any] | None:

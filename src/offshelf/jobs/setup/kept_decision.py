@@ -56,8 +56,8 @@ class PrecisionTrial:
         return (
             f"precision auto {verb} {self.precision}: on {self.images} training images its "
             f"features have cosine {self.cosine:.3f} to fp32 (bound {MIN_COSINE}) and "
-            f"{self.accuracy:.1%} cross-validated accuracy against {self.fp32:.1%} "
-            f"(bound {MAX_ACCURACY_LOSS:.0%} less)"
+            f"{100 * self.accuracy:.1f} % cross-validated accuracy against {100 * self.fp32:.1f} % "
+            f"(bound {100 * MAX_ACCURACY_LOSS:.0f} % less)"
         )
 
 

@@ -210,7 +210,7 @@ def _put_scale(canvas: Canvas, top: int, span: tuple[float, float], look: Look, 
     canvas.write(low, (MARGIN, top + _BAR + 4), size=12)
     canvas.write(high, (MARGIN + SIDE_PANEL, top + _BAR + 4), size=12, align="right")
     if not common and side >= CUT_SIDE:
-        text = f"without the outermost {CUT:.1%} of its cells"
+        text = f"without the outermost {100 * CUT:.1f} % of its cells"
         canvas.write(text, (MARGIN, top + _BAR + 22), size=11, colour=FAINT)
 
 
