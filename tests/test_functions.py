@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import re
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -13,10 +15,14 @@ import pytest
 from PIL import Image
 
 import offshelf
+from offshelf.cli.main import COMMANDS
+from offshelf.cli.terminal.parser import Parser
+from offshelf.engine.contract import EngineOptions
 from offshelf.errors import OffshelfError
 from offshelf.functions import commands
 from offshelf.functions.call import Command, UnknownOptionError
 from offshelf.jobs.fit.fit_result import FitResult
+from offshelf.jobs.setup.settings import RunSettings
 from offshelf.progress import Silent
 
 FACES = {name.lower(): one for name, one in vars(commands).items() if isinstance(one, Command)}
@@ -258,3 +264,30 @@ def test_a_number_in_place_of_a_name_is_said(option: str) -> None:
     classifier = offshelf.TransferClassifier(**{option: 5})
     with pytest.raises(OffshelfError, match=rf"\b(no|unknown) {option}[a-z ]* '?5\b"):
         classifier.fit([np.zeros((8, 8, 3), np.uint8)] * 4, ["a", "b"] * 2)
+
+
+@pytest.mark.parametrize("by", ["option", "settings"])
+def test_a_cache_folder_that_cannot_be_one_is_said_first(by: str, tmp_path: Path) -> None:
+    place = tmp_path / "file"
+    place.write_text("")
+    run = RunSettings(EngineOptions(cache_dir=place))
+    words: dict[str, Any] = {"cache_dir": place} if by == "option" else {"run": run}
+    with pytest.raises(OffshelfError, match=rf"^{place}: is a file, no folder"):
+        offshelf.fit("no/such/folder", **words)
+
+
+def test_help_names_options_that_there_are_and_leaves_commands_as_they_are() -> None:
+    assert "'offshelf audit --corrections'" in " ".join((offshelf.fit.__doc__ or "").split())
+    assert "(default: IMAGE-LAYER.png)" not in (offshelf.maps.__doc__ or "")
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda one: one.__name__.rpartition(".")[2])
+def test_the_help_of_a_command_names_its_own_options_only(command: ModuleType) -> None:
+    """Or those of another command that it names in quotes."""
+    parser = Parser(prog="offshelf")
+    command.configure(parser)
+    own = {option for one in parser._actions for option in one.option_strings}
+    own |= set(parser.decided)
+    for one in parser._actions:
+        text = re.sub(r"'offshelf [^']*'", "", one.help or "")
+        assert set(re.findall(r"--\w[\w-]*", text)) <= own, one.dest

@@ -17,10 +17,9 @@ from offshelf.cli.main import main
 from offshelf.engine.contract import EngineOptions
 from offshelf.engine.torch_engine.gradients import Probe
 from offshelf.errors import DataError, ModelFileError, OffshelfError
-from offshelf.features.feature_kind import FeatureKind
+from offshelf.features.feature_kind import FeatureKind, pooled_dimension
 from offshelf.heads.head import FittedHead
 from offshelf.heads.probabilities.probability_model import Certainty
-from offshelf.jobs.catalogue import pooled_dimension
 from offshelf.jobs.explain import explain, explain_images, explain_prepared, true_class
 from offshelf.jobs.fit.job import fit
 from offshelf.jobs.predict import predict

@@ -285,6 +285,7 @@ def test_a_function_has_the_options_of_its_command(name: str) -> None:
 def test_the_help_of_a_function_is_that_of_its_command(name: str) -> None:
     text = " ".join((getattr(offshelf, name).__doc__ or "").split())
     for word, action in FACES[name].actions.items():
-        # As far as no other option is named, which is another word here.
-        help_text = " ".join((action.help or "").split("--")[0].split("%")[0].split(";")[0].split())
+        # As far as no other option is named, which is another word here, nor a default of a file.
+        words = re.split(r"--|%|;| \(default: ", action.help or "")[0]
+        help_text = " ".join(words.split())
         assert f"{word}: {help_text}" in text

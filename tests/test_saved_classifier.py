@@ -115,3 +115,48 @@ def test_precisions_that_need_a_calibration_are_refused(files: list[Path]) -> No
 def test_copies_keep_the_parameters(classifier: offshelf.TransferClassifier) -> None:
     for one in (clone(classifier), copy.deepcopy(classifier)):
         assert one.get_params() == classifier.get_params()
+
+
+def test_score_and_the_card_in_a_notebook(
+    saved: Path, scenes: Path, files: list[Path], labels: list[str], tmp_path: Path
+) -> None:
+    loaded = offshelf.load_model(saved)
+    assert loaded.score(files, labels) == float((loaded.predict(files) == labels).mean())
+    with pytest.raises(DataError, match=r"^1 y but 18 images: need one each$"):
+        loaded.score(files, labels[:1])
+    assert loaded._repr_html_() == offshelf.show(saved)._repr_html_()
+    gone = tmp_path / "gone.offshelf"
+    gone.write_bytes(saved.read_bytes())
+    loaded = offshelf.load_model(gone)
+    gone.unlink()
+    assert (loaded._repr_html_(), repr(loaded)) == (None, f"SavedClassifier('{gone}')")
+
+
+def test_the_file_holds_as_many_training_images_as_are_asked_for(
+    classifier: offshelf.TransferClassifier, files: list[Path], tmp_path: Path
+) -> None:
+    for count in (0, 1, 3):
+        path = classifier.save(tmp_path / f"{count}.offshelf", samples=count)
+        assert len(offshelf.load_model(path).samples) == count
+        assert offshelf.predict(path, files[:1]).predictions[0].label is not None
+        held = [part.holds for part in offshelf.show(path).parts]
+        assert held.count("a training image for the self-test") == count
+    for wrong in (4, -1, True, "2"):
+        with pytest.raises(DataError) as caught:
+            classifier.save(tmp_path / "wrong.offshelf", samples=wrong)
+        assert str(caught.value) == f"samples is a whole number from 0 to 3, not {wrong!r}"
+    assert not (tmp_path / "wrong.offshelf").exists()
+
+
+def test_groups_that_leave_no_probabilities_are_told(files: list[Path], labels: list[str]) -> None:
+    with pytest.warns(UserWarning, match="no probabilities"):
+        made = offshelf.TransferClassifier().fit(files, labels, groups=labels)
+    assert made.certainty_.calibration is None
+
+
+def test_the_columns_are_known_before_the_first_image(files: list[Path]) -> None:
+    for layer, pooling in (("stage1", "flatten"), ("stage1", "max"), ("penultimate", "avg")):
+        extractor = offshelf.FeatureExtractor(layer=layer, pooling=pooling).fit()
+        names = extractor.get_feature_names_out()
+        assert extractor.transform(files[:1]).shape == (1, len(names))
+        assert names[-1] == f"{layer}_{pooling}_{len(names) - 1}"

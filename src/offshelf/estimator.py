@@ -6,6 +6,7 @@ second call, so cross-validation and grid search run the network once per image.
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -31,7 +32,7 @@ from offshelf.heads.probabilities.probability_model import (
     fit_certainty,
 )
 from offshelf.model_file.model import save_model
-from offshelf.training_record import TrainingRecord
+from offshelf.training_record import SAMPLES, TrainingRecord
 
 __all__ = ["FeatureExtractor", "HeadChoice", "TransferClassifier"]
 
@@ -187,6 +188,9 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.certainty_ = fit_certainty(
             trainer, features, targets, names, wish, seed=self.random_state
         )
+        if numbers is not None and self.certainty_.calibration is None:
+            for note in self.certainty_.notes:
+                warnings.warn(note, stacklevel=2)
         self.record_ = TrainingRecord.of(self.extractor_, items, targets, found)
         return self
 
@@ -209,16 +213,21 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             cache_dir=self.cache_dir,
         )
 
-    def save(self, path: str | Path) -> Path:
+    def save(self, path: str | Path, samples: int = SAMPLES) -> Path:
         """Write a ``.offshelf`` file, as ``offshelf predict``, ``evaluate`` and ``show`` take it.
 
-        It holds up to three of the training images for its self-test, and labels as text.
+        Args:
+            path: the file; labels are in it as text.
+            samples: training images that it holds for its self-test, scaled to the network's
+                input, 0 to 3.
 
         Raises:
+            DataError: *samples* is none of these numbers.
             ModelFileError: the file cannot be written there.
         """
         check_is_fitted(self, "head_")
-        return save_model(self.record_.model(self.extractor_, self.head_, self.certainty_), path)
+        record = self.record_.with_samples(samples)
+        return save_model(record.model(self.extractor_, self.head_, self.certainty_), path)
 
     def decision_function(self, X: Any) -> NDArray[np.float32]:  # noqa: N803
         """Return scores, float32, N x K; for two classes N, positive for ``classes_[1]``.

@@ -66,7 +66,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     Attributes:
         backbone_: the network with its weights and preprocessing.
         kind_: layer and pooling.
-        n_features_out_: columns of the matrix; known after the first transform.
+        n_features_out_: columns of the matrix.
 
     >>> import numpy as np
     >>> images = np.zeros((2, 32, 32, 3), np.uint8)
@@ -141,8 +141,14 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Return the features of single images, and the sha256 of each; see :meth:`transform`."""
         found = extraction_of_images(items, self.backbone_, self.kind_, self.engine_options)
         matrix = found.matrix(self.kind_, range(len(items)))
-        self.n_features_out_ = matrix.shape[1]
         return ImageFeatures(matrix, tuple(row.digest for row in found.rows))
+
+    @property
+    def n_features_out_(self) -> int:
+        """Columns of the matrix."""
+        check_is_fitted(self, "backbone_")
+        shape = self.backbone_.require(self.kind_.path).shape
+        return self.kind_.dimension(shape, self.backbone_.spec.channels_last)
 
     @property
     def engine_options(self) -> EngineOptions:
@@ -153,7 +159,6 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:  # noqa: ARG002
         """Return ``LAYER_POOLING_0`` ... for every column."""
-        check_is_fitted(self, "n_features_out_")
         names = [f"{self.kind_.column}_{i}" for i in range(self.n_features_out_)]
         return np.array(names, object)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from offshelf.data.decode import Limits
 from offshelf.engine.selection import platform_of
+from offshelf.errors import DataError
 from offshelf.features.network_input import network_input
 from offshelf.heads.fitting.fit_head import decision
 from offshelf.heads.head import FittedHead
@@ -60,6 +61,21 @@ class TrainingRecord:
         pixels = (network_input(one, extractor.backbone_.input, Limits()).pixels for one in few)
         features = found.matrix[list(places)]
         return cls(tuple(pixels), features, np.asarray(targets), found.digests, places)
+
+    def with_samples(self, count: int) -> TrainingRecord:
+        """Return the record with *count* of the few images, or with all where it has fewer.
+
+        Raises:
+            DataError: *count* is no whole number from 0 to 3.
+        """
+        if isinstance(count, bool) or count not in range(SAMPLES + 1):
+            raise DataError(f"samples is a whole number from 0 to {SAMPLES}, not {count!r}")
+        return dataclasses.replace(
+            self,
+            pixels=self.pixels[:count],
+            features=self.features[:count],
+            places=self.places[:count],
+        )
 
     def model(self, extractor: FeatureExtractor, head: FittedHead, certainty: Certainty) -> Model:
         """Return the contents of the model file."""

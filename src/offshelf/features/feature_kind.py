@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,19 @@ DEFAULT_LAYER = "penultimate"
 DEFAULT_POOLING = "avg"
 DECODERS = ("pillow", "simplejpeg")
 WHITE = DEFAULT_LIMITS.background
+
+
+def pooled_dimension(shape: tuple[int, ...], channels_last: bool = False) -> int:
+    """Return the number of features after ``avg``, ``max`` or ``gem``.
+
+    >>> pooled_dimension((512, 7, 7)), pooled_dimension((197, 768)), pooled_dimension((4096,))
+    (512, 768, 4096)
+    """
+    if len(shape) == 3:
+        return shape[2] if channels_last else shape[0]
+    if len(shape) == 2:
+        return shape[1]
+    return math.prod(shape)
 
 
 @dataclass(frozen=True)
@@ -46,6 +60,12 @@ class FeatureKind:
         'pool5_avg'
         """
         return f"{self.layer}_{self.pooling}"
+
+    def dimension(self, shape: tuple[int, ...], channels_last: bool = False) -> int:
+        """Return the number of features of a layer of this *shape*."""
+        if self.pooling == "flatten":
+            return math.prod(shape)
+        return pooled_dimension(shape, channels_last)
 
     def identity(
         self,

@@ -111,6 +111,9 @@ class Command(Generic[R]):
                 raise OffshelfError(f"{name}: a settings object, not {every[name]!r}")
         with notifying(progress):
             if any(map(_holds_several, every.items())):
+                if (run := every.get("run")) is not None:
+                    place = argparse.Namespace(cache_dir=run.engine.cache_dir)
+                    check_cache(self.name, place)
                 return self._by_settings(every, progress)
             arguments = self.arguments(given, options)
             arguments.quiet = True
@@ -197,7 +200,7 @@ class Command(Generic[R]):
             text = IN_PYTHON.get(name, "")
             if name in self.actions:
                 text = self.parser._get_formatter()._expand_help(self.actions[name])
-            text = re.sub(r"--(\w[\w-]*)", lambda found: found[1].replace("-", "_"), text)
+            text = _in_python(text, name)
             text = f"{name}: {text.replace('; repeat for', '; a list for')}"
             yield textwrap.fill(
                 text,
@@ -206,6 +209,19 @@ class Command(Generic[R]):
                 subsequent_indent=" " * 12,
                 break_on_hyphens=False,
             )
+
+
+def _in_python(text: str, name: str) -> str:
+    """Return the help of an option for its keyword; commands in quotes stay as they are.
+
+    >>> _in_python("as 'offshelf audit --out x.csv' does, with --no-download (default: .)", "out")
+    "as 'offshelf audit --out x.csv' does, with no_download"
+    """
+    if name == "out":
+        # Without it, functions write nothing.
+        text = re.sub(r" \(default: [^)]*\)", "", text)
+    words = r"('offshelf [^']*')|--(\w[\w-]*)"
+    return re.sub(words, lambda found: found[1] or found[2].replace("-", "_"), text)
 
 
 def _holds_several(pair: tuple[str, Any]) -> bool:

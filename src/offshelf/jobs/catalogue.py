@@ -14,6 +14,7 @@ from offshelf.backbones.catalogue import names
 from offshelf.backbones.named_layers import Layer, all_layers, named_layers
 from offshelf.backbones.specification.spec import BackboneSpec
 from offshelf.backbones.weights_file.locate import WeightsFile, add, available, locate
+from offshelf.features.feature_kind import pooled_dimension
 from offshelf.progress import Progress
 from offshelf.report.result import Block, Result
 from offshelf.report.tables.result_rows import Column, Table
@@ -263,19 +264,6 @@ def layer_table(spec: BackboneSpec, rows: tuple[Layer, ...]) -> Table:
         for row in rows
     )
     return Table(f"Layers of {spec.name}", columns, cells)
-
-
-def pooled_dimension(shape: tuple[int, ...], channels_last: bool = False) -> int:
-    """Return the number of features after ``avg``, ``max`` or ``gem``.
-
-    >>> pooled_dimension((512, 7, 7)), pooled_dimension((197, 768)), pooled_dimension((4096,))
-    (512, 768, 4096)
-    """
-    if len(shape) == 3:
-        return shape[2] if channels_last else shape[0]
-    if len(shape) == 2:
-        return shape[1]
-    return math.prod(shape)
 
 
 def weights_table(rows: Iterable[BackboneRow]) -> Table:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.backbone import Backbone
+from offshelf.checks import same_length
 from offshelf.engine.contract import EngineOptions
 from offshelf.errors import ModelFileError, OffshelfError
 from offshelf.features.extraction import extract_images
@@ -21,6 +22,7 @@ from offshelf.jobs.show import show
 from offshelf.model_file import model as model_files
 from offshelf.model_file.model import Model
 from offshelf.prediction import engine_of, open_model
+from offshelf.report.model_card import ModelCard
 from offshelf.text import shown
 
 
@@ -81,6 +83,17 @@ class SavedClassifier(Model):
         found = self.certainty.probabilities(self._scores(X))
         return np.empty((0, len(self.classes))) if found is None else found
 
+    def score(self, X: Any, y: Any) -> float:  # noqa: N803
+        """Return the accuracy, 0 to 1, on N images *X* whose labels are *y*.
+
+        Raises:
+            DataError: not one label for each image, or as :meth:`decision_function`.
+        """
+        items = items_of(X)
+        labels = np.asarray(y).astype(str)
+        same_length("y", len(labels), "images", len(items))
+        return float((self.predict(items) == labels).mean())
+
     @cached_property
     def _network(self) -> Backbone:
         return open_model(self.path, weights=self.weights, options=self.options)[1]
@@ -92,9 +105,18 @@ class SavedClassifier(Model):
         )
 
     def __repr__(self) -> str:
+        card = self._card()
+        return f"SavedClassifier({str(self.path)!r})" if card is None else str(card)
+
+    def _repr_html_(self) -> str | None:
+        card = self._card()
+        return None if card is None else card._repr_html_()
+
+    def _card(self) -> ModelCard | None:
+        """Return the card of the file; None where it is no more what it was."""
         with contextlib.suppress(ModelFileError, OSError):
-            return str(show(self.path, cache_dir=self.options.cache_dir))
-        return f"SavedClassifier({str(self.path)!r})"
+            return show(self.path, cache_dir=self.options.cache_dir)
+        return None
 
 
 def load_model(

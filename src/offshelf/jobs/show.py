@@ -70,7 +70,8 @@ def _check_finite(path: Path, manifest: Mapping[str, Any]) -> None:
 
 
 def _part(name: str, content: bytes, model: Model) -> Part:
-    holds = "a test image for the self-test"
+    # Of an estimator's model, nothing was tested.
+    holds = f"a {'test' if model.metrics else 'training'} image for the self-test"
     if name == zip_file.MANIFEST:
         holds = "all that is said here, as JSON"
     elif name == zip_file.TENSORS:

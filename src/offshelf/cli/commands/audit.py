@@ -20,7 +20,7 @@ SUMMARY = "find copies, leaks, doubtful labels and odd pictures"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("data", metavar="DATA", help=shared_options.DATA_HELP)
+    parser.add_argument("data", metavar="DATA", help=shared_options.SPLIT_DATA_HELP)
     parser.add_argument(
         "--html", metavar="PAGE", help="write the findings with pictures to this HTML file"
     )

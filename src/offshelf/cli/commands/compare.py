@@ -22,7 +22,7 @@ SUMMARY = "measure which backbone, layer and head do best, beyond chance"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("data", metavar="DATA", help=shared_options.DATA_HELP)
+    parser.add_argument("data", metavar="DATA", help=shared_options.SPLIT_DATA_HELP)
     parser.add_argument(
         "-o",
         "--out",

@@ -20,7 +20,7 @@ SUMMARY = "measure how many more images would help, and how much"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("data", metavar="DATA", help=shared_options.DATA_HELP)
+    parser.add_argument("data", metavar="DATA", help=shared_options.SPLIT_DATA_HELP)
     parser.add_argument(
         "--sizes",
         type=_sizes,

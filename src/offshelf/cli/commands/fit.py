@@ -18,7 +18,7 @@ SUMMARY = "train a classifier on your images, and measure it"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("data", metavar="DATA", help=shared_options.DATA_HELP)
+    parser.add_argument("data", metavar="DATA", help=shared_options.SPLIT_DATA_HELP)
     parser.add_argument(
         "-o", "--out", metavar="MODEL", help="write the model to this .offshelf file"
     )

@@ -13,11 +13,13 @@ if TYPE_CHECKING:
 
 # Predictions are made without a cache, too, and the doctor reports what is wrong with it.
 WITHOUT_CACHE = ("predict", "classify", "doctor")
-DATA_HELP = (
+_FOLDERS = (
     "a folder with train/ and test/ (or val/, or other words for them) that hold one folder per "
-    "class; a folder of class folders (then split by --seed and --test-size); or a CSV or Parquet "
-    "file with columns path, label and perhaps split"
+    "class; a folder of class folders"
 )
+_TABLE = "; or a CSV or Parquet file with columns path, label and perhaps split"
+DATA_HELP = _FOLDERS + _TABLE
+SPLIT_DATA_HELP = f"{_FOLDERS} (then split by --seed and --test-size){_TABLE}"
 
 IMAGES_HELP = (
     "images, folders of images, patterns such as 'photos/*.jpg', and lists of paths, one a line: a "
