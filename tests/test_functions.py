@@ -95,6 +95,10 @@ def test_fit_writes_a_model_that_predict_evaluate_and_explain_use(
     label = result.model.classes[0]
     why = offshelf.explain(place, images[0], tmp_path / "why.png", class_name=label, smooth=True)
     assert (why.label, (tmp_path / "why.png").is_file()) == (label, True)
+    several = offshelf.explain(place, images, tmp_path / "new" / "why")
+    assert len(several.explanations) == len(list((tmp_path / "new" / "why").iterdir())) == 2
+    with pytest.raises(offshelf.OffshelfError, match="that of a new folder in a slash"):
+        offshelf.explain(place, images, tmp_path / "why.jpg")
 
 
 def test_nothing_is_written_where_no_place_is_named(

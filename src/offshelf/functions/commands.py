@@ -7,7 +7,7 @@ written. Settings objects are taken in place of single options.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Unpack
+from typing import Any, Unpack, overload
 
 from offshelf.cli.commands import audit as audit_command
 from offshelf.cli.commands import classify as classify_command
@@ -192,15 +192,34 @@ def compare(
     return COMPARE({"data": data, "settings": settings, "out": out}, options)
 
 
+@overload
+def explain(
+    model: Place,
+    image: list[Place] | tuple[Place, ...],
+    out: Place | None = None,
+    **options: Unpack[ExplainOptions],
+) -> Explanations: ...
+
+
+@overload
+def explain(
+    model: Place, image: Any, out: Place | None = None, **options: Unpack[ExplainOptions]
+) -> Explanation: ...
+
+
 @EXPLAIN.function
 def explain(
     model: Place, image: Any, out: Place | None = None, **options: Unpack[ExplainOptions]
-) -> Explanation:
+) -> Explanation | Explanations:
     """Say where a model's decision on an image comes from: a path, PIL image or uint8 array.
+
+    A list of paths is explained as by ``explain_images``.
 
     Raises:
         OffshelfError: the model, image or names cannot be used; one line says why.
     """
+    if isinstance(image, list | tuple):
+        return EXPLAIN_IMAGES({"model": model, "image": image, "out": out}, options)
     return EXPLAIN({"model": model, "image": image, "out": out}, options)
 
 
