@@ -491,7 +491,7 @@ def test_an_interruption_keeps_what_was_done(
     with monkeypatch.context() as patch:
         patch.setattr(console, "progress", impatient)
         run = Run(capsys, *words)
-    text = "interrupted: finished work is kept; run the same command to resume\n"
+    text = "interrupted: what was finished until now is kept; run the same command to go on\n"
     assert (run.code, run.out, run.err) == (130, "", text)
     assert list(tmp_path.iterdir()) == []
     document = Run(capsys, *words, "--json").document

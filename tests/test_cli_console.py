@@ -64,6 +64,9 @@ def test_what_was_known_before_does_not_count_as_speed(
 ) -> None:
     lines = said(capsys, monkeypatch, 5000, 4 * [1000] + 46 * [10])
     assert lines[-2] == "images: 4,460 of 5,000, 10.0 images/s, 54.0 s left"
+    # Nor in the half minute after it.
+    lines = said(capsys, monkeypatch, 5000, [2000, 1000, *8 * [10]])
+    assert lines[0] == "images: 3,080 of 5,000, 10.0 images/s, 3 min 12 s left"
 
 
 @pytest.mark.parametrize(

@@ -155,7 +155,7 @@ def test_a_command_that_is_stopped_says_one_line(
         process.send_signal(sent)
         out, err = process.communicate(timeout=60)
     lines = [line for line in err.splitlines() if not line.startswith(("note:", "images:"))]
-    assert lines == [f"{word}: finished work is kept; run the same command to resume"]
+    assert lines == [f"{word}: what was finished until now is kept; run the same command to go on"]
     assert (process.returncode, out) == (code, "")
     assert not (tmp_path / "f.parquet").exists()
     assert list(cache.rglob("part-*.parquet")), "what was computed was not kept"
@@ -173,8 +173,10 @@ def test_a_terminal_that_has_gone_cannot_hide_why_a_command_ended(
 
     monkeypatch.setattr(main, "_run", run)
     assert main.main(["doctor"]) == 129
-    line = "the terminal has gone: finished work is kept; run the same command to resume\n"
-    assert capsys.readouterr().err == line
+    line = (
+        "the terminal has gone: what was finished until now is kept; run the same command to go on"
+    )
+    assert capsys.readouterr().err == f"{line}\n"
 
 
 def _wait_for_work(process: subprocess.Popen[str], cache: Path) -> None:

@@ -62,6 +62,19 @@ def test_a_labelled_folder_keeps_classes_and_split(tmp_path: Path, scenes: Path)
     assert (layer["name"], layer["pooling"], layer["dimension"]) == ("penultimate", "avg", 1280)
 
 
+def test_the_speed_of_a_second_run_is_of_what_it_computed(scenes: Path, tmp_path: Path) -> None:
+    run = RunSettings(EngineOptions(cache_dir=tmp_path))
+    images = sorted((scenes / "train").rglob("*.png"))
+    extract_features(images[:10], run=run)
+    found = extract_features([*images, images[0]], run=run).extraction
+    seconds = found.seconds["extract"]
+    assert found.computed == len(images) - 10
+    assert found.images_per_second == pytest.approx(found.computed / seconds)
+    other = RunSettings(EngineOptions(cache_dir=tmp_path / "other"))
+    every = extract_features([*images, images[0]], run=other).extraction
+    assert every.images_per_second == pytest.approx(len(every.rows) / every.seconds["extract"])
+
+
 def test_rows_stay_aligned_around_images_that_fail(tmp_path: Path, photos: Path) -> None:
     out = tmp_path / "f.parquet"
     result = extract_features(photos, out)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import offshelf
 from command_run import Run
 from made_models import made_model, members_of, tampered
 from offshelf.errors import ModelFileError
@@ -195,3 +196,32 @@ def test_a_model_of_an_estimator_states_its_day(
     assert "\nmade         1970-01-01, offshelf " in text
     assert "\naccuracy     not stated\n" in text
     assert "\nchecks          6        0 " in text
+
+
+def test_what_else_decided_the_model(fitted: FitResult, tmp_path: Path) -> None:
+    """Groups, corrections, and why a precision was taken; only where there were any."""
+    path = tmp_path / "m.offshelf"
+    save_model(fitted.model, path)
+    plain = str(show(path))
+    for word in ("\ngroups ", "\ncorrected ", "\nprecision "):
+        assert word not in plain
+    data = dict(fitted.model.data) | {
+        "groups": {"n": 3, "in_both_splits": 1},
+        "corrections": {"relabelled": 1, "left_out": 2, "sha256": ""},
+        "precision_reason": "bf16 is as exact",
+    }
+    save_model(dataclasses.replace(fitted.model, data=data), path)
+    text = str(show(path))
+    assert "\ngroups       3 groups, kept together; 1 stood in both splits\n" in text
+    assert "\ncorrected    1 image relabelled, 2 left out\n" in text
+    assert "\nprecision    fp32, chosen by auto: bf16 is as exact\n" in text
+    made_up = dict(data) | {"groups": {"n": "x"}, "corrections": [1], "precision_reason": 3}
+    save_model(dataclasses.replace(fitted.model, data=made_up), path)
+    text = str(show(path))
+    for word in ("\ngroups ", "\ncorrected ", "\nprecision "):
+        assert word not in text
+
+
+def test_auto_says_in_the_model_why_it_took_its_precision(scenes: Path) -> None:
+    model = offshelf.fit(scenes, precision="auto").model
+    assert model.data["precision_reason"] == "with 30 images no other pays"

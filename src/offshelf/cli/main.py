@@ -44,7 +44,7 @@ NAMES = (
 )
 COMMANDS = tuple(importlib.import_module(f"offshelf.cli.commands.{name}") for name in NAMES)
 WORDS = {129: "the terminal has gone", 130: "interrupted", 143: "terminated"}
-RESUME = "finished work is kept; run the same command to resume"
+RESUME = "what was finished until now is kept; run the same command to go on"
 # Libraries make hundreds of thousands of objects that stay; looking through them again and again,
 # and once more at the end, took the better part of a second of each cold start.
 OBJECTS_BETWEEN_COLLECTIONS = 50_000

@@ -93,8 +93,15 @@ class Extraction(Card):
 
     @property
     def images_per_second(self) -> float | None:
-        """Images from file to features per second, start-up apart; None if none was computed."""
-        return len(self.rows) / max(self.seconds["extract"], 1e-9) if self.computed else None
+        """Images from file to features per second, start-up apart; None if none was computed.
+
+        Where some came from the store, only those that were computed count.
+        """
+        if not self.computed:
+            return None
+        different = len({row.digest for row in self.rows if row.status == "ok"})
+        done = len(self.rows) if self.computed == different else self.computed
+        return done / max(self.seconds["extract"], 1e-9)
 
     @property
     def ok(self) -> NDArray[np.int64]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from offshelf.data.tables.image_table import Corrected
 from offshelf.heads.probabilities.probability_model import UNMARKED
 from offshelf.heads.probabilities.rejection import IN_WORDS, Threshold
 from offshelf.model_file.model import SCHEMA, Model
@@ -161,6 +162,14 @@ class ModelCard(Result):
         words += [f"fingerprint {digest[:_DIGITS]}"] if digest else []
         yield "data", ", ".join(words) or _NOT_STATED
         yield "trained on", counted(len(self.model.seen), "different image")
+        groups, both = (_whole(_object(data.get("groups")), key) for key in ("n", "in_both_splits"))
+        if groups is not None:
+            crossing = f"; {both:,} stood in both splits" if both else ""
+            yield "groups", f"{counted(groups, 'group')}, kept together{crossing}"
+        changed = _object(data.get("corrections"))
+        relabelled, left = (_whole(changed, key) for key in ("relabelled", "left_out"))
+        if relabelled is not None and left is not None:
+            yield "corrected", Corrected(relabelled, left, "").sentence
 
     def _figures(self) -> Iterator[tuple[str, str]]:
         metrics = self.model.metrics
@@ -201,6 +210,8 @@ class ModelCard(Result):
         own = dataclasses.replace(weights.input, resize=spec.resize)
         words = [side, spec.resize, spec.interpolation, *spec.changes(own)]
         yield "input", f"{', '.join(words)}; {backbone.precision}"
+        if reason := _text(self.model.data, "precision_reason"):
+            yield "precision", f"{backbone.precision}, chosen by auto: {reason}"
 
     def _classes(self, most: int = MAX_CLASSES) -> Table:
         counts = self.model.data.get("classes")

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from offshelf.progress import Progress, Silent, notifying
@@ -24,6 +25,8 @@ FRAME_SECONDS = 0.05
 MARK_SECONDS, RATE_SECONDS = 1.0, 30.0
 # A step that takes so many times as long as four of five of the last dozen is a pause.
 PAUSE, DOZEN = 3.0, 12
+# A first step so many times as fast as the later ones is of stored results.
+BURST = 5.0
 
 
 def print_json(document: Any) -> None:
@@ -181,6 +184,9 @@ class _Work:
     def _rate(self) -> float:
         marks = [*self._marks, (time.monotonic(), self.done)]
         steps = [(end - start, b - a) for (start, a), (end, b) in itertools.pairwise(marks)]
+        # What went by at once came from the store.
+        while len(steps) > 2 and _speed(steps[0]) > BURST * median(map(_speed, steps[1:])):
+            del steps[0]
         lengths = sorted(seconds for seconds, _ in (steps[:-1] or steps)[-DOZEN:])
         longest = PAUSE * lengths[(len(lengths) - 1) * 4 // 5]
         worked, done = 0.0, 0
@@ -188,6 +194,11 @@ class _Work:
             if seconds <= longest and worked < RATE_SECONDS:
                 worked, done = worked + seconds, done + count
         return done / max(worked, 1e-9)
+
+
+def _speed(step: tuple[float, int]) -> float:
+    seconds, count = step
+    return count / max(seconds, 1e-9)
 
 
 @contextmanager

@@ -88,6 +88,7 @@ def _fingerprint(labelled: LabelledFeatures, run: RunSettings) -> dict[str, Any]
         "n_failed": len(extraction.failures),
         "seed": run.seed,
         "test_size": run.test_size,
+        **({"precision_reason": extraction.reason} if extraction.reason else {}),
         **({"groups": groups} if (groups := describe_groups(table)) else {}),
         **({"corrections": dataclasses.asdict(table.corrected)} if table.corrected else {}),
     }
