@@ -66,14 +66,14 @@ def test_the_page_says_what_came_out_and_how() -> None:
         "<h1>Comparison of &lt;b&gt;</h1>",
         "<p>2 rows, given split: 100 images to train, 200 to test.</p>",
         "<p>All rows: efficientnet_lite0 penultimate, avg pooling, l2 normalisation, C = 1, ",
-        '<p class="headline">Best: &lt;i&gt;: 90.00 %</p>',
+        '<p class="headline">Best: &lt;i&gt;: 90.00&#160;%</p>',
         "<li>svm against ridge: +30 points, a real difference</li>",
         "<h2>A model of the best row</h2>",
         "offshelf fit &#x27;photos/&lt;b&gt;&#x27; <span>--backbone</span> efficientnet_lite0 ",
         "&lt; 0.001",
         "McNemar's exact test on the test images",
         "left out: a&amp;b.jpg: empty, no bytes",
-        "<p>Time: 2.0 s.</p>",
+        "<p>Time: 2.0&#160;s.</p>",
         "This page loads nothing from anywhere and runs nothing.",
     ):
         assert part in text, part

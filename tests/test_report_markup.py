@@ -18,14 +18,15 @@ HTML = """\
 <table>
 <caption>Layers &amp; shares</caption>
 <thead>
-<tr><th scope="col">layer</th><th scope="col" style="text-align: right">parameters</th>\
-<th scope="col" style="text-align: right">share</th></tr>
+<tr><th scope="col">layer</th>\
+<th scope="col" style="text-align: right; white-space: nowrap">parameters</th>\
+<th scope="col" style="text-align: right; white-space: nowrap">share</th></tr>
 </thead>
 <tbody>
-<tr><td>conv1_1</td><td style="text-align: right">1,792</td>\
-<td style="text-align: right">50.00 %</td></tr>
-<tr><td>fc 6</td><td style="text-align: right">-</td>\
-<td style="text-align: right">100.00 %</td></tr>
+<tr><td>conv1_1</td><td style="text-align: right; white-space: nowrap">1,792</td>\
+<td style="text-align: right; white-space: nowrap">50.00 %</td></tr>
+<tr><td>fc 6</td><td style="text-align: right; white-space: nowrap">-</td>\
+<td style="text-align: right; white-space: nowrap">100.00 %</td></tr>
 </tbody>
 </table>"""
 LATEX = r"""\begin{table}

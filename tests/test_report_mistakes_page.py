@@ -74,11 +74,11 @@ def test_every_mistake_is_a_picture_with_both_labels() -> None:
     tags = Tags(page)
     assert (tags.seen.count("figure"), tags.seen.count("img")) == (3, 2)
     assert page.count("no picture") == 1
-    assert '<b class="said">cat 75.00 %</b><br>not dog 25.00 %<br>1.png' in page
+    assert '<b class="said">cat 75.00&#160;%</b><br>not dog 25.00&#160;%<br>1.png' in page
     assert '<td><a href="#class-1">dog</a></td><td>3</td><td>3</td><td>cat 3</td>' in page
     assert '<section id="class-1"><h2>dog: 3 of 3 wrong</h2>' in page
-    assert "<p>3 of 4 images are wrong; accuracy 25.00 %" in page
-    assert "<p>1 of 2 images is wrong; accuracy 50.00 %" in page_of(mistakes(1))
+    assert "<p>3 of 4 images are wrong; accuracy 25.00&#160;%" in page
+    assert "<p>1 of 2 images is wrong; accuracy 50.00&#160;%" in page_of(mistakes(1))
 
 
 def test_without_probabilities_there_are_none() -> None:
@@ -116,6 +116,16 @@ def test_it_loads_nothing_and_is_light_and_dark_and_narrow() -> None:
     assert "default-src 'none'; img-src data:" in page
     assert "color-scheme: light dark" in page
     assert "width=device-width" in page
+
+
+def test_on_a_narrow_page_no_name_is_broken_and_the_table_scrolls() -> None:
+    page = page_of(mistakes(1, ("tall building", "x" * 41)), ("tall building", "x" * 41))
+    assert page.count("<table") == page.count('<div class="wide"><table') == 1
+    assert ".wide { overflow-x: auto; }" in page
+    assert re.search(r"\nth, td \{[^}]*white-space: nowrap", page)
+    assert not re.search(r"\btd[^{}]*\{[^}]*overflow-wrap", page)
+    assert "<td>tall building 1</td>" in page
+    assert f'<td class="long"><a href="#class-1">{"x" * 41}</a></td>' in page
 
 
 def test_the_commands_write_it(

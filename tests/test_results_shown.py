@@ -5,6 +5,7 @@ from __future__ import annotations
 import html.parser
 import importlib
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -212,7 +213,7 @@ def check_text(text: str) -> None:
 
 
 class _Tags(html.parser.HTMLParser):
-    VOID = frozenset({"br", "img"})
+    VOID = frozenset({"br", "img", "wbr"})
 
     def __init__(self) -> None:
         super().__init__()
@@ -265,6 +266,25 @@ class Plain(Result):
 def numbered(count: int) -> Table:
     columns = (Column("<class>"), Column("share", "percent"))
     return Table("a & b", columns, tuple((f"<i>{n}", n / count) for n in range(count)))
+
+
+def test_on_a_narrow_page_a_table_scrolls_and_no_figure_or_name_is_broken():
+    names = ("living room", "x" * 41, "photographs/of_rooms/kitchens/at home/1.png")
+    rows = tuple((name, 0.9273) for name in names)
+    facts = Facts((("accuracy", "92.73 % (12.3 ms)"), ("file", names[2])))
+    page = Plain(Table("", (Column("class"), Column("share", "percent")), rows), facts)
+    page = page._repr_html_()
+    assert page.count("<table") == page.count('<div class="wide"><table') == 2
+    assert ".offshelf .wide{overflow-x:auto}" in page
+    assert re.search(r"\.offshelf th,\.offshelf td\{[^}]*white-space:nowrap", page)
+    assert "overflow-wrap:anywhere" not in page.split(".offshelf p{")[0]
+    assert page.count('<td style="text-align: right; white-space: nowrap">92.73 %</td>') == 3
+    assert "<td>living room</td>" in page
+    assert f'<td class="long">{"x" * 41}</td>' in page
+    broken = "photographs/<wbr>of_<wbr>rooms/<wbr>kitchens/<wbr>at home/1.png"
+    assert f'<td class="long">{broken}</td>' in page
+    assert "<td>92.73&#160;% (12.3&#160;ms)</td>" in page
+    assert f"<td>{broken}</td>" in page
 
 
 def test_names_are_escaped_and_numbers_are_those_of_the_command():

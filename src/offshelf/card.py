@@ -10,24 +10,26 @@ import abc
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from offshelf.text import aligned, html_text, shown
+from offshelf.text import aligned, flowing, html_text, shown
 
 MOST_LINES, MOST_CHARACTERS = 10, 160
 MOST_ITEMS, MOST_OF_A_VALUE = 8, 60
 
 # Text keeps the colour of the page around it, which a notebook's own theme decides.
 _STYLE = (
-    ".offshelf{--line:#0003;--soft:#5a5a5a;font-size:.95em;line-height:1.45;overflow-x:auto}"
+    ".offshelf{--line:#0003;--soft:#5a5a5a;font-size:.95em;line-height:1.45}"
+    ".offshelf .wide{overflow-x:auto}"
     "@media (prefers-color-scheme:dark){.offshelf{--line:#fff4;--soft:#a8a8a8}}"
     ".offshelf table{border-collapse:collapse;margin:.4em 0 .8em;color:inherit;border:0}"
     ".offshelf caption,.offshelf h4{font-weight:600;text-align:left;margin:0;padding:.2em 0;"
     "color:inherit}"
     ".offshelf th,.offshelf td{padding:.15em 1em .15em 0;text-align:left;vertical-align:top;"
-    "border:0;border-bottom:1px solid var(--line);background:none;"
+    "border:0;border-bottom:1px solid var(--line);background:none;white-space:nowrap;"
     "font-variant-numeric:tabular-nums}"
-    ".offshelf .facts th{font-weight:400;color:var(--soft);white-space:nowrap}"
+    ".offshelf .facts th{font-weight:400;color:var(--soft)}"
     ".offshelf .facts th,.offshelf .facts td{border:0}"
-    ".offshelf .facts td{overflow-wrap:anywhere}"
+    ".offshelf .long,.offshelf .facts td{white-space:normal}"
+    ".offshelf .long{min-width:16em}"
     ".offshelf p{margin:.4em 0;overflow-wrap:anywhere;white-space:pre-wrap}"
     ".offshelf img{max-width:100%;height:auto}"
 )
@@ -121,10 +123,19 @@ def cut(lines: Sequence[str], most: int = MOST_LINES) -> list[str]:
 def facts_html(pairs: Iterable[tuple[str, str]]) -> str:
     """Return names and texts as a table without a head."""
     rows = (
-        f'<tr><th scope="row">{html_text(shown(name))}</th><td>{html_text(shown(text))}</td></tr>'
+        f'<tr><th scope="row">{html_text(shown(name))}</th><td>{flowing(shown(text))}</td></tr>'
         for name, text in pairs
     )
-    return f'<table class="facts"><tbody>{"".join(rows)}</tbody></table>'
+    return boxed(f'<table class="facts"><tbody>{"".join(rows)}</tbody></table>')
+
+
+def boxed(table: str) -> str:
+    """Return a table in a box of its own, which scrolls where the page is narrower.
+
+    >>> boxed("<table></table>")
+    '<div class="wide"><table></table></div>'
+    """
+    return f'<div class="wide">{table}</div>'
 
 
 def fragment(parts: Iterable[str]) -> str:

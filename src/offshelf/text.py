@@ -19,6 +19,10 @@ _SURROGATES = re.compile("[\ud800-\udfff]+")
 _HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 _LISTED = 5
+# In HTML: a cell that is longer may be broken at its spaces, a word after "/" and "_".
+LONGEST_LINE = 40
+_LONG_WORD = re.compile(r"\S{21,}")
+_UNIT = re.compile(r"(?<=\d) (?=%|(?:[kMGT]B|bytes|ms|min|s|h)\b)")
 
 
 def spelled(name: str) -> str:
@@ -104,6 +108,27 @@ def html_text(text: str) -> str:
     '&lt;caf&#233;&gt;'
     """
     return html.escape(text).encode("ascii", "xmlcharrefreplace").decode("ascii")
+
+
+def flowing(text: str) -> str:
+    """Return *text* for an HTML page, broken only where it can be read on.
+
+    No line ends between a figure and its unit; a long path or name may be broken after a
+    slash or an underscore.
+
+    >>> flowing("92.73 % of b")
+    '92.73&#160;% of b'
+    >>> flowing("photographs/of_rooms/1.png")
+    'photographs/<wbr>of_<wbr>rooms/<wbr>1.png'
+    """
+    kept = _UNIT.sub("\N{NO-BREAK SPACE}", text)
+    parts = _LONG_WORD.sub(lambda word: re.sub("([/_])", r"\1\n", word[0]), kept).split("\n")
+    return "<wbr>".join(map(html_text, parts))
+
+
+def is_long(text: str) -> bool:
+    """Return whether a cell of a page is so long that it may be broken at its spaces."""
+    return len(text) > LONGEST_LINE
 
 
 def drawable(text: str) -> str:

@@ -14,7 +14,7 @@ from offshelf.report.findings import (
     finding_line,
     short_names,
 )
-from offshelf.report.page_frame import Frame, framed, picture, place, plain
+from offshelf.report.page_frame import Frame, framed, picture, place, plain, prose
 
 FINDINGS_PER_KIND = 100
 IMAGES_PER_FINDING = 12
@@ -29,6 +29,7 @@ _STYLE = """
 /* The pictures decide how wide a card is; its text wraps within that. */
 .reason { margin: .4rem 0 0; font-size: .85rem; overflow-wrap: anywhere; width: 0;
   min-width: 100%; }
+.summary td:first-child { white-space: normal; }
 .images { display: flex; flex-wrap: wrap; gap: .5rem; }
 .card { display: flex; flex-direction: column; width: min-content; min-width: 168px; }
 .card.wide { width: auto; }
@@ -91,7 +92,7 @@ def findings_page(page: Page) -> str:
 
 
 def _summary(findings: Sequence[Finding]) -> Iterator[str]:
-    yield "<table><thead><tr><th>looked for</th>"
+    yield '<div class="wide"><table class="summary"><thead><tr><th>looked for</th>'
     yield "".join(f"<th>{severity}s</th>" for severity in SEVERITIES) + "</tr></thead><tbody>"
     for kind, found in by_kind(findings).items():
         title = TITLES[kind]
@@ -100,7 +101,7 @@ def _summary(findings: Sequence[Finding]) -> Iterator[str]:
         pairs = zip(SEVERITIES, counts, strict=True)
         cells = [f'<td><b class="{s}">{n:,}</b></td>' if n else "<td>0</td>" for s, n in pairs]
         yield f"<tr><td>{name}</td>{''.join(cells)}</tr>"
-    yield "</tbody></table>"
+    yield "</tbody></table></div>"
 
 
 def _section(page: Page, kind: str, names: Mapping[str, str]) -> Iterator[str]:
@@ -108,7 +109,7 @@ def _section(page: Page, kind: str, names: Mapping[str, str]) -> Iterator[str]:
     if not found:
         return
     yield f'<section id="{kind}"><h2>{TITLES[kind]}: {len(found):,}</h2>'
-    yield f'<p>{plain(page.sentences.get(kind, ""))}</p><div class="cards">'
+    yield f'<p>{prose(page.sentences.get(kind, ""))}</p><div class="cards">'
     for finding in found[:FINDINGS_PER_KIND]:
         yield from _card(finding, page.thumbnails, names)
     yield "</div>"
@@ -119,8 +120,8 @@ def _section(page: Page, kind: str, names: Mapping[str, str]) -> Iterator[str]:
 
 
 def _folded(summary: str, lines: Sequence[str]) -> Iterator[str]:
-    yield f"<details><summary>{plain(summary)}</summary><ul>"
-    yield from (f"<li>{plain(line)}</li>" for line in lines)
+    yield f"<details><summary>{prose(summary)}</summary><ul>"
+    yield from (f"<li>{prose(line)}</li>" for line in lines)
     yield "</ul></details>"
 
 
@@ -131,7 +132,7 @@ def _card(
     yield f'<article class="card {finding.severity}{wide}"><div class="images">'
     for image in finding.images[:IMAGES_PER_FINDING]:
         yield _figure(image, thumbnails.get(image.path), names[image.path])
-    reason = f'<b class="{finding.severity}">{finding.severity}</b> {plain(finding.reason)}'
+    reason = f'<b class="{finding.severity}">{finding.severity}</b> {prose(finding.reason)}'
     yield f'</div><p class="reason">{reason}</p>'
     if more := finding.images[IMAGES_PER_FINDING:]:
         lines = [f"{one.split} {one.label} {names[one.path]}" for one in more]
@@ -140,7 +141,7 @@ def _card(
 
 
 def _figure(image: ImageRef, thumbnail: str | None, name: str) -> str:
-    split, label = plain(image.split), plain(image.label)
+    split, label = plain(image.split), prose(image.label)
     return (
         f'<figure title="{plain(image.path)}">{picture(thumbnail)}'
         f'<figcaption><b class="{split}">{split}</b> {label}<br>{place(name)}</figcaption></figure>'

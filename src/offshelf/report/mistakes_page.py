@@ -9,18 +9,16 @@ from dataclasses import dataclass
 from offshelf.measurement.metrics import Evaluation
 from offshelf.report.findings import short_names
 from offshelf.report.mistakes import Mistake
-from offshelf.report.page_frame import Frame, framed, picture, place, plain
+from offshelf.report.page_frame import Frame, framed, picture, place, plain, prose
 from offshelf.report.summary import accuracy_facts
-from offshelf.text import noun
+from offshelf.text import is_long, noun
 
 MAX_PICTURES = 1000
 
 _STYLE = """
 .sheet { display: grid; gap: .9rem .7rem; grid-template-columns: repeat(auto-fill,
   minmax(8.5rem, 1fr)); }
-.wide { overflow-x: auto; }
 td:last-child, th:last-child { text-align: left; padding-left: .6rem; }
-td { overflow-wrap: anywhere; }
 figure { width: auto; }
 figure img, figure .none { width: 100%; height: 9rem; }
 figure .none { line-height: 9rem; }
@@ -97,11 +95,16 @@ def _summary(sheet: Sheet, numbers: Mapping[str, int]) -> Iterator[str]:
             most = ", ".join(f"{name} {n:,}" for name, n in others.most_common(3))
             more = len(others) - 3
             most += f" and {more} more" if more > 0 else ""
+            link = f'<a href="#class-{numbers[row.name]}">{prose(row.name)}</a>'
             yield (
-                f'<tr><td><a href="#class-{numbers[row.name]}">{plain(row.name)}</a></td>'
-                f"<td>{row.n:,}</td><td>{others.total():,}</td><td>{plain(most)}</td></tr>"
+                f"<tr>{_cell(row.name, link)}<td>{row.n:,}</td><td>{others.total():,}</td>"
+                f"{_cell(most, prose(most))}</tr>"
             )
     yield "</tbody></table></div>"
+
+
+def _cell(text: str, inside: str) -> str:
+    return f'<td class="long">{inside}</td>' if is_long(text) else f"<td>{inside}</td>"
 
 
 def _section(
@@ -112,12 +115,12 @@ def _section(
     row = sheet.evaluation.per_class[number]
     wrong = sum(one.true == row.name for one in sheet.mistakes)
     title = f"{row.name}: {wrong:,} of {row.n:,} wrong"
-    yield f'<section id="class-{number}"><h2>{plain(title)}</h2><div class="sheet">'
+    yield f'<section id="class-{number}"><h2>{prose(title)}</h2><div class="sheet">'
     for one in mistakes:
         yield (
             f'<figure title="{plain(one.path)}">{picture(sheet.thumbnails.get(one.path))}'
-            f'<figcaption><b class="said">{plain(_sure(one.predicted, one.probability))}</b><br>'
-            f"not {plain(_sure(one.true, one.probability_of_true))}<br>{place(names[one.path])}"
+            f'<figcaption><b class="said">{prose(_sure(one.predicted, one.probability))}</b><br>'
+            f"not {prose(_sure(one.true, one.probability_of_true))}<br>{place(names[one.path])}"
             "</figcaption></figure>"
         )
     yield "</div></section>"

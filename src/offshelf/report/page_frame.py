@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from offshelf.text import html_text, shown
+from offshelf.text import flowing, html_text, shown
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _STYLE = """
@@ -13,11 +13,13 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 0 auto; padding: 1.5rem; }
 h1 { margin: 0; font-size: 1.7rem; overflow-wrap: anywhere; }
 h2 { margin: 2.2rem 0 .2rem; font-size: 1.2rem; border-top: 1px solid var(--line);
-  padding-top: 1rem; }
+  padding-top: 1rem; overflow-wrap: anywhere; }
 p { margin: .3rem 0 .8rem; max-width: 60rem; }
+.wide { overflow-x: auto; }
 table { border-collapse: collapse; margin: 1rem 0; }
 th, td { padding: .2rem .9rem .2rem 0; text-align: right; border-bottom: 1px solid var(--line);
-  font-variant-numeric: tabular-nums; }
+  font-variant-numeric: tabular-nums; white-space: nowrap; }
+.long { white-space: normal; min-width: 14rem; }
 th:first-child, td:first-child { text-align: left; }
 figure { margin: 0; width: 160px; }
 figure img, figure .none { width: 160px; height: 160px; object-fit: contain; display: block;
@@ -61,13 +63,13 @@ def framed(frame: Frame, body: Iterable[str]) -> str:
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{title}</title><style>{_STYLE}{frame.style}</style></head><body>",
             f"<header><h1>{title}</h1>",
-            *(f"<p>{plain(fact)}</p>" for fact in frame.facts),
+            *(f"<p>{prose(fact)}</p>" for fact in frame.facts),
             "</header>",
             "<main>",
             *body,
             "</main>",
             "<footer>",
-            *(f"<p>{plain(line)}</p>" for line in frame.made),
+            *(f"<p>{prose(line)}</p>" for line in frame.made),
             "</footer></body></html>\n",
         ]
     )
@@ -87,6 +89,11 @@ def picture(thumbnail: str | None) -> str:
 def plain(text: str) -> str:
     """Return any text for the inside of an element or an attribute."""
     return html_text(shown(text))
+
+
+def prose(text: str) -> str:
+    """Return any text for a line that is read: see :func:`offshelf.text.flowing`."""
+    return flowing(shown(text))
 
 
 def place(name: str) -> str:

@@ -13,13 +13,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from offshelf.card import Card, facts_html, fragment
+from offshelf.card import Card, boxed, facts_html, fragment
 from offshelf.errors import DataError, MissingExtraError
 from offshelf.report.pictures.picture import Picture
 from offshelf.report.summary import facts_text
 from offshelf.report.tables.result_rows import Table
 from offshelf.report.tables.table_formats import html_table, render
-from offshelf.text import html_text, shown
+from offshelf.text import flowing, shown
 
 if TYPE_CHECKING:
     import pandas
@@ -177,9 +177,10 @@ def _parts(blocks: Iterable[Block]) -> Iterator[str]:
 def _table(table: Table) -> str:
     left = len(table.rows) - MOST_ROWS
     if left <= 0:
-        return html_table(table)
+        return boxed(html_table(table))
     head = dataclasses.replace(table, rows=table.rows[:MOST_ROWS])
-    return f"{html_table(head)}\n<p>... {left:,} more rows; to_frame() and to_json() have all</p>"
+    more = f"<p>... {left:,} more rows; to_frame() and to_json() have all</p>"
+    return f"{boxed(html_table(head))}\n{more}"
 
 
 def _paragraphs(lines: Sequence[str]) -> Iterator[str]:
@@ -188,7 +189,7 @@ def _paragraphs(lines: Sequence[str]) -> Iterator[str]:
         kept = [] if blank else list(itertools.islice(group, room))
         room -= len(kept)
         if kept:
-            yield f"<p>{'<br>'.join(html_text(shown(line)) for line in kept)}</p>"
+            yield f"<p>{'<br>'.join(flowing(shown(line)) for line in kept)}</p>"
     left = sum(map(bool, lines)) - (MOST_ROWS - room)
     if left:
         yield f"<p>... {left:,} more lines; print() shows all</p>"

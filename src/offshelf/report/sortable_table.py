@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from offshelf.report.page_frame import plain
+from offshelf.report.page_frame import plain, prose
 from offshelf.report.tables.result_rows import Cell, Column, Table
 from offshelf.report.tables.table_formats import cells_of, heading
+from offshelf.text import is_long
 
 STYLE = """
 .sortable { position: relative; }
 .sortable > input { position: absolute; opacity: 0; pointer-events: none; }
-.wide { overflow-x: auto; }
 .wide table { margin: .5rem 0 1rem; }
-.wide th, .wide td { padding: .25rem .9rem .25rem .2rem; text-align: right; white-space: nowrap; }
-.wide th.text, .wide td.text { text-align: left; white-space: normal; }
+.wide th, .wide td { padding: .25rem .9rem .25rem .2rem; text-align: right; }
+.wide th.text, .wide td.text { text-align: left; }
 .wide th label { cursor: pointer; }
 .wide th label:hover { text-decoration: underline; }
 .wide tbody tr.best { font-weight: 600; }
@@ -27,7 +27,7 @@ STYLE = """
   .wide table { display: grid; width: max-content; max-width: none; }
   .wide thead, .wide tbody, .wide tr { display: grid; grid-column: 1 / -1;
     grid-template-columns: subgrid; }
-  .wide td.text { max-width: 22rem; }
+  .wide td.long { max-width: 22rem; }
 }
 """
 
@@ -65,14 +65,16 @@ def sortable_table(table: Table, falling: Sequence[str], marked: Sequence[bool])
     for number, texts in enumerate(cells_of(table)):
         order = ";".join(f"--o{place}:{ranks[number]}" for place, ranks in enumerate(orders))
         cells = zip(texts, columns, strict=True)
-        inside = "".join(f"<td{_side(column)}>{plain(text)}</td>" for text, column in cells)
+        inside = "".join(f"<td{_side(column, text)}>{prose(text)}</td>" for text, column in cells)
         best = ' class="best"' if marked[number] else ""
         yield f'<tr{best} style="{order}">{inside}</tr>'
     yield "</tbody></table></div></div>"
 
 
-def _side(column: Column) -> str:
-    return ' class="text"' if column.kind == "text" else ""
+def _side(column: Column, text: str = "") -> str:
+    if column.kind != "text":
+        return ""
+    return ' class="text long"' if is_long(text) else ' class="text"'
 
 
 def _rules(count: int) -> Iterator[str]:

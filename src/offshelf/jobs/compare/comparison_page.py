@@ -13,7 +13,7 @@ from offshelf.jobs.compare.comparison_rows import Row
 from offshelf.jobs.compare.comparison_table import common_line, page_table
 from offshelf.jobs.compare.fit_command import FitCommand
 from offshelf.jobs.setup.page_files import write_html
-from offshelf.report.page_frame import Frame, framed, plain
+from offshelf.report.page_frame import Frame, framed, plain, prose
 from offshelf.report.sortable_table import STYLE, sortable_table
 from offshelf.report.summary import failure_lines, seconds_line
 from offshelf.text import counted, shown
@@ -117,9 +117,9 @@ def comparison_page(result: Page) -> str:
 
 def _found(result: Page) -> Iterator[str]:
     first, *others = result.findings
-    yield f'<p class="headline">{plain(first[0].upper() + first[1:])}</p>'
+    yield f'<p class="headline">{prose(first[0].upper() + first[1:])}</p>'
     yield "<ul>"
-    yield from (f"<li>{plain(line)}</li>" for line in others)
+    yield from (f"<li>{prose(line)}</li>" for line in others)
     yield "</ul>"
 
 
@@ -129,7 +129,7 @@ def _model(result: Page) -> Iterator[str]:
         # No line is broken between the dashes of an option and its name.
         command = re.sub(r"(?<= )--[a-zA-Z-]+", r"<span>\g<0></span>", plain(result.fit.text))
         yield f"<pre><code>{command}</code></pre>"
-    yield from (f"<p>{plain(note)}</p>" for note in result.fit.notes)
+    yield from (f"<p>{prose(note)}</p>" for note in result.fit.notes)
 
 
 def _rows(result: Page) -> Iterator[str]:
@@ -154,7 +154,7 @@ def _charts(rows: tuple[Row, ...]) -> Iterator[str]:
 def _how(result: Page) -> Iterator[str]:
     yield "<h2>What was measured, and how</h2>"
     yield (
-        f"<p>Data: {plain(shown(result.data))}; {plain(result.protocol)}. Every network ran once "
+        f"<p>Data: {prose(shown(result.data))}; {prose(result.protocol)}. Every network ran once "
         "over the images; each head was trained on the features of the training images of a fold "
         "and labelled its test images. Whatever is chosen is chosen on training images alone.</p>"
     )
@@ -165,10 +165,10 @@ def _how(result: Page) -> Iterator[str]:
         "side.</p>"
     )
     yield "<dl>"
-    yield from (f"<dt>{plain(name)}</dt><dd>{plain(text)}</dd>" for name, text in _COLUMNS)
+    yield from (f"<dt>{plain(name)}</dt><dd>{prose(text)}</dd>" for name, text in _COLUMNS)
     yield "</dl>"
     if result.failures:
         yield "<ul>"
-        yield from (f"<li>{plain(line)}</li>" for line in failure_lines(result.failures))
+        yield from (f"<li>{prose(line)}</li>" for line in failure_lines(result.failures))
         yield "</ul>"
-    yield f"<p>Time: {plain(seconds_line(result.seconds))}.</p>"
+    yield f"<p>Time: {prose(seconds_line(result.seconds))}.</p>"

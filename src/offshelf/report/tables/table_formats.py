@@ -12,7 +12,7 @@ from typing import Any
 
 from offshelf.errors import OffshelfError, did_you_mean
 from offshelf.report.tables.result_rows import Cell, Column, Table
-from offshelf.text import duration, html_text, json_text, p_text, shown, spelled
+from offshelf.text import duration, flowing, html_text, is_long, json_text, p_text, shown, spelled
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -290,8 +290,11 @@ def latex_table(table: Table) -> str:
 def _html_row(tag: str, attributes: str, row: Sequence[str], columns: Sequence[Column]) -> str:
     cells = []
     for text, column in zip(row, columns, strict=True):
-        side = "" if column.kind == "text" else ' style="text-align: right"'
-        cells.append(f"<{tag}{attributes}{side}>{html_text(text)}</{tag}>")
+        look = ' class="long"' if is_long(text) else ""
+        if column.kind != "text":
+            look = ' style="text-align: right; white-space: nowrap"'
+        inside = flowing(text) if is_long(text) else html_text(text)
+        cells.append(f"<{tag}{attributes}{look}>{inside}</{tag}>")
     return f"<tr>{''.join(cells)}</tr>"
 
 
