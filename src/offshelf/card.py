@@ -17,21 +17,21 @@ MOST_ITEMS, MOST_OF_A_VALUE = 8, 60
 
 # Text keeps the colour of the page around it, which a notebook's own theme decides.
 _STYLE = (
-    ".offshelf{--line:#0003;--soft:#5a5a5a;font-size:.95em;line-height:1.45}"
-    ".offshelf .wide{overflow-x:auto}"
-    "@media (prefers-color-scheme:dark){.offshelf{--line:#fff4;--soft:#a8a8a8}}"
+    ".offshelf{font-size:.95em;line-height:1.45}"
+    ".offshelf .wide{overflow-x:auto;scrollbar-width:thin;scrollbar-color:#8888 transparent}"
     ".offshelf table{border-collapse:collapse;margin:.4em 0 .8em;color:inherit;border:0}"
     ".offshelf caption,.offshelf h4{font-weight:600;text-align:left;margin:0;padding:.2em 0;"
     "color:inherit}"
     ".offshelf th,.offshelf td{padding:.15em 1em .15em 0;text-align:left;vertical-align:top;"
-    "border:0;border-bottom:1px solid var(--line);background:none;white-space:nowrap;"
+    "border:0;border-bottom:1px solid #8886;background:none;white-space:nowrap;"
     "font-variant-numeric:tabular-nums}"
-    ".offshelf .facts th{font-weight:400;color:var(--soft)}"
+    ".offshelf .facts th{font-weight:400;color:inherit;opacity:.75}"
     ".offshelf .facts th,.offshelf .facts td{border:0}"
     ".offshelf .long,.offshelf .facts td{white-space:normal}"
     ".offshelf .long{min-width:16em}"
     ".offshelf p{margin:.4em 0;overflow-wrap:anywhere;white-space:pre-wrap}"
-    ".offshelf img{max-width:100%;height:auto}"
+    ".offshelf span{white-space:nowrap}"
+    ".offshelf img{max-width:max(100%,48em);height:auto}"
 )
 
 
@@ -129,13 +129,13 @@ def facts_html(pairs: Iterable[tuple[str, str]]) -> str:
     return boxed(f'<table class="facts"><tbody>{"".join(rows)}</tbody></table>')
 
 
-def boxed(table: str) -> str:
-    """Return a table in a box of its own, which scrolls where the page is narrower.
+def boxed(content: str) -> str:
+    """Return a table or picture in a box of its own, which scrolls where the page is narrower.
 
     >>> boxed("<table></table>")
     '<div class="wide"><table></table></div>'
     """
-    return f'<div class="wide">{table}</div>'
+    return f'<div class="wide">{content}</div>'
 
 
 def fragment(parts: Iterable[str]) -> str:

@@ -22,7 +22,10 @@ _LISTED = 5
 # In HTML: a cell that is longer may be broken at its spaces, a word after "/" and "_".
 LONGEST_LINE = 40
 _LONG_WORD = re.compile(r"\S{21,}")
-_UNIT = re.compile(r"(?<=\d) (?=%|(?:[kMGT]B|bytes|ms|min|s|h)\b)")
+_PLACE = re.compile(r"([/_]|[^/_\n]{40})(?=.)")
+_UNIT = re.compile(r"(?<=\d) (?=%|(?:[kMGT]B|bytes|ms|min|s|h)\b)|(?<= =) (?=\d)| (?== \d)")
+# Its dashes would be broken after.
+_OPTION = re.compile(r"(?<!\S)--[a-zA-Z][a-zA-Z-]*")
 
 
 def spelled(name: str) -> str:
@@ -113,8 +116,8 @@ def html_text(text: str) -> str:
 def flowing(text: str) -> str:
     """Return *text* for an HTML page, broken only where it can be read on.
 
-    No line ends between a figure and its unit; a long path or name may be broken after a
-    slash or an underscore.
+    No line ends between a figure and its unit, or in the name of an option; a long path or
+    name may be broken after a slash or an underscore, and a digest, which has none, anywhere.
 
     >>> flowing("92.73 % of b")
     '92.73&#160;% of b'
@@ -122,8 +125,8 @@ def flowing(text: str) -> str:
     'photographs/<wbr>of_<wbr>rooms/<wbr>1.png'
     """
     kept = _UNIT.sub("\N{NO-BREAK SPACE}", text)
-    parts = _LONG_WORD.sub(lambda word: re.sub("([/_])", r"\1\n", word[0]), kept).split("\n")
-    return "<wbr>".join(map(html_text, parts))
+    parts = _LONG_WORD.sub(lambda word: _PLACE.sub(r"\1\n", word[0]), kept).split("\n")
+    return _OPTION.sub(r"<span>\g<0></span>", "<wbr>".join(map(html_text, parts)))
 
 
 def is_long(text: str) -> bool:

@@ -18,7 +18,8 @@ MAX_PICTURES = 1000
 _STYLE = """
 .sheet { display: grid; gap: .9rem .7rem; grid-template-columns: repeat(auto-fill,
   minmax(8.5rem, 1fr)); }
-td:last-child, th:last-child { text-align: left; padding-left: .6rem; }
+td:last-child, th:last-child { text-align: left; padding-left: .6rem;
+  white-space: normal; }
 figure { width: auto; }
 figure img, figure .none { width: 100%; height: 9rem; }
 figure .none { line-height: 9rem; }
@@ -92,19 +93,20 @@ def _summary(sheet: Sheet, numbers: Mapping[str, int]) -> Iterator[str]:
     for row in sheet.evaluation.per_class:
         others = Counter(one.predicted for one in sheet.mistakes if one.true == row.name)
         if others:
-            most = ", ".join(f"{name} {n:,}" for name, n in others.most_common(3))
+            most = ", ".join(_one(f"{name} {n:,}") for name, n in others.most_common(3))
             more = len(others) - 3
-            most += f" and {more} more" if more > 0 else ""
+            most += f" <span>and {more} more</span>" if more > 0 else ""
+            look = ' class="long"' if is_long(row.name) else ""
             link = f'<a href="#class-{numbers[row.name]}">{prose(row.name)}</a>'
             yield (
-                f"<tr>{_cell(row.name, link)}<td>{row.n:,}</td><td>{others.total():,}</td>"
-                f"{_cell(most, prose(most))}</tr>"
+                f"<tr><td{look}>{link}</td>"
+                f"<td>{row.n:,}</td><td>{others.total():,}</td><td>{most}</td></tr>"
             )
     yield "</tbody></table></div>"
 
 
-def _cell(text: str, inside: str) -> str:
-    return f'<td class="long">{inside}</td>' if is_long(text) else f"<td>{inside}</td>"
+def _one(text: str) -> str:
+    return prose(text) if is_long(text) else f"<span>{prose(text)}</span>"
 
 
 def _section(

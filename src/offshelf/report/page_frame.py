@@ -15,7 +15,8 @@ h1 { margin: 0; font-size: 1.7rem; overflow-wrap: anywhere; }
 h2 { margin: 2.2rem 0 .2rem; font-size: 1.2rem; border-top: 1px solid var(--line);
   padding-top: 1rem; overflow-wrap: anywhere; }
 p { margin: .3rem 0 .8rem; max-width: 60rem; }
-.wide { overflow-x: auto; }
+.wide { overflow-x: auto; scrollbar-width: thin; }
+span { white-space: nowrap; }
 table { border-collapse: collapse; margin: 1rem 0; }
 th, td { padding: .2rem .9rem .2rem 0; text-align: right; border-bottom: 1px solid var(--line);
   font-variant-numeric: tabular-nums; white-space: nowrap; }
@@ -26,6 +27,10 @@ figure img, figure .none { width: 160px; height: 160px; object-fit: contain; dis
   background: #8882; }
 figure .none { line-height: 160px; text-align: center; font-size: .85rem; opacity: .7; }
 figcaption { font-size: .75rem; line-height: 1.35; overflow-wrap: anywhere; margin-top: .2rem; }
+@media (max-width: 34rem) {
+  body { padding: 1rem; }
+  th, td { padding-right: .5rem; }
+}
 footer { margin-top: 2.5rem; border-top: 1px solid var(--line); font-size: .85rem; opacity: .8; }
 """
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,9 +32,10 @@ main ul { margin: .3rem 0 .8rem; padding-left: 1.2rem; max-width: 60rem; }
 main li { margin: .15rem 0; overflow-wrap: anywhere; }
 pre { border: 1px solid var(--line); border-radius: 6px; background: var(--soft);
   padding: .7rem .9rem; white-space: pre-wrap; overflow-wrap: anywhere; font-size: .9rem; }
-pre span { white-space: nowrap; }
-figure.chart { width: auto; max-width: 56rem; margin: 1rem 0 1.6rem; }
-figure.chart img { width: 100%; height: auto; border-radius: 6px; background: #fff; }
+figure.chart { width: auto; max-width: 56rem; margin: 1rem 0 1.6rem; overflow-x: auto;
+  scrollbar-width: thin; }
+figure.chart img { width: 100%; min-width: 40rem; height: auto;
+  border-radius: 6px; background: #fff; }
 dl { max-width: 60rem; }
 dt { font-weight: 600; }
 dd { margin: 0 0 .5rem; }
@@ -126,9 +126,7 @@ def _found(result: Page) -> Iterator[str]:
 def _model(result: Page) -> Iterator[str]:
     yield "<h2>A model of the best row</h2>"
     if result.fit.text:
-        # No line is broken between the dashes of an option and its name.
-        command = re.sub(r"(?<= )--[a-zA-Z-]+", r"<span>\g<0></span>", plain(result.fit.text))
-        yield f"<pre><code>{command}</code></pre>"
+        yield f"<pre><code>{prose(result.fit.text)}</code></pre>"
     yield from (f"<p>{prose(note)}</p>" for note in result.fit.notes)
 
 

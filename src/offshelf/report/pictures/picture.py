@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from offshelf import files
-from offshelf.card import Line, fragment
+from offshelf.card import Line, boxed, fragment
 from offshelf.errors import OffshelfError
 from offshelf.report.pictures.canvas import check_form, form_of
 from offshelf.text import html_text, shown
@@ -69,10 +69,10 @@ class Picture(Line):
         return target
 
     def image(self, form: str = "png") -> str:
-        """Return an ``<img>`` that holds the picture, as ``png`` or ``svg``."""
+        """Return the picture as HTML, of ``png`` or ``svg``; where it is narrow, it scrolls."""
         content = base64.b64encode(self.to_bytes(form)).decode("ascii")
         alt = html_text(shown(self.title))
-        return f'<img alt="{alt}" src="data:image/{MEDIA[form]};base64,{content}">'
+        return boxed(f'<img alt="{alt}" src="data:image/{MEDIA[form]};base64,{content}">')
 
     def _repr_png_(self) -> bytes:
         return self.to_bytes()
