@@ -18,7 +18,7 @@ MAX_PICTURES = 1000
 _STYLE = """
 .sheet { display: grid; gap: .9rem .7rem; grid-template-columns: repeat(auto-fill,
   minmax(8.5rem, 1fr)); }
-td:last-child, th:last-child { text-align: left; padding-left: .6rem;
+td:last-child, th:last-child { text-align: left; padding: .2rem 0 .2rem .6rem;
   white-space: normal; }
 figure { width: auto; }
 figure img, figure .none { width: 100%; height: 9rem; }

@@ -102,9 +102,11 @@ def prose(text: str) -> str:
 
 
 def place(name: str) -> str:
-    """Return a path that may be broken after a folder.
+    """Return a path that may be broken after a folder, and within a long name.
 
     >>> place("train/a.png")
     'train/<wbr>a.png'
+    >>> place("test/kitchens_of_our_friends.png")
+    'test/<wbr>kitchens_<wbr>of_<wbr>our_<wbr>friends.png'
     """
-    return plain(name).replace("/", "/<wbr>")
+    return "/<wbr>".join(map(prose, name.split("/")))
