@@ -305,6 +305,29 @@ def test_a_store_that_is_open_finds_rows_where_they_went(tmp_path: Path, by_thre
     assert unseen.facts(digest(3)) == FACTS
 
 
+def test_parts_that_cannot_be_removed_are_merged_once(
+    tmp_path: Path, by_threes: None, monkeypatch: pytest.MonkeyPatch
+):
+    """As those of another user in a folder in which each may remove their own alone."""
+    store = filled(tmp_path, [[1], [2]])
+    theirs = set(names(store))
+    own = Path.unlink
+
+    def unlink(self: Path, missing_ok: bool = False) -> None:
+        if self.name in theirs:
+            raise PermissionError(1, "Operation not permitted")
+        own(self, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    for number in range(3, 20):
+        store.append(digest(number), row(number), FACTS)
+        store.flush()
+        assert theirs < set(names(store))
+        assert len(names(store)) <= 2 + 3
+    assert sum(len(part.hashes) for part in store._index.parts.values()) <= 19 + 2
+    assert np.array_equal(content(tmp_path, list(range(1, 20))), rows(list(range(1, 20))))
+
+
 def test_one_process_at_a_time_merges(tmp_path: Path, by_threes: None):
     store = filled(tmp_path, [[1], [2]])
     with merging.turn(store.folder) as mine:

@@ -74,7 +74,8 @@ class FeatureStore:
         self.identity = identity
         self.folder = manifest.store_folder(root, identity)
         self._lock = threading.RLock()
-        self._sound: set[Path] = set()
+        # Parts that are whole, and merged ones that could not be removed.
+        self._sound, self._left = set[Path](), set[Path]()
         self._passed_over: set[str] = set()
         self._index = Index()
         self._buffer: list[tuple[bytes, NDArray[np.float32]]] = []
@@ -178,19 +179,23 @@ class FeatureStore:
     def _merge(self) -> None:
         """Merge many small parts into one, where that is due and no other process does it."""
         with self._lock:
-            if not merging.due(self._index.parts.values()):
+            if not self._due():
                 return
             with merging.turn(self.folder) as mine:
                 self.refresh()
-                chosen = merging.due(self._index.parts.values()) if mine else []
+                chosen = self._due() if mine else []
                 sound = [self._is_sound(part) for part in chosen]
                 if not chosen or not all(sound):
                     return
                 # A store that cannot be merged is as good; who reads it next says why.
                 with contextlib.suppress(StoreError, OSError):
                     rows = [(part, self._index.kept(part)) for part in chosen]
-                    merging.merge(self.folder, self.identity, rows)
+                    self._left |= merging.merge(self.folder, self.identity, rows)
                 self.refresh()
+
+    def _due(self) -> list[Part]:
+        parts = self._index.parts.values()
+        return merging.due(part for part in parts if part.path not in self._left)
 
     def read(self, digests: Sequence[bytes]) -> NDArray[np.float32]:
         """Return the rows of *digests* in their order, float32, N x dimension.

@@ -62,10 +62,11 @@ def turn(folder: Path) -> Iterator[bool]:
 
 def merge(
     folder: Path, identity: dict[str, Any], chosen: Sequence[tuple[Part, NDArray[np.int64]]]
-) -> None:
+) -> set[Path]:
     """Make one part of some rows of several parts, the oldest first, and remove those.
 
-    *chosen* names the rows of each part that no other part has.
+    Returns those that could not be removed. *chosen* names the rows of each part that no other
+    part has.
 
     Raises:
         OSError: it cannot be written; nothing was removed.
@@ -74,11 +75,15 @@ def merge(
     # The beginning of a part's name is its age: its rows stay as old as they are.
     age = "-".join(chosen[0][0].path.name.split("-")[:2])
     made = rewrite(folder, identity, f"{age}-{os.getpid()}", chosen)
+    left = set[Path]()
     for part, _ in chosen:
-        # Windows keeps a file that is being read; its rows then stand twice.
-        with contextlib.suppress(PermissionError):
+        try:
             if part.path != made:
                 part.path.unlink(missing_ok=True)
+        except PermissionError:
+            # Another user's, or Windows keeps what is being read: its rows then stand twice.
+            left.add(part.path)
+    return left
 
 
 def rewrite(
