@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from arguments import Parser, existing, positive
 from generated import write_classes
 from measure import heading
 from tables import read_rows, subset, write_table
@@ -124,13 +125,13 @@ def show(backbone: str, found: dict[str, Features], splits: int, count: int) -> 
 
 def arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, help="labelled images; else made-up ones")
-    parser.add_argument("--backbones", nargs="+", choices=list(NETWORKS))
+    parser = Parser(__doc__)
+    parser.add_argument("--data", type=existing, help="labelled images; else made-up ones")
+    parser.add_argument("--backbones", nargs="+", choices=list(NETWORKS), help=" ")
     parser.add_argument("--vgg16-weights", help="weights file; without it VGG16 is left out")
-    parser.add_argument("--size", type=int, help="take about so many of the images")
-    parser.add_argument("--splits", type=int, default=10, help="random splits")
-    parser.add_argument("--per-class", type=int, default=100, help="training images of each")
+    parser.add_argument("--size", type=positive, help="take about so many of the images")
+    parser.add_argument("--splits", type=positive, default=10, help="random splits")
+    parser.add_argument("--per-class", type=positive, default=100, help="training images of each")
     asked = parser.parse_args()
     known = ["efficientnet_lite0", *(["vgg16"] if asked.vgg16_weights else [])]
     asked.backbones = asked.backbones or known

@@ -20,6 +20,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from arguments import Parser, existing, positive
 from measure import Run, heading, offshelf, run
 from tables import read_rows, subset, write_table
 
@@ -55,15 +56,15 @@ def offshelf_side(table: Path, options: list[str]) -> Side:
 
 def arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder of labelled images")
-    parser.add_argument("--backbone", choices=list(LAYERS), default="efficientnet_lite0")
+    parser = Parser(__doc__)
+    parser.add_argument("--data", type=existing, required=True, help="folder of labelled images")
+    parser.add_argument("--backbone", choices=list(LAYERS), default="efficientnet_lite0", help=" ")
     parser.add_argument("--layer", help="penultimate, or pool1 ... pool5 of vgg16")
-    parser.add_argument("--pooling", choices=["flatten", "avg", "max"], default="flatten")
+    parser.add_argument("--pooling", choices=["flatten", "avg", "max"], default="flatten", help=" ")
     parser.add_argument("--weights", help="weights file; else where offshelf finds it")
-    parser.add_argument("--pairs", type=int, default=3)
-    parser.add_argument("--images", type=int, help="a stratified subset of about so many")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--pairs", type=positive, default=3, help=" ")
+    parser.add_argument("--images", type=positive, help="a stratified subset of about so many")
+    parser.add_argument("--seed", type=int, default=0, help=" ")
     asked = parser.parse_args()
     layers = ["penultimate"] if asked.backbone != "vgg16" else [f"pool{n}" for n in range(1, 6)]
     asked.layer = asked.layer or LAYERS[asked.backbone]

@@ -30,6 +30,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from arguments import Parser, positive
 from gemm import products
 from measure import heading
 from offshelf.backbones.backbone import open_backbone
@@ -135,14 +136,14 @@ def _cosine(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
 
 def main() -> None:
     """Print one row for each network."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--networks", nargs="+", default=names())
+    parser = Parser(__doc__)
+    parser.add_argument("--networks", nargs="+", default=names(), help=" ")
     parser.add_argument("--compile", action="store_true", help="torch.compile, too")
     parser.add_argument("--bf16", action="store_true", help="offshelf in bf16, too")
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--clock", choices=CLOCKS, default="wall")
+    parser.add_argument("--batch", type=positive, default=32, help=" ")
+    parser.add_argument("--rounds", type=positive, default=3, help=" ")
+    parser.add_argument("--threads", type=positive, default=os.cpu_count(), help=" ")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help=" ")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     print(heading("The catalogue in fp32, from memory"))

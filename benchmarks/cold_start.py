@@ -24,6 +24,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
+from arguments import Parser, existing, positive
 from generated import write_classes
 from measure import Run, heading, offshelf, run
 from tables import read_rows, subset, write_table
@@ -80,16 +81,16 @@ def against_better(what: str, done: dict[tuple[str, str], list[Run]]) -> str:
 
 def arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, help="labelled images; else made-up ones")
-    parser.add_argument("--images", type=int, default=GENERATED, help="how many made-up ones")
-    parser.add_argument("--backbone", default="efficientnet_lite0")
+    parser = Parser(__doc__)
+    parser.add_argument("--data", type=existing, help="labelled images; else made-up ones")
+    parser.add_argument("--images", type=positive, default=GENERATED, help="how many made-up ones")
+    parser.add_argument("--backbone", default="efficientnet_lite0", help=" ")
     for name in PASSED_ON[1:]:
-        parser.add_argument(f"--{name}")
-    parser.add_argument("--precisions", nargs="+", default=["fp32", "int8"])
-    parser.add_argument("--size", type=int, help="take about so many of the images")
+        parser.add_argument(f"--{name}", help=" ")
+    parser.add_argument("--precisions", nargs="+", default=["fp32", "int8"], help=" ")
+    parser.add_argument("--size", type=positive, help="take about so many of the images")
     parser.add_argument("--first", action="store_true", help="only a fit and the same again")
-    parser.add_argument("--repeat", type=int, default=1)
+    parser.add_argument("--repeat", type=positive, default=1, help=" ")
     return parser.parse_args()
 
 

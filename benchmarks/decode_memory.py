@@ -10,7 +10,6 @@ such files under a budget. Needs /proc (Linux).
 
 from __future__ import annotations
 
-import argparse
 import gc
 import io
 import re
@@ -23,6 +22,7 @@ from typing import Any
 
 from PIL import Image
 
+from arguments import Parser, positive
 from measure import heading
 from offshelf.backbones.specification.spec import InputSpec
 from offshelf.data.decoding.limits import Limits
@@ -102,9 +102,9 @@ def part(arguments: list[str]) -> None:
 
 def main() -> None:
     """Print the peak and the estimate of each kind, then of threads under a budget."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--side", type=int, default=13_000)
-    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
+    parser = Parser(__doc__)
+    parser.add_argument("--side", type=positive, default=13_000, help=" ")
+    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS), help=" ")
     parser.add_argument("--budget", type=int, default=0, help="MiB; 0 for the largest estimate")
     asked = parser.parse_args()
     print(heading(f"Memory of decoding {asked.side} x {asked.side} pixels"))

@@ -28,6 +28,7 @@ from pathlib import Path
 
 import numpy as np
 
+from arguments import Parser, existing, positive
 from gemm import images_per_second
 from generated import write_classes
 from measure import Failed, heading, run
@@ -58,18 +59,24 @@ class Results:
 
 def arguments(given: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, help="folder of labelled images; else made-up ones")
-    parser.add_argument("--images", type=int, help="a stratified subset of about so many")
-    parser.add_argument("--backbone", choices=names(), default="efficientnet_lite0")
+    parser = Parser(__doc__)
+    parser.add_argument(
+        "--data", type=existing, help="folder of labelled images; else made-up ones"
+    )
+    parser.add_argument("--images", type=positive, help="a stratified subset of about so many")
+    parser.add_argument("--backbone", choices=names(), default="efficientnet_lite0", help=" ")
     parser.add_argument("--layer", help="for vgg16: pool1 ... pool5")
-    parser.add_argument("--pooling", choices=["flatten", "avg", "max"], default="flatten")
+    parser.add_argument("--pooling", choices=["flatten", "avg", "max"], default="flatten", help=" ")
     parser.add_argument("--weights", help="weights file; else where offshelf finds it")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--sides", nargs="+", choices=NAMES, default=NAMES, metavar="SIDE")
-    parser.add_argument("--peers", type=Path, help="folder that peers.sh made")
-    parser.add_argument("--peer-python", action="append", default=[], metavar="SIDE=PYTHON")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rounds", type=positive, default=3, help=" ")
+    parser.add_argument(
+        "--sides", nargs="+", choices=NAMES, default=NAMES, metavar="SIDE", help=" "
+    )
+    parser.add_argument("--peers", type=existing, help="folder that peers.sh made")
+    parser.add_argument(
+        "--peer-python", action="append", default=[], metavar="SIDE=PYTHON", help=" "
+    )
+    parser.add_argument("--seed", type=int, default=0, help=" ")
     asked = parser.parse_args(given)
     asked.layer = asked.layer or LAYERS.get(asked.backbone, "penultimate")
     if asked.backbone not in LAYERS:

@@ -9,7 +9,6 @@ that the second use has nothing to say of.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import shutil
 import tempfile
@@ -22,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from arguments import Parser, positive
 from offshelf import sealed_json
 from offshelf.data import digests
 from offshelf.data.decoding.limits import Facts
@@ -360,9 +360,9 @@ def attack(
 
 def main() -> None:
     """Attack and report."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--flips", type=int, default=20_000)
-    parser.add_argument("--seed", type=int, default=0)
+    parser = Parser(__doc__)
+    parser.add_argument("--flips", type=positive, default=20_000, help=" ")
+    parser.add_argument("--seed", type=int, default=0, help=" ")
     options = parser.parse_args()
     # Several row groups in each part.
     part_files.ROW_GROUP_BYTES = GROUP * 4 * D

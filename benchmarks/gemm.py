@@ -10,12 +10,13 @@ an algorithm that saves multiplications.
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
+
+from arguments import Parser, positive
 
 SIZES, REPEAT = (2048, 4096), 5
 # Blocks of VGG16: output channels and number of 3 x 3 convolutions, each block ends in a pool.
@@ -86,10 +87,10 @@ def images_per_second(gflops: float, layer: str = "pool5") -> float:
 
 def main() -> None:
     """Print the peak as a block for RESULTS.md, or as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
-    parser.add_argument("--repeat", type=int, default=REPEAT)
-    parser.add_argument("--json", action="store_true")
+    parser = Parser(__doc__)
+    parser.add_argument("--sizes", type=positive, nargs="+", default=SIZES, help=" ")
+    parser.add_argument("--repeat", type=positive, default=REPEAT, help=" ")
+    parser.add_argument("--json", action="store_true", help=" ")
     asked = parser.parse_args()
     found = rates(asked.sizes, asked.repeat)
     if asked.json:

@@ -8,7 +8,6 @@ into one included; then new processes open the store.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from arguments import Parser, positive
 from measure import heading, run
 from offshelf.data.decoding.limits import Facts
 from offshelf.features.store import feature_store as stores
@@ -67,11 +67,11 @@ def grow(root: Path, flushes: int, rows: int, dimension: int) -> list[tuple[floa
 
 def main() -> None:
     """Print the cost of flushes early and late, and of opening what came of them."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--flushes", type=int, default=1000)
-    parser.add_argument("--rows", type=int, default=1000)
-    parser.add_argument("--dimension", type=int, default=64)
-    parser.add_argument("--windows", type=int, default=10)
+    parser = Parser(__doc__)
+    parser.add_argument("--flushes", type=positive, default=1000, help=" ")
+    parser.add_argument("--rows", type=positive, default=1000, help=" ")
+    parser.add_argument("--dimension", type=positive, default=64, help=" ")
+    parser.add_argument("--windows", type=positive, default=10, help=" ")
     asked = parser.parse_args()
     print(heading("A feature store as it grows"))
     with tempfile.TemporaryDirectory() as folder:

@@ -15,6 +15,8 @@ import sys
 
 import numpy as np
 
+from arguments import Parser, positive
+
 NOTHING = "none"
 CLASSES = 15
 STEP = 500
@@ -22,9 +24,9 @@ STEP = 500
 
 def main() -> None:
     """Print a row for each head, or with ``--only`` train one here."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=10_000)
-    parser.add_argument("--dimensions", type=int, default=25_088)
+    parser = Parser(__doc__)
+    parser.add_argument("--rows", type=positive, default=10_000, help=" ")
+    parser.add_argument("--dimensions", type=positive, default=25_088, help=" ")
     heads = ["svm", "svm:auto", "ridge:auto", "lda"]
     parser.add_argument("--heads", nargs="+", default=heads, help="of these, or others, KIND:auto")
     parser.add_argument("--only", help=argparse.SUPPRESS)

@@ -15,6 +15,7 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
+from arguments import Parser, positive
 from measure import heading
 from offshelf.backbones.backbone import open_backbone
 from offshelf.backbones.named_layers import resolve
@@ -59,13 +60,13 @@ def row(asked: argparse.Namespace, precision: str, cache: str) -> str:
 
 def main() -> None:
     """Print one row for each precision."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--backbone", default="vgg16")
-    parser.add_argument("--weights")
+    parser = Parser(__doc__)
+    parser.add_argument("--backbone", default="vgg16", help=" ")
+    parser.add_argument("--weights", help=" ")
     parser.add_argument("--layers", nargs="+", default=LAYERS.split(), help="the deepest last")
-    parser.add_argument("--precisions", nargs="+", default=["fp32", "int8"])
-    parser.add_argument("--images", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--precisions", nargs="+", default=["fp32", "int8"], help=" ")
+    parser.add_argument("--images", type=positive, default=64, help=" ")
+    parser.add_argument("--rounds", type=positive, default=5, help=" ")
     asked = parser.parse_args()
     print(heading(f"{len(asked.layers)} layers in one pass, {asked.backbone}"))
     print(f"| precision | {asked.layers[-1]} alone, img/s | all, img/s | cost |")

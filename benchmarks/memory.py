@@ -9,11 +9,11 @@ peak is the kernel's figure for the whole run, start-up and calibration included
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 from pathlib import Path
 
+from arguments import Parser, positive
 from generated import write_images
 from measure import Run, heading, offshelf, run
 
@@ -34,11 +34,13 @@ def measure(count: int, options: list[str]) -> tuple[Run, float]:
 
 def main() -> None:
     """Print peak memory for each size and its ratio to the first."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sizes", type=int, nargs="+", default=[2_000, 20_000, 50_000])
-    parser.add_argument("--backbone", default="efficientnet_lite0")
+    parser = Parser(__doc__)
+    parser.add_argument(
+        "--sizes", type=positive, nargs="+", default=[2_000, 20_000, 50_000], help=" "
+    )
+    parser.add_argument("--backbone", default="efficientnet_lite0", help=" ")
     for name in PASSED_ON[1:]:
-        parser.add_argument(f"--{name}")
+        parser.add_argument(f"--{name}", help=" ")
     asked = parser.parse_args()
     chosen = {name: getattr(asked, name) for name in PASSED_ON}
     options = [text for name, value in chosen.items() if value for text in (f"--{name}", value)]

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from arguments import Parser, positive
 from extraction import make_task, middle
 from measure import heading, offshelf, run
 from sides import Task, run_side
@@ -176,11 +177,11 @@ def table(found: dict[str, list[Outcome]]) -> str:
 
 def main() -> None:
     """Make the files, run the rounds and print the block for RESULTS.md."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kind", choices=list(KINDS), default="jpeg")
-    parser.add_argument("--images", type=int, help="60 JPEG files, or 10 of another kind")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--sides", nargs="+", choices=list(SIDES), default=list(SIDES))
+    parser = Parser(__doc__)
+    parser.add_argument("--kind", choices=list(KINDS), default="jpeg", help=" ")
+    parser.add_argument("--images", type=positive, help="60 JPEG files, or 10 of another kind")
+    parser.add_argument("--rounds", type=positive, default=3, help=" ")
+    parser.add_argument("--sides", nargs="+", choices=list(SIDES), default=list(SIDES), help=" ")
     parser.add_argument("--resize", action="store_true", help="the resize alone, and no files")
     asked = parser.parse_args()
     if asked.resize:

@@ -15,7 +15,6 @@ import argparse
 import csv
 import json
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ import torch
 from sklearn.preprocessing import normalize
 from sklearn.svm import LinearSVC
 
+from arguments import Parser, existing
 from networks import BATCH_SIZE, Images, extract, lite, vgg16
 from offshelf.backbones.catalogue.names import get_spec
 from offshelf.backbones.construct.torch_context import import_torchvision
@@ -38,11 +38,13 @@ def accuracy(features: Any, labels: Any, train: Any) -> float:
 
 def arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("table", type=Path, help="CSV file with path,label,split")
-    parser.add_argument("--backbone", choices=["efficientnet_lite0", "vgg16"], required=True)
+    parser = Parser(__doc__)
+    parser.add_argument("table", type=existing, help="CSV file with path,label,split")
+    parser.add_argument(
+        "--backbone", choices=["efficientnet_lite0", "vgg16"], required=True, help=" "
+    )
     parser.add_argument("--layer", default="pool5", help="for vgg16: pool1 ... pool5")
-    parser.add_argument("--pooling", choices=["flatten", "avg", "max"], default="flatten")
+    parser.add_argument("--pooling", choices=["flatten", "avg", "max"], default="flatten", help=" ")
     parser.add_argument("--weights", help="weights file; else where offshelf finds it")
     return parser.parse_args()
 

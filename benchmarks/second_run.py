@@ -26,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 
+from arguments import Parser, existing, positive
 from measure import Run, heading, offshelf, run
 from offshelf.backbones.backbone import open_backbone
 from offshelf.cache import digests_folder, features_folder
@@ -121,12 +122,12 @@ def rows(command: str, folder: Path, asked: argparse.Namespace) -> Iterator[tupl
 
 def main() -> None:
     """Print seconds and peak memory of each run."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=50_000)
-    parser.add_argument("--data", type=Path, help="images in place of made-up ones")
-    parser.add_argument("--commands", nargs="+", default=["extract", "fit", "audit"])
-    parser.add_argument("--pairs", type=int, default=3)
-    parser.add_argument("--against", type=Path, help="another checkout, which ran before")
+    parser = Parser(__doc__)
+    parser.add_argument("--images", type=positive, default=50_000, help=" ")
+    parser.add_argument("--data", type=existing, help="images in place of made-up ones")
+    parser.add_argument("--commands", nargs="+", default=["extract", "fit", "audit"], help=" ")
+    parser.add_argument("--pairs", type=positive, default=3, help=" ")
+    parser.add_argument("--against", type=existing, help="another checkout, which ran before")
     asked = parser.parse_args()
     title = f"{asked.images:,} images" if asked.data is None else asked.data.name
     print(heading(f"The second run of {title}"))

@@ -12,7 +12,6 @@ normalises them itself. Features are generated, or the training rows of a Parque
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 import warnings
@@ -23,6 +22,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from arguments import Parser, existing, positive
 
 CS = tuple(float(c) for c in np.logspace(-2, 2, 7))
 CLASSES, LATENT, PROCESSES, FOLDS = 15, 60, 2, 5
@@ -149,13 +150,13 @@ def main() -> None:
     """Print one row for every part and size."""
     from measure import heading
 
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--features", type=Path, help="Parquet file; else features are made up")
+    parser = Parser(__doc__)
+    parser.add_argument("--features", type=existing, help="Parquet file; else features are made up")
     parser.add_argument("--column", help="its column of features; else the first")
-    parser.add_argument("--rows", type=int, default=1500)
-    parser.add_argument("--dimensions", type=int, nargs="+", default=(1280, 25_088))
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
-    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--rows", type=positive, default=1500, help=" ")
+    parser.add_argument("--dimensions", type=positive, nargs="+", default=(1280, 25_088), help=" ")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help=" ")
+    parser.add_argument("--repeat", type=positive, default=3, help=" ")
     asked = parser.parse_args()
     warnings.filterwarnings("ignore", message="Liblinear failed to converge")
     print(heading("Linear solver"))

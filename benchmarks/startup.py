@@ -5,12 +5,12 @@ python benchmarks/startup.py --repeat 5
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import tempfile
 from pathlib import Path
 
+from arguments import Parser, existing, positive
 from generated import PICTURES, pictures
 from measure import heading, offshelf, run
 
@@ -39,10 +39,10 @@ def show(what: str, command: list[str], repeat: int) -> None:
 
 def main() -> None:
     """Print one row for each way to start."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeat", type=int, default=5)
-    parser.add_argument("--model", type=Path, help="a saved model; else a small one is trained")
-    parser.add_argument("--image", type=Path, help="the image to predict, with --model")
+    parser = Parser(__doc__)
+    parser.add_argument("--repeat", type=positive, default=5, help=" ")
+    parser.add_argument("--model", type=existing, help="a saved model; else a small one is trained")
+    parser.add_argument("--image", type=existing, help="the image to predict, with --model")
     asked = parser.parse_args()
     if (asked.model is None) != (asked.image is None):
         parser.error("--model and --image go together")

@@ -8,11 +8,11 @@ compilation for the last one); it needs a C++ compiler. Compiling happens in the
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 
 import torch
 
+from arguments import Parser
 from networks import build, full, hand_back, load_job, timed
 
 VARIANTS = ("eager", "channels_last", "compile")
@@ -33,9 +33,9 @@ def variant(network: torch.nn.Module, name: str) -> Callable[[torch.Tensor], tor
 
 def main() -> None:
     """Run one job in one variant."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("job")
-    parser.add_argument("variant", choices=VARIANTS)
+    parser = Parser(__doc__)
+    parser.add_argument("job", help=" ")
+    parser.add_argument("variant", choices=VARIANTS, help=" ")
     asked = parser.parse_args()
     job = load_job(asked.job)
     hand_back(job, *timed(variant(build(job), asked.variant), job), f"torch {torch.__version__}")

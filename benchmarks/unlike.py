@@ -11,13 +11,13 @@ EfficientNet-Lite0 of a folder of images, or of the digits that come with scikit
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from arguments import Parser, existing
 from measure import heading
 from offshelf import FeatureExtractor
 from offshelf.heads.fitting.fit_head import Recipe, Trainer, decision
@@ -101,8 +101,8 @@ def rejected(train: Side, test: Side, measure: str, rate: float) -> float:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, help="a folder of labelled images")
+    parser = Parser(__doc__)
+    parser.add_argument("--data", type=existing, help="a folder of labelled images")
     data = parser.parse_args().data
     train, test = digits() if data is None else images(data)
     name = "digits" if data is None else data.name

@@ -15,6 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from arguments import Parser, existing, positive
 from measure import Run, heading, offshelf, run
 
 STAGES = ("read", "extract", "fit", "probabilities", "evaluate", "save")
@@ -51,11 +52,11 @@ def show_stages(pairs: list[tuple[Run, Run]]) -> None:
 
 def main() -> None:
     """Print a line for each command, then the stages of fit."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True)
+    parser = Parser(__doc__)
+    parser.add_argument("--data", type=existing, required=True, help=" ")
     parser.add_argument("--before", default=sys.executable, help="an interpreter")
-    parser.add_argument("--head", default="svm")
-    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--head", default="svm", help=" ")
+    parser.add_argument("--pairs", type=positive, default=5, help=" ")
     parser.add_argument("--kept", type=Path, help="a folder for the caches of both, to go on with")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as made:

@@ -255,3 +255,33 @@ def test_a_table_of_photographs() -> None:
         "| plain loop | 2.0 | 1.00 |  |  |  |  |  |",
         "| offshelf | 7.0 | 3.50 | 20 | 20 | 20 | 20 | 20 |",
     ]
+
+
+SCRIPTS = sorted(
+    path.stem
+    for path in BENCHMARKS.glob("*.py")
+    if "Parser(__doc__)" in path.read_text(encoding="utf-8")
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_bad_arguments_are_one_line(name: str) -> None:
+    def said(*words: str) -> tuple[int, str]:
+        command = [sys.executable, str(BENCHMARKS / f"{name}.py"), *words]
+        found = subprocess.run(command, check=False, capture_output=True, text=True)
+        return found.returncode, found.stderr or found.stdout
+
+    code, text = said("--help")
+    assert (code, text[:6]) == (0, "usage:")
+    wrong = {"--rounds": "0", "--repeat": "-1", "--images": "none", "--data": "no/such/folder"}
+    asked = [[word, value] for word, value in wrong.items() if word in text]
+    for words in [["--nonsense"], *asked[:1]]:
+        code, line = said(*words)
+        assert (code, line[:7], line.count("\n")) == (2, "error: ", 1), words
+
+
+def test_every_benchmark_has_such_arguments() -> None:
+    plain = {"arguments", "generated", "measure", "networks", "sides", "tables"}
+    sides = {path.stem for path in BENCHMARKS.glob("peer_*.py")} | {"onnxruntime_side"}
+    assert {path.stem for path in BENCHMARKS.glob("*.py")} == {*SCRIPTS, *plain, *sides}

@@ -152,6 +152,30 @@ def test_moved_and_renamed_images_are_found_by_hash(
     assert found.warnings[-1] == f"{file}: 1 image relabelled, 1 left out"
 
 
+def test_images_that_swapped_names_or_moved_up_by_one_are_found_by_hash(
+    write: Write, scenes: Path, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(scenes, data)
+    noise = data / "train" / "noise"
+    file = write((noise / "1.png", "checks"), (noise / "2.png", "leave out"))
+    first, second = (noise / f"{number}.png" for number in (1, 2))
+    contents = first.read_bytes(), second.read_bytes()
+    first.write_bytes(contents[1])
+    second.write_bytes(contents[0])
+    found = corrected(read_table(data), file)
+    assert str(first) not in found.paths
+    assert found.labels[found.paths.index(str(second))] == "checks"
+    assert found.warnings[-1] == f"{file}: 1 image relabelled, 1 left out"
+    # As where the first of a numbered series is deleted.
+    first.write_bytes(contents[1])
+    second.write_bytes((noise / "3.png").read_bytes())
+    found = corrected(read_table(data), file)
+    assert str(first) not in found.paths
+    assert str(second) in found.paths
+    assert any("has changed since the decision" in line for line in found.warnings)
+
+
 @pytest.mark.parametrize("folder", ["data", "."])
 def test_paths_may_be_relative(
     scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str

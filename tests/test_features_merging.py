@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -305,8 +306,9 @@ def test_a_store_that_is_open_finds_rows_where_they_went(tmp_path: Path, by_thre
     assert unseen.facts(digest(3)) == FACTS
 
 
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EACCES, errno.EBUSY, errno.EROFS])
 def test_parts_that_cannot_be_removed_are_merged_once(
-    tmp_path: Path, by_threes: None, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, by_threes: None, monkeypatch: pytest.MonkeyPatch, number: int
 ):
     """As those of another user in a folder in which each may remove their own alone."""
     store = filled(tmp_path, [[1], [2]])
@@ -315,12 +317,12 @@ def test_parts_that_cannot_be_removed_are_merged_once(
 
     def unlink(self: Path, missing_ok: bool = False) -> None:
         if self.name in theirs:
-            raise PermissionError(1, "Operation not permitted")
+            raise OSError(number, os.strerror(number))
         own(self, missing_ok=missing_ok)
 
     monkeypatch.setattr(Path, "unlink", unlink)
-    for number in range(3, 20):
-        store.append(digest(number), row(number), FACTS)
+    for image in range(3, 20):
+        store.append(digest(image), row(image), FACTS)
         store.flush()
         assert theirs < set(names(store))
         assert len(names(store)) <= 2 + 3

@@ -164,11 +164,17 @@ def _rows_of(decided: Sequence[Correction], table: ImageTable) -> dict[str, list
     rows: dict[str, list[int]] = {}
     for row, path in enumerate(table.paths):
         rows.setdefault(absolute(path), []).append(row)
-    paths = {one.path for one in decided}
-    lost = {one.path: one.sha256 for one in decided if one.path not in rows and one.sha256}
+    # Where another image has the name of one, that may have moved, too.
+    lost = {
+        one.path: one.sha256
+        for one in decided
+        if one.sha256
+        and (one.path not in rows or _hash(table.paths[rows[one.path][0]]) != one.sha256)
+    }
     if not lost:
         return rows
-    hashes = {path: _hash(table.paths[own[0]]) for path, own in rows.items() if path not in paths}
+    there = {one.path for one in decided} - set(lost)
+    hashes = {path: _hash(table.paths[own[0]]) for path, own in rows.items() if path not in there}
     return rows | {old: rows[new] for old, new in moved_paths(lost, hashes).items()}
 
 

@@ -80,7 +80,7 @@ def merge(
         try:
             if part.path != made:
                 part.path.unlink(missing_ok=True)
-        except PermissionError:
+        except OSError:
             # Another user's, or Windows keeps what is being read: its rows then stand twice.
             left.add(part.path)
     return left
