@@ -40,8 +40,8 @@ def doubts_of(
     exponents = np.append(resampled.c, np.repeat(law.c, len(resampled.c)))
     shapes = (
         "accuracy rises too evenly to tell where it will level off",
-        f"accuracy has nearly levelled off after {n[0]} images per class, and draws differ too "
-        "much to tell what is still to come",
+        f"accuracy has nearly levelled off after {n[0]} images per class, too early to tell what "
+        "is still to come",
     )
     for bound, shape in zip(EXPONENTS, shapes, strict=True):
         # The fitted exponent alone is half of these, so it decides by itself.
