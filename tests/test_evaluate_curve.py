@@ -206,7 +206,7 @@ DOUBTFUL = {
         0.9
         - np.array([0.4, 0, 0, 0, 0])[:, None]
         + 0.001 * np.random.default_rng(0).normal(size=(5, 5)),
-        "accuracy has nearly levelled off after 5 images per class, too early to tell what is "
+        "accuracy has nearly levelled off after 10 images per class, too early to tell what is "
         "still to come (--repeats 20 or other --sizes may)",
     ),
 }

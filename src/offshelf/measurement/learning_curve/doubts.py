@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.measurement.learning_curve.powerlaw import EXPONENTS, Law
+from offshelf.text import counted
 
 MIN_SIZES, MIN_REPEATS, MIN_SPAN = 4, 3, 4
 USUAL_REPEATS, MANY_REPEATS = 5, 20
@@ -38,10 +39,11 @@ def doubts_of(
     if law.b[0] <= 0 or (resampled.b <= 0).mean() > _MAX_AT_BOUND:
         return [*doubts, f"accuracy does not rise with the number of images{_remedy(errors)}"]
     exponents = np.append(resampled.c, np.repeat(law.c, len(resampled.c)))
+    soon = counted(int(n[:2][-1]), "image")
     shapes = (
         "accuracy rises too evenly to tell where it will level off",
-        f"accuracy has nearly levelled off after {n[0]} images per class, too early to tell what "
-        "is still to come",
+        f"accuracy has nearly levelled off after {soon} per class, too early to tell what is still "
+        "to come",
     )
     for bound, shape in zip(EXPONENTS, shapes, strict=True):
         # The fitted exponent alone is half of these, so it decides by itself.
