@@ -65,7 +65,8 @@ def test_the_page_says_what_came_out_and_how() -> None:
     for part in (
         "<h1>Comparison of &lt;b&gt;</h1>",
         "<p>2 rows, given split: 100 images to train, 200 to test.</p>",
-        ", avg pooling, l2 normalisation, C&#160;=&#160;1, 1,280 dimensions, ",
+        "<p>All rows: efficientnet_lite0 penultimate, avg pooling, l2 normalisation, "
+        "C&#160;=&#160;1, ",
         '<p class="headline">Best: &lt;i&gt;: 90.00&#160;%</p>',
         "<li>svm against ridge: +30 points, a real difference</li>",
         "<h2>A model of the best row</h2>",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -18,9 +19,10 @@ from offshelf.engine.contract import EngineOptions
 from offshelf.engine.torch_engine.gradients import Probe
 from offshelf.errors import DataError, ModelFileError, OffshelfError
 from offshelf.features.feature_kind import FeatureKind, pooled_dimension
+from offshelf.features.network_input import NetworkInput
 from offshelf.heads.head import FittedHead
 from offshelf.heads.probabilities.probability_model import Certainty
-from offshelf.jobs.explain import explain, explain_images, explain_prepared, true_class
+from offshelf.jobs.explain import Explainer, explain, explain_images, true_class
 from offshelf.jobs.fit.job import fit
 from offshelf.jobs.predict import predict
 from offshelf.jobs.setup.settings import RunSettings
@@ -77,6 +79,19 @@ def with_features(
     head = FittedHead("svm", model.classes, arrays, {}, normalisation)  # type: ignore[arg-type]
     kind = FeatureKind(layer, path, pooling)  # type: ignore[arg-type]
     return dataclasses.replace(model, kind=kind, head=head, certainty=Certainty())
+
+
+def explain_prepared(
+    model: Model,
+    backbone: Backbone,
+    network_input: NetworkInput,
+    label: str | None = None,
+    method: str = "auto",
+    run: RunSettings | None = None,
+) -> Explanation:
+    """Explain an open model's decision on a prepared image; see :func:`explain`."""
+    with contextlib.closing(Explainer(model, backbone, run or RunSettings())) as explainer:
+        return explainer.explain(network_input, label, method)
 
 
 def explained(model: Model, backbone: Backbone, image: Path, method: str = "auto") -> Explanation:

@@ -94,8 +94,8 @@ def test_the_sample_is_of_training_images_and_decides_the_key(scenes: Path) -> N
     assert said.pixels is not None
     assert (said.pixels() == one.pixels()).all()
     text = (
-        "int8: measuring the ranges of efficientnet_lite0 on 18 images, once; it takes about as "
-        "long as 400 images in fp32"
+        "int8: measuring the ranges of efficientnet_lite0 on 18 images, once; it takes some "
+        "ten seconds, of large networks more"
     )
     assert told.notes == [text]
     key = EngineOptions(precision="int8", calibration=one).precision_key

@@ -114,6 +114,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 f"precision {self.precision!r}: {', '.join(PRECISIONS)}; int8 is calibrated by "
                 "offshelf.fit"
             )
+        self._columns: int | None = None
         self.backbone_: Backbone = open_backbone(
             self.backbone,
             weights=self.weights,
@@ -141,12 +142,16 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Return the features of single images, and the sha256 of each; see :meth:`transform`."""
         found = extraction_of_images(items, self.backbone_, self.kind_, self.engine_options)
         matrix = found.matrix(self.kind_, range(len(items)))
+        # Else the network is looked at, which takes a second.
+        self._columns = matrix.shape[1]
         return ImageFeatures(matrix, tuple(row.digest for row in found.rows))
 
     @property
     def n_features_out_(self) -> int:
         """Columns of the matrix."""
         check_is_fitted(self, "backbone_")
+        if (known := vars(self).get("_columns")) is not None:
+            return int(known)
         shape = self.backbone_.require(self.kind_.path).shape
         return self.kind_.dimension(shape, self.backbone_.spec.channels_last)
 

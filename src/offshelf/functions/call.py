@@ -111,9 +111,9 @@ class Command(Generic[R]):
                 raise OffshelfError(f"{name}: a settings object, not {every[name]!r}")
         with notifying(progress):
             if any(map(_holds_several, every.items())):
-                if (run := every.get("run")) is not None:
-                    place = argparse.Namespace(cache_dir=run.engine.cache_dir)
-                    check_cache(self.name, place)
+                run = every.get("run")
+                place = None if run is None else run.engine.cache_dir
+                check_cache(self.name, argparse.Namespace(cache_dir=place))
                 return self._by_settings(every, progress)
             arguments = self.arguments(given, options)
             arguments.quiet = True

@@ -167,19 +167,6 @@ def true_class(image: Any, classes: tuple[str, ...], true: str | None = None) ->
     return alike[0] if len(alike) == 1 else ""
 
 
-def explain_prepared(
-    model: Model,
-    backbone: Backbone,
-    network_input: NetworkInput,
-    label: str | None = None,
-    method: str = "auto",
-    run: RunSettings | None = None,
-) -> Explanation:
-    """Explain an open model's decision on a prepared image; see :func:`explain`."""
-    with contextlib.closing(Explainer(model, backbone, run or RunSettings())) as explainer:
-        return explainer.explain(network_input, label, method)
-
-
 @dataclass(frozen=True, eq=False)
 class _Question:
     """The features of an image, the answer, and the two classes whose maps are wanted."""

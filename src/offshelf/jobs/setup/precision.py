@@ -186,7 +186,7 @@ def calibration(
     def pixels() -> NDArray[np.uint8]:
         (progress or Silent()).note(
             f"int8: measuring the ranges of {backbone.spec.name} on {len(paths)} images, once; it "
-            f"takes about as long as {FEW} images in fp32"
+            "takes some ten seconds, of large networks more"
         )
         return _pixels(paths, backbone, limits)
 
