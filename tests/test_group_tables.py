@@ -17,7 +17,7 @@ from offshelf.cli.main import main
 from offshelf.data.tables.corrections import Correction, write_corrections
 from offshelf.errors import DataError
 from offshelf.files import sha256_file
-from offshelf.jobs.audit.duplicates import together
+from offshelf.heads.group_folds import together
 from offshelf.jobs.compare.grid import ProtocolSettings, folds_of
 from offshelf.jobs.setup.labelled_features import table_of
 from offshelf.jobs.setup.settings import RunSettings
@@ -217,7 +217,6 @@ def test_images_of_a_group_and_its_copies_are_in_one_fold() -> None:
     copies, groups = np.array([9, 9, 4, 5, 6]), np.array([0, 1, 1, 2, 2])
     joined = together(copies, groups)
     assert joined[0] == joined[1] == joined[2] != joined[3] == joined[4]
-    assert together(copies, None) is copies
 
 
 @pytest.mark.parametrize("groups", ["who", None])

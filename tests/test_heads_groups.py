@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from offshelf.errors import DataError, HeadError, OffshelfError
 from offshelf.heads.class_balance import fold_splits
 from offshelf.heads.fitting.fit_head import Recipe, Trainer, decision, fit_head
-from offshelf.heads.group_folds import group_numbers, grouped_folds
+from offshelf.heads.group_folds import (
+    Groups,
+    group_numbers,
+    grouped_folds,
+    groups_with_copies,
+    held_out_folds,
+)
 from offshelf.heads.options import FOLDS, GRID
 from offshelf.heads.probabilities.out_of_distribution import held_out_classes, surroundings
 from offshelf.heads.probabilities.probability_model import (
@@ -154,3 +160,42 @@ def test_classes_of_a_single_group_are_told() -> None:
 def test_groups_that_are_no_single_values_are_refused(groups: Any) -> None:
     with pytest.raises(DataError, match=r"^groups: one name or number for each image is needed$"):
         group_numbers(groups, 2)
+
+
+COPIES = [
+    ([0, 1, 2, 3], ["a", "b", "c", "d"], [0, 1, 2, 3]),
+    ([3, 3, 1, 1, 0], ["a", "b", "b", "c", "d"], [1, 1, 1, 1, 0]),
+    ([2, 1, 0], ["a", "b", "a"], [0, 1, 0]),
+    ([2, 1, 0], ["", "", ""], [2, 1, 0]),
+    (None, ["b", "a", "", "b", ""], [0, 1, 2, 0, 3]),
+    (None, ["a", "a"], [0, 0]),
+]
+
+
+@pytest.mark.parametrize(("groups", "names", "expected"), COPIES)
+def test_copies_join_groups(
+    groups: list[int] | None, names: list[str], expected: list[int]
+) -> None:
+    given = None if groups is None else np.array(groups)
+    found = groups_with_copies(given, [name.encode() for name in names])
+    assert found is not None
+    assert np.unique(found, return_inverse=True)[1].tolist() == expected
+
+
+@pytest.mark.parametrize("groups", [None, np.array([1, 1, 0])])
+def test_without_copies_groups_stay_as_they_are(groups: Groups | None) -> None:
+    assert groups_with_copies(groups, [b"a", b"", b""]) is groups
+
+
+def test_no_fold_divides_copies_or_groups() -> None:
+    draw = np.random.default_rng(3)
+    targets, groups = draw.integers(0, 3, 90), draw.integers(0, 25, 90)
+    digests = [bytes([number]) for number in draw.integers(0, 70, 90)]
+    for given in (None, groups):
+        joined = groups_with_copies(given, digests)
+        fold = held_out_folds(targets, groups=joined)
+        assert (fold >= 0).sum() > 60
+        for held, kept in fold_splits(fold):
+            assert not {digests[row] for row in held} & {digests[row] for row in kept}
+            if given is not None:
+                assert not set(given[held]) & set(given[kept])

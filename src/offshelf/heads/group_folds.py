@@ -45,6 +45,52 @@ def group_numbers(groups: Sequence[Any] | NDArray[Any], n: int) -> Groups:
     return found
 
 
+def groups_with_copies(groups: Groups | None, digests: Sequence[bytes]) -> Groups | None:
+    """Return the groups for folds in which neither a group nor the copies of an image are divided.
+
+    Args:
+        groups: N numbers; None where images are independent.
+        digests: N, of each image's bytes; images of one digest are copies. An image with an
+            empty digest has none.
+
+    Returns:
+        N numbers, in the order of the groups that were given, or of the rows; *groups* itself
+        where there are no copies.
+
+    >>> groups_with_copies(np.array([0, 1, 1, 2]), [b"x", b"x", b"y", b"z"]).tolist()
+    [0, 0, 0, 1]
+    >>> groups_with_copies(None, [b"y", b"x", b"", b"", b"x"]).tolist()
+    [0, 1, 2, 3, 1]
+    >>> groups_with_copies(None, [b"x", b"y"]) is None
+    True
+    """
+    first: dict[bytes, int] = {}
+    numbers = [first.setdefault(one, row) if one else row for row, one in enumerate(digests)]
+    copies = np.array(numbers, np.int64)
+    if len(copies) == len(np.unique(copies)):
+        return groups
+    return together(np.arange(len(copies)) if groups is None else groups, copies)
+
+
+def together(one: Groups, other: Groups) -> Groups:
+    """Return numbers of N rows: rows that share one of either, also through others, are joined.
+
+    They are in the order of *one*.
+
+    >>> together(np.array([5, 5, 6, 7]), np.array([0, 1, 1, 2])).tolist()
+    [0, 0, 0, 1]
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    left, right = (np.unique(numbers, return_inverse=True)[1] for numbers in (one, other))
+    n = int(left.max(initial=-1)) + 1
+    size = n + int(right.max(initial=-1)) + 1
+    graph = coo_array((np.ones(len(left), np.int8), (left, n + right)), shape=(size, size))
+    roots: Groups = connected_components(graph, directed=False)[1].astype(np.int64)
+    return roots[left]
+
+
 def _is_missing(name: Any) -> bool:
     return name is None or name == "" or (isinstance(name, float) and math.isnan(name))
 

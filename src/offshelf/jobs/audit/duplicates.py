@@ -233,19 +233,6 @@ def copies(n_rows: int, groups: Sequence[Rows], links: Links) -> Rows:
     return number
 
 
-def together(copies: Rows, groups: Rows | None) -> Rows:
-    """Return a number for each row; copies have one number, and so have the images of a group.
-
-    >>> together(np.array([5, 5, 6, 7]), np.array([0, 1, 1, 2])).tolist()
-    [0, 0, 0, 1]
-    """
-    if groups is None:
-        return copies
-    own = np.unique(copies, return_inverse=True)[1]
-    n = int(own.max(initial=-1)) + 1
-    return _roots(n + int(groups.max(initial=-1)) + 1, own, n + groups)[own]
-
-
 def count_groups(findings: Sequence[Finding]) -> GroupCounts:
     """Count groups of copies."""
     return GroupCounts(

@@ -13,6 +13,7 @@ import numpy as np
 from offshelf.data.lookalikes import Fingerprint
 from offshelf.data.tables.image_table import ImageTable, leaked_test_rows
 from offshelf.errors import ImageError
+from offshelf.heads.group_folds import together
 from offshelf.jobs.audit.audit_result import AuditResult, Found, Rows
 from offshelf.jobs.audit.doubtful_labels import LabelCheck, Margins, judge, label_findings
 from offshelf.jobs.audit.duplicates import (
@@ -23,7 +24,6 @@ from offshelf.jobs.audit.duplicates import (
     image_ref,
     near_findings,
     same_bytes,
-    together,
 )
 from offshelf.jobs.audit.image_quality import class_findings, picture_findings, take_fingerprints
 from offshelf.jobs.audit.kept_findings import kept_links, kept_margins
@@ -92,11 +92,12 @@ def search(labelled: LabelledFeatures, bounds: Bounds, job: JobContext) -> Found
     with job.clock.stage("duplicates"):
         links = _links(labelled, groups, prints, bounds, job)
         alike = copies(len(table), groups, links)
+        given = labelled.groups_of(np.arange(len(table)))
     with job.clock.stage("labels"):
         check = LabelCheck(
             table=table,
             usable=usable,
-            copies=together(alike, labelled.groups_of(np.arange(len(table)))),
+            copies=alike if given is None else together(alike, given),
             read=labelled.read,
             seed=job.run.seed,
         )
