@@ -368,7 +368,10 @@ WRONG = [
     ("fit {scenes}/test/noise/0.png", "0.png: is one image; DATA is a folder of class folders"),
     ("fit {scenes} -b vgg_16", "no backbone 'vgg_16'. Did you mean 'vgg16'"),
     ("fit {scenes} -l penultimat", "no layer 'penultimat'. Did you mean 'penultimate'?"),
-    ("fit {scenes} --pooling agv", "no pooling 'agv': flatten, avg, max, gem. Did you mean 'avg'?"),
+    (
+        "fit {scenes} --pooling agv",
+        "no pooling 'agv': flatten, avg, max, gem, pyramid. Did you mean 'avg'?",
+    ),
     ("fit {scenes} --head smv", "unknown head 'smv': the heads are "),
     (
         "fit {scenes} --normalisation l1",

@@ -35,6 +35,7 @@ from offshelf.engine.openvino_runtime import import_openvino
 from offshelf.engine.selection import choose, open_engine
 from offshelf.engine.torch_engine.tapped_network import TappedNetwork, pool
 from offshelf.errors import EngineError, LayerError
+from offshelf.features.feature_kind import FeatureKind
 from offshelf.interrupt import TerminatedError, deferring_signals, raising_on_signals
 from offshelf.progress import Silent, notifying
 
@@ -481,12 +482,51 @@ def test_a_map_without_pooling_passes_as_it_is():
     assert torch.equal(pool(MAP, "none"), MAP)
 
 
+PYRAMIDS = "pyramid:N has N cells along each side of its finest grid, 2 to 8"
+
+
+@pytest.mark.parametrize("cells", [2, 3, 4])
+@pytest.mark.parametrize(("height", "width"), [(7, 7), (8, 8), (5, 9), (1, 1), (2, 3)])
+def test_a_pyramid_is_adaptive_pooling_of_every_grid(cells: int, height: int, width: int):
+    maps = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0))
+    grids = [
+        torch.nn.functional.adaptive_avg_pool2d(maps, side).flatten(2).transpose(1, 2).flatten(1)
+        for side in range(1, cells + 1)
+    ]
+    wanted = torch.cat(grids, 1)
+    found = pool(maps, f"pyramid:{cells}")
+    assert torch.allclose(found, wanted, atol=1e-6)
+    assert torch.allclose(
+        pool(maps.permute(0, 2, 3, 1), f"pyramid:{cells}", True), wanted, atol=1e-6
+    )
+    kind = FeatureKind("x", "x", f"pyramid:{cells}")
+    assert kind.dimension(tuple(maps.shape[1:])) == found.shape[1]
+    assert torch.allclose(found[:, :3], pool(maps, "avg"), atol=1e-6)
+
+
+def test_a_pyramid_of_tokens_leaves_out_those_without_a_place():
+    tokens = torch.rand(2, 1 + 16, 3, generator=torch.Generator().manual_seed(0))
+    maps = tokens[:, 1:].transpose(1, 2).unflatten(2, (4, 4))
+    found = pool(tokens, "pyramid")
+    assert torch.allclose(found[:, :3], tokens.mean(1), atol=1e-6)
+    assert torch.allclose(found[:, 3:], pool(maps, "pyramid")[:, 3:], atol=1e-6)
+    assert FeatureKind("x", "x", "pyramid").dimension((17, 3)) == found.shape[1]
+    vector = torch.tensor([[-1.0, 2.0]])
+    assert torch.equal(pool(vector, "pyramid:3"), vector)
+    assert FeatureKind("x", "x", "pyramid:3").dimension((2,)) == 2
+
+
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("average", "no pooling 'average': flatten, avg, max, gem. Did you mean 'avg'?"),
-        ("maxx", "no pooling 'maxx': flatten, avg, max, gem. Did you mean 'max'?"),
-        ("none", "no pooling 'none': flatten, avg, max, gem."),
+        ("average", "no pooling 'average': flatten, avg, max, gem, pyramid. Did you mean 'avg'?"),
+        ("maxx", "no pooling 'maxx': flatten, avg, max, gem, pyramid. Did you mean 'max'?"),
+        ("none", "no pooling 'none': flatten, avg, max, gem, pyramid, pyramid."),
+        ("pyramid:1", f"no pooling 'pyramid:1': {PYRAMIDS}"),
+        ("pyramid:9", f"no pooling 'pyramid:9': {PYRAMIDS}"),
+        ("pyramid:", f"no pooling 'pyramid:': {PYRAMIDS}"),
+        ("pyramid:02", f"no pooling 'pyramid:02': {PYRAMIDS}"),
+        ("pyramid:x", f"no pooling 'pyramid:x': {PYRAMIDS}"),
     ],
 )
 def test_other_words_for_pooling(word: str, message: str):

@@ -263,7 +263,7 @@ def test_a_bad_file_among_good_ones_is_named(
     [
         ({"backbone": "vgg_16"}, BackboneError, "no backbone 'vgg_16'. Did you mean 'vgg16'"),
         ({"layer": "penultimat"}, LayerError, "Did you mean 'penultimate'?"),
-        ({"pooling": "mean"}, LayerError, "no pooling 'mean': flatten, avg, max, gem."),
+        ({"pooling": "mean"}, LayerError, "no pooling 'mean': flatten, avg, max, gem, pyramid."),
         ({"resize": "squish"}, BackboneError, "no resize mode 'squish': squash, crop, letterbox"),
         ({"engine": "onnx"}, EngineError, "no engine 'onnx': auto, openvino, torch."),
     ],

@@ -374,8 +374,8 @@ def test_a_job_of_many_images_holds_few(
     ("layers", "poolings", "message"),
     [
         (["relu_9"], ["avg"], "no layer 'relu_9'"),
-        (["penultimate"], ["mean"], "no pooling 'mean': flatten, avg, max, gem."),
-        (["penultimate"], ["none"], "no pooling 'none': flatten, avg, max, gem."),
+        (["penultimate"], ["mean"], "no pooling 'mean': flatten, avg, max, gem, pyramid."),
+        (["penultimate"], ["none"], "no pooling 'none': flatten, avg, max, gem, pyramid."),
         ([], ["avg"], "no layer was asked for"),
         (["penultimate"], [], "no layer was asked for"),
     ],

@@ -199,7 +199,7 @@ def test_a_broken_labelled_folder_keeps_its_message(tmp_path: Path, scenes: Path
 WRONG = [
     ("nowhere", {}, "nowhere: no such file or folder"),
     ("photos", {"layers": ["penultimat"]}, "no layer 'penultimat'. Did you mean 'penultimate'?"),
-    ("photos", {"poolings": ["mean"]}, "no pooling 'mean': flatten, avg, max, gem"),
+    ("photos", {"poolings": ["mean"]}, "no pooling 'mean': flatten, avg, max, gem, pyramid"),
 ]
 
 

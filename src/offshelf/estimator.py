@@ -81,7 +81,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Args:
         backbone: a name of the catalogue, ``timm/NAME`` or ``torchvision/NAME``.
         layer: a layer name or a module path.
-        pooling: ``flatten``, ``avg``, ``max`` or ``gem``.
+        pooling: ``flatten``, ``avg``, ``max``, ``gem``, ``pyramid`` or ``pyramid:N``.
         head: the classifier on the features, for example ``svm``; or a :class:`HeadChoice`,
             which then decides class weights, reduction and calibration.
         C: inverse strength of the regularisation, > 0, or ``auto`` to choose it by

@@ -54,7 +54,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     Args:
         backbone: a name of the catalogue, ``timm/NAME`` or ``torchvision/NAME``.
         layer: a layer name or a module path.
-        pooling: ``flatten``, ``avg``, ``max`` or ``gem``.
+        pooling: ``flatten``, ``avg``, ``max``, ``gem``, ``pyramid`` or ``pyramid:N``.
         weights: a file, the tag of a known weights file, ``random``, or None to search.
         resize: ``squash``, ``crop``, ``letterbox``, or None for the weights' own.
         engine: ``auto``, ``openvino`` or ``torch``.

@@ -11,7 +11,7 @@ import abc
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, TypeAlias, TypeVar, cast
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,8 +39,10 @@ class Calibration:
     network: tuple[bytes, bytes] | None = None
 
 
-Pooling = Literal["none", "flatten", "avg", "max", "gem"]
-POOLINGS: tuple[Pooling, ...] = ("flatten", "avg", "max", "gem")
+PYRAMID = "pyramid"
+POOLINGS = ("flatten", "avg", "max", "gem", PYRAMID)
+# Cells along each side of the finest grid of a pyramid: by default, and at most.
+USUAL_CELLS, MOST_CELLS = 2, 8
 ENGINES = ("auto", "openvino", "torch")
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 Ticket = TypeVar("Ticket")
@@ -52,12 +54,12 @@ class Tap:
 
     Attributes:
         path: module path, see :mod:`offshelf.backbones.named_layers`.
-        pooling: ``flatten``, ``avg``, ``max``, ``gem``, or ``none`` for the activation
-            as it is.
+        pooling: ``flatten``, ``avg``, ``max``, ``gem``, ``pyramid``, ``pyramid:N``, or ``none``
+            for the activation as it is.
     """
 
     path: str
-    pooling: Pooling = "none"
+    pooling: str = "none"
 
 
 Activations: TypeAlias = dict[Tap, NDArray[np.float32]]
@@ -150,16 +152,52 @@ class Engine(abc.ABC):
         """Release memory and threads."""
 
 
-def check_pooling(pooling: str) -> Pooling:
-    """Return *pooling*, checked.
+def check_pooling(pooling: str) -> str:
+    """Return *pooling*, checked, in its shortest form.
 
+    Raises:
+        LayerError: there is no such pooling, or no such pyramid.
+
+    >>> check_pooling("pyramid:2"), check_pooling("pyramid:3")
+    ('pyramid', 'pyramid:3')
     >>> check_pooling("average")
     Traceback (most recent call last):
     ...
-    offshelf.errors.LayerError: no pooling 'average': flatten, avg, max, gem. Did you mean 'avg'?
+    offshelf.errors.LayerError: no pooling 'average': flatten, avg, max, gem, pyramid. Did you \
+mean 'avg'?
     """
-    check_choice("pooling", pooling, POOLINGS, LayerError)
-    return cast(Pooling, pooling)
+    word, colon, number = pooling.partition(":")
+    if word != PYRAMID or not colon:
+        check_choice("pooling", pooling, POOLINGS, LayerError)
+        return pooling
+    if number not in map(str, range(2, MOST_CELLS + 1)):
+        raise LayerError(
+            f"no pooling {pooling!r}: pyramid:N has N cells along each side of its finest grid, "
+            f"2 to {MOST_CELLS}"
+        )
+    return PYRAMID if int(number) == USUAL_CELLS else pooling
+
+
+def pyramid_cells(pooling: str) -> int:
+    """Return N of ``pyramid:N``, 2 for ``pyramid``, and 0 for any other pooling.
+
+    >>> pyramid_cells("pyramid:3"), pyramid_cells("pyramid"), pyramid_cells("avg")
+    (3, 2, 0)
+    """
+    word, _, number = pooling.partition(":")
+    return int(number or USUAL_CELLS) if word == PYRAMID else 0
+
+
+def cell_bounds(side: int, cells: int) -> tuple[tuple[int, int], ...]:
+    """Return where each of *cells* equal parts of *side* positions begins and ends.
+
+    Where they do not divide the side, a position on a border belongs to both parts, as in
+    adaptive pooling.
+
+    >>> cell_bounds(7, 2)
+    ((0, 4), (3, 7))
+    """
+    return tuple((k * side // cells, -(-(k + 1) * side // cells)) for k in range(cells))
 
 
 def pad(batch: NDArray[np.uint8], rows: int) -> NDArray[np.uint8]:

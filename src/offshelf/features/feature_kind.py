@@ -10,7 +10,7 @@ from typing import Any
 from offshelf.backbones.backbone import Backbone
 from offshelf.data.decoding.colour import RGB
 from offshelf.data.decoding.limits import DECODING, DEFAULT_LIMITS
-from offshelf.engine.contract import EngineOptions, Pooling, Tap, check_pooling
+from offshelf.engine.contract import EngineOptions, Tap, check_pooling, pyramid_cells
 from offshelf.engine.selection import installed, numeric_environment
 from offshelf.errors import LayerError
 
@@ -40,12 +40,12 @@ class FeatureKind:
     Attributes:
         layer: the layer as it was asked for, for people.
         path: its module path.
-        pooling: ``flatten``, ``avg``, ``max`` or ``gem``.
+        pooling: ``flatten``, ``avg``, ``max``, ``gem``, ``pyramid`` or ``pyramid:N``.
     """
 
     layer: str
     path: str
-    pooling: Pooling
+    pooling: str
 
     @property
     def tap(self) -> Tap:
@@ -59,13 +59,19 @@ class FeatureKind:
         >>> FeatureKind("pool5", "features.30", "avg").column
         'pool5_avg'
         """
-        return f"{self.layer}_{self.pooling}"
+        return f"{self.layer}_{self.pooling.replace(':', '')}"
 
     def dimension(self, shape: tuple[int, ...], channels_last: bool = False) -> int:
-        """Return the number of features of a layer of this *shape*."""
+        """Return the number of features of a layer of this *shape*.
+
+        >>> FeatureKind("stage7", "blocks.6", "pyramid").dimension((320, 7, 7))
+        1600
+        """
         if self.pooling == "flatten":
             return math.prod(shape)
-        return pooled_dimension(shape, channels_last)
+        cells = pyramid_cells(self.pooling) if len(shape) > 1 else 0
+        grids = sum(side**2 for side in range(1, cells + 1)) if cells else 1
+        return pooled_dimension(shape, channels_last) * grids
 
     def identity(
         self,

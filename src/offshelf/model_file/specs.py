@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from offshelf.backbones.specification.spec import RESIZES, BackboneSpec, InputSpec, WeightsSpec
-from offshelf.engine.contract import POOLINGS
+from offshelf.engine.contract import check_pooling
+from offshelf.errors import LayerError
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.model_file.zip_file import MAX_PICTURE_SIDE
 
@@ -143,6 +144,13 @@ def _share(value: Any) -> bool:
     return _real(value) and 0 < value <= 1
 
 
+def _pooling(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and check_pooling(value) == value
+    except LayerError:
+        return False
+
+
 def _channels(low: float) -> Check:
     return lambda value: (
         isinstance(value, list) and len(value) == 3 and all(_real(v) and v >= low for v in value)
@@ -198,7 +206,7 @@ _BACKBONE_CHECKS: Mapping[str, Check] = {
 _KIND_CHECKS: Mapping[str, Check] = {
     "layer": _like(_PATH_WORD),
     "path": _like(_PATH_WORD),
-    "pooling": _among(POOLINGS),
+    "pooling": _pooling,
 }
 
 

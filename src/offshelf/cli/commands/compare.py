@@ -82,7 +82,7 @@ def _add_networks(parser: argparse.ArgumentParser) -> None:
         "names, 'all' (one of each stage) or 'deepest' (the last before the classifier that "
         "the weights reach)",
     )
-    _axis(group, ["--poolings"], "avg", "flatten, avg, max, gem")
+    _axis(group, ["--poolings"], "avg", "flatten, avg, max, gem, pyramid, pyramid:N")
     _axis(group, ["--resizes"], "", "squash, crop, letterbox; none for the weights' own")
     _axis(group, ["--weights"], "trained", "trained, random (no pretraining)")
     scaling = "weights (ImageNet's mean and deviation), none (pixels in 0 to 1)"

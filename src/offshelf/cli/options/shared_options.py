@@ -81,7 +81,8 @@ def add_layer(parser: argparse.ArgumentParser) -> None:
     """Add which features of the network."""
     text = "a layer of 'offshelf layers', or a module path"
     add_word(parser, "-l", "--layer", default="penultimate", text=text)
-    add_word(parser, "--pooling", default="avg", text="flatten, avg, max or gem")
+    text = "flatten, avg, max, gem, pyramid or pyramid:N"
+    add_word(parser, "--pooling", default="avg", text=text)
 
 
 def add_layers(parser: argparse._ActionsContainer, several: str, required: bool = False) -> None:
@@ -104,7 +105,7 @@ def add_poolings(parser: argparse._ActionsContainer) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="flatten, avg, max or gem; repeat for several (avg)",
+        help="flatten, avg, max, gem, pyramid or pyramid:N; repeat for several (avg)",
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.construct.architectures import load_module
 from offshelf.backbones.construct.torch_context import one_thread
 from offshelf.backbones.named_layers import INPUT_SUFFIX
-from offshelf.engine.contract import Tap
+from offshelf.engine.contract import Tap, cell_bounds, pyramid_cells
 from offshelf.errors import BackboneError
 
 GEM_POWER = 3.0
@@ -99,7 +100,10 @@ def pool(value: torch.Tensor, pooling: str, channels_last: bool = False) -> torc
     tokens of a transformer (N x T x C, class token included). A vector passes as it is.
     ``gem`` is the generalised mean with p = 3 over values clamped at 1e-6 (Radenovic,
     Tolias and Chum, "Fine-tuning CNN image retrieval with no human annotation", 2018,
-    equation 3). ``none`` returns the activation.
+    equation 3). ``pyramid:N`` averages over the cells of grids of 1 x 1 to N x N (``pyramid``:
+    to 2 x 2), as Lazebnik, Schmid and Ponce, "Beyond bags of features: spatial pyramid matching",
+    CVPR 2006, section 3.2; of a transformer, over the tokens that have a place, the first grid
+    apart, which is ``avg``. ``none`` returns the activation.
 
     Args:
         value: N x C x H x W, N x H x W x C (with *channels_last*), N x T x C or N x C.
@@ -111,6 +115,7 @@ def pool(value: torch.Tensor, pooling: str, channels_last: bool = False) -> torc
     """
     if pooling == "none":
         return value.clone()
+    maps = value
     if value.dim() == 4:
         maps = value.permute(0, 3, 1, 2) if channels_last else value
         positions = maps.flatten(2)
@@ -120,12 +125,38 @@ def pool(value: torch.Tensor, pooling: str, channels_last: bool = False) -> torc
         return value.flatten(1).clone()
     if pooling == "flatten":
         return positions.flatten(1).clone()
+    if cells := pyramid_cells(pooling):
+        tokens = value.dim() == 3
+        return _pyramid(positions, _places(positions) if tokens else maps, cells)
+    return _reduced(positions, pooling)
+
+
+def _reduced(positions: torch.Tensor, pooling: str) -> torch.Tensor:
     if pooling == "avg":
         return positions.mean(2)
     if pooling == "max":
         return positions.amax(2)
     powered = positions.clamp(min=GEM_FLOOR).pow(GEM_POWER)
     return powered.mean(2).pow(1 / GEM_POWER)
+
+
+def _places(tokens: torch.Tensor) -> torch.Tensor:
+    """Return the N x C x T *tokens* that have a place, as maps: those before them have none."""
+    side = math.isqrt(tokens.shape[2])
+    return tokens[:, :, -(side * side) :].unflatten(2, (side, side))
+
+
+def _pyramid(positions: torch.Tensor, maps: torch.Tensor, cells: int) -> torch.Tensor:
+    """Return the mean over *positions*, then over each cell of the finer grids, row by row."""
+    found = [positions.mean(2)]
+    for side in range(2, cells + 1):
+        rows, columns = (cell_bounds(length, side) for length in maps.shape[2:])
+        found += [
+            maps[:, :, top:bottom, left:right].mean((2, 3))
+            for top, bottom in rows
+            for left, right in columns
+        ]
+    return torch.cat(found, 1)
 
 
 class SummedConvolution(nn.Module):

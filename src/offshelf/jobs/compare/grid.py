@@ -42,7 +42,7 @@ class NetworkAxes:
         backbones: names of the catalogue, ``timm/NAME`` or ``torchvision/NAME``.
         layers: names, module paths, ``all`` (one of each stage) or ``deepest`` (the
             penultimate layer, or the deepest one that the weights reach).
-        poolings: ``flatten``, ``avg``, ``max`` or ``gem``.
+        poolings: ``flatten``, ``avg``, ``max``, ``gem``, ``pyramid`` or ``pyramid:N``.
         resizes: ``squash``, ``crop``, ``letterbox``; None for the weights' own.
         weights: ``trained`` or ``random`` (no pretraining).
         scalings: ``weights`` (mean and deviation that belong to the weights) or ``none``
