@@ -143,7 +143,7 @@ def _reduced(positions: torch.Tensor, pooling: str) -> torch.Tensor:
 def _places(tokens: torch.Tensor) -> torch.Tensor:
     """Return the N x C x T *tokens* that have a place, as maps: those before them have none."""
     side = math.isqrt(tokens.shape[2])
-    return tokens[:, :, -(side * side) :].unflatten(2, (side, side))
+    return tokens[:, :, -(side * side) :].reshape(*tokens.shape[:2], side, side)
 
 
 def _pyramid(positions: torch.Tensor, maps: torch.Tensor, cells: int) -> torch.Tensor:
