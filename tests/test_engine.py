@@ -521,7 +521,7 @@ def test_a_pyramid_of_tokens_leaves_out_those_without_a_place():
     [
         ("average", "no pooling 'average': flatten, avg, max, gem, pyramid. Did you mean 'avg'?"),
         ("maxx", "no pooling 'maxx': flatten, avg, max, gem, pyramid. Did you mean 'max'?"),
-        ("none", "no pooling 'none': flatten, avg, max, gem, pyramid, pyramid."),
+        ("none", "no pooling 'none': flatten, avg, max, gem, pyramid."),
         ("pyramid:1", f"no pooling 'pyramid:1': {PYRAMIDS}"),
         ("pyramid:9", f"no pooling 'pyramid:9': {PYRAMIDS}"),
         ("pyramid:", f"no pooling 'pyramid:': {PYRAMIDS}"),
