@@ -1,4 +1,4 @@
-"""The columns of a CSV or Parquet file: path, label and split as text, with row numbers."""
+"""The columns of a CSV or Parquet file: path, label or labels, and split, with row numbers."""
 
 from __future__ import annotations
 
@@ -59,6 +59,8 @@ def _are_splits(cells: Sequence[str]) -> bool:
 
 
 COLUMNS = ("path", "label", "split")
+# What separates several labels in one cell.
+SEPARATORS = ";|"
 
 
 class Cells(NamedTuple):
@@ -75,17 +77,17 @@ class Cells(NamedTuple):
 
 
 def read_cells(file: Path, needed: Sequence[str], notes: list[str] | None = None) -> list[Cells]:
-    """Read the columns ``path``, ``label`` and ``split`` of *file*.
+    """Read the columns ``path``, ``label`` and ``split`` of *file*, or ``labels`` if it is needed.
 
     A CSV file is UTF-8 (or UTF-16 with its mark), separated by commas, semicolons, tabs
     or bars. Column names may be in any case and order; other columns are ignored. Labels
     of CSV are the text as it stands; whole floating-point numbers of Parquet, which pandas
-    makes of whole numbers, are written without a fraction. *notes* gets a line for what a person
-    should know.
+    makes of whole numbers, are written without a fraction. Lists of ``labels`` in Parquet become
+    text with ``;`` between them. *notes* gets a line for what a person should know.
 
     Raises:
         DataError: the file cannot be read, is empty, is damaged, lacks one of the
-            *needed* columns, or a column holds no text.
+            *needed* columns, has both ``label`` and ``labels``, or a column holds no text.
     """
     try:
         if file.stat().st_size == 0:
@@ -95,6 +97,36 @@ def read_cells(file: Path, needed: Sequence[str], notes: list[str] | None = None
         return list(_csv_cells(file, needed, notes))
     except OSError as error:
         raise DataError(f"{shown(file)}: cannot be read: {error.strerror}") from error
+
+
+def label_columns(file: Path) -> tuple[str, ...]:
+    """Return the names of the columns of *file* as they are compared, in lower case.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        if file.suffix.lower() in PARQUET_SUFFIXES:
+            header = _parquet_header(file)
+        else:
+            _, header = next(csv_rows(file, csv_text(file)), (0, []))
+    except OSError as error:
+        raise DataError(f"{shown(file)}: cannot be read: {error.strerror}") from error
+    return tuple(_plain(name) for name in header)
+
+
+def _parquet_header(file: Path) -> list[str]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        return list(pyarrow.parquet.read_schema(file).names)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise DataError(f"{shown(file)}: is not a Parquet file, or it is damaged") from error
+
+
+def _plain(name: str) -> str:
+    return name.strip().strip('"').lower()
 
 
 def _csv_cells(file: Path, needed: Sequence[str], notes: list[str] | None) -> Iterator[Cells]:
@@ -117,7 +149,8 @@ def _csv_cells(file: Path, needed: Sequence[str], notes: list[str] | None) -> It
         found = split_column(file, columns, notes) if "split" not in places else ""
         places |= {"split": header.index(found)} if found else {}
     for number, values in kept:
-        yield Cells(number, *(_word(values[places[c]]) if c in places else "" for c in COLUMNS))
+        texts = (_word(values[places[c]]) if c in places else "" for c in _columns(needed))
+        yield Cells(number, *texts)
 
 
 def _as_long(file: Path, number: int, values: list[str], length: int) -> list[str]:
@@ -139,18 +172,21 @@ def _parquet_cells(file: Path, needed: Sequence[str], notes: list[str] | None) -
             names = parquet.schema_arrow.names
             places = _places(file, names, needed)
             if notes is not None and "split" not in places:
-                found = split_column(file, _texts(parquet, set(names) - set(COLUMNS)), notes)
+                others = set(names) - set(_columns(needed))
+                found = split_column(file, _texts(parquet, others), notes)
                 places |= {"split": names.index(found)} if found else {}
             table = parquet.read(columns=[names[place] for place in places.values()])
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{shown(file)}: is not a Parquet file, or it is damaged") from error
     blank = [""] * len(table)
     cells = {column: table.column(names[place]) for column, place in places.items()}
+    if "labels" in cells:
+        cells["labels"] = _separated(file, cells["labels"])
     for column in needed:
         _check_text(file, column, cells[column].type)
     if "label" in cells:
         cells["label"] = _whole_numbers(cells["label"], notes if notes is not None else [])
-    columns = [cells[c].to_pylist() if c in cells else blank for c in COLUMNS]
+    columns = [cells[c].to_pylist() if c in cells else blank for c in _columns(needed)]
     for number, values in enumerate(zip(*columns, strict=True), start=1):
         yield Cells(number, *map(_word, values))
 
@@ -167,6 +203,26 @@ def _texts(parquet: Any, names: Collection[str]) -> dict[str, list[str]]:
             column = parquet.read(columns=[field.name]).column(0)
             found[field.name] = [_word(value) for value in column.to_pylist()]
     return found
+
+
+def _separated(file: Path, labels: Any) -> Any:
+    """Return lists of labels as text with a separator between them; other columns as they are."""
+    import pyarrow
+    import pyarrow.types as kinds
+
+    kind = labels.type
+    if not (kinds.is_list(kind) or kinds.is_large_list(kind) or kinds.is_fixed_size_list(kind)):
+        return labels
+    if kinds.is_nested(kind.value_type):
+        _check_text(file, "labels", kind)
+    sets = [[_word(one) for one in found or ()] for found in labels.to_pylist()]
+    unfit = next((one for found in sets for one in found if set(one) & set(SEPARATORS)), None)
+    if unfit is not None:
+        raise DataError(
+            f"{shown(file)}: its label '{shown(unfit)}' holds ; or |, which separate labels; "
+            "rename it"
+        )
+    return pyarrow.array([SEPARATORS[0].join(found) for found in sets], pyarrow.string())
 
 
 def _check_text(file: Path, column: str, kind: Any) -> None:
@@ -200,17 +256,45 @@ def _whole_numbers(labels: Any, notes: list[str]) -> Any:
 
 def _places(file: Path, header: Sequence[str], needed: Sequence[str]) -> dict[str, int]:
     """Return where each known column stands; an error names one that is missing."""
-    names = [name.strip().strip('"').lower() for name in header]
+    names = [_plain(name) for name in header]
+    _check_label_columns(file, names, needed)
     for column in needed:
         if column not in names:
             raise DataError(
                 f"{shown(file)}: has no column '{column}'; its columns are {listed(header)}."
                 f"{did_you_mean(column, header) or f' Rename the one that holds it to {column}.'}"
             )
-    for column in COLUMNS:
+    columns = _columns(needed)
+    for column in columns:
         if names.count(column) > 1:
             raise DataError(f"{shown(file)}: has {names.count(column)} columns '{column}'")
-    return {column: names.index(column) for column in COLUMNS if column in names}
+    return {column: names.index(column) for column in columns if column in names}
+
+
+def _columns(needed: Sequence[str]) -> tuple[str, ...]:
+    return tuple("labels" if c == "label" and "labels" in needed else c for c in COLUMNS)
+
+
+def _check_label_columns(file: Path, names: Sequence[str], needed: Sequence[str]) -> None:
+    """Refuse a file of one label for each image where several are needed, the reverse, and both."""
+    wanted = next((column for column in needed if column in ("label", "labels")), None)
+    if wanted is None:
+        return
+    if {"label", "labels"} <= set(names):
+        raise DataError(
+            f"{shown(file)}: has the columns 'label' and 'labels'; keep label for one label of "
+            "each image, or labels for several"
+        )
+    if wanted == "label" and "labels" in names:
+        raise DataError(
+            f"{shown(file)}: has several labels for each image (its column 'labels'), and this "
+            "takes one; fit, evaluate and predict take several"
+        )
+    if wanted == "labels" and "label" in names:
+        raise DataError(
+            f"{shown(file)}: has one label for each image (its column 'label'), and this takes "
+            "several: a column 'labels', with ; or | between the labels of an image"
+        )
 
 
 def _word(value: Any) -> str:

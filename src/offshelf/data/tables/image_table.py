@@ -68,13 +68,16 @@ class ImageTable(Card):
     Attributes:
         paths: as the operating system opens them; ordered by split (train, test), class
             and path inside DATA, whatever the file system's own order is.
-        labels: class name of each image; "" everywhere in an unlabelled table.
+        labels: class name of each image; "" everywhere in an unlabelled table; where images have
+            several, all of them as one text.
         splits: ``train`` or ``test`` of each image.
         classes: class names, sorted; () in an unlabelled table.
         warnings: one line each, for a person.
         corrected: what a file of corrections changed; None without one.
         groups: of each image; () where images are independent.
         split_made: whether the splits were made here, and not given.
+        label_sets: the labels of each image, sorted, where images have several of ``classes`` or
+            none; () where each has one class.
 
     >>> table = ImageTable(("a.png", "b.png"), ("x", "y"), ("train", "test"), ("x", "y"), ())
     >>> len(table), table.rows("test"), table.targets()
@@ -89,6 +92,7 @@ class ImageTable(Card):
     corrected: Corrected | None = None
     groups: tuple[str, ...] = ()
     split_made: bool = False
+    label_sets: tuple[tuple[str, ...], ...] = ()
 
     def facts(self) -> Iterator[tuple[str, str]]:
         """Yield how many images of which classes and splits there are."""
@@ -119,6 +123,14 @@ class ImageTable(Card):
         """Return the position of each row's label in ``classes``, int64; -1 when unlabelled."""
         position = {name: number for number, name in enumerate(self.classes)}
         return np.array([position.get(label, -1) for label in self.labels], np.int64)
+
+    def membership(self) -> NDArray[np.bool_]:
+        """Return which image has which of ``classes``, N x L, of images with several labels."""
+        has = np.zeros((len(self.label_sets), len(self.classes)), bool)
+        position = {name: number for number, name in enumerate(self.classes)}
+        for row, labels in enumerate(self.label_sets):
+            has[row, [position[label] for label in labels]] = True
+        return has
 
 
 def read_table(

@@ -17,6 +17,7 @@ from offshelf.data.folders.image_files import (
     is_image_name,
 )
 from offshelf.data.tables.columns import Cells, read_cells
+from offshelf.data.tables.label_sets import label_set, united
 from offshelf.data.tables.path_lists import (
     STANDARD_INPUT,
     check_no_address,
@@ -164,24 +165,26 @@ def _names_beside(place: Path) -> list[str]:
 _OFTEN_MISSING = frozenset({"na", "n/a", "#n/a", "<na>", "nan", "null", "none", "nil"})
 
 
-def read_tabular(file: Path, *, labelled: bool = True) -> Reading:
+def read_tabular(file: Path, *, labelled: bool = True, several: bool = False) -> Reading:
     """Read the images of a CSV or Parquet file.
 
     Paths are relative to the folder of *file*. A few images that do not exist are the
     business of the row ledger; if none exists, the paths are wrong. Without *labelled* the columns
-    ``label`` and ``split`` are ignored.
+    ``label`` and ``split`` are ignored. With *several* a label is a cell of the column ``labels``,
+    which may be empty.
     """
-    needed = ("path", "label") if labelled else ("path",)
+    needed = ("path", "labels" if several else "label") if labelled else ("path",)
     warnings: list[str] = []
     cells = read_cells(file, needed, warnings if labelled else None)
     if not cells:
         raise DataError(f"{shown(file)}: has no rows; it needs one row per image")
-    _check_filled(file, cells, needed)
+    _check_filled(file, cells, needed[:1] if several else needed)
     if not labelled:
         cells = [cell._replace(label="", split="") for cell in cells]
     cells = _with_splits(file, cells, warnings)
     _note_missing(cells, warnings)
-    rows = _without_repeats(_rows(file.parent, cells, warnings), warnings)
+    found = _rows(file.parent, cells, warnings)
+    rows = united(found, warnings) if several else _without_repeats(found, warnings)
     _check_exist(file, rows)
     return Reading(rows, tuple(f"{shown(file)}: {warning}" for warning in warnings))
 
@@ -197,7 +200,8 @@ def _rows(base: Path, cells: list[Cells], warnings: list[str]) -> list[Row]:
 
 
 def _note_missing(cells: list[Cells], warnings: list[str]) -> None:
-    words = sorted({cell.label for cell in cells if cell.label.lower() in _OFTEN_MISSING})
+    found = {word for cell in cells for word in (cell.label, *label_set(cell.label))}
+    words = sorted(word for word in found if word.lower() in _OFTEN_MISSING)
     if words:
         warnings.append(
             f"taken as classes although they often mean a missing label: {listed(words)}"
