@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.card import Brief
+from offshelf.heads.label_decisions import LabelDecisions
 from offshelf.heads.options import Normalisation
 
 
@@ -30,6 +31,8 @@ class FittedHead(Brief):
         reduction: what it does next, for example ``pca:64``; with ``none`` d is D.
         preparation: the arrays of both, see :mod:`offshelf.heads.preparation.prepare`; none for the
             normalisations ``l2``, ``none`` and ``sqrt`` without a reduction.
+        decisions: which of its classes a row has, where it may have several of them, or none;
+            None for a head whose row is of one class.
 
     >>> weight = np.array([[-1.0, 0.0], [1.0, 0.0]], dtype=np.float32)
     >>> arrays = {"weight": weight, "bias": np.zeros(2, dtype=np.float32)}
@@ -45,6 +48,7 @@ class FittedHead(Brief):
     notes: tuple[str, ...] = ()
     reduction: str = "none"
     preparation: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    decisions: LabelDecisions | None = None
 
     @property
     def dimension(self) -> int:

@@ -9,15 +9,17 @@ from typing import Any, NoReturn, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.errors import HeadError, ModelFileError
+from offshelf.errors import DataError, HeadError, ModelFileError
 from offshelf.heads.head import FittedHead, frozen
 from offshelf.heads.kinds.registry import get_fitter
+from offshelf.heads.label_decisions import LABEL_HEADS, LabelDecisions, decisions_from_json
 from offshelf.heads.options import NORMALISATIONS, Normalisation
 from offshelf.heads.preparation.prepare import Preparation, preparation_problem
 from offshelf.heads.preparation.reduction import parse_reduction
 
 _KEYS = ("kind", "classes", "normalisation", "parameters", "notes")
-_OPTIONAL_KEYS = ("reduction",)
+# A version that does not know decisions on labels refuses them, as it would show one label.
+_OPTIONAL_KEYS = ("reduction", "labels")
 _PREPARATION = "preparation."
 
 
@@ -36,6 +38,7 @@ def pack_head(head: FittedHead) -> tuple[dict[str, NDArray[np.float32]], dict[st
         "reduction": head.reduction,
         "parameters": dict(head.parameters),
         "notes": list(head.notes),
+        **({"labels": head.decisions.to_json()} if head.decisions else {}),
     }
     preparation = {f"{_PREPARATION}{name}": array for name, array in head.preparation.items()}
     return {**head.arrays, **preparation}, document
@@ -68,11 +71,8 @@ def unpack_head(
     _check_texts("notes", document["notes"], source)
     reduction = _checked_reduction(document.get("reduction", "none"), source)
     _check_values(arrays, source)
-    preparation = {
-        name.removeprefix(_PREPARATION): frozen(np.array(array, np.float32))
-        for name, array in arrays.items()
-        if name.startswith(_PREPARATION)
-    }
+    of_preparation = {n: a for n, a in arrays.items() if n.startswith(_PREPARATION)}
+    preparation = {n.removeprefix(_PREPARATION): _float32(a) for n, a in of_preparation.items()}
     learned = {name: a for name, a in arrays.items() if not name.startswith(_PREPARATION)}
     _check_arrays(learned, document["kind"], len(classes), source)
     normalisation = cast(Normalisation, document["normalisation"])
@@ -84,13 +84,29 @@ def unpack_head(
     return FittedHead(
         kind=document["kind"],
         classes=classes,
-        arrays={name: frozen(np.array(array, np.float32)) for name, array in learned.items()},
+        arrays={name: _float32(array) for name, array in learned.items()},
         parameters=dict(document["parameters"]),
         normalisation=normalisation,
         notes=tuple(document["notes"]),
         reduction=reduction,
         preparation=preparation,
+        decisions=_decisions(document, len(classes), source),
     )
+
+
+def _float32(array: NDArray[Any]) -> NDArray[np.float32]:
+    return frozen(np.array(array, np.float32))
+
+
+def _decisions(document: Mapping[str, Any], n_labels: int, source: str) -> LabelDecisions | None:
+    if "labels" not in document:
+        return None
+    if document["kind"] not in LABEL_HEADS:
+        _refuse(source, f"of the kind {document['kind']!r} cannot have several labels")
+    try:
+        return decisions_from_json(document["labels"], n_labels)
+    except DataError as error:
+        raise ModelFileError(f"{source}: head has {error}") from None
 
 
 def _refuse(source: str, what: str) -> NoReturn:

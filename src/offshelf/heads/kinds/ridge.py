@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.heads.class_balance import row_weights
-from offshelf.heads.kinds.fitter import CrossFit, Learned
+from offshelf.heads.kinds.fitter import CrossFit, Learned, Places
 from offshelf.heads.kinds.linear import LinearHead, fewest_errors, linear_arrays
 from offshelf.heads.numerics.centred import Array
 from offshelf.heads.numerics.regularised import Parts, Shifted, Solvable, decompose_shifted
@@ -63,6 +63,22 @@ class Ridge(LinearHead):
             return _solve(part, signs, task.c, weights)
 
         return task.linear(solve)
+
+
+def held_out_signs(
+    rows: ScaledRows, signs: Array, c: float, splits: Sequence[tuple[Places, Places]]
+) -> Array:
+    """Return the scores N x P of rows held out, by regressions on signs N x P of the others.
+
+    Columns of *signs* are regressed on their own, and share what is decomposed of each split: the
+    rows to score, and those to learn from.
+    """
+    parts, scores = Parts(rows), np.zeros(signs.shape)
+    for held, kept in splits:
+        part = parts.decompose(kept, np.zeros(len(kept), dtype=np.int64))
+        weight, bias = _solve(part, signs[kept], c, None)
+        scores[held] = rows.of(held).scores(weight).T + bias
+    return scores
 
 
 def _solve(shifted: Solvable, signs: Array, c: float, weights: Array | None) -> tuple[Array, Array]:

@@ -152,7 +152,7 @@ def fit_sigmoid(scores: NDArray[Any], targets: NDArray[np.int64]) -> Sigmoid:
     [0.79, 0.21]
     """
     matrix, targets = _checked(scores, targets)
-    pairs = [_platt(column, targets == k) for k, column in enumerate(matrix.T)]
+    pairs = [platt(column, targets == k) for k, column in enumerate(matrix.T)]
     backwards = sum(slope > 0 for slope, _ in pairs)
     note = f"in {backwards} of {len(pairs)} classes a higher score spoke against the class"
     return Sigmoid(
@@ -235,8 +235,11 @@ def _laplace(scores: Matrix, targets: NDArray[np.int64]) -> float:
     return math.sqrt(low * high)
 
 
-def _platt(scores: Matrix, positive: NDArray[np.bool_]) -> tuple[float, float]:
-    """Return slope and offset of one class; fitted on scores of about one, then scaled back."""
+def platt(scores: Matrix, positive: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return slope and offset of one class against the rest, see :func:`fit_sigmoid`.
+
+    They are fitted on scores of about one, then scaled back.
+    """
     scale = max(float(np.abs(scores).max()), np.finfo(np.float64).tiny)
     x, n = scores / scale, int(positive.sum())
     wanted = np.where(positive, (n + 1) / (n + 2), 1 / (len(x) - n + 2))
