@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from offshelf.text import spelled
@@ -49,6 +49,21 @@ def same_class_key(name: str) -> str:
     False
     """
     return "".join(unicodedata.normalize("NFC", composed(name).casefold()).split())
+
+
+def class_number(name: str, classes: Sequence[str]) -> int | None:
+    """Return the index of the class that *name* means: the same, or but for case and spaces.
+
+    None where it is no class, or like several of them.
+
+    >>> class_number("Living Room", ["kitchen", "livingroom"]), class_number("bath", ["kitchen"])
+    (1, None)
+    """
+    if name in classes:
+        return classes.index(name)
+    key = same_class_key(name)
+    alike = [number for number, one in enumerate(classes) if same_class_key(one) == key]
+    return alike[0] if len(alike) == 1 else None
 
 
 UNLABELLED = "unlabelled"
