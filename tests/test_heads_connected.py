@@ -13,6 +13,7 @@ from offshelf.heads.fitting.fit_head import Recipe, decision, fit_head
 from offshelf.heads.kinds import fc
 from offshelf.heads.kinds.fc import _split
 from offshelf.heads.numerics.row_scaling import scaled_block
+from offshelf.heads.options import Options
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def test_one_layer_comes_near_to_logistic_regression(digits):
 def test_the_recorded_loss_is_that_of_the_saved_weights_on_the_rows_held_back(kind):
     features, targets, classes = made_features(3, 80, 10)
     head = fit_head(Recipe(kind=kind, seed=2), features, targets, classes)
-    _, held = _split(targets, 3, 2)
+    _, held = _split(targets, Options(seed=2))
     scores = torch.from_numpy(decision(head, features[held]))
     loss = torch.nn.functional.cross_entropy(scores, torch.from_numpy(targets[held]))
     assert float(loss) == pytest.approx(head.parameters["validation_loss"], rel=1e-4)
@@ -113,7 +114,7 @@ def test_balanced_classes_weight_the_loss(monkeypatch):
 @pytest.mark.parametrize("counts", [(1, 1), (1, 9), (2, 2, 2), (40, 3)])
 def test_every_class_keeps_a_row_to_learn_from(counts):
     targets = np.repeat(np.arange(len(counts)), counts)
-    kept, held = _split(targets, len(counts), 0)
+    kept, held = _split(targets, Options())
     assert set(targets[kept]) == set(range(len(counts)))
     assert len(held) > 0
     assert not set(kept) & set(held) or counts == (1, 1)
@@ -122,3 +123,29 @@ def test_every_class_keeps_a_row_to_learn_from(counts):
 def test_features_without_any_spread_are_no_error():
     head = fit_head(Recipe(kind="fc"), np.ones((6, 3), np.float32), np.arange(6) % 2, ["a", "b"])
     assert np.isfinite(decision(head, np.ones((1, 3), np.float32))).all()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_rows_held_back_are_whole_groups(seed):
+    draw = np.random.default_rng(seed)
+    targets = draw.integers(0, 3, 120)
+    groups = 3 * draw.integers(0, 20, 120) + targets
+    kept, held = _split(targets, Options(seed=seed, groups=groups))
+    assert not set(groups[kept]) & set(groups[held])
+    assert set(targets[kept]) == set(targets[held]) == {0, 1, 2}
+    assert 120 / 16 < len(held) < 120 / 4
+
+
+def test_a_large_group_is_not_held_back():
+    targets = np.repeat([0, 1], 50)
+    groups = np.concatenate([np.zeros(40), np.arange(1, 61)]).astype(np.int64)
+    kept, held = _split(targets, Options(groups=groups))
+    assert 0 not in groups[held]
+    assert set(targets[held]) == {0, 1}
+    assert len(kept) + len(held) == 100
+
+
+def test_where_each_class_is_of_one_group_all_rows_are_learned_and_stopped_on():
+    targets = np.repeat([0, 1], 5)
+    kept, held = _split(targets, Options(groups=targets))
+    assert kept.tolist() == held.tolist() == list(range(10))

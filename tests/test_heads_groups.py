@@ -142,17 +142,19 @@ def test_classes_of_a_single_group_are_told() -> None:
     features, targets, groups = scenes()
     groups = np.where(targets == 2, 99, groups)
     assert certainty((features, targets), groups).notes == (
-        "a class has images that cannot say how sure to be, as no fold keeps some of its groups: "
-        "'c'",
+        "a class has images that cannot say how sure to be, as no group or copy of them can be "
+        "held out: 'c'",
     )
     found = certainty((features, targets), targets)
     assert found.notes[0] == (
-        "no probabilities: every class has images of a single group, so none can be held out"
+        "no probabilities: every class has images of a single group, or copies of one, so none can "
+        "be held out"
     )
     with pytest.raises(HeadError) as caught:
         fit_head(Recipe(c="auto"), features, targets, CLASSES, targets)
     assert str(caught.value) == (
-        "C cannot be chosen in folds of groups: no class has images of two groups; give a C"
+        "C cannot be chosen in folds: no class has images of two groups, or two that are no "
+        "copies; give a C"
     )
 
 
@@ -199,3 +201,45 @@ def test_no_fold_divides_copies_or_groups() -> None:
             assert not {digests[row] for row in held} & {digests[row] for row in kept}
             if given is not None:
                 assert not set(given[held]) & set(given[kept])
+
+
+@pytest.mark.parametrize("recipe", [Recipe(kind="fc"), Recipe(normalisation="standard")])
+def test_heads_trained_anew_have_the_groups_of_their_rows(
+    recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features, targets, groups = scenes(groups=4, each=3)
+    trainer, seen = Trainer(recipe, features, targets, CLASSES, groups=groups), []
+
+    def fit(_: Recipe, *given: Any) -> Any:
+        seen.append(given[-1])
+        return trainer.head
+
+    monkeypatch.setattr("offshelf.heads.fitting.fit_head.fit_head", fit)
+    fold = held_out_folds(targets, groups=groups)
+    trainer.held_out(fold)
+    kept = np.flatnonzero(fold != 0)
+    trainer.retrained(kept, kept)
+    splits = [groups[rows] for _, rows in fold_splits(fold)]
+    for found, expected in zip(seen, [*splits, groups[kept]], strict=True):
+        assert found.tolist() == expected.tolist()
+
+
+def test_strange_images_are_of_no_group_that_is_known() -> None:
+    draw = np.random.default_rng(0)
+    targets, groups = draw.integers(0, 4, 200), draw.integers(0, 30, 200)
+    parts = list(held_out_classes(targets, groups))
+    assert len(parts) == 4
+    for kept, known, strange in parts:
+        for tested in (known, strange):
+            assert not np.intersect1d(groups[kept], groups[tested]).size
+
+
+def test_a_group_of_all_classes_holds_nothing_strange() -> None:
+    targets = np.arange(40) % 2
+    assert list(held_out_classes(targets, np.zeros(40, np.int64))) == []
+
+
+def test_many_groups_of_one_row_take_little_memory() -> None:
+    targets, groups = np.arange(30_000) % 3_000, np.arange(30_000)
+    fold = grouped_folds(targets, groups, FOLDS, seed=0)
+    assert np.bincount(fold).tolist() == [6_000] * 5

@@ -55,7 +55,9 @@ def names(targets: NDArray[np.int64]) -> list[str]:
 def anew(recipe: Recipe, sample: Sample, c: Any = None) -> NDArray[np.float32]:
     """Return the scores of rows that are held out, by heads that are trained from nothing."""
 
-    def train(features: NDArray[np.float32], targets: NDArray[np.int64]) -> FittedHead:
+    features, targets = sample
+
+    def train(kept: NDArray[np.intp]) -> FittedHead:
         return fit_head(
             Recipe(
                 kind=recipe.kind,
@@ -65,12 +67,12 @@ def anew(recipe: Recipe, sample: Sample, c: Any = None) -> NDArray[np.float32]:
                 class_weight=recipe.class_weight,
                 seed=recipe.seed,
             ),
-            features,
-            targets,
-            names(sample[1]),
+            features[kept],
+            targets[kept],
+            names(targets),
         )
 
-    return held_out_scores(train, *sample, held_out_folds(sample[1]))
+    return held_out_scores(train, features, held_out_folds(targets))
 
 
 def check(recipe: Recipe, sample: Sample, c: Any = None) -> None:

@@ -27,9 +27,9 @@ from offshelf.errors import EngineError
 from offshelf.features.feature_kind import feature_kinds
 from offshelf.jobs.fit.job import fit
 from offshelf.jobs.predict import predict
-from offshelf.jobs.setup import precision
-from offshelf.jobs.setup.kept_decision import PrecisionTrial
+from offshelf.jobs.setup import precision, precision_trial
 from offshelf.jobs.setup.precision import calibration
+from offshelf.jobs.setup.precision_trial import PrecisionTrial
 from offshelf.jobs.setup.settings import FeatureSettings, RunSettings, backbone_for
 from offshelf.jobs.setup.workload import Work
 from offshelf.model_file.model import load_model, save_model
@@ -215,7 +215,7 @@ def test_auto_has_nothing_to_compare_with_torch_on_a_cpu(scenes: Path) -> None:
 def test_auto_compares_the_half_precision_of_a_card(
     scenes: Path, monkeypatch: pytest.MonkeyPatch, half: str
 ) -> None:
-    own, seen = precision.extract, []
+    own, seen = precision_trial.extract, []
 
     def extract(paths, backbone, kinds, options, *others):
         seen.append(options.precision)
@@ -223,7 +223,7 @@ def test_auto_compares_the_half_precision_of_a_card(
 
     monkeypatch.setattr(precision, "choose", lambda _: ("torch", "cuda"))
     monkeypatch.setattr(reference, "half_of", lambda _: half)
-    monkeypatch.setattr(precision, "extract", extract)
+    monkeypatch.setattr(precision_trial, "extract", extract)
     notes, run = Silent(), RunSettings(engine=EngineOptions(precision="auto", images=30))
     backbone = backbone_for(FeatureSettings(), run, notes)
     kind = feature_kinds(backbone, ["penultimate"], ["avg"])[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import types
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from offshelf.errors import EngineError
 from offshelf.features.extraction import extract
 from offshelf.features.feature_kind import feature_kinds
 from offshelf.jobs.fit.job import fit
-from offshelf.jobs.setup import precision, workload
+from offshelf.jobs.setup import precision, precision_trial, workload
 from offshelf.jobs.setup.settings import FeatureSettings, RunSettings, backbone_for
 from offshelf.jobs.setup.workload import FOLDS, MAX_SAMPLE, MIN_SAMPLE, Work
 from offshelf.progress import Silent
@@ -363,10 +364,44 @@ def test_auto_whose_labelled_images_cannot_be_used_takes_fp32(
 
 def test_the_sample_has_enough_of_each_class_that_it_takes(scenes: Path) -> None:
     table = read_table(scenes)
-    sample = precision._fair(table, 0, 6)
-    assert sample == precision._fair(table, 0, 6)
+    sample = precision.fair_sample(table, 0, 6)
+    assert sample == precision.fair_sample(table, 0, 6)
     targets = sample.targets()
     assert (np.unique(targets, return_counts=True)[1] == 3).all()
     assert len(np.unique(targets)) == 2
     assert set(sample.paths) <= {table.paths[row] for row in table.rows("train")}
-    assert len(precision._fair(table, 0, 600)) == len(table.rows("train"))
+    assert len(precision.fair_sample(table, 0, 600)) == len(table.rows("train"))
+
+
+def test_the_sample_and_its_folds_keep_groups_together(scenes: Path) -> None:
+    table = read_table(scenes)
+    groups = tuple(f"{Path(path).parent.name} {int(Path(path).stem) // 2}" for path in table.paths)
+    table = dataclasses.replace(table, groups=groups)
+    sample = precision.fair_sample(table, 0, 9)
+    known = dict(zip(table.paths, groups, strict=True))
+    assert sample.groups == tuple(known[path] for path in sample.paths)
+    whole = precision.fair_sample(table, 0, 600)
+    row = types.SimpleNamespace(digest=b"")
+    found = types.SimpleNamespace(rows=[row] * len(whole))
+    fold = precision_trial._folds(whole, found, np.arange(len(whole)))
+    assert fold.max() == 2
+    for name in set(groups):
+        assert len({int(fold[place]) for place, one in enumerate(whole.groups) if one == name}) < 2
+
+
+def test_auto_takes_fp32_where_no_group_can_be_held_out(
+    lite, scenes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone, kinds, options = lite
+    monkeypatch.setattr(precision, "FEW", 0)
+    monkeypatch.setattr(precision, "_faster", None)
+    run = RunSettings(engine=dataclasses.replace(options, precision="auto"))
+    table = read_table(scenes)
+    table = dataclasses.replace(table, groups=table.labels)
+    notes = Silent()
+    assert precision.resolve_precision(table, backbone, kinds, run, notes).precision == "fp32"
+    assert notes.notes == [
+        "precision auto takes fp32: what another precision costs is measured on groups of images "
+        "that are held out, of at least 3 images and two groups of two classes, and here are not "
+        "so many"
+    ]

@@ -24,7 +24,7 @@ from offshelf.features.feature_kind import (
 )
 from offshelf.features.image_list import items_of
 from offshelf.heads.fitting.fit_head import Recipe, Trainer, decision
-from offshelf.heads.group_folds import group_numbers
+from offshelf.heads.group_folds import group_numbers, groups_with_copies
 from offshelf.heads.probabilities.probability_model import (
     UNMARKED,
     ProbabilitySettings,
@@ -160,8 +160,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             X: N images, as for :meth:`FeatureExtractor.transform`.
             y: N labels.
             groups: N values; images of one value (of one person, scene or film) are held out
-                together where probabilities, C and the distance of unlike images are learned.
-                None where images are independent.
+                together where probabilities, C and the distance of unlike images are learned,
+                and so are copies of an image. None where images are independent.
 
         Raises:
             OffshelfError: an image, label or setting cannot be used.
@@ -170,10 +170,11 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_probability(wish := ProbabilitySettings(choice.calibrate))
         items = items_of(X)
         self.classes_, targets = sorted_classes(y, len(items))
-        numbers = None if groups is None else group_numbers(groups, len(items))
+        given = None if groups is None else group_numbers(groups, len(items))
         self.extractor_ = self._extractor().fit()
         found = self.extractor_.extracted(items)
         features = found.matrix
+        numbers = groups_with_copies(given, found.digests)
         names = [str(label) for label in self.classes_]
         recipe = Recipe(
             kind=choice.kind,
@@ -188,7 +189,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.certainty_ = fit_certainty(
             trainer, features, targets, names, wish, seed=self.random_state
         )
-        if numbers is not None and self.certainty_.calibration is None:
+        if given is not None and self.certainty_.calibration is None:
             for note in self.certainty_.notes:
                 warnings.warn(note, stacklevel=2)
         self.record_ = TrainingRecord.of(self.extractor_, items, targets, found)

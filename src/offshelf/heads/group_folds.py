@@ -106,15 +106,20 @@ def grouped_folds(targets: NDArray[np.int64], groups: Groups, folds: int, seed: 
     """
     names, member = np.unique(groups, return_inverse=True)
     present, own = np.unique(targets, return_inverse=True)
-    counts = np.zeros((len(names), len(present)))
-    np.add.at(counts, (member, own), 1)
-    shares = counts / counts.sum(axis=0)
+    # Of each group only the classes that it has, or N groups of one row would take N x K values.
+    pairs, counts = np.unique(member * len(present) + own, return_counts=True)
+    group_of, class_of = np.divmod(pairs, len(present))
+    shares = counts / np.bincount(own)[class_of]
     order = np.random.default_rng(seed).permutation(len(names))
-    order = order[np.argsort(-shares[order].sum(axis=1).round(12), kind="stable")]
+    sums = np.bincount(group_of, shares, len(names))[order].round(12)
+    order = order[np.argsort(-sums, kind="stable")]
+    ends = np.searchsorted(group_of, np.arange(len(names) + 1))
     held, chosen = np.zeros((min(folds, len(names)), len(present))), np.zeros(len(names), np.int64)
     for group in order:
-        chosen[group] = (held @ shares[group]).round(12).argmin()
-        held[chosen[group]] += shares[group]
+        part = slice(ends[group], ends[group + 1])
+        has = class_of[part]
+        chosen[group] = (held[:, has] @ shares[part]).round(12).argmin()
+        held[chosen[group], has] += shares[part]
     alone = (held > 0).sum(axis=0) < 2
     fold = np.where(alone[own], ALONE, chosen[member])
     kept = fold != ALONE

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, get_args
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Normalisation = Literal["l2", "none", "standard", "sqrt"]
 NORMALISATIONS: tuple[Normalisation, ...] = get_args(Normalisation)
@@ -26,8 +30,11 @@ class Options:
         seed: of all random choices, 0 to 2**32 - 1.
         class_weight: ``balanced`` gives every class the same weight in the loss, None
             every row.
+        groups: N numbers; rows of one number are never divided while training. None where
+            rows are independent.
     """
 
     c: float | Literal["auto"] = 1.0
     seed: int = 0
     class_weight: ClassWeight | None = None
+    groups: NDArray[np.int64] | None = field(default=None, compare=False, repr=False)

@@ -280,7 +280,7 @@ def _accuracies(
         if one.train.tobytes() not in known:
             drawn = np.searchsorted(train.rows, one.train)
             given = train.matrix[drawn], train.targets[drawn], classes
-            groups = _several_groups(labelled.groups_of(one.train), given[1])
+            groups = _several_groups(labelled.fold_groups(one.train), given[1])
             fitted = fit_head(recipe, *given, groups)
             labels = decision(fitted, test.matrix).argmax(axis=1)
             known[one.train.tobytes()] = float((labels == test.targets).mean())

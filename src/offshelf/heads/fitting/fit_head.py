@@ -25,7 +25,7 @@ from offshelf.heads.preparation.prepare import Prepared, block_parts, prepare, p
 from offshelf.heads.preparation.reduction import parse_reduction
 
 DEFAULTS = Options()
-Train = Callable[[NDArray[np.float32], NDArray[np.int64]], FittedHead]
+Train = Callable[[NDArray[np.intp]], FittedHead]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +82,8 @@ def fit_head(
         features: N x D, finite, float32 (other real types are taken too); left unchanged.
         targets: N class indices, 0 to K - 1.
         classes: K class names, K >= 2, each with at least one row.
-        groups: N numbers of groups, which the folds that choose C keep together; None where
-            rows are independent.
+        groups: N numbers of groups, which the folds that choose C, and the rows that are held
+            back to stop on, keep together; None where rows are independent.
 
     Returns:
         The head; its ``notes`` say when a solver did not converge.
@@ -136,9 +136,10 @@ def fit_prepared(
     """
     fitter = get_fitter(kind)
     options = checked_options(options.c, options.seed, options.class_weight)
+    options = replace(options, groups=groups)
     targets, classes = checked_targets(prepared.rows.shape[0], targets, classes)
     if groups is not None and options.c == "auto" and fitter.searches_c:
-        learned = fit_by_groups(fitter, prepared.rows, targets, groups, options)
+        learned = fit_by_groups(fitter, prepared.rows, targets, options)
     else:
         learned = fitter.fit(prepared.rows, targets, len(classes), options)
     parameters, preparation = dict(learned.parameters), prepared.preparation
@@ -254,7 +255,8 @@ class Trainer:
         """
         present, targets = np.unique(self.targets[kept], return_inverse=True)
         names = [self.classes[place] for place in present]
-        head = fit_head(self._recipe(), self.features[kept], targets, names)
+        given = self.features[kept], targets, names, self._groups_at(kept)
+        head = fit_head(self._recipe(), *given)
         return decision(head, self.features[rows])
 
     def _recipe(self) -> Recipe:
@@ -290,24 +292,28 @@ class Trainer:
         return get_fitter(recipe.kind).cross_fit(task)
 
     def _trained_anew(self, recipe: Recipe, fold: NDArray[np.int64]) -> NDArray[np.float32]:
-        def train(features: NDArray[np.float32], targets: NDArray[np.int64]) -> FittedHead:
-            trained = fit_head(recipe, features, targets, self.classes)
+        def train(kept: NDArray[np.intp]) -> FittedHead:
+            given = self.features[kept], self.targets[kept], self.classes, self._groups_at(kept)
+            trained = fit_head(recipe, *given)
             self._advance()
             return trained
 
-        return held_out_scores(train, self.features, self.targets, fold)
+        return held_out_scores(train, self.features, fold)
+
+    def _groups_at(self, kept: NDArray[np.intp]) -> Groups | None:
+        return None if self.groups is None else self.groups[kept]
 
 
 def held_out_scores(
-    train: Train, features: NDArray[Any], targets: NDArray[np.int64], fold: NDArray[np.int64]
+    train: Train, features: NDArray[Any], fold: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """Return the scores of the rows that are held out, each by a head that *train* fits without it.
+    """Return the scores of the rows that are held out, by heads that *train* fits on the others.
 
     Those heads have fewer rows than one on all, so they are a little less sure. M x K, in the
     order of the M rows with a fold, as :func:`.held_out_folds` gives it.
     """
     parts: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
     for held, kept in fold_splits(fold):
-        head = train(features[kept], targets[kept])
+        head = train(kept)
         parts.append((held, decision(head, features[held])))
     return in_row_order(parts)

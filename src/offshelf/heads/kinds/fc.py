@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.backbones.construct.torch_context import one_thread, without_compiler
-from offshelf.heads.class_balance import class_weights, stratified_folds
+from offshelf.heads.class_balance import ALONE, class_weights, stratified_folds
+from offshelf.heads.group_folds import grouped_folds
 from offshelf.heads.head import FittedHead, frozen
 from offshelf.heads.kinds.fitter import CrossFit, Learned
 from offshelf.heads.kinds.linear import LinearHead, halved, linear_arrays
@@ -42,10 +43,11 @@ class Connected(LinearHead):
     """One linear layer, or one hidden layer with ReLU and a linear one, on cross entropy.
 
     AdamW (Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019) with a
-    weight decay of 0.01 / C; one row in eight of each class is held back, and the epoch with
-    the least loss on them is kept (Prechelt, "Early stopping - but when?", Neural Networks:
-    Tricks of the Trade, 1998). For training, rows are centred and divided by the root of
-    their mean square; the first layer takes that up. Balanced classes weight the loss.
+    weight decay of 0.01 / C; one row in eight of each class is held back, whole groups where
+    rows have them, and the epoch with the least loss on them is kept (Prechelt, "Early stopping -
+    but when?", Neural Networks: Tricks of the Trade, 1998). For training, rows are centred and
+    divided by the root of their mean square; the first layer takes that up. Balanced classes
+    weight the loss.
 
     Args:
         hidden: units of the hidden layer, 0 for none.
@@ -62,7 +64,7 @@ class Connected(LinearHead):
         """Learn ``weight`` and ``bias`` of the first layer and, if hidden, of the second."""
         c = 1.0 if options.c == "auto" else options.c
         decay = min(WEIGHT_DECAY / c, _LARGEST_DECAY)
-        kept, held = _split(targets, n_classes, options.seed)
+        kept, held = _split(targets, options)
         centre, scale = _spread(rows)
         inputs = (rows.take(slice(None), np.float32) - centre.astype(np.float32)) * np.float32(
             scale
@@ -238,15 +240,31 @@ def _layer(
 
 
 def _split(
-    targets: NDArray[np.int64], n_classes: int, seed: int
+    targets: NDArray[np.int64], options: Options
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return the rows to learn from, of every class one at least, and those to stop on."""
     folds = max(2, min(_HELD_BACK, len(targets) // 2))
-    alone = np.bincount(targets, minlength=n_classes)[targets] == 1
-    held = (stratified_folds(targets, folds, seed) == 0) & ~alone
-    # Where every class has one row there is nothing to hold back.
+    if options.groups is None:
+        alone = np.bincount(targets)[targets] == 1
+        held = (stratified_folds(targets, folds, options.seed) == 0) & ~alone
+    else:
+        fold = grouped_folds(targets, options.groups, folds, options.seed)
+        held = fold == _fairest(targets, fold, 1 / folds)
+    # Where every class has one row, or one group, there is nothing to hold back.
     kept = np.flatnonzero(~held)
     return kept, np.flatnonzero(held) if held.any() else kept
+
+
+def _fairest(targets: NDArray[np.int64], fold: NDArray[np.int64], share: float) -> int:
+    """Return the fold of the most classes, and of these the nearest to a share of each class."""
+    n_folds = int(fold.max()) + 1
+    if not n_folds:
+        # No fold holds a row, as all are marked as alone.
+        return 0
+    counts = np.zeros((n_folds, int(targets.max()) + 1))
+    np.add.at(counts, (fold[fold != ALONE], targets[fold != ALONE]), 1)
+    apart = np.abs(counts / np.bincount(targets) - share).sum(axis=1)
+    return int(np.lexsort((apart, -(counts > 0).sum(axis=1)))[0])
 
 
 def _spread(rows: ScaledRows) -> tuple[Array, float]:

@@ -9,25 +9,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.errors import HeadError
-from offshelf.heads.group_folds import Groups, grouped_folds
+from offshelf.heads.group_folds import held_out_folds
 from offshelf.heads.kinds.fitter import CrossFit, Fitter, Learned
 from offshelf.heads.numerics.row_scaling import ScaledRows
-from offshelf.heads.options import FOLDS, Options
+from offshelf.heads.options import Options
 from offshelf.heads.regularisation_path import best_of, regularisation_path
 
 
 def fit_by_groups(
-    fitter: Fitter, rows: ScaledRows, targets: NDArray[np.int64], groups: Groups, options: Options
+    fitter: Fitter, rows: ScaledRows, targets: NDArray[np.int64], options: Options
 ) -> Learned:
     """Return what a head learns at the C of the best mean accuracy; of equals the smallest.
+
+    The folds keep the groups of *options* together.
 
     Raises:
         HeadError: no class has rows of two groups.
     """
-    n_classes, fold = int(targets.max()) + 1, grouped_folds(targets, groups, FOLDS, options.seed)
+    n_classes = int(targets.max()) + 1
+    fold = held_out_folds(targets, seed=options.seed, groups=options.groups)
     if fold.max() < 0:
         raise HeadError(
-            "C cannot be chosen in folds of groups: no class has images of two groups; give a C"
+            "C cannot be chosen in folds: no class has images of two groups, or two that are no "
+            "copies; give a C"
         )
     found: dict[float, tuple[Learned, list[float]]] = {}
 
@@ -53,7 +57,7 @@ def fit_by_groups(
 
 
 def _accuracies(
-    scores: NDArray[np.float64] | None, targets: NDArray[np.int64], fold: Groups
+    scores: NDArray[np.float64] | None, targets: NDArray[np.int64], fold: NDArray[np.int64]
 ) -> list[float]:
     if scores is None:
         raise HeadError("C cannot be chosen in folds of groups for this head: give a C")

@@ -12,11 +12,12 @@ if TYPE_CHECKING:
 
 
 class Row(NamedTuple):
-    """Where a head is, and what a number after its name and a colon means, if it takes one."""
+    """Where a head is, what a number after its name means, and whether it holds rows back."""
 
     module: str
     fitter: str
     size: str = ""
+    holds_back: bool = False
 
 
 # The default first.
@@ -27,7 +28,7 @@ _HEADS = {
     "lda": Row("lda", "Lda"),
     "knn": Row("knn", "Neighbours", size="neighbours"),
     "centroid": Row("centroid", "Centroid"),
-    "fc": Row("fc", "Connected", size="hidden units"),
+    "fc": Row("fc", "Connected", size="hidden units", holds_back=True),
 }
 NAMES = tuple(_HEADS)
 MAX_SIZE = 65_536
@@ -43,6 +44,16 @@ def names_and_sizes() -> str:
         f"{name} or {name}:{row.size.upper().replace(' ', '_')}" if row.size else name
         for name, row in _HEADS.items()
     )
+
+
+def holds_back(kind: str) -> bool:
+    """Return whether a head learns when to stop from some of its rows.
+
+    >>> holds_back("fc:256"), holds_back("svm")
+    (True, False)
+    """
+    row = _HEADS.get(kind.partition(":")[0])
+    return row is not None and row.holds_back
 
 
 def get_fitter(kind: str) -> Fitter:

@@ -159,7 +159,7 @@ def surroundings(
 def held_out_classes(
     targets: NDArray[np.int64], groups: Groups | None = None
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]]:
-    """Yield rows to train on, known rows and strange rows, for each group of classes held out.
+    """Yield rows to train on, known rows and strange rows, for each part of the classes held out.
 
     >>> [part.tolist() for part in next(held_out_classes(np.array([0, 1, 0, 1, 0, 1])))]
     [[3, 5], [1], [0, 2, 4]]
@@ -171,7 +171,10 @@ def held_out_classes(
         strange = targets % parts == part
         known = ~strange & (fold == part % folds)
         kept = ~strange & ~known
-        if known.any() and kept.any():
+        if groups is not None:
+            # Of groups with images of several classes, those that no kept image is of.
+            strange &= ~np.isin(groups, groups[kept])
+        if known.any() and kept.any() and strange.any():
             yield np.flatnonzero(kept), np.flatnonzero(known), np.flatnonzero(strange)
 
 

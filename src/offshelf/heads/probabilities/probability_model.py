@@ -249,7 +249,11 @@ def _calibrated(
 ) -> tuple[Certainty, NDArray[np.float64]]:
     """Return the calibration, and the largest probability of each row that is held out."""
     if (rows.fold == ALONE).all():
-        single = "a single training image" if rows.groups is None else "images of a single group"
+        single = (
+            "a single training image"
+            if rows.groups is None
+            else "images of a single group, or copies of one"
+        )
         raise HeadError(f"every class has {single}, so none can be held out")
     if settings.calibrate == "none":
         return Certainty(notes=_alone(rows)), np.empty(0)
@@ -318,5 +322,5 @@ def _alone(rows: _Rows) -> tuple[str, ...]:
         return ()
     many = "a class has" if len(names) == 1 else f"{len(names)} classes have"
     single = "a single training image, which" if rows.groups is None else "images that"
-    why = "" if rows.groups is None else ", as no fold keeps some of its groups"
+    why = "" if rows.groups is None else ", as no group or copy of them can be held out"
     return (f"{many} {single} cannot say how sure to be{why}: {listed(names)}",)

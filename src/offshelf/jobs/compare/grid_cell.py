@@ -26,7 +26,6 @@ from offshelf.heads.preparation.reduction import product_of
 from offshelf.jobs.compare.plan import Plan
 from offshelf.jobs.setup.settings import HeadSettings
 from offshelf.locks import PATIENCE_SECONDS, alone
-from offshelf.measurement.splits.protocol import Fold
 from offshelf.measurement.transferability import Transfer, transfer_scores
 from offshelf.progress import Progress
 
@@ -138,7 +137,7 @@ def _run(plan: Plan, view: int, fold: int) -> None:
         # What several heads share is a cost of each.
         shared = time.perf_counter() - began
         for recipe in recipes:
-            cell = _fit(plan, recipe, prepared, rows, (test, mirror), shared)
+            cell = _fit(plan, recipe, prepared, fold, (test, mirror), shared)
             sealed_json.write(plan.place(view, fold, recipe), asdict(cell))
 
 
@@ -146,7 +145,7 @@ def _fit(
     plan: Plan,
     recipe: HeadSettings,
     prepared: Any,
-    rows: Fold,
+    fold: int,
     tested: tuple[Matrix, Matrix | None],
     shared: float,
 ) -> Cell:
@@ -157,10 +156,10 @@ def _fit(
         head = fit_prepared(
             recipe.head,
             prepared,
-            plan.targets[rows.train],
+            plan.targets[plan.folds[fold].train],
             plan.classes,
             Options(recipe.c, plan.seed, cast(ClassWeight | None, recipe.class_weight)),
-            None if plan.groups is None else plan.groups[rows.train],
+            plan.fold_groups[fold],
         )
         fitted = time.perf_counter()
     except HeadError as error:

@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf import files
+from offshelf.heads.group_folds import groups_with_copies
+from offshelf.heads.kinds.registry import holds_back
 from offshelf.jobs.setup.settings import HeadSettings
 from offshelf.measurement.splits.protocol import Fold
 
@@ -90,10 +92,22 @@ class Plan:
             "recipe": dataclasses.asdict(recipe),
             "seed": self.seed,
         }
-        if recipe.c == "auto" and self.groups is not None:
-            key["groups"] = self.groups[self.folds[fold].train].tolist()
+        # The others divide no rows while they are trained.
+        if recipe.c == "auto" or holds_back(recipe.head):
+            groups = self.fold_groups[fold]
+            key |= {} if groups is None else {"groups": groups.tolist()}
         name = files.sha256_json(key)[:40]
         return self.results / name[:2] / f"{name}.json"
+
+    @functools.cached_property
+    def fold_groups(self) -> tuple[NDArray[np.int64] | None, ...]:
+        """For each fold the groups of its training rows, of which copies of an image are one."""
+        found = []
+        for rows in (fold.train for fold in self.folds):
+            groups = None if self.groups is None else self.groups[rows]
+            digests = [self.digests[row] for row in rows.tolist()]
+            found.append(groups_with_copies(groups, digests))
+        return tuple(found)
 
     @functools.cached_property
     def _fold_digests(self) -> tuple[str, ...]:

@@ -192,7 +192,7 @@ def _trained(
         found = place.find()
         if found is None:
             given = (train.matrix, train.targets, labelled.table.classes)
-            groups = labelled.groups_of(train.rows)
+            groups = labelled.fold_groups(train.rows)
             trainer = Trainer(recipe, *given, advance=job.progress.advance, groups=groups)
     with job.clock.stage("probabilities"):
         if found is None:

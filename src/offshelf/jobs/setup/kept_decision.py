@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from offshelf import files, sealed_json
@@ -23,42 +22,6 @@ from offshelf.features.feature_kind import FeatureKind
 
 VERSION = 1
 _SAID = "precision auto "
-MIN_COSINE = 0.97
-MAX_ACCURACY_LOSS = 0.01
-
-
-@dataclass(frozen=True, kw_only=True)
-class PrecisionTrial:
-    """Comparison of a precision with fp32 on a sample of training images.
-
-    Attributes:
-        precision: ``int8``, ``bf16`` or ``fp16``.
-        cosine: mean cosine between its features and the fp32 features of an image.
-        fp32: cross-validated accuracy on fp32 features, 0 to 1.
-        accuracy: the same on its features.
-        images: size of the sample.
-    """
-
-    precision: str
-    cosine: float
-    fp32: float
-    accuracy: float
-    images: int
-
-    @property
-    def accepted(self) -> bool:
-        """Whether it stays within the bounds: cosine 0.97, one point of accuracy."""
-        return self.cosine >= MIN_COSINE and self.fp32 - self.accuracy <= MAX_ACCURACY_LOSS
-
-    def sentence(self) -> str:
-        """Return the decision and its reason on one line."""
-        verb = "takes" if self.accepted else "does not take"
-        return (
-            f"precision auto {verb} {self.precision}: on {self.images} training images its "
-            f"features have cosine {self.cosine:.3f} to fp32 (bound {MIN_COSINE}) and "
-            f"{100 * self.accuracy:.1f} % cross-validated accuracy against {100 * self.fp32:.1f} % "
-            f"(bound {100 * MAX_ACCURACY_LOSS:.0f} % less)"
-        )
 
 
 def reason_among(notes: Sequence[str]) -> str:
@@ -86,7 +49,8 @@ def decision_file(
     """Return where the decision is kept; *sample* are the options of int8 with its calibration."""
     taps = tuple(kind.tap for kind in kinds)
     key = [VERSION, numeric_environment(sample, taps), sample.precision_key, sample.threads, seed]
-    digest = files.sha256_json([*key, list(table.paths), table.targets().tolist()])
+    groups = [list(table.groups)] if table.groups else []
+    digest = files.sha256_json([*key, list(table.paths), table.targets().tolist(), *groups])
     return graph_folder(backbone, taps, sample.in_fp32()) / f"decision-{digest[:16]}.json"
 
 

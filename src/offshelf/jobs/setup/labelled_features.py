@@ -22,6 +22,7 @@ from offshelf.engine.contract import EngineOptions
 from offshelf.errors import DataError
 from offshelf.features.extraction import Extraction, extract
 from offshelf.features.feature_kind import FeatureKind, feature_kinds
+from offshelf.heads.group_folds import groups_with_copies
 from offshelf.jobs.setup.grouped_table import group_numbers_of, grouped
 from offshelf.jobs.setup.precision import resolve_precision
 from offshelf.jobs.setup.run_costs import EtaProgress
@@ -112,7 +113,7 @@ class LabelledFeatures:
         digests = hashlib.sha256(
             b"".join(self.extraction.rows[row].digest for row in rows.tolist())
         )
-        groups = self.groups_of(rows)
+        groups = self.fold_groups(rows)
         return {
             "features": self.extraction.stores[self.kind].folder.name,
             "rows": [len(rows), digests.hexdigest()],
@@ -124,6 +125,11 @@ class LabelledFeatures:
     def groups_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
         """Return the numbers of the groups of *rows*; None where images are independent."""
         return group_numbers_of(self.table, rows)
+
+    def fold_groups(self, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        """Return the same where copies of an image are of one group, too; None without either."""
+        digests = [self.extraction.rows[row].digest for row in rows.tolist()]
+        return groups_with_copies(self.groups_of(rows), digests)
 
 
 def labelled_features(

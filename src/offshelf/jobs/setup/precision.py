@@ -26,17 +26,20 @@ from offshelf.engine.openvino_engine.int8_winograd import int8_method
 from offshelf.engine.processor import adds_bytes_exactly, computes_bfloat16
 from offshelf.engine.selection import choose, installed
 from offshelf.errors import ImageError
-from offshelf.features.extraction import extract
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.features.network_input import network_input
-from offshelf.heads.class_balance import deal_folds
-from offshelf.heads.fitting.fit_head import Recipe, decision, fit_head
 from offshelf.jobs.setup.kept_decision import (
-    PrecisionTrial,
     decision_file,
     keep_decision,
     reason_among,
     still_good,
+)
+from offshelf.jobs.setup.precision_trial import (
+    NotesOnly,
+    compared,
+    fair_sample,
+    is_comparable,
+    training_rows,
 )
 from offshelf.jobs.setup.settings import RunSettings
 from offshelf.jobs.setup.workload import (
@@ -54,6 +57,11 @@ AUTO = "auto"
 FEW_LABELS = (
     "precision auto takes fp32: what another precision costs is measured on labelled images, at "
     f"least {FOLDS} to train of two classes, and here are not so many"
+)
+FEW_GROUPS = (
+    "precision auto takes fp32: what another precision costs is measured on groups of images that "
+    f"are held out, of at least {FOLDS} images and two groups of two classes, and here are not so "
+    "many"
 )
 
 
@@ -88,7 +96,7 @@ def resolve_precision(
     """
     options = run.engine
     if options.precision == AUTO:
-        told = _Notes(progress)
+        told = NotesOnly(progress)
         options = _decided(table, backbone, kinds, run, told)
         return dataclasses.replace(options, reason=reason_among(told.notes))
     if options.precision != "int8":
@@ -136,10 +144,10 @@ def _decided(
                     reason = work.sentence(faster.precision)
                     continue
                 count = work.sample
-            sample = _fair(table, run.seed, count)
+            sample = fair_sample(table, run.seed, count)
             trial = compared(sample, backbone, kinds, run, faster, progress)
             if trial is None:
-                reason = FEW_LABELS
+                reason = _too_few(table)
                 break
             said.append(trial.sentence())
             progress.note(said[-1])
@@ -157,10 +165,14 @@ def _no_trial(table: ImageTable, engine: str, device: str) -> str:
     if (engine, device) == ("torch", "cpu"):
         return "precision auto takes fp32: engine torch has nothing faster on a cpu"
     if not is_comparable(table):
-        return FEW_LABELS
+        return _too_few(table)
     if device == "cpu" and len(table) <= FEW:
         return f"precision auto takes fp32: with {counted(len(table), 'image')} no other pays"
     return ""
+
+
+def _too_few(table: ImageTable) -> str:
+    return FEW_GROUPS if table.groups else FEW_LABELS
 
 
 def calibration(
@@ -193,59 +205,6 @@ def calibration(
     return Calibration(digest.hexdigest(), pixels)
 
 
-def is_comparable(table: ImageTable) -> bool:
-    """Return whether labelled training images can tell whether a precision is exact enough."""
-    return len(np.unique(_comparable(table)[1])) >= 2
-
-
-def compared(
-    sample: ImageTable,
-    backbone: Backbone,
-    kinds: Sequence[FeatureKind],
-    run: RunSettings,
-    faster: EngineOptions,
-    progress: Progress | None = None,
-) -> PrecisionTrial | None:
-    """Extract labelled images in fp32 and in a faster precision, and compare the first of *kinds*.
-
-    The features stay in the store, so that no work is lost. None where too few images of a class
-    can be used.
-    """
-    paths, labels = sample.paths, sample.targets()
-    notes = _Notes(progress or Silent())
-    both = [
-        extract(
-            paths, backbone, kinds, dataclasses.replace(options, images=None), run.reading, notes
-        )
-        for options in (dataclasses.replace(faster, precision="fp32", calibration=None), faster)
-    ]
-    usable = np.intersect1d(both[0].ok, both[1].ok)
-    plain, found = (one.matrix(kinds[0], usable) for one in both)
-    _, targets, counts = np.unique(labels[usable], return_inverse=True, return_counts=True)
-    if len(counts) < 2 or counts.min() < FOLDS:
-        return None
-    return PrecisionTrial(
-        precision=faster.precision,
-        cosine=_cosine(plain, found),
-        fp32=_cross_validated(plain, targets),
-        accuracy=_cross_validated(found, targets),
-        images=len(usable),
-    )
-
-
-class _Notes(Silent):
-    """Passes notes on, and no progress."""
-
-    def __init__(self, progress: Progress) -> None:
-        super().__init__()
-        self._progress = progress
-
-    def note(self, message: str) -> None:
-        """See :class:`offshelf.progress.Progress`."""
-        super().note(message)
-        self._progress.note(message)
-
-
 def _faster(
     base: EngineOptions, device: str, calibrated: Callable[[], Calibration], progress: Progress
 ) -> Iterator[EngineOptions]:
@@ -262,44 +221,9 @@ def _faster(
         yield dataclasses.replace(base, precision="bf16")
 
 
-def _comparable(table: ImageTable) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the training images of classes with enough of them, and their classes."""
-    rows = _training(table)
-    rows = rows[table.targets()[rows] >= 0]
-    targets = table.targets()[rows]
-    _, number, counts = np.unique(targets, return_inverse=True, return_counts=True)
-    enough = counts[number] >= FOLDS
-    return rows[enough], targets[enough]
-
-
-def _fair(table: ImageTable, seed: int, count: int) -> ImageTable:
-    """Return about *count* seeded training images, of each class as many at a time as folds."""
-    rows, targets = _comparable(table)
-    draw = np.random.default_rng(seed)
-    order = draw.permutation(len(rows))
-    rows, targets = rows[order], targets[order]
-    drawn = draw.permutation(int(targets.max()) + 1)[targets]
-    together = np.lexsort((drawn,))
-    first = np.searchsorted(drawn[together], drawn[together])
-    turn = np.empty(len(rows), np.int64)
-    turn[together] = (np.arange(len(rows)) - first) // FOLDS
-    chosen = np.lexsort((drawn, turn))[: count - count % FOLDS]
-    kept = np.sort(rows[chosen]).tolist()
-    columns = (
-        [column[row] for row in kept] for column in (table.paths, table.labels, table.splits)
-    )
-    paths, labels, splits = map(tuple, columns)
-    return dataclasses.replace(table, paths=paths, labels=labels, splits=splits)
-
-
 def _sample(table: ImageTable, seed: int, count: int) -> NDArray[np.int64]:
     draw = np.random.default_rng(seed)
-    return np.sort(draw.permutation(_training(table))[:count])
-
-
-def _training(table: ImageTable) -> NDArray[np.int64]:
-    rows = table.rows("train")
-    return rows if len(rows) else np.arange(len(table))
+    return np.sort(draw.permutation(training_rows(table))[:count])
 
 
 def _digest(path: str, limits: Limits) -> bytes:
@@ -317,22 +241,3 @@ def _pixels(paths: list[str], backbone: Backbone, limits: Limits) -> NDArray[np.
         with contextlib.suppress(ImageError):
             pixels.append(network_input(path, backbone.input, limits).pixels)
     return np.array(pixels, np.uint8).reshape(-1, size, size, 3)
-
-
-def _cosine(left: NDArray[np.float32], right: NDArray[np.float32]) -> float:
-    norms = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
-    return float(np.mean((left * right).sum(axis=1) / np.maximum(norms, 1e-12)))
-
-
-def _cross_validated(features: NDArray[np.float32], targets: NDArray[np.int64]) -> float:
-    """Return the share of rows that a head trained on the other folds gets right."""
-    fold = deal_folds(targets, FOLDS, np.arange(len(targets)))
-    classes = [str(number) for number in range(int(targets.max()) + 1)]
-    targets = targets.astype(np.int64)
-    correct = 0
-    for held_out in range(FOLDS):
-        inside = fold != held_out
-        head = fit_head(Recipe(), features[inside], targets[inside], classes)
-        scores = decision(head, features[~inside])
-        correct += int((scores.argmax(axis=1) == targets[~inside]).sum())
-    return correct / len(targets)
