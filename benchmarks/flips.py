@@ -27,6 +27,7 @@ from offshelf.data import digests
 from offshelf.data.decoding.limits import Facts
 from offshelf.engine.openvino_engine import graph_cache
 from offshelf.engine.openvino_engine import streams as plans
+from offshelf.feature_sets.feature_set import Joining
 from offshelf.features.store import part_files
 from offshelf.features.store.feature_store import FeatureStore, exists
 from offshelf.jobs.compare import grid_cell
@@ -222,7 +223,7 @@ class World:
             targets=np.arange(len(self.digests)) % 3,
             classes=("a", "b", "c"),
             folds=(Fold(np.arange(24), np.arange(24, 36)),),
-            views=(Stored((IDENTITY,)),),
+            views=(Stored((IDENTITY,), Joining(("none",))),),
             recipes=RECIPES,
             seed=0,
         )

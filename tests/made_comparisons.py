@@ -16,7 +16,7 @@ from offshelf.measurement.metrics import wilson
 from offshelf.measurement.significance_tests import not_distinguishable
 
 TESTED = 200
-OF_SOURCE = ("backbone", "weights", "resize", "scaling", "grey", "precision")
+OF_SOURCE = ("backbone", "weights", "resize", "scaling", "grey", "precision", "size")
 OF_HEAD = ("normalisation", "reduction", "head", "c", "class_weight")
 
 
@@ -43,7 +43,7 @@ def made_row(right: int, **values: Any) -> Row:
     recipe = HeadSettings(**_some(values, OF_HEAD))
     chosen = (1.0,) if recipe.c == "auto" else (float(recipe.c),)
     return Row(
-        view=View((part,), values.get("flips", False)),
+        view=View((part,), values.get("flips", "none")),
         recipe=recipe,
         score=score,
         cost=cost,

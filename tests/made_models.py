@@ -16,7 +16,8 @@ from offshelf.backbones.catalogue.names import get_spec
 from offshelf.backbones.specification.spec import InputSpec
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.heads.head import FittedHead
-from offshelf.model_file.model import BackboneRecord, Model, Sample
+from offshelf.model_file.feature_record import BackboneRecord, FeatureRecord
+from offshelf.model_file.model import Model, Sample
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
 SIDE, DIMENSION = 8, 5
@@ -32,10 +33,14 @@ def made_model(classes: tuple[str, ...] = ("cat", "dog", "owl"), samples: int = 
         "bias": draw.normal(size=len(classes)).astype(np.float32),
     }
     return Model(
-        backbone=BackboneRecord(
-            spec=dataclasses.replace(spec, weights=(weights,)), input=InputSpec(SIDE), trained=True
+        features=FeatureRecord.of_layer(
+            BackboneRecord(
+                spec=dataclasses.replace(spec, weights=(weights,)),
+                input=InputSpec(SIDE),
+                trained=True,
+            ),
+            FeatureKind("penultimate", "global_pool", "avg"),
         ),
-        kind=FeatureKind("penultimate", "global_pool", "avg"),
         head=FittedHead("svm", classes, arrays, {"C": 1.0}, "l2", ("a note",)),
         metrics={"accuracy": 0.5},
         data={"n_images": 7},
@@ -50,6 +55,11 @@ def made_model(classes: tuple[str, ...] = ("cat", "dog", "owl"), samples: int = 
             for number in range(samples)
         ),
     )
+
+
+def with_network(model: Model, network: BackboneRecord) -> Model:
+    """The model on one layer of another network."""
+    return dataclasses.replace(model, features=FeatureRecord.of_layer(network, model.kind))
 
 
 def members_of(path: Path) -> dict[str, bytes]:

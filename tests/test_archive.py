@@ -20,7 +20,7 @@ from PIL import Image
 from made_models import EPOCH, made_model, members_of, rehashed, zipped
 from offshelf.errors import ModelFileError
 from offshelf.model_file import zip_file
-from offshelf.model_file.model import SCHEMA, load_model, save_model
+from offshelf.model_file.model import SCHEMAS, load_model, save_model
 
 FUZZ = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 PICTURE = np.zeros((4, 4, 3), np.uint8)
@@ -33,7 +33,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def refusal(path: Path) -> str:
     with pytest.raises(ModelFileError) as caught:
-        zip_file.read(path, SCHEMA)
+        zip_file.read(path, SCHEMAS)
     text = str(caught.value)
     assert text.startswith(f"{path}: ")
     assert "\n" not in text
@@ -44,7 +44,7 @@ def test_what_is_written_comes_back(tmp_path: Path) -> None:
     tensors = {"head.a": np.arange(6, dtype=np.float32).reshape(2, 3)}
     pictures = [np.full((4, 4, 3), 9, np.uint8), PICTURE]
     path = zip_file.write(tmp_path / "new" / "m.offshelf", {"schema": 1}, tensors, pictures)
-    manifest, arrays, found = zip_file.read(path, 1)
+    manifest, arrays, found = zip_file.read(path, SCHEMAS)
     assert set(manifest) == {"schema", "sha256"}
     np.testing.assert_array_equal(arrays["head.a"], tensors["head.a"])
     np.testing.assert_array_equal(found, pictures)
@@ -113,7 +113,7 @@ def test_missing_folder_and_text(tmp_path: Path) -> None:
 
 def test_a_name_with_a_line_end_stays_one_line(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError) as caught:
-        zip_file.read(tmp_path / "a\nb", SCHEMA)
+        zip_file.read(tmp_path / "a\nb", SCHEMAS)
     assert "\n" not in str(caught.value)
 
 
@@ -162,7 +162,7 @@ WRONG_PARTS: dict[str, tuple[Change, str]] = {
     ),
     "a newer schema": (
         lambda m: m | {"manifest.json": b'{"schema": 99}'},
-        "has schema 99, this offshelf reads 1; use the version of offshelf that wrote it",
+        "has schema 99, this offshelf reads 1 and 2; use the version of offshelf that wrote it",
     ),
     "no hashes": (
         lambda m: m | {"manifest.json": b'{"schema": 1}'},

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from made_models import SIDE, made_model, members_of, tampered, with_tensors, zipped
+from made_models import SIDE, made_model, members_of, tampered, with_network, with_tensors, zipped
 from offshelf.backbones.backbone import Backbone, open_backbone
 from offshelf.backbones.catalogue.names import get_spec, names
 from offshelf.backbones.specification.spec import BackboneSpec, InputSpec, WeightsSpec
@@ -25,7 +25,8 @@ from offshelf.engine.contract import Calibration
 from offshelf.errors import ModelFileError
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.model_file import specs
-from offshelf.model_file.model import load_model, record, save_model
+from offshelf.model_file.feature_record import record
+from offshelf.model_file.model import load_model, save_model
 from offshelf.model_file.specs import short_digest
 
 NAN = float("nan")
@@ -120,9 +121,7 @@ def test_every_field_has_a_check(kind: type[Any], checks: dict[str, Any]) -> Non
 
 def test_random_weights_are_kept_as_random(tmp_path: Path) -> None:
     backbone = open_backbone("efficientnet_lite0", weights="random")
-    model = dataclasses.replace(
-        made_model(samples=0), backbone=dataclasses.replace(record(backbone))
-    )
+    model = with_network(made_model(samples=0), record(backbone))
     found = load_model(save_model(model, tmp_path / "m")).backbone
     assert not found.trained
     assert found.spec.weights[0].sha256 == "random-0"
@@ -134,7 +133,7 @@ def test_a_persons_own_weights_can_be_saved_whatever_their_name(tmp_path: Path, 
     weights = WeightsSpec(tag=name, file_name=name, input=spec.weights[0].input)
     file = WeightsFile(weights, Path(name), "b" * 64, "file")
     kept = record(Backbone(spec, file, weights.input))
-    model = dataclasses.replace(made_model(samples=0), backbone=kept)
+    model = with_network(made_model(samples=0), kept)
     found = load_model(save_model(model, tmp_path / "m")).backbone.spec.weights[0]
     printable = name in ("ok.pth", "ü ß.safetensors")
     assert (found.file_name, found.tag) == ((name, name) if printable else ("", "given"))
@@ -155,7 +154,7 @@ def small(tmp_path: Path) -> Path:
     chosen = Calibration("a" * 64, network=(b"<net/>", b"weights"))
     real = record(open_backbone("efficientnet_lite0"), "int8", chosen)
     kept = dataclasses.replace(made_model().backbone, calibrated=real.calibrated, precision="int8")
-    model = dataclasses.replace(made_model(), backbone=kept)
+    model = with_network(made_model(), kept)
     return save_model(model, tmp_path / "m.offshelf")
 
 

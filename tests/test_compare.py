@@ -221,8 +221,8 @@ def test_flips_and_concatenations(scenes: Path) -> None:
     both = [row for row in found.rows if row.view.layer == "stage3 + penultimate"]
     assert [row.cost.dimension for row in both if row.cost] == [1320, 1320]
     plain, flipped = (
-        next(row for row in found.rows if row.view.layer == "penultimate" and row.view.flips is f)
-        for f in (False, True)
+        next(row for row in found.rows if row.view.layer == "penultimate" and row.view.flips == f)
+        for f in ("none", "prediction")
     )
     assert plain.cost is not None
     assert flipped.cost is not None

@@ -115,7 +115,6 @@ def test_the_name_of_the_data_is_quoted(name: str) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"flips": True}, "it does not average mirror images"),
         ({"scaling": "none"}, "it always scales pixels as belongs to the weights"),
     ],
 )
@@ -130,13 +129,17 @@ def test_the_best_row_that_fit_can_make(change: dict[str, object], reason: str) 
     assert command_of(rows[:1]) == FitCommand("", (f"no row can be made by fit: {reason}",))
 
 
-def test_layers_side_by_side_cannot_be_made() -> None:
-    part = made_row(1).view.parts[0]
-    both = View((part, dataclasses.replace(part, layer="stem")))
+def test_layers_side_by_side_sizes_and_mirror_images() -> None:
+    part = dataclasses.replace(made_row(1).view.parts[0], normalisation="l2")
+    larger = dataclasses.replace(part.source, size=320)
+    other = dataclasses.replace(part, source=larger, layer="stem", pooling="pyramid")
+    both = View((part, other), "both")
     rows = judged([dataclasses.replace(made_row(190), view=both)])
-    assert command_of(rows).notes == (
-        "no row can be made by fit: it takes one layer of one network, not several side by side",
-    )
+    features = "efficientnet_lite0:penultimate+efficientnet_lite0@320:stem/pyramid"
+    assert f"fit photos --features {features} --flips both --grey" in command_of(rows).text
+    single = View((dataclasses.replace(part, source=larger, normalisation="none"),))
+    rows = judged([dataclasses.replace(made_row(190), view=single)])
+    assert "--pooling avg --input-size 320 --grey" in command_of(rows).text
 
 
 @pytest.mark.parametrize(

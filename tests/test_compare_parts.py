@@ -16,6 +16,7 @@ from offshelf import sealed_json
 from offshelf.backbones.backbone import chosen_layers, open_backbone, stage_layers
 from offshelf.data.decoding.limits import Facts
 from offshelf.errors import HeadError, LayerError, OffshelfError
+from offshelf.feature_sets.feature_set import Joining
 from offshelf.features.store.feature_store import FeatureStore
 from offshelf.heads.fitting.fit_head import Recipe as HeadRecipe
 from offshelf.heads.fitting.fit_head import fit_head
@@ -37,6 +38,7 @@ from offshelf.jobs.setup.settings import HeadSettings
 from offshelf.measurement.splits.protocol import Fold
 from offshelf.progress import Silent, notifying
 
+PLAIN_JOINING = Joining(("none",))
 LAYERS = {"deepest": ("last",), "all": ("first", "last")}
 
 
@@ -92,9 +94,9 @@ def test_concatenations() -> None:
 
 def test_flips_need_the_mirror_images_too() -> None:
     plain, flipped = views_of(NetworkAxes(backbones=("a",), flips=("no", "yes")), (), layers)
-    assert not plain.flips
+    assert plain.flips == "none"
     assert len(plain.needs) == 1
-    assert flipped.flips
+    assert flipped.flips == "prediction"
     assert [part.source.mirrored for part in flipped.needs] == [False, True]
 
 
@@ -102,13 +104,10 @@ def test_flips_need_the_mirror_images_too() -> None:
     ("concat", "text"),
     [
         ("a:", "the concatenation 'a:' has one part only: name several backbones or layers"),
-        (
-            "a:x++b",
-            "cannot read the concatenation 'a:x++b': write BACKBONE:LAYER+BACKBONE:LAYER, "
-            "the same with * for their product, or all",
-        ),
-        ("a:x+a:x", "the concatenation 'a:x+a:x' names a layer twice"),
-        ("+".join(f"a:{n}" for n in range(17)), "has 17 parts: at most 16"),
+        ("a:x++b", "cannot read the features 'a:x++b': a part is empty; write "),
+        ("a:x+a:x", "the features 'a:x+a:x' name a part twice"),
+        ("a:x+a:x/avg", "the concatenation 'a:x+a:x/avg' names a layer twice"),
+        ("+".join(f"a:{n}" for n in range(17)), "have 17 parts: at most 16"),
     ],
 )
 def test_concatenations_that_cannot_be(concat: str, text: str) -> None:
@@ -125,7 +124,7 @@ def test_concatenations_that_cannot_be(concat: str, text: str) -> None:
             "unknown weights 'trianed': use trained, random. Did you mean 'trained' or 'random'?",
         ),
         (NetworkAxes(scalings=("imagenet",)), "unknown scaling 'imagenet': use weights, none."),
-        (NetworkAxes(flips=("maybe",)), "unknown flips 'maybe': use no, yes."),
+        (NetworkAxes(flips=("maybe",)), "no flips 'maybe': none, training, prediction, both."),
         (NetworkAxes(layers=()), "nothing to compare: layers is empty"),
         (HeadAxes(class_weights=()), "nothing to compare: class weights is empty"),
         (
@@ -234,7 +233,7 @@ def plan(tmp_path: Path) -> Plan:
         targets=targets.astype(np.int64),
         classes=("a", "b", "c"),
         folds=(fold,),
-        views=(Stored((identity,)),),
+        views=(Stored((identity,), PLAIN_JOINING),),
         recipes=(HeadSettings(), HeadSettings(c=0.01), HeadSettings(head="centroid")),
         seed=0,
     )
@@ -281,8 +280,8 @@ def test_a_plan_survives_json(plan: Plan) -> None:
     [
         {"seed": 1},
         {"classes": ("a", "b", "d")},
-        {"views": (Stored(({"made": "otherwise"},)),)},
-        {"views": (Stored(({"made": "for a test"},), ({"made": "for a test"},)),)},
+        {"views": (Stored(({"made": "otherwise"},), PLAIN_JOINING),)},
+        {"views": (Stored(({"made": "for a test"},), PLAIN_JOINING, ({"made": "for a test"},)),)},
         {"folds": (Fold(np.arange(39), np.arange(40, 60)),)},
         {"targets": np.zeros(60, np.int64)},
         {"digests": tuple(bytes([60 - number]) * 32 for number in range(60))},
@@ -414,7 +413,7 @@ def test_a_reduction_beyond_the_rank_is_a_row_with_a_reason(plan: Plan) -> None:
 
 def test_parts_side_by_side_have_norm_one(plan: Plan) -> None:
     part = plan.views[0].parts[0]
-    several = dataclasses.replace(plan, views=(Stored((part, part)),))
+    several = dataclasses.replace(plan, views=(Stored((part, part), Joining(("l2", "l2"))),))
     matrix = matrix_of(several, 0, several.folds[0].train)
     assert matrix.shape == (40, 16)
     assert np.allclose(np.linalg.norm(matrix[:, :8], axis=1), 1, atol=1e-6)
@@ -444,7 +443,10 @@ def test_a_product_keeps_products_of_inner_products() -> None:
 
 def test_a_product_is_another_view(plan: Plan) -> None:
     part = plan.views[0].parts[0]
-    both = [dataclasses.replace(plan, views=(Stored((part, part), (), p),)) for p in (False, True)]
+    both = [
+        dataclasses.replace(plan, views=(Stored((part, part), Joining(("l2", "l2"), p)),))
+        for p in (False, True)
+    ]
     side_by_side, product = (matrix_of(one, 0, one.folds[0].train) for one in both)
     assert side_by_side.shape == (40, 16)
     assert product.shape == (40, 2048)
@@ -457,7 +459,7 @@ def test_products_are_named_by_their_sign() -> None:
     views = views_of(NetworkAxes(backbones=("a",)), ("a:first*a:last",), layers)
     assert views[-1].product
     assert views[-1].layer == "first * last"
-    with pytest.raises(OffshelfError, match="cannot read the concatenation"):
+    with pytest.raises(OffshelfError, match="it mixes "):
         views_of(NetworkAxes(backbones=("a",)), ("a:x+a:y*a:z",), layers)
 
 

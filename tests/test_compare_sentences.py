@@ -46,7 +46,8 @@ REAL, NOT_REAL = "a real difference", "no real difference"
         ("scaling", ("weights", "none"), f"no scaling costs 1.0 points, {NOT_REAL}"),
         ("grey", ("replicate", "luma"), f"no colour (luma) costs 1.0 points, {NOT_REAL}"),
         ("precision", ("int8", "fp32"), f"int8 gains 1.0 points, {NOT_REAL}"),
-        ("flips", (True, False), f"averaging mirror images gains 1.0 points, {NOT_REAL}"),
+        ("size", (320, None), f"an input of 320 pixels gains 1.0 points, {NOT_REAL}"),
+        ("flips", ("prediction", "none"), f"averaging mirror images gains 1.0 points, {NOT_REAL}"),
         (
             "normalisation",
             ("l2", "none"),
@@ -63,7 +64,7 @@ def test_a_sentence_for_each_axis(axis: str, values: tuple[object, ...], sentenc
 
 
 def test_every_axis_has_a_sentence_in_the_cases_above() -> None:
-    assert len(AXES) == 14
+    assert len(AXES) == 15
 
 
 def test_a_large_difference_is_real_and_has_no_decimals() -> None:
@@ -183,7 +184,8 @@ EVERY = {
     "scaling": ("weights", "none"),
     "grey": ("replicate", "summed"),
     "precision": ("fp32", "int8"),
-    "flips": (False, True),
+    "flips": ("none", "prediction"),
+    "size": (None, 320),
     "normalisation": ("l2", "standard"),
     "reduction": ("none", "random:1024"),
     "head": ("logistic", "svm"),
@@ -201,9 +203,9 @@ def one_by_one() -> tuple[Row, ...]:
     return judged(rows)
 
 
-def test_fourteen_axes_fit_into_110_characters() -> None:
+def test_fifteen_axes_fit_into_110_characters() -> None:
     rows = one_by_one()
-    assert len(varied(rows)) == 14
+    assert len(varied(rows)) == 15
     text = narrow_table(rows)
     lines = render(text).splitlines()
     assert max(map(cell_len, lines)) <= 110
@@ -212,7 +214,7 @@ def test_fourteen_axes_fit_into_110_characters() -> None:
     assert len({cells[0] for cells in text.rows}) == len(rows)
 
 
-@pytest.mark.parametrize("count", range(1, 15))
+@pytest.mark.parametrize("count", range(1, 16))
 def test_any_number_of_axes_fits_and_names_every_row(count: int) -> None:
     axes = dict(list(EVERY.items())[-count:])
     rows = grid(180, 1, **dict(list(axes.items())[:6]))
@@ -276,7 +278,7 @@ def test_p_values_are_readable_and_files_hold_them_whole() -> None:
         assert row.verdict is not None
         assert float(line[place]) == row.verdict.adjusted
     names = [column.name for column in table.columns]
-    assert names[:14] == [axis.name for axis in AXES]
+    assert names[:15] == [axis.name for axis in AXES]
     assert {"low", "high", "predict", "stored"} <= set(names)
 
 

@@ -28,6 +28,7 @@ from offshelf.progress import Silent
 FACES = {name.lower(): one for name, one in vars(commands).items() if isinstance(one, Command)}
 # Where a value of the kind does not do: keyword -> words of the command line, value in Python.
 VALUES: dict[str, tuple[str, Any]] = {
+    "input_size": ("64", 64),
     "C": ("0.5", 0.5),
     "max_memory": ("2G", "2G"),
     "sizes": ("5,10", [5, 10]),

@@ -29,8 +29,9 @@ from offshelf.jobs.setup.settings import RunSettings
 from offshelf.jobs.visualise import exact_maps
 from offshelf.jobs.visualise.explanation import Explanation, Explanations
 from offshelf.jobs.visualise.picture_files import input_to_show
+from offshelf.model_file.feature_record import FeatureRecord
 from offshelf.model_file.model import Model
-from offshelf.prediction import open_model
+from offshelf.opened_model import open_model
 
 pytestmark = pytest.mark.slow
 
@@ -60,7 +61,8 @@ def image(scenes: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def opened(model: Path) -> tuple[Model, Backbone]:
-    return open_model(model)
+    loaded, features = open_model(model)
+    return loaded, features.backbone
 
 
 def with_features(
@@ -78,7 +80,8 @@ def with_features(
     }
     head = FittedHead("svm", model.classes, arrays, {}, normalisation)  # type: ignore[arg-type]
     kind = FeatureKind(layer, path, pooling)  # type: ignore[arg-type]
-    return dataclasses.replace(model, kind=kind, head=head, certainty=Certainty())
+    features = FeatureRecord.of_layer(model.backbone, kind)
+    return dataclasses.replace(model, features=features, head=head, certainty=Certainty())
 
 
 def explain_prepared(

@@ -269,7 +269,8 @@ def test_a_function_has_the_options_of_its_command(name: str) -> None:
     """
     command, parameters = FACES[name], inspect.signature(getattr(offshelf, name)).parameters
     options = {keyword_of(one): one for one in command.parser._actions if one.dest != "help"}
-    expected, found = set(options) - set(command.terminal_only), set(parameters) - set(IN_PYTHON)
+    in_python = set(IN_PYTHON) - set(options)
+    expected, found = set(options) - set(command.terminal_only), set(parameters) - in_python
     assert expected - found == set(), "options of the command line that have no keyword"
     assert found - expected == set(), "keywords that are no options of the command line"
     assert all(command.terminal_only.values())

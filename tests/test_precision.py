@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from offshelf import prediction as predict_module
+from made_models import with_network
+from offshelf import opened_model
 from offshelf.data.tables.image_table import read_table
 from offshelf.engine.contract import Calibration, EngineOptions
 from offshelf.engine.openvino_engine import cpu_engine
@@ -32,8 +33,8 @@ from offshelf.jobs.setup.precision import calibration
 from offshelf.jobs.setup.precision_trial import PrecisionTrial
 from offshelf.jobs.setup.settings import FeatureSettings, RunSettings, backbone_for
 from offshelf.jobs.setup.workload import Work
-from offshelf.model_file.model import load_model, save_model
-from offshelf.prediction import engine_of, open_model
+from offshelf.model_file.model import Model, load_model, save_model
+from offshelf.opened_model import engine_of, open_model
 from offshelf.progress import Silent
 
 
@@ -240,11 +241,11 @@ def test_bf16_is_native_on_newer_cards_only(
     monkeypatch.setattr(torch.version, "hip", None)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
     assert reference.half_of("cuda:0") == half
-    monkeypatch.setattr(predict_module, "choose", lambda _: ("torch", "cuda"))
+    monkeypatch.setattr(opened_model, "choose", lambda _: ("torch", "cuda"))
     for trained in ("bf16", "fp16"):
-        model = SimpleNamespace(backbone=SimpleNamespace(precision=trained, calibrated=None))
+        network = SimpleNamespace(precision=trained, calibrated=None)
         expected = "fp32" if (trained, half) == ("bf16", "fp16") else trained
-        assert engine_of(model, EngineOptions()).precision == expected
+        assert engine_of(network, EngineOptions()).precision == expected
 
 
 def test_bf16_is_refused_on_a_card_that_emulates_it(
@@ -320,10 +321,15 @@ def test_a_model_knows_where_it_was_made(
     )
     assert load_model(fit(scenes, tmp_path / "exact.offshelf").path).backbone.platform == ""
     told: list[bool] = []
-    monkeypatch.setattr(predict_module, "self_test", lambda *given: told.append(given[3]) or 0.0)
+
+    def tested(model: Model, _: object, options: EngineOptions, __: str) -> float:
+        told.append(opened_model.other_platform(model.backbone, options))
+        return 0.0
+
+    monkeypatch.setattr(opened_model, "self_test", tested)
     open_model(out)
     old = dataclasses.replace(loaded.backbone, platform="")
-    before = save_model(dataclasses.replace(loaded, backbone=old), tmp_path / "old.offshelf")
+    before = save_model(with_network(loaded, old), tmp_path / "old.offshelf")
     open_model(before)
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41")
     open_model(out)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
@@ -15,16 +14,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from made_models import made_model, tampered, with_tensors
+from made_models import made_model, tampered, with_network, with_tensors
+from offshelf import opened_model
 from offshelf.engine.contract import EngineOptions
-from offshelf.engine.selection import open_engine
 from offshelf.errors import DataError, ModelFileError, OffshelfError, WeightsError
 from offshelf.jobs.evaluate import evaluate_model
 from offshelf.jobs.fit.job import fit
 from offshelf.jobs.predict import predict
 from offshelf.jobs.setup.settings import RunSettings
 from offshelf.model_file.model import load_model, save_model
-from offshelf.prediction import open_model, self_test
+from offshelf.opened_model import open_model, self_test
 from offshelf.progress import Silent
 
 TORCH = RunSettings(EngineOptions("torch"))
@@ -223,9 +222,8 @@ def test_a_head_for_other_features_is_one_line(tmp_path: Path, scenes: Path, mod
 def test_a_model_without_samples_is_not_tested(tmp_path: Path, scenes: Path) -> None:
     path = tmp_path / "m.offshelf"
     fit(scenes, path, run=RunSettings(samples=0))
-    loaded, backbone = open_model(path)
-    engine = open_engine(backbone, [loaded.kind.tap])
-    assert self_test(loaded, engine, "m") == 0.0
+    loaded, features = open_model(path)
+    assert self_test(loaded, features, EngineOptions(), "m") == 0.0
     assert predict(path, [scenes / "test"]).n_failed == 0
 
 
@@ -247,9 +245,14 @@ def test_a_model_without_samples_is_not_tested(tmp_path: Path, scenes: Path) -> 
     ],
 )
 def test_how_far_scores_may_be_off_here_and_on_another_processor(
-    model: Path, precision: str, other_platform: bool, difference: float, passes: bool
+    model: Path,
+    precision: str,
+    other_platform: bool,
+    difference: float,
+    passes: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    loaded, backbone = open_model(model)
+    loaded, features = open_model(model)
     scale = max(1.0, *(float(np.abs(sample.scores).max()) for sample in loaded.samples))
     first, *others = loaded.samples
     moved = first.scores.copy()
@@ -257,17 +260,18 @@ def test_how_far_scores_may_be_off_here_and_on_another_processor(
     nearest = np.abs(moved).argmin()
     moved[nearest] -= np.sign(moved[nearest]) * difference * scale
     other = dataclasses.replace(
-        loaded,
-        backbone=dataclasses.replace(loaded.backbone, precision=precision),
+        with_network(loaded, dataclasses.replace(loaded.backbone, precision=precision)),
         samples=(dataclasses.replace(first, scores=moved), *others),
     )
-    with contextlib.closing(open_engine(backbone, [loaded.kind.tap])) as engine:
-        if passes:
-            found = self_test(other, engine, "m", other_platform)
-            assert found == pytest.approx(difference, rel=0.1)
-            return
-        with pytest.raises(ModelFileError) as caught:
-            self_test(other, engine, "m", other_platform)
+    # The features are those of fp32, which every machine computes.
+    monkeypatch.setattr(opened_model, "engine_of", lambda _, options: options)
+    monkeypatch.setattr(opened_model, "other_platform", lambda *_: other_platform)
+    if passes:
+        found = self_test(other, features, EngineOptions(), "m")
+        assert found == pytest.approx(difference, rel=0.1)
+        return
+    with pytest.raises(ModelFileError) as caught:
+        self_test(other, features, EngineOptions(), "m")
     doubt = f"; {precision} of another processor? train in fp32"
     remedy = doubt if other_platform and precision != "fp32" else ""
     assert str(caught.value).endswith(f"the network or an engine is not what it was{remedy}")
@@ -287,11 +291,9 @@ def test_a_damaged_graph_is_told_to_whoever_opens_a_model(model: Path, tmp_path:
 
 @pytest.mark.slow
 def test_the_self_test_on_the_other_engine_is_close(model: Path) -> None:
-    loaded, backbone = open_model(model)
-    differences = []
-    for name in ("openvino", "torch"):
-        engine = open_engine(backbone, [loaded.kind.tap], EngineOptions(name))
-        differences.append(self_test(loaded, engine, "m"))
-        engine.close()
+    loaded, features = open_model(model)
+    differences = [
+        self_test(loaded, features, EngineOptions(name), "m") for name in ("openvino", "torch")
+    ]
     assert differences[0] <= 1e-6
     assert differences[1] <= 1e-4

@@ -21,7 +21,8 @@ from offshelf.jobs.evaluate import evaluate_model
 from offshelf.jobs.fit.fit_result import FitResult
 from offshelf.jobs.fit.job import fit
 from offshelf.jobs.setup.settings import FeatureSettings
-from offshelf.prediction import open_model, predict_paths
+from offshelf.opened_model import open_model
+from offshelf.prediction import predict_paths
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 

@@ -33,14 +33,14 @@ from offshelf.engine.contract import EngineOptions
 from offshelf.features.extraction import extract
 from offshelf.jobs.fit.job import fit
 from offshelf.jobs.setup.settings import RunSettings
-from offshelf.prediction import engine_of
+from offshelf.opened_model import engine_of
 
 data, model, folder = sys.argv[1:]
 exact = fit(data)
 rows = range(len(exact.table))
 kind = exact.model.kind
 calibrated = fit(data, run=RunSettings(engine=EngineOptions(precision="int8")))
-options = engine_of(load_model(model), EngineOptions(cache_dir=folder))
+options = engine_of(load_model(model).backbone, EngineOptions(cache_dir=folder))
 brought = extract(exact.table.paths, exact.backbone, [kind], options)
 plain = exact.extraction.matrix(kind, rows)
 for other in (calibrated.extraction, brought):

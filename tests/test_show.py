@@ -13,7 +13,7 @@ import pytest
 
 import offshelf
 from command_run import Run
-from made_models import made_model, members_of, tampered
+from made_models import made_model, members_of, tampered, with_network
 from offshelf.errors import ModelFileError
 from offshelf.estimator import TransferClassifier
 from offshelf.heads.probabilities.distances import Reference
@@ -125,7 +125,7 @@ def test_a_model_of_before(tmp_path: Path) -> None:
     untrained = dataclasses.replace(
         bare.backbone, spec=dataclasses.replace(spec, weights=weights), trained=False
     )
-    text = str(show(save_model(dataclasses.replace(bare, backbone=untrained), path)))
+    text = str(show(save_model(with_network(bare, untrained), path)))
     assert "\nneeds        no weights file: they are random\ninput " in text
     assert text.endswith("UNTRAINED network (random weights): this says nothing about your images")
 

@@ -18,12 +18,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from offshelf.data.tables.classes import sorted_classes
 from offshelf.feature_extractor import DEFAULT_BACKBONE, FeatureExtractor
+from offshelf.feature_sets.feature_set import BOTH, NO_FLIPS, PREDICTION, check_flips
 from offshelf.features.feature_kind import (
     DEFAULT_LAYER,
     DEFAULT_POOLING,
 )
 from offshelf.features.image_list import items_of
-from offshelf.heads.fitting.fit_head import Recipe, Trainer, decision
+from offshelf.heads.fitting.fit_head import Recipe
+from offshelf.heads.fitting.mirror_images import trainer_of
 from offshelf.heads.group_folds import group_numbers, groups_with_copies
 from offshelf.heads.probabilities.probability_model import (
     UNMARKED,
@@ -99,11 +101,16 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         device: ``auto``, ``cpu``, ``cuda``, ``mps``.
         precision: ``fp32``, or ``bf16`` or ``fp16`` where the hardware has them.
         cache_dir: the root of offshelf's own folders.
+        features: a feature set in place of *layer*; see :class:`FeatureExtractor`.
+        input_size: side of the input in pixels, or None for the weights' own.
+        flips: ``none``, or where mirror images are used: in ``training``, ``prediction`` or
+            ``both``.
 
     Attributes:
         classes_: the labels, sorted.
         extractor_: the fitted :class:`FeatureExtractor`.
         head_: the fitted head.
+        flips_: where mirror images are used.
         certainty_: what makes probabilities of its scores, and tells images unlike its own.
         record_: what a model file keeps of the training images.
 
@@ -134,6 +141,9 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         device: str = "auto",
         precision: str = "fp32",
         cache_dir: str | Path | None = None,
+        features: str | None = None,
+        input_size: int | None = None,
+        flips: str = "none",
     ) -> None:
         self.backbone = backbone
         self.layer = layer
@@ -152,6 +162,9 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.device = device
         self.precision = precision
         self.cache_dir = cache_dir
+        self.features = features
+        self.input_size = input_size
+        self.flips = flips
 
     def fit(self, X: Any, y: Any, groups: Any = None) -> Self:  # noqa: N803
         """Extract the features of *X* and train the head on them.
@@ -172,7 +185,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_, targets = sorted_classes(y, len(items))
         given = None if groups is None else group_numbers(groups, len(items))
         self.extractor_ = self._extractor().fit()
-        found = self.extractor_.extracted(items)
+        self.flips_ = check_flips(self.flips)
+        found = self.extractor_.extracted(items, self.flips_)
         features = found.matrix
         numbers = groups_with_copies(given, found.digests)
         names = [str(label) for label in self.classes_]
@@ -184,7 +198,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             class_weight=choice.class_weight,  # type: ignore[arg-type]
             seed=self.random_state,
         )
-        trainer = Trainer(recipe, features, targets, names, groups=numbers)
+        trainer = trainer_of(recipe, found.images, targets, names, groups=numbers)
         self.head_ = trainer.head
         self.certainty_ = fit_certainty(
             trainer, features, targets, names, wish, seed=self.random_state
@@ -212,6 +226,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             device=self.device,
             precision=self.precision,
             cache_dir=self.cache_dir,
+            features=self.features,
+            input_size=self.input_size,
         )
 
     def save(self, path: str | Path, samples: int = SAMPLES) -> Path:
@@ -228,7 +244,9 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self, "head_")
         record = self.record_.with_samples(samples)
-        return save_model(record.model(self.extractor_, self.head_, self.certainty_), path)
+        return save_model(
+            record.model(self.extractor_, self.head_, self.certainty_, self.flips_), path
+        )
 
     def decision_function(self, X: Any) -> NDArray[np.float32]:  # noqa: N803
         """Return scores, float32, N x K; for two classes N, positive for ``classes_[1]``.
@@ -239,18 +257,20 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             DataError: an image cannot be used; the message names the first.
         """
-        check_is_fitted(self, "head_")
-        scores = decision(self.head_, self.extractor_.transform(X))
+        scores = self._scores(X)
         if len(self.classes_) == 2:
             scores = ((scores[:, 1] - scores[:, 0]) / 2).astype(np.float32)
         return scores
 
     def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
         """Return the label of every image, N of ``classes_``; see :meth:`decision_function`."""
-        check_is_fitted(self, "head_")
-        scores = decision(self.head_, self.extractor_.transform(X))
-        labels: NDArray[Any] = self.classes_[scores.argmax(axis=1)]
+        labels: NDArray[Any] = self.classes_[self._scores(X).argmax(axis=1)]
         return labels
+
+    def _scores(self, images: Any) -> NDArray[np.float32]:
+        check_is_fitted(self, "head_")
+        flips = self.flips_ if self.flips_ in (PREDICTION, BOTH) else NO_FLIPS
+        return self.extractor_.extracted(items_of(images), flips).images.decide(self.head_)
 
     @available_if(_is_calibrated)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
@@ -258,7 +278,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         There is no such method with ``calibrate="none"``.
         """
-        scores = decision(self.head_, self.extractor_.transform(X))
+        scores = self._scores(X)
         found = self.certainty_.probabilities(scores)
         return np.empty(scores.shape) if found is None else found
 

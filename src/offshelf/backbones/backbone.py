@@ -24,6 +24,9 @@ from offshelf.card import Card
 from offshelf.errors import BackboneError, LayerError, WeightsError, check_choice
 from offshelf.progress import Progress
 
+# Sides of an input other than the weights' own, in pixels.
+SMALLEST_SIZE, LARGEST_SIZE = 32, 1024
+
 
 @dataclass(frozen=True, repr=False)
 class Backbone(Card):
@@ -54,7 +57,15 @@ class Backbone(Card):
     @property
     def changed(self) -> str:
         """What was asked for in place of the weights' own preprocessing, to end a line; or ""."""
-        changes = self.input.changes(self.file.spec.input)
+        return self._changed(self.file.spec.input)
+
+    @property
+    def changed_but_size(self) -> str:
+        """The same without the size of the input."""
+        return self._changed(dataclasses.replace(self.file.spec.input, size=self.input.size))
+
+    def _changed(self, own: InputSpec) -> str:
+        changes = self.input.changes(own)
         return f"; {', '.join(changes)}" if changes else ""
 
     @property
@@ -160,6 +171,7 @@ def open_backbone(
     resize: str | None = None,
     grey: str | None = None,
     decode: str | None = None,
+    size: int | None = None,
     cache_dir: str | Path | None = None,
     download: bool = True,
     progress: Progress | None = None,
@@ -173,12 +185,14 @@ def open_backbone(
         grey: ``replicate``, ``summed`` or ``luma``: see
             :class:`offshelf.backbones.specification.spec.InputSpec`; None for ``replicate``.
         decode: ``full`` or ``reduced``, likewise; None for ``full``.
+        size: side of the input in pixels, 32 to 1024, instead of the weights' own.
         cache_dir: the root of offshelf's own folders.
         download: whether weights that are nowhere on this machine may be fetched.
         progress: receives downloads and notes.
 
     Raises:
-        BackboneError: the name, the resize mode or the channel policy is unknown.
+        BackboneError: the name, the resize mode or the channel policy is unknown, or the size
+            is out of range.
         WeightsError: the weights are not here, or are not what they should be.
 
     >>> open_backbone("efficientnet_lite0").input.size
@@ -189,7 +203,18 @@ def open_backbone(
         spec, weights=weights, cache_dir=cache_dir, download=download, progress=progress
     )
     words = {"resize": resize, "channels": grey, "decode": decode}
-    return Backbone(spec, file, _adjusted(file.spec.input, words))
+    preprocessing = _adjusted(file.spec.input, words)
+    if size is not None:
+        preprocessing = dataclasses.replace(preprocessing, size=_checked_size(size))
+    return Backbone(spec, file, preprocessing)
+
+
+def _checked_size(size: int) -> int:
+    if type(size) is not int or not SMALLEST_SIZE <= size <= LARGEST_SIZE:
+        raise BackboneError(
+            f"no input size {size!r}: a whole number of pixels, {SMALLEST_SIZE} to {LARGEST_SIZE}"
+        )
+    return size
 
 
 def _adjusted(preprocessing: InputSpec, words: dict[str, str | None]) -> InputSpec:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from offshelf.backbones.construct.architectures import skeleton
 from offshelf.backbones.construct.torch_context import without_compiler
 from offshelf.backbones.specification.spec import BackboneSpec
-from offshelf.errors import LayerError, did_you_mean
+from offshelf.errors import BackboneError, LayerError, did_you_mean
 
 if TYPE_CHECKING:
     import torch
@@ -55,17 +55,39 @@ def all_layers(spec: BackboneSpec, size: int) -> tuple[Layer, ...]:
         spec: the backbone.
         size: side of the square input in pixels.
     """
-    import torch
-
     module = skeleton(spec, image_size=size)
     recorder = _Recorder(module)
-    with torch.inference_mode(), recorder, without_compiler():
-        module(torch.empty(1, 3, size, size, device="meta"))
+    with recorder:
+        _run_on_nothing(spec, module, size)
     names = {path: name for name, path in reversed(_aliases(spec, module))}
     return tuple(
         Layer(names.get(path, path), path, kind, shape, calls, needs)
         for path, (kind, shape, calls, needs) in recorder.finished.items()
     )
+
+
+def check_input_size(spec: BackboneSpec, own: int, size: int) -> None:
+    """Refuse a size that the network of *spec*, built for the size *own*, does not take.
+
+    Raises:
+        BackboneError: it takes its own size only, or none so small.
+    """
+    if size != own:
+        _run_on_nothing(spec, skeleton(spec, image_size=own), size)
+
+
+def _run_on_nothing(spec: BackboneSpec, module: torch.nn.Module, size: int) -> None:
+    import torch
+
+    try:
+        with torch.inference_mode(), without_compiler():
+            module(torch.empty(1, 3, size, size, device="meta"))
+    # What a network of a library raises for a size that it does not take is not stated anywhere.
+    except Exception as error:
+        raise BackboneError(
+            f"{spec.name}: does not take {size} x {size} pixels; leave out the input size, or "
+            "take a convolutional network"
+        ) from error
 
 
 def named_layers(spec: BackboneSpec, size: int) -> tuple[Layer, ...]:

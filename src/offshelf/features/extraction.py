@@ -198,51 +198,31 @@ def _run(job: Job, paths: Sequence[str | Picture], reading: ReadOptions) -> Stop
     return watch
 
 
-def extract_images(
-    images: Sequence[Any],
-    backbone: Backbone,
-    kind: FeatureKind,
-    options: EngineOptions | None = None,
-) -> NDArray[np.float32]:
-    """Return the features of images in memory or on disk, float32, N x D.
-
-    Arguments and errors are those of :func:`extraction_of_images`.
-    """
-    extraction = extraction_of_images(images, backbone, kind, options)
-    return extraction.matrix(kind, range(len(images)))
-
-
-def extraction_of_images(
-    images: Sequence[Any],
-    backbone: Backbone,
-    kind: FeatureKind,
-    options: EngineOptions | None = None,
-) -> Extraction:
-    """Make sure that the store holds the features of images in memory or on disk.
+def as_sources(images: Sequence[Any]) -> list[str | Picture]:
+    """Return images in memory or on disk as :func:`extract` takes them.
 
     A file's rows are those of ``offshelf extract``. An image in memory is addressed by
     its pixels, so the second call finds it in the store, too.
 
-    Args:
-        images: N paths, PIL images or uint8 arrays.
-        backbone: network, weights and preprocessing.
-        kind: layer and pooling.
-        options: the engine and its settings.
-
     Raises:
-        DataError: an image cannot be used; the message names the first.
+        DataError: there is none.
     """
     if not len(images):
         raise DataError("no images: an empty list has no features")
-    sources = [
+    return [
         str(image) if isinstance(image, str | Path) else Picture(f"image {number}", image)
         for number, image in enumerate(images)
     ]
-    extraction = extract(sources, backbone, [kind], options)
+
+
+def refuse_failures(extraction: Extraction) -> None:
+    """Raise a DataError that names the first image without features, where there is one.
+
+    A row cannot be left out where row i belongs to label i.
+    """
     if extraction.failures:
         first = extraction.failures[0]
         raise DataError(
             f"{first.path}: {first.status}, {first.reason} "
-            f"({len(extraction.failures)} of {len(images)} images cannot be used)"
+            f"({len(extraction.failures)} of {len(extraction.rows)} images cannot be used)"
         )
-    return extraction

@@ -107,6 +107,8 @@ class Command(Generic[R]):
                 raise UnknownOptionError(self._unknown(name))
         every = {name: one for name, one in {**given, **options}.items() if name != "progress"}
         for name in filter(IN_PYTHON.__contains__, every):
+            if name in self.actions:
+                continue
             if every[name] is not None and not _holds_several((name, every[name])):
                 raise OffshelfError(f"{name}: a settings object, not {every[name]!r}")
         with notifying(progress):

@@ -58,14 +58,32 @@ class NetworkOptions(WeightsOptions, total=False):
     decode: str | None
     resize: str | None
     grey: str | None
+    input_size: int | None
     features: FeatureSettings | None
 
 
-class LayerOptions(TypedDict, total=False):
+class FeatureNetworkOptions(WeightsOptions, total=False):
+    """Which network, what it sees, and layers of it or of several side by side."""
+
+    backbone: str
+    decode: str | None
+    resize: str | None
+    grey: str | None
+    input_size: int | None
+    features: str | FeatureSettings | None
+
+
+class LayerOptions(FeatureNetworkOptions, total=False):
     """Which features of the network."""
 
     layer: str
     pooling: str
+
+
+class FlipOptions(TypedDict, total=False):
+    """Where mirror images are used."""
+
+    flips: str
 
 
 class DataOptions(TypedDict, total=False):
@@ -88,9 +106,7 @@ class HeadOptions(TypedDict, total=False):
     class_weight: Literal["none", "balanced"] | None
 
 
-class FitOptions(
-    RunningOptions, NetworkOptions, LayerOptions, DataOptions, HeadOptions, total=False
-):
+class FitOptions(RunningOptions, LayerOptions, FlipOptions, DataOptions, HeadOptions, total=False):
     """Options of ``fit``."""
 
     calibrate: str
@@ -131,7 +147,7 @@ class ExtractOptions(RunningOptions, NetworkOptions, total=False):
     seed: int
 
 
-class AuditOptions(RunningOptions, NetworkOptions, LayerOptions, DataOptions, total=False):
+class AuditOptions(RunningOptions, LayerOptions, DataOptions, total=False):
     """Options of ``audit``."""
 
     html: Place | None
@@ -143,7 +159,7 @@ class AuditOptions(RunningOptions, NetworkOptions, LayerOptions, DataOptions, to
 
 
 class CurveOptions(
-    RunningOptions, NetworkOptions, LayerOptions, DataOptions, HeadOptions, total=False
+    RunningOptions, LayerOptions, FlipOptions, DataOptions, HeadOptions, total=False
 ):
     """Options of ``curve``."""
 
@@ -166,6 +182,7 @@ class CompareOptions(ReadingOptions, DataOptions, total=False):
     grey: Words
     precisions: Words
     flips: Words
+    input_sizes: int | str | Sequence[int | str | None] | None
     concat: Words
     no_download: bool
     heads: Words

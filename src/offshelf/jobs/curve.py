@@ -15,14 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.backbones.backbone import Backbone
 from offshelf.checks import share, whole
 from offshelf.data.folders.class_names import TEST, TRAIN
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.errors import DataError
-from offshelf.features.extraction import Extraction
-from offshelf.features.feature_kind import FeatureKind
-from offshelf.heads.fitting.fit_head import Recipe, decision, fit_head
+from offshelf.feature_sets.set_extraction import OfFeatures, SetExtraction
+from offshelf.heads.fitting.fit_head import Recipe
+from offshelf.heads.fitting.mirror_images import train as train_head
 from offshelf.heads.group_folds import Groups
 from offshelf.jobs.fit.job import check_settings, recipe_of
 from offshelf.jobs.setup.grouped_table import describe_groups, group_facts
@@ -32,7 +31,7 @@ from offshelf.jobs.setup.settings import (
     HeadSettings,
     JobContext,
     RunSettings,
-    describe,
+    describe_features,
     describe_run,
     precision_facts,
 )
@@ -71,7 +70,7 @@ class CurveSettings:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class CurveResult(Charted):
+class CurveResult(OfFeatures, Charted):
     """A learning curve.
 
     Attributes:
@@ -82,9 +81,7 @@ class CurveResult(Charted):
         needed: images per class for a higher accuracy; None where there is no room.
         n_test: images that every accuracy is of.
         table: the images.
-        backbone: network and weights in use.
-        extraction: the ledger of the images.
-        kind: layer and pooling.
+        extraction: the ledger of the images, with the networks and layers.
         head: the classifier.
         seconds: by stage: ``read``, ``calibrate``, ``start``, ``extract``, ``heads``,
             ``curve``, ``total``.
@@ -96,9 +93,7 @@ class CurveResult(Charted):
     needed: Needed | None
     n_test: int
     table: ImageTable
-    backbone: Backbone
-    extraction: Extraction
-    kind: FeatureKind
+    extraction: SetExtraction
     head: HeadSettings
     seconds: dict[str, float]
 
@@ -123,9 +118,7 @@ class CurveResult(Charted):
             "n_failed": len(self.extraction.failures),
             "failures": [row.to_json() for row in self.extraction.failures],
             "classes": list(self.table.classes),
-            **describe(self.backbone),
-            "layer": self.kind.layer,
-            "pooling": self.kind.pooling,
+            **describe_features(self.features),
             "head": self.head.head,
             "C": self.head.c,
             **describe_run(self.extraction),
@@ -160,8 +153,7 @@ class CurveResult(Charted):
             n = curve.points[self.draws.index(1)].n
             yield "", f"no interval at {n:,}: there, all draws hold the same images"
         yield "backtest", self._backtest
-        network = f"{self.backbone.spec.name} {self.kind.column}"
-        yield "features", f"{network}, head {self.head.head}{self.backbone.changed}"
+        yield "features", f"{self.features.title}, head {self.head.head}{self.features.changed}"
         ok, failed = len(self.extraction.ok), len(self.extraction.failures)
         yield "images", f"{ok:,}, {failed:,} left out{self.extraction.origin}"
         yield from precision_facts(self.extraction)
@@ -181,11 +173,11 @@ class CurveResult(Charted):
         yield ""
         yield Facts(tuple(self.facts()))
         failures = [row.to_json() for row in self.extraction.failures]
-        yield from summary.reservations(failures, self.backbone.trained)
+        yield from summary.reservations(failures, self.features.trained)
 
     def plot(self) -> Picture:
         """Return the curve as a picture, dashed where it looks ahead."""
-        what = f"{self.backbone.spec.name} {self.kind.column}, {self.head.head}"
+        what = f"{self.features.title}, {self.head.head}"
         title = f"{what}: {self.n_test:,} test images"
         return Picture(
             title, lambda form: curve_chart(self.curve, self.intervals, title, form=form)
@@ -253,9 +245,7 @@ def _measured(
         needed=needed,
         n_test=len(fold.test),
         table=labelled.table,
-        backbone=labelled.backbone,
         extraction=labelled.extraction,
-        kind=labelled.kind,
         head=head,
         seconds=job.clock.total(),
     )
@@ -279,10 +269,9 @@ def _accuracies(
     for one in (one for same in draws for one in same):
         if one.train.tobytes() not in known:
             drawn = np.searchsorted(train.rows, one.train)
-            given = train.matrix[drawn], train.targets[drawn], classes
+            given = train.images.take(drawn), train.targets[drawn], classes
             groups = _several_groups(labelled.fold_groups(one.train), given[1])
-            fitted = fit_head(recipe, *given, groups)
-            labels = decision(fitted, test.matrix).argmax(axis=1)
+            labels = test.images.decide(train_head(recipe, *given, groups)).argmax(axis=1)
             known[one.train.tobytes()] = float((labels == test.targets).mean())
         progress.advance()
     progress.finish()

@@ -10,20 +10,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.backbones.backbone import Backbone
 from offshelf.data.folders.class_names import TRAIN, same_class_key
 from offshelf.data.tables.image_table import ImageTable, read_labelled
 from offshelf.data.tables.sources import existing
 from offshelf.errors import DataError, OffshelfError, did_you_mean
+from offshelf.feature_sets.set_extraction import OfFeatures, SetExtraction
 from offshelf.features.extraction import Extraction
 from offshelf.jobs.fit.evaluation import trust_of
 from offshelf.jobs.predict import predictions_of
-from offshelf.jobs.setup.settings import JobContext, RunSettings, describe, describe_run
+from offshelf.jobs.setup.settings import JobContext, RunSettings, describe_features, describe_run
 from offshelf.measurement.metrics import Evaluation, evaluate
 from offshelf.measurement.probability_metrics import Trust
 from offshelf.model_file.model import Model
 from offshelf.model_file.specs import short_digest
-from offshelf.prediction import Prediction, open_model
+from offshelf.opened_model import open_model
+from offshelf.prediction import Prediction
 from offshelf.progress import Progress, note_all
 from offshelf.report import imbalance, summary
 from offshelf.report.mistakes import Mistake, mistake_blocks, mistakes_among
@@ -43,7 +44,7 @@ _LEDGER = ("status", "reason")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class EvaluateResult(Charted):
+class EvaluateResult(OfFeatures, Charted):
     """A model's figures on a set of images.
 
     Attributes:
@@ -53,7 +54,6 @@ class EvaluateResult(Charted):
         labels: the true class of each prediction.
         model: the model.
         path: its file.
-        backbone: network and weights in use.
         extraction: the ledger of the images, with the store of their features.
         split: ``test``, ``train`` or ``all``.
         warnings: notes on the images, one line each.
@@ -66,8 +66,7 @@ class EvaluateResult(Charted):
     labels: tuple[str, ...]
     model: Model
     path: Path
-    backbone: Backbone
-    extraction: Extraction
+    extraction: SetExtraction
     split: str
     warnings: tuple[str, ...]
     seconds: dict[str, float]
@@ -100,7 +99,7 @@ class EvaluateResult(Charted):
             ],
             "classes": list(self.model.classes),
             "split": self.split,
-            **describe(self.backbone),
+            **describe_features(self.features),
             **describe_run(self.extraction),
             "model": str(self.path),
             "warnings": list(self.warnings),
@@ -120,7 +119,7 @@ class EvaluateResult(Charted):
         yield from summary.probability_facts(self.trust)
         n, left = self.evaluation.n, len(self.failures)
         yield "images", f"{n:,} ({self.split}), {left:,} left out{self.extraction.origin}"
-        network = f"{self.backbone.spec.name} {self.model.kind.column}{self.backbone.changed}"
+        network = f"{self.features.title}{self.features.changed}"
         yield "model", f"{self.path}: {network}"
         yield "time", f"{summary.seconds_line(self.seconds)}, {self.extraction.ran}"
 
@@ -131,7 +130,7 @@ class EvaluateResult(Charted):
         yield from mistake_blocks(self.mistakes, self.evaluation.n)
         yield Facts(tuple(self.facts()))
         failures = self.to_json()["failures"]
-        yield from summary.reservations(failures, self.backbone.trained)
+        yield from summary.reservations(failures, self.features.trained)
 
     def data_table(self) -> Table:
         """Return a row for each class."""
@@ -180,12 +179,12 @@ def evaluate_model(
     _check(data, split)
     job = JobContext.of(run, progress)
     with job.clock.stage("open"):
-        model, backbone = open_model(
+        model, features = open_model(
             model_path, weights=weights, options=job.run.engine, progress=job.progress
         )
     table, paths, labels = _images(data, split, model, job)
     with job.clock.stage("predict"):
-        found, extraction = predictions_of(model, backbone, paths, job.run, job.progress)
+        found, extraction = predictions_of(model, features, paths, job.run, job.progress)
     chosen, notes = _chosen(table, extraction, model, split, data)
     note_all(job.progress, notes)
     found, labels = [found[i] for i in chosen], tuple(labels[i] for i in chosen)
@@ -197,7 +196,6 @@ def evaluate_model(
         labels=labels,
         model=model,
         path=Path(model_path),
-        backbone=backbone,
         extraction=extraction,
         split=split,
         warnings=(*table.warnings, *notes),

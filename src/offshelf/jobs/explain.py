@@ -40,7 +40,8 @@ from offshelf.jobs.visualise.explanation import Explanation, Explanations
 from offshelf.jobs.visualise.feature_maps import maps_of
 from offshelf.jobs.visualise.picture_files import input_to_show
 from offshelf.model_file.model import Model
-from offshelf.prediction import Prediction, answered, open_model
+from offshelf.opened_model import open_model
+from offshelf.prediction import Prediction, answered
 from offshelf.progress import Progress, Silent, note_all
 from offshelf.text import shown, spelled
 
@@ -141,10 +142,10 @@ def _opened(
     if method not in METHODS:
         hint = did_you_mean(method, METHODS)
         raise OffshelfError(f"no method {method!r}: {', '.join(METHODS)}.{hint}")
-    model, backbone = open_model(model_path, weights=weights, options=run.engine, progress=progress)
+    model, features = open_model(model_path, weights=weights, options=run.engine, progress=progress)
     if model.backbone.precision != "fp32":
         progress.note(f"the model runs in {model.backbone.precision}, the maps are in fp32")
-    return model, backbone
+    return model, features.backbone
 
 
 def true_class(image: Any, classes: tuple[str, ...], true: str | None = None) -> str:

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from offshelf import cache, files
-from offshelf.backbones.backbone import Backbone
 from offshelf.data.tables.image_table import ImageTable, list_images
 from offshelf.errors import DataError
-from offshelf.features.extraction import Extraction
+from offshelf.feature_sets.feature_set import FeatureSet
+from offshelf.feature_sets.set_extraction import OfFeatures, SetExtraction
 from offshelf.heads.probabilities.probability_model import UNMARKED
 from offshelf.jobs.setup.run_costs import EtaProgress
-from offshelf.jobs.setup.settings import RunSettings, describe, describe_run
+from offshelf.jobs.setup.settings import RunSettings, describe_features, describe_run
 from offshelf.jobs.sorted_folders import (
     SortedImages,
     check_class_folders,
@@ -28,7 +28,8 @@ from offshelf.jobs.sorted_folders import (
     sort_images,
 )
 from offshelf.model_file.model import Model
-from offshelf.prediction import Prediction, engine_of, open_model, predict_paths
+from offshelf.opened_model import engine_of, open_model
+from offshelf.prediction import Prediction, predict_paths
 from offshelf.progress import Progress, Silent, note_all
 from offshelf.report import labels, summary
 from offshelf.report.result import Block, Facts, Result
@@ -60,14 +61,13 @@ class PredictFiles:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class PredictResult(Result):
+class PredictResult(OfFeatures, Result):
     """One prediction per image.
 
     Attributes:
         predictions: in the order of the files.
         model: the model.
         path: its file.
-        backbone: network and weights in use.
         extraction: the ledger of the images, with the store of their features.
         warnings: notes on the images, one line each.
         seconds: ``open`` (load, find weights, self-test) and ``predict``.
@@ -78,8 +78,7 @@ class PredictResult(Result):
     predictions: tuple[Prediction, ...]
     model: Model
     path: Path
-    backbone: Backbone
-    extraction: Extraction
+    extraction: SetExtraction
     warnings: tuple[str, ...]
     seconds: dict[str, float]
     out: Path | None = None
@@ -124,7 +123,7 @@ class PredictResult(Result):
         """Return the result as one JSON document."""
         return {
             "model": str(self.path),
-            **describe(self.backbone),
+            **describe_features(self.features),
             **describe_run(self.extraction),
             "classes": list(self.model.classes),
             "n_ok": self.n_ok,
@@ -147,7 +146,7 @@ class PredictResult(Result):
         found = Counter(row.label for row in self.predictions if row.label is not None)
         if found:
             yield "labels", ", ".join(f"{name} {n:,}" for name, n in found.most_common())
-        network = f"{self.backbone.spec.name} {self.model.kind.column}{self.backbone.changed}"
+        network = f"{self.features.title}{self.features.changed}"
         yield "model", f"{self.path}: {network}"
 
     def blocks(self, top: int = 3) -> Iterator[Block]:
@@ -165,7 +164,7 @@ class PredictResult(Result):
             yield from summary.failure_lines(self.sorted.not_sorted)
         if not kept:
             yield from labels.legend(labelled, self.model)
-        if not self.backbone.trained:
+        if not self.features.trained:
             yield summary.UNTRAINED
 
     def _counts(self, labelled: Sequence[Prediction]) -> Table:
@@ -229,19 +228,18 @@ def predict(
     _check_files(written, sources, progress)
     table = _images(sources, written)
     note_all(progress, table.warnings)
-    model, backbone = open_model(model_path, weights=weights, options=run.engine, progress=progress)
+    model, features = open_model(model_path, weights=weights, options=run.engine, progress=progress)
     _check_model(model, shown(model_path), written, progress)
     opened = time.perf_counter()
     with _store(run, progress) as folder:
         predictions, extraction = predictions_of(
-            model, backbone, table.paths, run, progress, folder
+            model, features, table.paths, run, progress, folder
         )
     seconds = {"open": opened - began, "predict": time.perf_counter() - opened}
     result = PredictResult(
         predictions=tuple(predictions),
         model=model,
         path=Path(model_path),
-        backbone=backbone,
         extraction=extraction,
         warnings=table.warnings,
         seconds=seconds,
@@ -315,16 +313,17 @@ def _with_files(result: PredictResult, written: PredictFiles, progress: Progress
 
 def predictions_of(
     model: Model,
-    backbone: Backbone,
+    features: FeatureSet,
     paths: Sequence[str],
     run: RunSettings,
     progress: Progress,
     folder: Path | None = None,
-) -> tuple[list[Prediction], Extraction]:
+) -> tuple[list[Prediction], SetExtraction]:
     """Label image files with an open model, with the time-left line; see `predict_paths`."""
-    eta = EtaProgress(progress, backbone, [model.kind], engine_of(model, run.engine))
+    backbone, chosen = features.backbone, engine_of(model.features.networks[0], run.engine)
+    eta = EtaProgress(progress, backbone, features.kinds_of(backbone), chosen)
     reading = dataclasses.replace(run.reading, stores=folder)
-    return predict_paths(model, backbone, paths, run.engine, reading, eta)
+    return predict_paths(model, features, paths, run.engine, reading, eta)
 
 
 @contextmanager

@@ -11,17 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.backbones.backbone import Backbone
 from offshelf.checks import same_length
 from offshelf.engine.contract import EngineOptions
 from offshelf.errors import ModelFileError, OffshelfError
-from offshelf.features.extraction import extract_images
+from offshelf.feature_sets.feature_set import FeatureSet
+from offshelf.features.extraction import as_sources, refuse_failures
 from offshelf.features.image_list import items_of
-from offshelf.heads.fitting.fit_head import decision
+from offshelf.heads.fitting.fit_head import averaged_decision
 from offshelf.jobs.show import show
 from offshelf.model_file import model as model_files
 from offshelf.model_file.model import Model
-from offshelf.prediction import engine_of, open_model
+from offshelf.opened_model import open_model
+from offshelf.prediction import extracted
 from offshelf.report.model_card import ModelCard
 from offshelf.text import shown
 
@@ -95,14 +96,16 @@ class SavedClassifier(Model):
         return float((self.predict(items) == labels).mean())
 
     @cached_property
-    def _network(self) -> Backbone:
+    def _opened(self) -> FeatureSet:
         return open_model(self.path, weights=self.weights, options=self.options)[1]
 
     def _scores(self, images: Any) -> NDArray[np.float32]:
-        chosen = engine_of(self, self.options)
-        return decision(
-            self.head, extract_images(items_of(images), self._network, self.kind, chosen)
-        )
+        sources = as_sources(items_of(images))
+        found = extracted(self, self._opened, sources, self.options)
+        refuse_failures(found)
+        rows = range(len(sources))
+        mirrors = found.read_mirrored(rows) if found.features.averages else None
+        return averaged_decision(self.head, found.read(rows), mirrors)
 
     def __repr__(self) -> str:
         card = self._card()

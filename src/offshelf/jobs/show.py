@@ -11,8 +11,8 @@ from offshelf import files
 from offshelf.backbones.catalogue.names import get_spec
 from offshelf.errors import BackboneError, ModelFileError, WeightsError
 from offshelf.model_file import zip_file
-from offshelf.model_file.model import SCHEMA, Model, inspect
-from offshelf.prediction import backbone_of
+from offshelf.model_file.model import SCHEMAS, Model, inspect
+from offshelf.opened_model import features_of
 from offshelf.report.model_card import ModelCard, Part
 from offshelf.text import shown
 
@@ -35,7 +35,7 @@ vgg16' shows the parts
     """
     path = Path(model)
     _check_no_backbone(path)
-    manifest, contents = zip_file.read_members(path, SCHEMA)
+    manifest, contents = zip_file.read_members(path, SCHEMAS)
     _check_finite(path, manifest)
     found = inspect(path, zip_file.parsed(path, manifest, contents))
     return ModelCard(
@@ -78,13 +78,15 @@ def _part(name: str, content: bytes, model: Model) -> Part:
         arrays = sorted(model.head.arrays.items())
         words = [f"{key} {' x '.join(f'{side:,}' for side in one.shape)}" for key, one in arrays]
         holds = f"the classifier: {', '.join(words)}"
-        holds += "; its int8 network" if model.backbone.calibrated else ""
+        int8 = sum(bool(one.calibrated) for one in model.features.networks)
+        holds += ("; its int8 network" if int8 == 1 else f"; {int8} int8 networks") if int8 else ""
     return Part(name, len(content), files.sha256_bytes(content), holds)
 
 
 def _weights(model: Model, cache_dir: str | Path | None) -> str:
     try:
-        file = backbone_of(model, cache_dir=cache_dir).file
+        features = features_of(model, cache_dir=cache_dir)
     except WeightsError:
         return ""
-    return str(file.path or file.origin)
+    files_of = [backbone.file for backbone in features.backbones]
+    return ", ".join(dict.fromkeys(str(file.path or file.origin) for file in files_of))

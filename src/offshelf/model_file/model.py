@@ -7,7 +7,6 @@ weights file is named by its sha256, and never guessed. What cannot be loaded is
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,56 +16,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.backbones.backbone import Backbone
-from offshelf.backbones.specification.spec import BackboneSpec, InputSpec
 from offshelf.card import Brief
-from offshelf.engine.contract import PRECISIONS, Calibration
 from offshelf.errors import DataError, ModelFileError
 from offshelf.features.feature_kind import FeatureKind
-from offshelf.files import sha256_bytes
 from offshelf.heads.fitting.serialise import pack_head, unpack_head
 from offshelf.heads.head import FittedHead
 from offshelf.heads.probabilities.certainty_document import certainty_arrays, certainty_from_json
 from offshelf.heads.probabilities.probability_model import Certainty
 from offshelf.model_file import zip_file
-from offshelf.model_file.specs import (
-    RANDOM_SHA256,
-    input_from_json,
-    kind_from_json,
-    spec_from_json,
-    spec_to_json,
-    storable_name,
+from offshelf.model_file.feature_record import (
+    BackboneRecord,
+    FeatureRecord,
+    feature_arrays,
+    features_from_json,
+    features_to_json,
 )
 from offshelf.text import shown
 
-SCHEMA = 1
-_NETWORK = ("network.xml", "network.bin")
+# Files of one layer, without mirror images, are those that any version reads.
+SCHEMAS = PLAIN_SCHEMA, SCHEMA = 1, 2
 _CERTAINTY = "certainty."
-_OTHER_ARRAYS = {"data.seen", "samples.scores", *_NETWORK}
+_OTHER_ARRAYS = {"data.seen", "samples.scores"}
 _TEXT = 300
-
-
-@dataclass(frozen=True, kw_only=True, repr=False)
-class BackboneRecord(Brief):
-    """Which network and weights a model was made with.
-
-    Attributes:
-        spec: the architecture, with one weights file whose full sha256 is known.
-        input: the preprocessing in force, the caller's resize included.
-        trained: False for a model on random weights.
-        precision: ``fp32``, ``bf16``, ``fp16`` or ``int8``.
-        calibrated: for int8 the network itself and the sample that set its ranges: both
-            depend on the training images and cannot be made again without them.
-        platform: engine, device and kind of processor that computed the features, in other
-            precisions than fp32; "" where that is not known. The file calls it ``made_on``.
-    """
-
-    spec: BackboneSpec
-    input: InputSpec
-    trained: bool
-    precision: str = "fp32"
-    calibrated: Calibration | None = None
-    platform: str = ""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -74,14 +45,21 @@ class Sample(Brief):
     """A test image that every load of the model must score as it was scored at first.
 
     Attributes:
-        pixels: what the network saw, uint8, S x S x 3.
+        pixels: what the first network saw, uint8, S x S x 3.
         scores: float32, one per class.
         label: its true class.
+        others: what each other network saw, in their order.
     """
 
     pixels: NDArray[np.uint8]
     scores: NDArray[np.float32]
     label: str
+    others: tuple[NDArray[np.uint8], ...] = ()
+
+    @property
+    def pictures(self) -> tuple[NDArray[np.uint8], ...]:
+        """What each network saw."""
+        return (self.pixels, *self.others)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -89,8 +67,7 @@ class Model(Brief):
     """A trained classifier as it is written to a file.
 
     Attributes:
-        backbone: network, weights hash and preprocessing.
-        kind: layer and pooling.
+        features: networks, weights hashes, preprocessing and layers.
         head: the classifier on the features, with its class list.
         metrics: figures of the evaluation when it was trained; JSON.
         data: fingerprint of the images and how they were split; JSON.
@@ -102,8 +79,7 @@ class Model(Brief):
             training images; of a file from before there were any, none.
     """
 
-    backbone: BackboneRecord
-    kind: FeatureKind
+    features: FeatureRecord
     head: FittedHead
     metrics: Mapping[str, Any]
     data: Mapping[str, Any]
@@ -113,47 +89,19 @@ class Model(Brief):
     certainty: Certainty = field(default_factory=Certainty)
 
     @property
+    def backbone(self) -> BackboneRecord:
+        """The first network."""
+        return self.features.networks[0]
+
+    @property
+    def kind(self) -> FeatureKind:
+        """The features of the first part."""
+        return self.features.parts[0].kind
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """The class names, in the order of the scores."""
         return self.head.classes
-
-
-def record(
-    backbone: Backbone, precision: str = "fp32", calibrated: Calibration | None = None
-) -> BackboneRecord:
-    """Return what a model file keeps of *backbone*.
-
-    Args:
-        backbone: the network, with the sha256 of its weights file.
-        precision: that of the features.
-        calibrated: the finished int8 network; only its bytes are kept.
-    """
-    file = backbone.file
-    weights = dataclasses.replace(
-        file.spec,
-        sha256=file.sha256,
-        file_name=storable_name(file.spec.file_name),
-        tag=storable_name(file.spec.tag) or "given",
-    )
-    spec = dataclasses.replace(backbone.spec, weights=(weights,))
-    if calibrated is not None and calibrated.network is not None:
-        calibrated = Calibration(network_digest(calibrated.network), network=calibrated.network)
-    return BackboneRecord(
-        spec=spec,
-        input=backbone.input,
-        trained=backbone.trained,
-        precision=precision,
-        calibrated=calibrated,
-    )
-
-
-def network_digest(network: tuple[bytes, bytes]) -> str:
-    """Return the sha256 over an int8 network, 64 hexadecimal digits.
-
-    It is the key of what the network computes. A key that a model file could choose would
-    let a made-up network pass for one that was calibrated here, in every later job.
-    """
-    return sha256_bytes("".join(map(sha256_bytes, network)).encode())
 
 
 def save_model(model: Model, path: str | Path) -> Path:
@@ -163,18 +111,9 @@ def save_model(model: Model, path: str | Path) -> Path:
         ModelFileError: the file cannot be written there, or would not load.
     """
     arrays, head = pack_head(model.head)
-    calibrated = model.backbone.calibrated
     manifest = {
-        "schema": SCHEMA,
-        "backbone": {
-            "spec": spec_to_json(model.backbone.spec),
-            "input": model.backbone.input.to_json(),
-            "trained": model.backbone.trained,
-            "precision": model.backbone.precision,
-            "calibration": calibrated.digest if calibrated else "",
-            **({"made_on": model.backbone.platform} if model.backbone.platform else {}),
-        },
-        "features": dataclasses.asdict(model.kind) | {"dimension": model.head.dimension},
+        "schema": PLAIN_SCHEMA if model.features.plain else SCHEMA,
+        **features_to_json(model.features, model.head.dimension),
         "head": head,
         "certainty": model.certainty.to_json(),
         "metrics": dict(model.metrics),
@@ -186,12 +125,10 @@ def save_model(model: Model, path: str | Path) -> Path:
     tensors["data.seen"] = model.seen
     for name, one in certainty_arrays(model.certainty).items():
         tensors[f"{_CERTAINTY}{name}"] = one
-    if calibrated and calibrated.network:
-        for part, content in zip(_NETWORK, calibrated.network, strict=True):
-            tensors[part] = np.frombuffer(content, np.uint8)
+    tensors |= feature_arrays(model.features)
     if model.samples:
         tensors["samples.scores"] = np.stack([sample.scores for sample in model.samples])
-    pictures = [sample.pixels for sample in model.samples]
+    pictures = [picture for sample in model.samples for picture in sample.pictures]
     # As JSON gives it back: lists for tuples.
     as_read = json.loads(json.dumps(manifest, allow_nan=False))
     inspect(Path(path), (as_read, tensors, pictures))
@@ -215,7 +152,7 @@ def load_model(path: str | Path) -> Model:
     offshelf.errors.ModelFileError: none.offshelf: no such model file; 'offshelf fit ...
     """
     source = Path(path)
-    return inspect(source, zip_file.read(source, SCHEMA))
+    return inspect(source, zip_file.read(source, SCHEMAS))
 
 
 def inspect(source: Path, parts: zip_file.Contents) -> Model:
@@ -250,55 +187,23 @@ def _build(
     of_head = [name for name in tensors if name.startswith("head.")]
     arrays = {name.removeprefix("head."): tensors[name] for name in of_head}
     of_certainty = {name for name in tensors if name.startswith(_CERTAINTY)}
-    if unexpected := set(tensors) - {*of_head, *of_certainty, *_OTHER_ARRAYS}:
-        raise ModelFileError(f"contains {len(unexpected)} unexpected arrays")
     head = unpack_head(arrays, manifest["head"], "its contents")
-    features = dict(manifest["features"])
-    if features.pop("dimension") != head.dimension:
+    features, dimension = features_from_json(manifest, tensors)
+    if dimension != head.dimension:
         raise ModelFileError("the head does not fit the dimension in the manifest")
-    backbone = _backbone(manifest["backbone"], tensors)
+    known = {*of_head, *of_certainty, *feature_arrays(features), *_OTHER_ARRAYS}
+    if unexpected := set(tensors) - known:
+        raise ModelFileError(f"contains {len(unexpected)} unexpected arrays")
     return Model(
-        backbone=backbone,
-        kind=kind_from_json(features),
+        features=features,
         head=head,
         metrics=_object("metrics", manifest),
         data=_object("data", manifest),
         versions=_object("versions", manifest),
         seen=_seen(tensors),
-        samples=_samples(manifest["samples"], tensors, pictures, head, backbone.input),
+        samples=_samples(manifest["samples"], tensors, pictures, head, features),
         certainty=_certainty(manifest.get("certainty"), tensors, head),
     )
-
-
-def _backbone(document: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> BackboneRecord:
-    spec, trained = spec_from_json(document["spec"]), document["trained"]
-    if not isinstance(trained, bool) or trained == (spec.weights[0].sha256 == RANDOM_SHA256):
-        raise ValueError("weights and 'trained' contradict each other")
-    precision = document["precision"]
-    if precision not in PRECISIONS:
-        raise ValueError("no such precision")
-    calibrated = _calibrated(document["calibration"], tensors) if precision == "int8" else None
-    platform = document.get("made_on", "")
-    if not isinstance(platform, str):
-        raise ValueError("'made_on' is no text")
-    return BackboneRecord(
-        spec=spec,
-        input=input_from_json(document["input"]),
-        trained=trained,
-        precision=precision,
-        calibrated=calibrated,
-        platform=platform,
-    )
-
-
-def _calibrated(digest: Any, tensors: dict[str, NDArray[Any]]) -> Calibration:
-    parts = [tensors[name] for name in _NETWORK]
-    if any(part.dtype != np.uint8 or part.ndim != 1 for part in parts):
-        raise ValueError("the int8 network is no bytes")
-    network = (parts[0].tobytes(), parts[1].tobytes())
-    if digest != network_digest(network):
-        raise ValueError("the int8 network has another digest")
-    return Calibration(digest, network=network)
 
 
 def _object(key: str, manifest: dict[str, Any]) -> dict[str, Any]:
@@ -331,19 +236,24 @@ def _samples(
     tensors: dict[str, NDArray[Any]],
     pictures: list[NDArray[np.uint8]],
     head: FittedHead,
-    preprocessing: InputSpec,
+    features: FeatureRecord,
 ) -> tuple[Sample, ...]:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ValueError("samples is no list of objects")
     blank = np.empty((0, len(head.classes)), np.float32)
     scores = tensors.get("samples.scores", blank)
-    square = (preprocessing.size, preprocessing.size, 3)
-    fits = scores.shape == (len(rows), len(head.classes)) and len(pictures) == len(rows)
-    if not fits or any(picture.shape != square for picture in pictures):
+    sides = [network.input.size for network in features.networks]
+    shapes = [(side, side, 3) for side in sides] * len(rows)
+    fits = scores.shape == (len(rows), len(head.classes))
+    if not fits or [picture.shape for picture in pictures] != shapes:
         raise ModelFileError("its test images do not fit its classes or its input size")
     if scores.dtype != np.float32 or not np.isfinite(scores).all():
         raise ModelFileError("the scores of its test images are not finite float32 numbers")
     labels = [row["label"] for row in rows]
     if not set(labels) <= set(head.classes):
         raise ModelFileError("a test image is of none of its classes")
-    return tuple(map(Sample, pictures, scores, labels))
+    seen = [pictures[start : start + len(sides)] for start in range(0, len(pictures), len(sides))]
+    return tuple(
+        Sample(first, own, label, tuple(others))
+        for (first, *others), own, label in zip(seen, scores, labels, strict=True)
+    )

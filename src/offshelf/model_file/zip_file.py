@@ -87,16 +87,16 @@ def write(
     return path
 
 
-def read(path: Path, schema: int) -> Contents:
+def read(path: Path, schemas: Sequence[int]) -> Contents:
     """Return manifest, tensors and pictures of a model file.
 
     Raises:
         ModelFileError: it is missing, no archive, damaged, too large, or of another schema.
     """
-    return parsed(path, *read_members(path, schema))
+    return parsed(path, *read_members(path, schemas))
 
 
-def read_members(path: Path, schema: int) -> tuple[dict[str, Any], dict[str, bytes]]:
+def read_members(path: Path, schemas: Sequence[int]) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Return the manifest and the bytes of every member, which have the hashes stated there.
 
     Raises:
@@ -108,7 +108,7 @@ def read_members(path: Path, schema: int) -> tuple[dict[str, Any], dict[str, byt
             _check_index(name, handle)
             with zipfile.ZipFile(handle) as bundle:
                 _check_members(name, bundle)
-                manifest = _manifest(name, bundle.read(MANIFEST), schema)
+                manifest = _manifest(name, bundle.read(MANIFEST), schemas)
                 contents = {n: bundle.read(n) for n in bundle.namelist()}
     except ModelFileError:
         raise
@@ -182,7 +182,7 @@ def _check_members(name: str, bundle: zipfile.ZipFile) -> None:
             raise ModelFileError(f"{name}: {member.filename} is compressed, which is not allowed")
 
 
-def _manifest(name: str, content: bytes, schema: int) -> dict[str, Any]:
+def _manifest(name: str, content: bytes, schemas: Sequence[int]) -> dict[str, Any]:
     try:
         manifest = json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -192,9 +192,10 @@ def _manifest(name: str, content: bytes, schema: int) -> dict[str, Any]:
     found = manifest.get("schema")
     if type(found) is not int:
         raise ModelFileError(f"{name}: its manifest states no schema")
-    if found != schema:
+    if found not in schemas:
         raise ModelFileError(
-            f"{name}: has schema {str(found)[:12]}, this offshelf reads {schema}; "
+            f"{name}: has schema {str(found)[:12]}, this offshelf reads "
+            f"{' and '.join(map(str, schemas))}; "
             "use the version of offshelf that wrote it"
         )
     return manifest

@@ -15,7 +15,8 @@ from typing import Any
 from offshelf.data.tables.image_table import Corrected
 from offshelf.heads.probabilities.probability_model import UNMARKED
 from offshelf.heads.probabilities.rejection import IN_WORDS, Threshold
-from offshelf.model_file.model import SCHEMA, Model
+from offshelf.model_file.feature_record import BackboneRecord
+from offshelf.model_file.model import PLAIN_SCHEMA, SCHEMA, Model
 from offshelf.report.labels import UNLIKE
 from offshelf.report.result import Block, Facts, Result
 from offshelf.report.summary import MAX_CLASSES, UNTRAINED
@@ -85,9 +86,9 @@ class ModelCard(Result):
             yield f"... {left:,} more classes; --json has all"
         yield ""
         yield self._holds()
-        if self.model.backbone.calibrated:
+        if any(one.calibrated for one in self.model.features.networks):
             yield "The int8 network is parsed by OpenVINO: use it only from people you trust."
-        if not self.model.backbone.trained:
+        if not self.model.features.trained:
             yield UNTRAINED
 
     def data_table(self) -> Table:
@@ -102,13 +103,15 @@ class ModelCard(Result):
             "model": str(self.path),
             "size": self.size,
             "sha256": self.sha256,
-            "schema": SCHEMA,
+            "schema": PLAIN_SCHEMA if model.features.plain else SCHEMA,
             "classes": list(model.classes),
             "head": model.head.kind,
             "parameters": dict(model.head.parameters),
             "normalisation": model.head.normalisation,
             "reduction": model.head.reduction,
             "backbone": backbone.spec.name,
+            "features": str(model.features),
+            "flips": model.features.flips,
             "layer": model.kind.layer,
             "pooling": model.kind.pooling,
             "dimension": model.head.dimension,
@@ -138,12 +141,13 @@ class ModelCard(Result):
         }
 
     def _classifier(self) -> str:
-        head, kind = self.model.head, self.model.kind
+        head, features = self.model.head, self.model.features
         c = _number(head.parameters, "C")
         words = [head.kind, *([f"C = {c:g}"] if c is not None else [])]
         words += [] if head.reduction == "none" else [head.reduction]
-        network = f"{self.model.backbone.spec.name} {kind.layer}, {kind.pooling}"
-        return f"{', '.join(words)}, on {network}: {head.dimension:,} features of an image"
+        flips = "" if features.flips == "none" else f"; mirror images: {features.flips}"
+        on = f"{features.title}: {head.dimension:,} features of an image{flips}"
+        return f"{', '.join(words)}, on {on}"
 
     def _made(self) -> str:
         versions = self.model.versions
@@ -192,26 +196,19 @@ class ModelCard(Result):
         yield "marks", f"{UNLIKE}: {_bound(certainty.unlike)}" if certainty.unlike else without
 
     def _needs(self) -> Iterator[tuple[str, str]]:
-        backbone = self.model.backbone
-        weights, spec = backbone.spec.weights[0], backbone.input
-        if not backbone.trained:
-            yield "needs", "no weights file: they are random"
-        else:
-            size = format_cell(weights.size, "bytes") if weights.size else ""
-            words = [weights.file_name or weights.tag, size, weights.licence]
-            digest = f"sha256 {weights.sha256[:_DIGITS]}..."
-            yield "needs", ", ".join([*filter(None, words), digest])
+        networks = self.model.features.networks
+        for network in networks:
+            yield from _needs_of(network)
+        if any(network.trained for network in networks):
+            names = ", ".join(dict.fromkeys(network.spec.name for network in networks))
             missing = (
-                "not on this machine: 'offshelf weights add FILE --backbone "
-                f"{backbone.spec.name}' brings it"
+                f"not on this machine: 'offshelf weights add FILE --backbone {names}' brings it"
             )
             yield "weights", f"here: {self.weights}" if self.weights else missing
-        side = f"{spec.size} x {spec.size} pixels"
-        own = dataclasses.replace(weights.input, resize=spec.resize)
-        words = [side, spec.resize, spec.interpolation, *spec.changes(own)]
-        yield "input", f"{', '.join(words)}; {backbone.precision}"
+        for network in networks:
+            yield from _input_of(network)
         if reason := _text(self.model.data, "precision_reason"):
-            yield "precision", f"{backbone.precision}, chosen by auto: {reason}"
+            yield "precision", f"{self.model.backbone.precision}, chosen by auto: {reason}"
 
     def _classes(self, most: int = MAX_CLASSES) -> Table:
         counts = self.model.data.get("classes")
@@ -240,6 +237,25 @@ class ModelCard(Result):
         columns = (Column("part"), Column("size", "bytes"), Column("sha256"), Column("holds"))
         rows = tuple((p.name, p.size, p.sha256[:_DIGITS], p.holds) for p in self.parts)
         return Table("", columns, rows)
+
+
+def _needs_of(network: BackboneRecord) -> Iterator[tuple[str, str]]:
+    if not network.trained:
+        yield "needs", "no weights file: they are random"
+        return
+    weights = network.spec.weights[0]
+    size = format_cell(weights.size, "bytes") if weights.size else ""
+    words = [weights.file_name or weights.tag, size, weights.licence]
+    digest = f"sha256 {weights.sha256[:_DIGITS]}..."
+    yield "needs", ", ".join([*filter(None, words), digest])
+
+
+def _input_of(network: BackboneRecord) -> Iterator[tuple[str, str]]:
+    spec, own = network.input, network.spec.weights[0].input
+    side = f"{spec.size} x {spec.size} pixels"
+    usual = dataclasses.replace(own, resize=spec.resize, size=spec.size)
+    words = [side, spec.resize, spec.interpolation, *spec.changes(usual)]
+    yield "input", f"{', '.join(words)}; {network.precision}"
 
 
 def _object(value: Any) -> Mapping[str, Any]:

@@ -88,6 +88,15 @@ def get_spec(name: str) -> BackboneSpec:
     )
 
 
+def is_backbone(name: str) -> bool:
+    """Return whether *name* is in the catalogue, or names a library.
+
+    >>> is_backbone("VGG16"), is_backbone("timm/resnet26"), is_backbone("penultimate")
+    (True, True, False)
+    """
+    return name.lower().replace("-", "_") in _catalogue() or name.partition("/")[0] in LIBRARIES
+
+
 def _of_library(library: str, architecture: str) -> BackboneSpec:
     for spec in _catalogue().values():
         if (spec.source, spec.architecture) == (library, architecture):

@@ -75,7 +75,7 @@ class InputSpec:
         >>> InputSpec(size=224, decode="reduced").changes(InputSpec(size=224))
         ('decode reduced',)
         """
-        pairs = {"resize": "resize", "channels": "grey", "decode": "decode"}
+        pairs = {"size": "input-size", "resize": "resize", "channels": "grey", "decode": "decode"}
         return tuple(
             f"{option} {getattr(self, field)}"
             for field, option in pairs.items()

@@ -93,15 +93,21 @@ def _add_networks(parser: argparse.ArgumentParser) -> None:
     )
     _axis(group, ["--grey"], "replicate", grey, dest="greys")
     _axis(group, ["--precisions"], "fp32", "fp32, int8, or what the hardware has")
-    _axis(group, ["--flips"], "no", "yes averages the scores of a test image and its mirror image")
+    flips = (
+        "mirror images: none, in training (each image and its mirror image), in prediction (their "
+        "scores averaged), or both"
+    )
+    _axis(group, ["--flips"], "none", flips)
+    sizes = "sides of the network's input in pixels; none for the weights' own"
+    _axis(group, ["--input-sizes"], "", sizes)
     group.add_argument(
         "--concat",
         action="append",
         default=[],
         metavar="PARTS",
-        help="also layers side by side: BACKBONE:LAYER+BACKBONE:LAYER (with * their product, "
-        "sketched in 2,048 dimensions), or 'all' for the deepest of every backbone; may be given "
-        "several times",
+        help="also layers side by side, BACKBONE:LAYER+LAYER/POOLING, "
+        "BACKBONE:LAYER+BACKBONE:LAYER (with * their product, sketched in 2,048 dimensions), or "
+        "'all' for the deepest of every backbone; may be given several times",
     )
     group.add_argument("--no-download", action="store_true", help="never download weights")
 
@@ -199,12 +205,19 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _size(word: str) -> int | None:
+    if word == "none":
+        return None
+    return int(word) if word.isascii() and word.isdecimal() else word  # type: ignore[return-value]
+
+
 def _settings(arguments: argparse.Namespace) -> CompareSettings:
     from offshelf.jobs.compare.grid import HeadAxes, NetworkAxes, ProtocolSettings
     from offshelf.jobs.compare.job import CompareSettings
 
     given = vars(arguments)
     given["resizes"] = given["resizes"] or (None,)
+    given["input_sizes"] = tuple(map(_size, given["input_sizes"])) or (None,)
     given["class_weights"] = tuple(None if w == "none" else w for w in given["class_weights"])
     given["kind"] = given["protocol"]
     built: Any = (

@@ -43,6 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     shared_options.add_groups(parser)
     shared_options.add_backbone(parser)
     shared_options.add_layer(parser)
+    shared_options.add_flips(parser)
     head_options.add_head(parser)
     shared_options.add_seed(parser)
     shared_options.add_test_size(parser)

@@ -55,6 +55,8 @@ def add_backbone(parser: argparse.ArgumentParser) -> None:
     text = "a name of 'offshelf backbones', timm/NAME or torchvision/NAME"
     add_word(group, "-b", "--backbone", default="efficientnet_lite0", text=text)
     add_weights(group)
+    text = "side of the network's input in pixels, where it takes others than that of its weights"
+    add_count(group, "--input-size", bounds=(32, 1024), text=text)
     group.add_argument(
         "--decode",
         metavar="MODE",
@@ -77,12 +79,35 @@ def add_backbone(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_features(parser: argparse._ActionsContainer) -> None:
+    """Add layers of one or several networks that make one row of features."""
+    parser.add_argument(
+        "--features",
+        metavar="PARTS",
+        help="layers side by side in place of --layer: penultimate+stage6/pyramid, "
+        "BACKBONE:LAYER+BACKBONE:LAYER, with BACKBONE@SIZE for larger inputs, and * in place of + "
+        "for a product; layers of one network cost one pass",
+    )
+
+
+def add_flips(parser: argparse._ActionsContainer) -> None:
+    """Add where mirror images are used."""
+    parser.add_argument(
+        "--flips",
+        default="none",
+        metavar="WHERE",
+        help="mirror images: none, in training (each image and its mirror image), in prediction "
+        "(their scores averaged) or both; they cost a second pass (%(default)s)",
+    )
+
+
 def add_layer(parser: argparse.ArgumentParser) -> None:
     """Add which features of the network."""
     text = "a layer of 'offshelf layers', or a module path"
     add_word(parser, "-l", "--layer", default="penultimate", text=text)
     text = "flatten, avg, max, gem, pyramid or pyramid:N"
     add_word(parser, "--pooling", default="avg", text=text)
+    add_features(parser)
 
 
 def add_layers(parser: argparse._ActionsContainer, several: str, required: bool = False) -> None:
@@ -285,8 +310,8 @@ def feature_settings(options: argparse.Namespace) -> FeatureSettings:
     """Return which features the options ask for; lists of layers and poolings are not in it."""
     from offshelf.jobs.setup.settings import FeatureSettings
 
-    given = _given(options, "weights", "resize", "grey", "decode")
-    words = _given(options, "layer", "pooling")
+    given = _given(options, "weights", "resize", "grey", "decode", "features", "input_size")
+    words = _given(options, "layer", "pooling", "flips")
     given |= {name: one for name, one in words.items() if isinstance(one, str)}
     return FeatureSettings(options.backbone, download=not options.no_download, **given)
 

@@ -20,7 +20,7 @@ from torch import nn
 from offshelf.backbones.backbone import Backbone
 from offshelf.backbones.construct.architectures import load_module
 from offshelf.backbones.construct.torch_context import one_thread
-from offshelf.backbones.named_layers import INPUT_SUFFIX
+from offshelf.backbones.named_layers import INPUT_SUFFIX, check_input_size
 from offshelf.engine.contract import Tap, cell_bounds, pyramid_cells
 from offshelf.errors import BackboneError
 
@@ -36,12 +36,14 @@ class TappedNetwork(nn.Module):
     """A backbone that returns what its taps see.
 
     Raises:
+        BackboneError: the network does not take images of the size of its input.
         LayerError: a tap is no layer of the backbone, or its weights do not reach it.
     """
 
     @one_thread()
     def __init__(self, backbone: Backbone, taps: Sequence[Tap]) -> None:
         super().__init__()
+        check_input_size(backbone.spec, backbone.file.spec.input.size, backbone.input.size)
         self._calls = [backbone.calls(tap.path) for tap in taps]
         self.network = load_module(backbone.spec, backbone.file)
         self.taps = tuple(taps)

@@ -194,6 +194,14 @@ def decision(head: FittedHead, features: NDArray[Any]) -> NDArray[np.float32]:
     return scores
 
 
+def averaged_decision(
+    head: FittedHead, features: NDArray[np.float32], mirrors: NDArray[np.float32] | None
+) -> NDArray[np.float32]:
+    """Return the scores N x K of images, averaged with those of their mirror images if given."""
+    scores = decision(head, features)
+    return scores if mirrors is None else (scores + decision(head, mirrors)) / np.float32(2)
+
+
 class Trainer:
     """Trains a head, and scores each row by a head that was trained without its fold.
 

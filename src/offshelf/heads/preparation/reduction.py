@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from offshelf.errors import HeadError, did_you_mean
 from offshelf.heads.head import frozen
 from offshelf.heads.numerics.eigen import decompose
+from offshelf.heads.numerics.reproducible import exact_product
 from offshelf.heads.numerics.row_scaling import ScaledRows, blocks
 
 REDUCTIONS = ("pca", "whiten", "random")
@@ -81,7 +82,8 @@ def fit_reduction(rows: ScaledRows, text: str, seed: int) -> Reduced:
     Raises:
         HeadError: the rows do not have so many dimensions or directions.
 
-    >>> from offshelf.heads.numerics.row_scaling import scale_rows
+    >>> from offshelf.heads.numerics.reproducible import exact_product
+    from offshelf.heads.numerics.row_scaling import scale_rows
     >>> rows = scale_rows(np.array([[0.0, 0.0], [2.0, 0.0]]), "none")
     >>> fit_reduction(rows, "pca:1", seed=0).arrays["projection"]
     array([[1., 0.]], dtype=float32)
@@ -188,10 +190,14 @@ def product_of(parts: Sequence[Single], seed: int) -> Single:
 
 
 def _projected(part: Single, draw: np.random.Generator) -> NDArray[np.float64]:
-    """Return the part times a random matrix of signs, some columns of the part at a time."""
+    """Return the part times a random matrix of signs, some columns of the part at a time.
+
+    A row has the same bits alone and in any batch.
+    """
     total = np.zeros((len(part), PRODUCT_DIMENSION))
     for start in range(0, part.shape[1], _COLUMNS):
         columns = part[:, start : start + _COLUMNS]
         signs = draw.integers(0, 2, (columns.shape[1], PRODUCT_DIMENSION), dtype=np.int8)
-        total += columns @ (2 * signs - 1).astype(np.float32)
+        weights = np.ascontiguousarray((2 * signs - 1).T, np.float64)
+        total += exact_product(np.ascontiguousarray(columns, np.float64), weights)
     return total

@@ -11,17 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.backbones.backbone import Backbone
 from offshelf.card import Brief
 from offshelf.data.folders.class_names import TRAIN
 from offshelf.data.tables.corrections import LEAVE_OUT, Correction, absolute
 from offshelf.data.tables.image_table import ImageTable
-from offshelf.features.extraction import Extraction
-from offshelf.features.feature_kind import FeatureKind
+from offshelf.feature_sets.set_extraction import OfFeatures, SetExtraction
 from offshelf.jobs.audit.duplicates import GroupCounts, PairCounts, count_groups, count_pairs
 from offshelf.jobs.audit.thresholds import Bounds
 from offshelf.jobs.setup.grouped_table import describe_groups, group_facts
-from offshelf.jobs.setup.settings import describe, describe_run, precision_facts
+from offshelf.jobs.setup.settings import describe_features, describe_run, precision_facts
 from offshelf.report import summary
 from offshelf.report.findings import (
     SEVERITIES,
@@ -56,15 +54,14 @@ class Found(Brief):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class AuditResult(Result):
+class AuditResult(OfFeatures, Result):
     """What an audit found.
 
     Attributes:
         data: what was audited, as it was named.
         table: the images.
-        extraction: the ledger of the images, with the store of their features.
-        backbone: network and weights in use.
-        kind: the features that confirm near-duplicates and judge labels.
+        extraction: the ledger of the images, with the features that confirm near-duplicates and
+            judge labels.
         bounds: thresholds of the findings.
         found: the findings, the leaked rows, and what could not be checked.
         seconds: by stage: ``read``, ``calibrate``, ``start``, ``extract``, ``fingerprints``,
@@ -76,9 +73,7 @@ class AuditResult(Result):
 
     data: str
     table: ImageTable
-    extraction: Extraction
-    backbone: Backbone
-    kind: FeatureKind
+    extraction: SetExtraction
     bounds: Bounds
     found: Found
     seconds: dict[str, float]
@@ -157,7 +152,7 @@ class AuditResult(Result):
         time = f"{summary.seconds_line(self.seconds)}, {self.extraction.ran}"
         below = [("paths", f"below {folder}")] if folder else []
         yield Facts((*below, *self.facts(), *precision_facts(self.extraction), ("time", time)))
-        yield from summary.reservations((), self.backbone.trained)
+        yield from summary.reservations((), self.features.trained)
         yield f"next: {self._next()}"
 
     def _next(self) -> str:
@@ -262,9 +257,7 @@ class AuditResult(Result):
             "n_test_near_train": len(self.found.near_leaked),
             "findings": [finding.to_json() for finding in self.findings],
             "bounds": self.bounds.to_json(),
-            **describe(self.backbone),
-            "layer": self.kind.layer,
-            "pooling": self.kind.pooling,
+            **describe_features(self.features),
             **describe_run(self.extraction),
             "warnings": [*self.table.warnings, *self.found.notes],
             "seconds": self.seconds,

@@ -41,10 +41,10 @@ def write_page(
 
 
 def _made(result: AuditResult) -> list[str]:
-    backbone = result.backbone
-    untrained = "" if backbone.trained else "; UNTRAINED network (random weights)"
+    features = result.features
+    untrained = "" if features.trained else "; UNTRAINED network (random weights)"
     return [
-        f"Features: {backbone.spec.name} ({backbone.file.spec.tag}) {result.kind.layer}, "
-        f"{result.kind.pooling}, {result.extraction.ran}{backbone.changed}{untrained}. "
+        f"Features: {features.title} ({features.backbone.file.spec.tag}), "
+        f"{result.extraction.ran}{features.changed}{untrained}. "
         f"offshelf {__version__}. This page loads nothing from anywhere.",
     ]

@@ -75,8 +75,6 @@ def audit(
         data=str(data),
         table=labelled.table,
         extraction=labelled.extraction,
-        backbone=labelled.backbone,
-        kind=labelled.kind,
         bounds=bounds,
         found=found,
         seconds=job.clock.total(),
@@ -152,7 +150,7 @@ def _links(
 ) -> Links:
     firsts = np.array([rows[0] for rows in groups], np.int64)
     hashes = np.array([p.hash for p in prints], np.uint64)
-    dimension = labelled.extraction.stores[labelled.kind].dimension
+    dimension = labelled.extraction.dimension
     return kept_links(labelled, firsts, hashes, bounds, job.run).take(
         lambda: find_links(hashes, lambda at: labelled.read(firsts[at]), dimension, bounds)
     )

@@ -113,12 +113,25 @@ AXES: tuple[Axis, ...] = (
         said=_words(replicate="colour", luma="no colour (luma)", summed="no colour (summed)"),
         usual="replicate",
     ),
+    Axis(
+        name="input size",
+        of=lambda row: row.view.size,
+        said=lambda value: (
+            "the input size of the weights" if value == "default" else f"an input of {value} pixels"
+        ),
+        usual="default",
+    ),
     Axis(name="precision", of=lambda row: row.view.precision, usual="fp32"),
     Axis(
         name="flips",
-        of=lambda row: "yes" if row.view.flips else "no",
-        said=_words(yes="averaging mirror images", no="no mirror images"),
-        usual="no",
+        of=lambda row: row.view.flips,
+        said=_words(
+            none="no mirror images",
+            training="training on mirror images",
+            prediction="averaging mirror images",
+            both="training on and averaging mirror images",
+        ),
+        usual="none",
     ),
     Axis(
         name="normalisation",

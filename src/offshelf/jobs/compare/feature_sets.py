@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from offshelf.backbones.backbone import ALL, DEEPEST
+from offshelf.backbones.backbone import ALL
+from offshelf.engine.contract import check_pooling
 from offshelf.errors import LayerError, OffshelfError
+from offshelf.feature_sets.feature_set import NO_FLIPS, check_flips
+from offshelf.feature_sets.notation import (
+    L2,
+    MAX_PARTS,
+    PLAIN,
+    NamedPart,
+    NamedSet,
+    PartNormalisation,
+    read_features,
+    written,
+)
 from offshelf.jobs.compare.grid import NetworkAxes
-
-MAX_PARTS = 16
-PRODUCT = "*"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +36,7 @@ class Source:
         grey: ``replicate``, ``luma`` or ``summed``.
         precision: of the network.
         mirrored: over the mirror images.
+        size: side of the input in pixels, None for that of the weights.
     """
 
     backbone: str
@@ -36,15 +46,22 @@ class Source:
     grey: str = "replicate"
     precision: str = "fp32"
     mirrored: bool = False
+    size: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The backbone, with its size where that is not the weights' own."""
+        return self.backbone if self.size is None else f"{self.backbone}@{self.size}"
 
 
 @dataclass(frozen=True)
 class Part:
-    """The features of one layer."""
+    """The features of one layer, and how each row is normalised where there are several."""
 
     source: Source
     layer: str
     pooling: str
+    normalisation: PartNormalisation = PLAIN
 
     @property
     def mirror(self) -> Part:
@@ -54,12 +71,12 @@ class Part:
 
 @dataclass(frozen=True)
 class View:
-    """Parts side by side or multiplied, each of Euclidean norm 1 where there are several.
+    """Parts side by side or multiplied, each of Euclidean norm 1 unless it says otherwise.
 
     Attributes:
         parts: at least one.
-        flips: whether the scores of a test image and its mirror image are averaged.
-        product: whether the parts are multiplied, see :mod:`.product`.
+        flips: where mirror images are used: ``none``, ``training``, ``prediction`` or ``both``.
+        product: whether the parts are multiplied.
 
     >>> part = Part(Source(backbone="vgg16"), "pool5", "avg")
     >>> View((part, dataclasses.replace(part, layer="pool4"))).layer
@@ -67,7 +84,7 @@ class View:
     """
 
     parts: tuple[Part, ...]
-    flips: bool = False
+    flips: str = NO_FLIPS
     product: bool = False
 
     @property
@@ -78,13 +95,13 @@ class View:
     @property
     def of_several_backbones(self) -> bool:
         """Whether the parts come from different backbones."""
-        return len({part.source.backbone for part in self.parts}) > 1
+        return len({part.source.name for part in self.parts}) > 1
 
     @property
     def layer(self) -> str:
         """The layers; of several backbones with their names."""
         named = self.of_several_backbones
-        names = [f"{p.source.backbone}:{p.layer}" if named else p.layer for p in self.parts]
+        names = [f"{p.source.name}:{p.layer}" if named else p.layer for p in self.parts]
         return (" * " if self.product else " + ").join(names)
 
     @property
@@ -96,6 +113,11 @@ class View:
     def resize(self) -> str:
         """The resize modes, each once."""
         return _joined(part.source.resize or "default" for part in self.parts)
+
+    @property
+    def size(self) -> str:
+        """The sides of the inputs, each once."""
+        return _joined(str(part.source.size or "default") for part in self.parts)
 
     @property
     def weights(self) -> str:
@@ -120,8 +142,23 @@ class View:
     @property
     def needs(self) -> tuple[Part, ...]:
         """Every part that has to be extracted."""
-        mirrors = tuple(part.mirror for part in self.parts) if self.flips else ()
+        mirrors = tuple(part.mirror for part in self.parts) if self.flips != NO_FLIPS else ()
         return (*self.parts, *mirrors)
+
+    @property
+    def text(self) -> str:
+        """The features as ``fit --features`` takes them."""
+        named = [
+            NamedPart(
+                backbone=part.source.backbone,
+                size=part.source.size,
+                layer=part.layer,
+                pooling=part.pooling,
+                normalisation=part.normalisation,
+            )
+            for part in self.parts
+        ]
+        return written(named, self.product)
 
 
 Layers = Callable[[Source, tuple[str, ...]], tuple[str, ...]]
@@ -140,24 +177,28 @@ def views_of(axes: NetworkAxes, concat: Sequence[str], layers: Layers) -> tuple[
         LayerError: a backbone lacks a layer.
         OffshelfError: a concatenation cannot be read, or is of one part or too many.
     """
-    flips = [word == "yes" for word in dict.fromkeys(axes.flips)]
+    flips = list(dict.fromkeys(map(check_flips, axes.flips)))
     views = []
     for source in _sources(axes):
         for name in layers(source, axes.layers):
             for pooling, flip in itertools.product(dict.fromkeys(axes.poolings), flips):
-                views.append(View((Part(source, name, pooling),), flip))
+                views.append(View((Part(source, name, check_pooling(pooling)),), flip))
     for text in concat:
+        named = _read(text, axes)
         for source in _settings(axes):
-            words = _read(text, axes)
-            parts = tuple(
-                Part(one, name, axes.poolings[0])
-                for backbone, layer in words
-                for one in [dataclasses.replace(source, backbone=backbone)]
-                for name in layers(one, (layer,))
-            )
+            parts = tuple(_parts(named, source, axes.poolings[0], layers))
             _check_parts(text, parts)
-            views += [View(parts, flip, PRODUCT in text) for flip in flips]
+            views += [View(parts, flip, named.product) for flip in flips]
     return tuple(dict.fromkeys(views))
+
+
+def _parts(named: NamedSet, setting: Source, pooling: str, layers: Layers) -> Iterator[Part]:
+    for one in named.parts:
+        size = one.size or setting.size
+        source = dataclasses.replace(setting, backbone=one.backbone, size=size)
+        for name in layers(source, (one.layer,)):
+            own = check_pooling(one.pooling or pooling)
+            yield Part(source, name, own, one.normalisation or L2)
 
 
 def _settings(axes: NetworkAxes) -> list[Source]:
@@ -168,10 +209,19 @@ def _settings(axes: NetworkAxes) -> list[Source]:
         dict.fromkeys(axes.scalings),
         dict.fromkeys(axes.greys),
         dict.fromkeys(axes.precisions),
+        dict.fromkeys(axes.input_sizes),
     )
     return [
-        Source(backbone="", weights=weights, resize=resize, scaling=scaling, grey=g, precision=p)
-        for weights, resize, scaling, g, p in product
+        Source(
+            backbone="",
+            weights=weights,
+            resize=resize,
+            scaling=scaling,
+            grey=grey,
+            precision=precision,
+            size=size,
+        )
+        for weights, resize, scaling, grey, precision, size in product
     ]
 
 
@@ -183,17 +233,10 @@ def _sources(axes: NetworkAxes) -> list[Source]:
     ]
 
 
-def _read(text: str, axes: NetworkAxes) -> list[tuple[str, str]]:
+def _read(text: str, axes: NetworkAxes) -> NamedSet:
     if text == ALL:
-        return [(name, DEEPEST) for name in dict.fromkeys(axes.backbones)]
-    sign = PRODUCT if PRODUCT in text else "+"
-    pairs = [part.strip().partition(":") for part in text.split(sign)]
-    if not all(name for name, _, _ in pairs) or (sign == PRODUCT and "+" in text):
-        raise OffshelfError(
-            f"cannot read the concatenation {text!r}: write BACKBONE:LAYER+BACKBONE:LAYER, "
-            "the same with * for their product, or all"
-        )
-    return [(name, layer or DEEPEST) for name, _, layer in pairs]
+        return NamedSet(tuple(NamedPart(backbone=name) for name in dict.fromkeys(axes.backbones)))
+    return read_features(text, axes.backbones[0])
 
 
 def _check_parts(text: str, parts: tuple[Part, ...]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from offshelf.data.decode import Limits
 from offshelf.engine.contract import EngineOptions
+from offshelf.feature_sets.feature_set import NO_FLIPS
 from offshelf.jobs.compare.comparison_axes import name_of
 from offshelf.jobs.compare.comparison_rows import Row
 from offshelf.jobs.compare.feature_sets import View
@@ -55,11 +56,9 @@ def fit_command(
 
 def obstacle(view: View) -> str:
     """Return why ``fit`` cannot make features, "" where it can."""
-    if len(view.parts) > 1:
-        return "it takes one layer of one network, not several side by side"
     if view.scaling == "none":
         return "it always scales pixels as belongs to the weights"
-    return "it does not average mirror images" if view.flips else ""
+    return ""
 
 
 def quoted(word: str) -> str:
@@ -81,9 +80,17 @@ def _path(given: str | Path | None) -> str | None:
 
 
 def _options(row: Row) -> Iterator[str]:
-    part, recipe = row.view.parts[0], row.recipe
-    source = part.source
-    yield from ("--backbone", source.backbone, "--layer", part.layer, "--pooling", part.pooling)
+    view, recipe = row.view, row.recipe
+    part, source = view.parts[0], view.parts[0].source
+    if len(view.parts) > 1:
+        yield from ("--features", view.text)
+    else:
+        yield from ("--backbone", source.backbone, "--layer", part.layer)
+        yield from ("--pooling", part.pooling)
+        if source.size is not None:
+            yield from ("--input-size", str(source.size))
+    if view.flips != NO_FLIPS:
+        yield from ("--flips", view.flips)
     if source.weights == "random":
         yield from ("--weights", "random")
     if source.resize is not None:

@@ -17,6 +17,7 @@ from offshelf.backbones.specification.spec import CHANNELS
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.engine.contract import check_pooling
 from offshelf.errors import DataError, OffshelfError, did_you_mean
+from offshelf.feature_sets.feature_set import NO_FLIPS, check_flips
 from offshelf.heads.arguments import check_normalisation, checked_options
 from offshelf.heads.kinds.registry import get_fitter
 from offshelf.heads.options import ClassWeight, Normalisation
@@ -36,7 +37,6 @@ from offshelf.text import counted, listed, shown
 Weights = Literal["trained", "random"]
 Scaling = Literal["weights", "none"]
 Protocol = Literal["given", "k-fold", "repeats"]
-Flips = Literal["no", "yes"]
 Rows = NDArray[np.int64]
 
 
@@ -55,7 +55,9 @@ class NetworkAxes:
             (pixels in 0 .. 1 and nothing else).
         greys: ``replicate`` (colour as it is), ``luma`` (colour removed) or ``summed``.
         precisions: ``fp32``, ``int8``, or what the hardware has.
-        flips: ``yes`` averages the scores of a test image and its mirror image.
+        flips: ``none``; ``prediction`` averages the scores of a test image and its mirror image,
+            ``training`` trains on mirror images, ``both`` does both.
+        input_sizes: sides of the input in pixels, None for that of the weights.
     """
 
     backbones: tuple[str, ...] = (DEFAULT_BACKBONE,)
@@ -66,7 +68,8 @@ class NetworkAxes:
     scalings: tuple[str, ...] = ("weights",)
     greys: tuple[str, ...] = ("replicate",)
     precisions: tuple[str, ...] = ("fp32",)
-    flips: tuple[str, ...] = ("no",)
+    flips: tuple[str, ...] = (NO_FLIPS,)
+    input_sizes: tuple[int | None, ...] = (None,)
 
     def check(self) -> None:
         """Raise OffshelfError for a word that no axis has; names are checked where used."""
@@ -75,7 +78,8 @@ class NetworkAxes:
         _check_words("weights", self.weights, get_args(Weights))
         _check_words("scaling", self.scalings, get_args(Scaling))
         _check_words("grey", self.greys, CHANNELS)
-        _check_words("flips", self.flips, get_args(Flips))
+        for word in self.flips:
+            check_flips(word)
         for name, values in vars(self).items():
             _check_filled(name, values)
 

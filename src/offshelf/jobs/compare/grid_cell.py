@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from offshelf import sealed_json
 from offshelf.errors import HeadError
+from offshelf.feature_sets.feature_set import BOTH, PREDICTION, TRAINING
 from offshelf.features.store.feature_store import FeatureStore
-from offshelf.heads.fitting.fit_head import decision, fit_prepared
+from offshelf.heads.fitting.fit_head import averaged_decision, fit_prepared
 from offshelf.heads.options import GRID, ClassWeight, Normalisation, Options
-from offshelf.heads.preparation.prepare import Preparation, apply, prepare
-from offshelf.heads.preparation.reduction import product_of
+from offshelf.heads.preparation.prepare import Preparation, Prepared, apply, prepare
 from offshelf.jobs.compare.plan import Plan
 from offshelf.jobs.setup.settings import HeadSettings
 from offshelf.locks import PATIENCE_SECONDS, alone
@@ -115,9 +115,13 @@ def _run(plan: Plan, view: int, fold: int) -> None:
     missing = [r for r in plan.recipes if read_cell(plan, view, fold, r) is None]
     if not missing:
         return
-    rows = plan.folds[fold]
+    rows, stored = plan.folds[fold], plan.views[view]
     train, test = (matrix_of(plan, view, side) for side in (rows.train, rows.test))
-    mirror = matrix_of(plan, view, rows.test, mirrored=True) if plan.views[view].mirrors else None
+    mirror = None
+    if stored.flips in (PREDICTION, BOTH):
+        mirror = matrix_of(plan, view, rows.test, mirrored=True)
+    if stored.flips in (TRAINING, BOTH):
+        train = np.concatenate([train, matrix_of(plan, view, rows.train, mirrored=True)])
     groups: dict[tuple[str, str], list[HeadSettings]] = {}
     for recipe in missing:
         groups.setdefault((recipe.normalisation, recipe.reduction), []).append(recipe)
@@ -153,20 +157,13 @@ def _fit(
         if isinstance(prepared, HeadError):
             raise prepared
         began = time.perf_counter()
-        head = fit_prepared(
-            recipe.head,
-            prepared,
-            plan.targets[plan.folds[fold].train],
-            plan.classes,
-            Options(recipe.c, plan.seed, cast(ClassWeight | None, recipe.class_weight)),
-            plan.fold_groups[fold],
-        )
+        options = Options(recipe.c, plan.seed, cast(ClassWeight | None, recipe.class_weight))
+        targets, groups = _training(plan, fold, prepared)
+        head = fit_prepared(recipe.head, prepared, targets, plan.classes, options, groups)
         fitted = time.perf_counter()
     except HeadError as error:
         return Cell(problem=str(error))
-    scores = decision(head, tested[0])
-    if tested[1] is not None:
-        scores = scores + decision(head, tested[1])
+    scores = averaged_decision(head, *tested)
     labels = scores.argmax(axis=1)
     seconds = time.perf_counter() - fitted
     return Cell(
@@ -180,20 +177,30 @@ def _fit(
     )
 
 
+def _training(
+    plan: Plan, fold: int, prepared: Prepared
+) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
+    """Return classes and groups of the rows that are trained on; mirror images come last."""
+    rows, groups = plan.folds[fold].train, plan.fold_groups[fold]
+    times = prepared.rows.shape[0] // len(rows)
+    if times > 1 and groups is None:
+        # An image and its mirror image are in one fold where C is chosen.
+        groups = np.arange(len(rows))
+    tiled = None if groups is None else np.tile(groups, times)
+    return np.tile(plan.targets[rows], times), tiled
+
+
 def _ends(tried: Sequence[float]) -> tuple[float, ...]:
     return (min(tried), max(tried)) if tried else ()
 
 
 def matrix_of(plan: Plan, view: int, rows: NDArray[np.int64], mirrored: bool = False) -> Matrix:
-    """Return the features of *rows*; several parts side by side, each of norm 1."""
+    """Return the features of *rows*, several parts joined."""
     stored = plan.views[view]
     digests = [plan.digests[row] for row in rows.tolist()]
     identities = stored.mirrors if mirrored else stored.parts
     parts = [FeatureStore(plan.root, dict(identity)).read(digests) for identity in identities]
-    if len(parts) == 1:
-        return parts[0]
-    units = [apply(Preparation("l2", "none", {}), part) for part in parts]
-    return product_of(units, plan.seed) if stored.product else np.concatenate(units, axis=1)
+    return stored.joining.join(parts)
 
 
 def transfer_of(plan: Plan, progress: Progress) -> dict[int, Transfer]:

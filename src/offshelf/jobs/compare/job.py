@@ -14,6 +14,7 @@ import numpy as np
 from offshelf import cache
 from offshelf.cache import Usage
 from offshelf.data.tables.image_table import ImageTable
+from offshelf.feature_sets.feature_set import Joining
 from offshelf.jobs.compare.comparison import Comparison
 from offshelf.jobs.compare.feature_sets import Source, View, views_of
 from offshelf.jobs.compare.fit_command import fit_command
@@ -196,8 +197,13 @@ def make_plan(
     stored = tuple(
         Stored(
             tuple(found[part.source].identity(part) for part in view.parts),
+            Joining(
+                tuple(part.normalisation for part in view.parts),
+                view.product,
+                run.seed if view.product else 0,
+            ),
             tuple(found[part.source].identity(part) for part in view.needs[len(view.parts) :]),
-            view.product,
+            view.flips,
         )
         for view in work.views
     )

@@ -18,12 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf import files
+from offshelf.feature_sets.feature_set import NO_FLIPS, Joining
 from offshelf.heads.group_folds import groups_with_copies
 from offshelf.heads.kinds.registry import holds_back
 from offshelf.jobs.setup.settings import HeadSettings
 from offshelf.measurement.splits.protocol import Fold
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -31,20 +32,37 @@ class Stored:
     """The features of a view, as stores.
 
     Attributes:
-        parts: identity of each store; the parts are concatenated.
-        mirrors: the same of the mirror images; () where test images are not flipped.
-        product: whether the parts are multiplied instead.
+        parts: identity of each store.
+        joining: how the parts become one row.
+        mirrors: the same as *parts* of the mirror images; () where they are not used.
+        flips: where mirror images are used.
     """
 
     parts: tuple[Mapping[str, Any], ...]
+    joining: Joining
     mirrors: tuple[Mapping[str, Any], ...] = ()
-    product: bool = False
+    flips: str = NO_FLIPS
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
-        document = {"parts": list(self.parts), "mirrors": list(self.mirrors)}
-        # Results that are older than products keep their names.
-        return document | ({"product": True} if self.product else {})
+        return {
+            "parts": list(self.parts),
+            "mirrors": list(self.mirrors),
+            "joining": dataclasses.asdict(self.joining),
+            "flips": self.flips,
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Stored:
+        """Build what :meth:`to_json` wrote."""
+        joining = dict(document["joining"])
+        joining["normalisations"] = tuple(joining["normalisations"])
+        return cls(
+            tuple(document["parts"]),
+            Joining(**joining),
+            tuple(document["mirrors"]),
+            document["flips"],
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -146,10 +164,7 @@ class Plan:
             targets=np.array(document["targets"], np.int64),
             classes=tuple(document["classes"]),
             folds=tuple(_fold(fold) for fold in document["folds"]),
-            views=tuple(
-                Stored(tuple(v["parts"]), tuple(v["mirrors"]), v.get("product", False))
-                for v in document["views"]
-            ),
+            views=tuple(map(Stored.from_json, document["views"])),
             recipes=tuple(HeadSettings(**recipe) for recipe in document["recipes"]),
             seed=document["seed"],
             groups=_numbers(document["groups"]),

@@ -72,6 +72,7 @@ class Networks:
             weights="random" if source.weights == "random" else None,
             resize=source.resize,
             grey=source.grey,
+            size=source.size,
             cache_dir=self._run.engine.cache_dir,
             download=self._download,
             progress=self._progress,

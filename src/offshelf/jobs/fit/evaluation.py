@@ -83,7 +83,7 @@ def score(labelled: LabelledFeatures, trained: TrainedHead, place: Kept[Answers]
         DataError: there is no test image that can be used.
     """
     test = labelled.test
-    answers = place.take(lambda: answers_of(trained, test.matrix))
+    answers = place.take(lambda: answers_of(trained, test.images))
     scores = answers.scores
     labels = scores.argmax(axis=1).astype(np.int64)
     probabilities = trained.certainty.probabilities(scores)

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from offshelf.backbones.backbone import Backbone
 from offshelf.data.tables.image_table import ImageTable
-from offshelf.features.extraction import Extraction
+from offshelf.feature_sets.set_extraction import OfFeatures, SetExtraction
 from offshelf.heads.head import FittedHead
 from offshelf.heads.regularisation_path import is_end
 from offshelf.jobs.fit.evaluation import Leaks
 from offshelf.jobs.setup.grouped_table import describe_groups, group_facts
 from offshelf.jobs.setup.labelled_features import contradictions
-from offshelf.jobs.setup.settings import describe, describe_run, precision_facts
+from offshelf.jobs.setup.settings import describe_features, describe_run, precision_facts
 from offshelf.measurement.metrics import Evaluation
 from offshelf.measurement.probability_metrics import Trust
 from offshelf.model_file.model import Model
@@ -26,15 +25,14 @@ from offshelf.report.tables.result_rows import Table, per_class_table
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class FitResult(Result):
+class FitResult(OfFeatures, Result):
     """A trained and evaluated classifier.
 
     Attributes:
         model: the classifier, also when no file was asked for.
         evaluation: figures on the test split.
         path: the model file, or None.
-        backbone: network and weights in use.
-        extraction: the ledger of the images, with the store of their features.
+        extraction: the ledger of the images, with the networks and the stores of their features.
         table: the images.
         seconds: by stage: ``read``, ``calibrate``, ``start``, ``extract``, ``fit``,
             ``probabilities``, ``evaluate``, ``save``, ``total``.
@@ -46,8 +44,7 @@ class FitResult(Result):
     model: Model
     evaluation: Evaluation
     path: Path | None
-    backbone: Backbone
-    extraction: Extraction
+    extraction: SetExtraction
     table: ImageTable
     seconds: dict[str, float]
     leaks: Leaks
@@ -63,7 +60,7 @@ class FitResult(Result):
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as one JSON document."""
-        head, kind, failures = self.model.head, self.model.kind, self.extraction.failures
+        head, failures = self.model.head, self.extraction.failures
         return {
             **self.evaluation.to_json(),
             **self.leaks.to_json(),
@@ -75,9 +72,7 @@ class FitResult(Result):
             "n_failed": len(failures),
             "failures": [row.to_json() for row in failures],
             "classes": list(head.classes),
-            **describe(self.backbone),
-            "layer": kind.layer,
-            "pooling": kind.pooling,
+            **describe_features(self.features),
             "dimension": head.dimension,
             "head": head.kind,
             "C": head.parameters.get("C"),
@@ -106,14 +101,14 @@ class FitResult(Result):
         yield from mistake_blocks(self.mistakes, self.evaluation.n)
         yield Facts(tuple(self.facts()))
         failures = [row.to_json() for row in self.extraction.failures]
-        yield from summary.reservations(failures, self.backbone.trained)
+        yield from summary.reservations(failures, self.features.trained)
 
     def data_table(self) -> Table:
         """Return a row for each class."""
         return per_class_table(self.evaluation)
 
     def _work(self) -> Iterator[tuple[str, str]]:
-        document, kind = self.to_json(), self.model.kind
+        document = self.to_json()
         yield (
             "images",
             f"{document['n_train']:,} to train, {document['n_test']:,} to test, "
@@ -121,8 +116,7 @@ class FitResult(Result):
         )
         yield (
             "features",
-            f"{document['backbone']} {kind.layer}, {kind.pooling}: "
-            f"{document['dimension']:,} of an image{self.backbone.changed}",
+            f"{self.features.title}: {document['dimension']:,} of an image{self.features.changed}",
         )
         if self.table.corrected:
             yield "corrected", self.table.corrected.sentence

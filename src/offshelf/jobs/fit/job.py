@@ -10,7 +10,8 @@ import numpy as np
 
 from offshelf.errors import DataError, ModelFileError
 from offshelf.heads.arguments import check_normalisation, checked_options
-from offshelf.heads.fitting.fit_head import Recipe, Trainer
+from offshelf.heads.fitting.fit_head import Recipe
+from offshelf.heads.fitting.mirror_images import trainer_of
 from offshelf.heads.kinds.registry import get_fitter
 from offshelf.heads.options import FOLDS, ClassWeight, Normalisation
 from offshelf.heads.preparation.reduction import parse_reduction
@@ -115,7 +116,6 @@ def _result(
         model=model,
         evaluation=scored.evaluation,
         path=path,
-        backbone=labelled.backbone,
         extraction=labelled.extraction,
         table=labelled.table,
         seconds=job.clock.total(),
@@ -132,7 +132,8 @@ def _mistakes(labelled: LabelledFeatures, model: Model, scored: Scored) -> tuple
     if not len(wrong):
         return ()
     paths = [table.paths[row] for row in test.rows[wrong]]
-    answers = answered(model, test.features_at(wrong))
+    images = test.images_at(wrong)
+    answers = answered(model, images.rows, images.mirrors if images.averaged else None)
     predictions = [
         Prediction(path=path, status="ok", reason="", **answer)
         for path, answer in zip(paths, answers, strict=True)
@@ -191,13 +192,15 @@ def _trained(
     with job.clock.stage("fit"):
         found = place.find()
         if found is None:
-            given = (train.matrix, train.targets, labelled.table.classes)
+            given = (train.targets, labelled.table.classes)
             groups = labelled.fold_groups(train.rows)
-            trainer = Trainer(recipe, *given, advance=job.progress.advance, groups=groups)
+            advance = job.progress.advance
+            trainer = trainer_of(recipe, train.images, *given, groups, advance)
     with job.clock.stage("probabilities"):
         if found is None:
             job.progress.start("heads", None if probability.calibrate == "none" else FOLDS)
-            certainty = fit_certainty(trainer, *given, probability, seed=recipe.seed)
+            rows = (train.matrix, *given)
+            certainty = fit_certainty(trainer, *rows, probability, seed=recipe.seed)
             job.progress.finish()
             found = TrainedHead(trainer.head, certainty)
             place.keep(found)

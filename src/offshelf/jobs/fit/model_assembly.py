@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,14 @@ from offshelf.jobs.fit.trained_head import TrainedHead
 from offshelf.jobs.setup.grouped_table import describe_groups
 from offshelf.jobs.setup.labelled_features import LabelledFeatures, usable_rows
 from offshelf.jobs.setup.settings import RunSettings
-from offshelf.model_file.model import BackboneRecord, Model, Sample, record
+from offshelf.model_file.feature_record import (
+    BackboneRecord,
+    FeatureRecord,
+    record,
+)
+from offshelf.model_file.model import Model, Sample
 from offshelf.model_file.specs import short_digest
+from offshelf.model_file.zip_file import MAX_PICTURES
 from offshelf.text import spelled
 from offshelf.version import library_versions, today
 
@@ -48,8 +55,7 @@ def make_model(
     figures = scored.evaluation.to_json() | scored.trust.to_json()
     del figures["confusion"], figures["reliability"]
     return Model(
-        backbone=_record(labelled),
-        kind=labelled.kind,
+        features=FeatureRecord.of(labelled.features, lambda one: _network(labelled, one)),
         head=trained.head,
         metrics=figures,
         data=_fingerprint(labelled, run),
@@ -60,15 +66,16 @@ def make_model(
     )
 
 
-def _record(labelled: LabelledFeatures) -> BackboneRecord:
-    backbone, options = labelled.backbone, labelled.options
+def _network(labelled: LabelledFeatures, backbone: Backbone) -> BackboneRecord:
+    options = labelled.options[backbone]
     if options.precision == "fp32":
         return record(backbone)
     calibrated = None
     if options.precision == "int8":
         from offshelf.engine.openvino_engine.graph_cache import finished
 
-        calibrated = finished(backbone, (labelled.kind.tap,), options)
+        taps = tuple(kind.tap for kind in labelled.features.kinds_of(backbone))
+        calibrated = finished(backbone, taps, options)
     made = record(backbone, options.precision, calibrated)
     return dataclasses.replace(made, platform=platform_of(options))
 
@@ -115,22 +122,25 @@ def _training_digests(labelled: LabelledFeatures) -> NDArray[np.uint64]:
 
 def _samples(labelled: LabelledFeatures, scored: Scored, run: RunSettings) -> tuple[Sample, ...]:
     """Take test images spread evenly over the test split."""
-    last, count = len(scored.rows) - 1, min(run.samples, len(scored.rows))
-    positions = np.unique(np.linspace(0, last, count).astype(np.int64))
+    backbones = labelled.features.backbones
+    count = min(run.samples, len(scored.rows), MAX_PICTURES // len(backbones))
+    positions = np.unique(np.linspace(0, len(scored.rows) - 1, count).astype(np.int64))
     samples = []
     for position in positions.tolist():
         row = int(scored.rows[position])
-        path = labelled.extraction.rows[row].path
-        pixels = _pixels(path, labelled.backbone, run.reading.limits)
-        if pixels is not None:
+        pixels = _pixels(labelled.extraction.rows[row].path, backbones, run.reading.limits)
+        if pixels:
             label = labelled.table.labels[row]
-            samples.append(Sample(pixels, scored.scores[position], label))
+            samples.append(Sample(pixels[0], scored.scores[position], label, pixels[1:]))
     return tuple(samples)
 
 
-def _pixels(path: str, backbone: Backbone, limits: Limits) -> NDArray[np.uint8] | None:
+def _pixels(
+    path: str, backbones: Sequence[Backbone], limits: Limits
+) -> tuple[NDArray[np.uint8], ...]:
+    """Return what each network sees of a file."""
     try:
-        return network_input(path, backbone.input, limits).pixels
+        return tuple(network_input(path, one.input, limits).pixels for one in backbones)
     except ImageError:
         # The file changed after it was read; the model is whole without this sample.
-        return None
+        return ()

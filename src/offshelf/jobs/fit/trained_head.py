@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from offshelf.heads.fitting.fit_head import Recipe, decision
+from offshelf.heads.fitting.fit_head import Recipe
+from offshelf.heads.fitting.mirror_images import Images
 from offshelf.heads.fitting.serialise import pack_head, unpack_head
 from offshelf.heads.head import FittedHead
 from offshelf.heads.probabilities.certainty_document import certainty_arrays, certainty_from_json
@@ -44,11 +45,11 @@ class Answers:
     unlike: NDArray[np.bool_] | None = None
 
 
-def answers_of(trained: TrainedHead, features: NDArray[np.float32]) -> Answers:
-    """Return what a head says of N x D features."""
-    scores = decision(trained.head, features)
+def answers_of(trained: TrainedHead, images: Images) -> Answers:
+    """Return what a head says of N images."""
+    scores = images.decide(trained.head)
     probabilities = trained.certainty.probabilities(scores)
-    return Answers(scores, *trained.certainty.verdicts(probabilities, features))
+    return Answers(scores, *trained.certainty.verdicts(probabilities, images.rows))
 
 
 def kept_head(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,16 +19,20 @@ from offshelf.data.folders.class_names import TEST, TRAIN
 from offshelf.data.tables.corrections import corrected
 from offshelf.data.tables.image_table import ImageTable, contradiction, read_table
 from offshelf.data.tables.sources import existing
-from offshelf.engine.contract import EngineOptions
+from offshelf.engine.contract import Calibration, EngineOptions
 from offshelf.errors import DataError
+from offshelf.feature_sets.feature_set import NO_FLIPS, FeatureSet
+from offshelf.feature_sets.set_extraction import SetExtraction, extract_set
 from offshelf.features.extraction import Extraction, extract
-from offshelf.features.feature_kind import FeatureKind, feature_kinds
+from offshelf.features.feature_kind import FeatureKind
+from offshelf.heads.fitting.mirror_images import Images
 from offshelf.heads.group_folds import groups_with_copies
 from offshelf.jobs.setup.grouped_table import group_numbers_of, grouped
 from offshelf.jobs.setup.precision import resolve_precision
 from offshelf.jobs.setup.run_costs import EtaProgress
-from offshelf.jobs.setup.settings import FeatureSettings, JobContext, RunSettings, backbone_for
+from offshelf.jobs.setup.settings import FeatureSettings, JobContext, RunSettings, feature_set_for
 from offshelf.jobs.setup.trained_results import array_digest
+from offshelf.model_file.feature_record import network_digest
 from offshelf.progress import note_all
 from offshelf.text import counted
 
@@ -39,43 +44,57 @@ class SplitFeatures:
     Attributes:
         rows: N rows of the image table, int64, ascending.
         targets: their class indices, int64, N.
-        read: returns the features of some of the rows, float32.
+        extraction: of the features.
     """
 
     rows: NDArray[np.int64]
     targets: NDArray[np.int64]
-    read: Callable[[NDArray[np.int64]], NDArray[np.float32]]
+    extraction: SetExtraction
 
     @cached_property
     def matrix(self) -> NDArray[np.float32]:
         """Their features, float32, N x D, read from the store when they are needed first."""
-        return self.read(self.rows)
+        return self.extraction.read(self.rows)
 
-    def features_at(self, places: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return the features of some of the N images."""
+    @cached_property
+    def images(self) -> Images:
+        """The same with the features of mirror images, where those are used."""
+        return self._images(self.rows, self.matrix)
+
+    def images_at(self, places: NDArray[np.int64]) -> Images:
+        """Return some of the N images."""
         whole: NDArray[np.float32] | None = vars(self).get("matrix")
-        return self.read(self.rows[places]) if whole is None else whole[places]
+        rows = self.rows[places]
+        return self._images(rows, self.extraction.read(rows) if whole is None else whole[places])
+
+    def _images(self, rows: NDArray[np.int64], matrix: NDArray[np.float32]) -> Images:
+        features = self.extraction.features
+        if features.flips == NO_FLIPS:
+            return Images(matrix)
+        mirrors = self.extraction.read_mirrored(rows)
+        return Images(matrix, mirrors, features.trains_mirrors, features.averages)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LabelledFeatures:
-    """Labelled images with one kind of features.
+    """Labelled images with their features.
 
     Attributes:
         table: the images.
-        backbone: network and weights in use.
-        kind: layer and pooling.
-        extraction: the ledger of the images, with the store of their features.
-        options: the engine as it ran, with its precision and calibration.
+        extraction: the ledger of the images, with the stores of their features.
+        options: of each network, the engine as it ran, with its precision and calibration.
         name: of the folder or file of the images, without those it lies in.
     """
 
     table: ImageTable
-    backbone: Backbone
-    kind: FeatureKind
-    extraction: Extraction
-    options: EngineOptions
+    extraction: SetExtraction
+    options: Mapping[Backbone, EngineOptions]
     name: str = ""
+
+    @property
+    def features(self) -> FeatureSet:
+        """The networks and layers."""
+        return self.extraction.features
 
     @cached_property
     def train(self) -> SplitFeatures:
@@ -102,11 +121,12 @@ class LabelledFeatures:
 
     def _split(self, split: str) -> SplitFeatures:
         rows = usable_rows(self.table, self.extraction, split)
-        return SplitFeatures(rows=rows, targets=self.table.targets()[rows], read=self.read)
+        targets = self.table.targets()[rows]
+        return SplitFeatures(rows=rows, targets=targets, extraction=self.extraction)
 
     def read(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the features of rows of the table, float32."""
-        return self.extraction.matrix(self.kind, rows)
+        return self.extraction.read(rows)
 
     def key(self, rows: NDArray[np.int64]) -> dict[str, Any]:
         """Return what decides the features and labels of *rows*, as JSON values."""
@@ -115,7 +135,7 @@ class LabelledFeatures:
         )
         groups = self.fold_groups(rows)
         return {
-            "features": self.extraction.stores[self.kind].folder.name,
+            "features": self.extraction.identity(),
             "rows": [len(rows), digests.hexdigest()],
             "targets": array_digest(self.table.targets()[rows]),
             "classes": list(self.table.classes),
@@ -163,15 +183,12 @@ def labelled_features(
     with job.clock.stage("read"):
         table = table_of(data, run)
         note_all(job.progress, table.warnings)
-        backbone = backbone_for(features, run, job.progress)
-        kind = feature_kinds(backbone, [features.layer], [features.pooling])[0]
+        wanted = feature_set_for(features, run, job.progress)
         if check is not None:
             check(table)
-    extraction, options = run_network(table, backbone, [kind], job)
+    extraction, options = run_networks(table, wanted, job)
     return LabelledFeatures(
         table=table,
-        backbone=backbone,
-        kind=kind,
         extraction=extraction,
         options=options,
         name=Path(os.path.abspath(existing(data))).name,  # noqa: PTH100 (links keep their names)
@@ -214,6 +231,46 @@ def run_network(
     extraction = extract(table.paths, backbone, kinds, options, job.run.reading, eta)
     job.clock.add(extraction.seconds)
     return extraction, options
+
+
+def run_networks(
+    table: ImageTable, features: FeatureSet, job: JobContext
+) -> tuple[SetExtraction, dict[Backbone, EngineOptions]]:
+    """Extract a feature set, each network in one pass; see :func:`run_network`.
+
+    Mirror images run in the precision of the network's first pass, int8 with the same ranges.
+    """
+    options: dict[Backbone, EngineOptions] = {}
+
+    def run(backbone: Backbone, kinds: tuple[FeatureKind, ...]) -> Extraction:
+        if not backbone.input.mirrored:
+            extraction, options[backbone] = run_network(table, backbone, kinds, job)
+            return extraction
+        plain = dataclasses.replace(
+            backbone, input=dataclasses.replace(backbone.input, mirrored=False)
+        )
+        chosen = finished_options(plain, kinds, options[plain])
+        engine = EtaProgress(job.progress, backbone, kinds, chosen)
+        extraction = extract(table.paths, backbone, kinds, chosen, job.run.reading, engine)
+        job.clock.add(extraction.seconds)
+        return extraction
+
+    return extract_set(features, run), options
+
+
+def finished_options(
+    backbone: Backbone, kinds: Sequence[FeatureKind], options: EngineOptions
+) -> EngineOptions:
+    """Return *options* with the int8 network itself, where there is one."""
+    if options.precision != "int8":
+        return options
+    from offshelf.engine.openvino_engine.graph_cache import finished
+
+    network = finished(backbone, tuple(kind.tap for kind in kinds), options).network
+    if network is None:
+        return options
+    calibration = Calibration(network_digest(network), network=network)
+    return dataclasses.replace(options, calibration=calibration)
 
 
 def contradictions(table: ImageTable, extraction: Extraction) -> tuple[str, ...]:

@@ -62,14 +62,14 @@ def write_mistakes_page(
     pictures = thumbnails(sheet_pictures(mistakes), reading or ReadOptions(), progress or Silent())
     model = result.model
     file = f"{result.path.name}: " if result.path else ""
-    untrained = "" if model.backbone.trained else "; UNTRAINED network (random weights)"
+    untrained = "" if model.features.trained else "; UNTRAINED network (random weights)"
     sheet = Sheet(
         title=f"Wrong images of {Path(data).name or data}",
         mistakes=mistakes,
         evaluation=result.evaluation,
         thumbnails=pictures,
         made=[
-            f"Model: {file}{model.backbone.spec.name} {model.kind.layer}, {model.kind.pooling}, "
+            f"Model: {file}{model.features.title}, "
             f"{model.head.kind}{untrained}. offshelf {__version__}. This page loads nothing from "
             "anywhere.",
         ],

@@ -49,11 +49,12 @@ class Clock:
         """Time the block as *name*."""
         began = time.perf_counter()
         yield
-        self._seconds[name] = time.perf_counter() - began
+        self.add({name: time.perf_counter() - began})
 
     def add(self, seconds: Mapping[str, float]) -> None:
-        """Take over stages that were timed elsewhere."""
-        self._seconds.update(seconds)
+        """Take over stages that were timed elsewhere; a stage that comes again takes longer."""
+        for name, spent in seconds.items():
+            self._seconds[name] = self._seconds.get(name, 0.0) + spent
 
     def total(self) -> dict[str, float]:
         """Return seconds by stage, and ``total`` since the clock was made."""

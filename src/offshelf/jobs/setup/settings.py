@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from offshelf.backbones.backbone import Backbone, open_backbone
 from offshelf.engine.contract import EngineOptions
+from offshelf.feature_sets.feature_set import NO_FLIPS, FeatureSet
+from offshelf.feature_sets.opening import named_set, opened_set
 from offshelf.features.extraction import Extraction
 from offshelf.features.feature_kind import DEFAULT_LAYER, DEFAULT_POOLING
 from offshelf.features.reader import ReadOptions
@@ -29,6 +31,12 @@ class FeatureSettings:
         resize: ``squash``, ``crop``, ``letterbox``, or None for the weights' own.
         grey: ``replicate``, ``summed`` or ``luma``, or None for ``replicate``.
         decode: ``full``, or ``reduced`` for large JPEG photos; None for ``full``.
+        features: a feature set in place of *layer*, see :mod:`offshelf.feature_sets.notation`:
+            its parts without a backbone are of *backbone*, those without a pooling have
+            *pooling*; None for one layer.
+        input_size: side of the input in pixels, 32 to 1024; None for the weights' own.
+        flips: ``none``, or where mirror images are used: in ``training``, ``prediction`` or
+            ``both``.
         download: whether weights may be fetched when they are nowhere on this machine.
 
     >>> FeatureSettings("vgg16", layer="pool5").pooling
@@ -43,6 +51,9 @@ class FeatureSettings:
     resize: str | None = None
     grey: str | None = None
     decode: str | None = None
+    features: str | None = None
+    input_size: int | None = None
+    flips: str = NO_FLIPS
     download: bool = True
 
 
@@ -142,18 +153,57 @@ def backbone_for(
     (False, ['resnet18: random weights; every result is of an UNTRAINED network'])
     """
     settings = settings or FeatureSettings()
-    backbone = open_backbone(
-        settings.backbone,
+    backbone = _opened(settings, settings.backbone, settings.input_size, run, progress)
+    backbone.note_untrained(progress)
+    return backbone
+
+
+def _opened(
+    settings: FeatureSettings, name: str, size: int | None, run: RunSettings, progress: Progress
+) -> Backbone:
+    return open_backbone(
+        name,
         weights=settings.weights,
         resize=settings.resize,
         grey=settings.grey,
         decode=settings.decode,
+        size=size,
         cache_dir=run.engine.cache_dir,
         download=settings.download,
         progress=progress,
     )
-    backbone.note_untrained(progress)
-    return backbone
+
+
+def feature_set_for(
+    settings: FeatureSettings | None, run: RunSettings, progress: Progress
+) -> FeatureSet:
+    """Open the networks of the features that the settings name; as :func:`backbone_for`.
+
+    Raises:
+        BackboneError: no backbone has such a name.
+        LayerError: a network has no such layer.
+        OffshelfError: the settings contradict each other, or cannot be read.
+        WeightsError: weights are not on this machine and cannot be fetched.
+
+    >>> print(feature_set_for(FeatureSettings(), RunSettings(), Silent()))
+    efficientnet_lite0:penultimate
+    """
+    settings = settings or FeatureSettings()
+    named = named_set(settings.features, settings.backbone, settings.layer, settings.weights)
+
+    def open_one(name: str, size: int | None) -> Backbone:
+        backbone = _opened(settings, name, size, run, progress)
+        backbone.note_untrained(progress)
+        return backbone
+
+    return opened_set(
+        named,
+        open_one,
+        pooling=settings.pooling,
+        flips=settings.flips,
+        size=settings.input_size,
+        seed=run.seed,
+    )
 
 
 def describe_run(extraction: Extraction) -> dict[str, Any]:
@@ -173,6 +223,12 @@ def precision_facts(extraction: Extraction) -> Iterator[tuple[str, str]]:
         yield "precision", f"{word}, chosen by auto: {extraction.reason}"
 
 
+def describe_features(features: FeatureSet) -> dict[str, Any]:
+    """Return what a result says of its features, as JSON values."""
+    names = " + ".join(backbone.spec.name for backbone in features.backbones)
+    return {**describe(features.backbone), "backbone": names, **features.describe()}
+
+
 def describe(backbone: Backbone) -> dict[str, Any]:
     """Return what a result says of the network it came from, as JSON values."""
     return {
@@ -183,4 +239,5 @@ def describe(backbone: Backbone) -> dict[str, Any]:
         "resize": backbone.input.resize,
         "grey": backbone.input.channels,
         "decode": backbone.input.decode,
+        "input_size": backbone.input.size,
     }

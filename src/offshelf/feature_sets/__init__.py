@@ -1,0 +1,1 @@
+"""Feature sets: layers of one or several backbones, side by side or multiplied."""
