@@ -136,11 +136,11 @@ def test_a_model_of_bf16_predicts_here_and_where_it_cannot(
     fitted = fit(scenes, target, run=run)
     assert fitted.extraction.precision == "bf16"
     engine = EngineOptions(engine="openvino")
-    assert engine_of(load_model(target), engine).precision == "bf16"
+    assert engine_of(load_model(target).backbone, engine).precision == "bf16"
     image = sorted(scenes.rglob("*.png"))[0]
     here = predict(target, [image]).predictions[0]
-    monkeypatch.setattr("offshelf.prediction.computes_bfloat16", lambda: False)
-    assert engine_of(load_model(target), engine).precision == "fp32"
+    monkeypatch.setattr("offshelf.opened_model.computes_bfloat16", lambda: False)
+    assert engine_of(load_model(target).backbone, engine).precision == "fp32"
     there = predict(target, [image]).predictions[0]
     assert here.scores != there.scores
     for name, score in here.scores.items():
