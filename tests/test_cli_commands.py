@@ -67,7 +67,7 @@ def test_a_preprocessing_that_was_asked_for_is_named(
     assert f"\nfeatures    {line}" in text
     line = "input        224 x 224 pixels, squash, bicubic, grey luma, decode reduced; fp32\n"
     assert line in Run(capsys, "show", out).out
-    line = f"{out}: efficientnet_lite0 penultimate_avg; grey luma, decode reduced\n"
+    line = f"{out}: efficientnet_lite0 penultimate, avg; grey luma, decode reduced\n"
     assert line in Run(capsys, "evaluate", out, scenes, *TORCH).out
     text = Run(capsys, "extract", photos, "-o", tmp_path / "f.parquet", *words).out
     assert text.count("; grey luma, decode reduced\n") == 1
@@ -273,7 +273,7 @@ def test_evaluate_as_text_and_json(
 ) -> None:
     text = Run(capsys, "evaluate", model, broken).out
     assert "\nimages    12 (test), 1 left out; " in text
-    assert f"\nmodel     {model}: efficientnet_lite0 penultimate_avg\n" in text
+    assert f"\nmodel     {model}: efficientnet_lite0 penultimate, avg\n" in text
     document = Run(capsys, "evaluate", model, broken, "--json", "--split", "all").document
     assert (document["split"], document["n_test"]) == ("all", 30)
     one = Run(capsys, "evaluate", model, broken / "test", "--split", "test")

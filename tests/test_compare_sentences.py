@@ -259,7 +259,8 @@ def test_names_leave_out_what_is_usual() -> None:
     rows = one_by_one()
     assert name_of(rows[-1]) == (
         "efficientnet_lite0 penultimate, max pooling, random weights, letterbox, no scaling, "
-        "no colour (summed), int8, averaging mirror images, standard normalisation, "
+        "no colour (summed), an input of 320 pixels, int8, averaging mirror images, "
+        "standard normalisation, "
         "random projection to 1,024, svm, C auto, class balancing"
     )
     both = grid(180, 2, weights=("trained", "random"))

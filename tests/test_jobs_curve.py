@@ -116,7 +116,7 @@ def test_the_text_names_features_head_and_changed_preprocessing(scenes: Path) ->
     features, head = FeatureSettings(resize="crop", grey="luma"), HeadSettings("centroid")
     settings = CurveSettings([2, 4], repeats=1)
     text = str(learning_curve(scenes, settings=settings, features=features, head=head))
-    line = "efficientnet_lite0 penultimate_avg, head centroid; resize crop, grey luma"
+    line = "efficientnet_lite0 penultimate, avg, head centroid; resize crop, grey luma"
     assert f"features  {line}\n" in text
 
 

@@ -211,6 +211,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:  # noqa: ARG002
         """Return ``LAYER_POOLING_0`` ... for every column, of a product ``product_0`` ..."""
+        check_is_fitted(self, "features_")
         parts = self.features_.parts
         if self.features_.product or len(parts) == 1:
             stem = "product" if self.features_.product else self.kind_.column
