@@ -325,8 +325,8 @@ def test_the_best_row_is_one_line(result: Comparison) -> None:
         (
             "dept",
             "unknown picture 'dept': use depth, backbone, pooling, weights, resize, scaling, grey, "
-            "input_size, precision, flips, normalisation, head, C, class_weight, reduction, cost, dimension, "
-            "rows. Did you mean 'depth'?",
+            "input_size, precision, flips, normalisation, head, C, class_weight, reduction, cost, "
+            "dimension, rows. Did you mean 'depth'?",
         ),
         ("depth", "the picture 'depth' needs two layers of a backbone: --layers all"),
         ("reduction", "the picture 'reduction' needs reductions, for example pca:64"),
