@@ -262,6 +262,7 @@ def test_predict_as_json(capsys: pytest.CaptureFixture[str], model: Path, broken
     assert (document["n_unknown"], document["calibration"]) == (0, "temperature")
     assert [set(row) for row in document["predictions"]] == [
         {"path", "status", "reason", "label", "scores", "probabilities", "unknown", "unlike"}
+        | {"most_probable"}
     ] * 13
     assert document["classes"] == ["checks", "noise", "stripes"]
     run = Run(capsys, "predict", model, broken, "--json", "--csv")

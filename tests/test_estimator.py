@@ -133,7 +133,8 @@ def test_fit_returns_itself_and_leaves_its_input_alone(files: list[Path], labels
     assert classifier.fit(images, labels) is classifier
     assert images == before
     fitted = {name for name in vars(classifier) if name.endswith("_")}
-    assert fitted == {"classes_", "extractor_", "head_", "certainty_", "record_", "flips_"}
+    named = {"classes_", "extractor_", "head_", "certainty_", "record_", "flips_", "rule_"}
+    assert fitted == named
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda estimator: type(estimator).__name__)

@@ -20,11 +20,11 @@ SOURCE = ROOT / "src" / "offshelf"
 PUBLIC = {
     ("backbones/backbone.py", "open_backbone"): 9,
     ("feature_extractor.py", "FeatureExtractor"): 12,
-    ("estimator.py", "TransferClassifier"): 20,
+    ("estimator.py", "TransferClassifier"): 21,
     ("jobs/explain.py", "explain"): 8,
     ("jobs/explain.py", "explain_images"): 8,
     ("jobs/extract/job.py", "extract_features"): 7,
-    ("jobs/fit/job.py", "fit"): 7,
+    ("jobs/fit/job.py", "fit"): 8,
     ("jobs/visualise/top_images.py", "top_images"): 7,
 }
 HEAVY = {"torch", "torchvision", "timm", "openvino", "matplotlib", "sklearn", "pandas", "pyarrow"}

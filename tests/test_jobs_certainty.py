@@ -95,7 +95,8 @@ def test_evaluate_gives_the_figures_of_fit(tmp_path: Path, scenes: Path) -> None
     again = evaluate_model(path, scenes)
     assert again.trust == result.trust
     row = again.to_json()["predictions"][0]
-    assert set(row) == {"path", "true", "label", "scores", "probabilities", "unknown", "unlike"}
+    names = {"path", "true", "label", "scores", "probabilities", "unknown", "unlike"}
+    assert set(row) == names | {"most_probable"}
     rejection = again.trust.rejection
     assert rejection is not None
     assert rejection.rejected == sum(row.unknown for row in again.predictions)

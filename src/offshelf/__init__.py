@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         predict,
         top_images,
     )
+    from offshelf.heads.probabilities.decision_settings import DecisionSettings
     from offshelf.heads.probabilities.probability_model import ProbabilitySettings
     from offshelf.jobs.audit.thresholds import Bounds
     from offshelf.jobs.catalogue import catalogue, list_layers
@@ -58,6 +59,7 @@ __all__ = [
     "Choice",
     "CompareSettings",
     "CurveSettings",
+    "DecisionSettings",
     "EngineOptions",
     "FeatureExtractor",
     "FeatureSettings",
@@ -106,6 +108,7 @@ _NAMES = {
     "Choice": ("jobs.visualise.feature_maps", "Choice"),
     "CompareSettings": ("jobs.compare.job", "CompareSettings"),
     "CurveSettings": ("jobs.curve", "CurveSettings"),
+    "DecisionSettings": ("heads.probabilities.decision_settings", "DecisionSettings"),
     "EngineOptions": ("engine.contract", "EngineOptions"),
     "FeatureExtractor": ("feature_extractor", "FeatureExtractor"),
     "FeatureSettings": ("jobs.setup.settings", "FeatureSettings"),

@@ -6,6 +6,7 @@ second call, so cross-validation and grid search run the network once per image.
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -27,6 +28,12 @@ from offshelf.features.image_list import items_of
 from offshelf.heads.fitting.fit_head import Recipe
 from offshelf.heads.fitting.mirror_images import trainer_of
 from offshelf.heads.group_folds import group_numbers, groups_with_copies
+from offshelf.heads.probabilities.decision_rule import decided
+from offshelf.heads.probabilities.decision_settings import (
+    DecisionSettings,
+    check_decidable,
+    rule_of,
+)
 from offshelf.heads.probabilities.probability_model import (
     UNMARKED,
     ProbabilitySettings,
@@ -105,12 +112,15 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         input_size: side of the input in pixels, or None for the weights' own.
         flips: ``none``, or where mirror images are used: in ``training``, ``prediction`` or
             ``both``.
+        decision: what decides the label in place of the largest score, costs of mistakes or
+            thresholds of classes, on the calibrated probabilities.
 
     Attributes:
         classes_: the labels, sorted.
         extractor_: the fitted :class:`FeatureExtractor`.
         head_: the fitted head.
         flips_: where mirror images are used.
+        rule_: what decides the label in place of the largest score, or None.
         certainty_: what makes probabilities of its scores, and tells images unlike its own.
         record_: what a model file keeps of the training images.
 
@@ -144,6 +154,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         features: str | None = None,
         input_size: int | None = None,
         flips: str = "none",
+        decision: DecisionSettings | None = None,
     ) -> None:
         self.backbone = backbone
         self.layer = layer
@@ -165,6 +176,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.features = features
         self.input_size = input_size
         self.flips = flips
+        self.decision = decision
 
     def fit(self, X: Any, y: Any, groups: Any = None) -> Self:  # noqa: N803
         """Extract the features of *X* and train the head on them.
@@ -181,15 +193,17 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         choice = self._choice()
         check_probability(wish := ProbabilitySettings(choice.calibrate))
+        rule_for = rule_of(self.decision, wish)
         items = items_of(X)
         self.classes_, targets = sorted_classes(y, len(items))
+        names = [str(label) for label in self.classes_]
+        self.rule_ = rule_for(names)
         given = None if groups is None else group_numbers(groups, len(items))
         self.extractor_ = self._extractor().fit()
         self.flips_ = check_flips(self.flips)
         found = self.extractor_.extracted(items, self.flips_)
         features = found.matrix
         numbers = groups_with_copies(given, found.digests)
-        names = [str(label) for label in self.classes_]
         recipe = Recipe(
             kind=choice.kind,
             c=self.C,
@@ -203,6 +217,7 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.certainty_ = fit_certainty(
             trainer, features, targets, names, wish, seed=self.random_state
         )
+        check_decidable(self.rule_, self.certainty_)
         if given is not None and self.certainty_.calibration is None:
             for note in self.certainty_.notes:
                 warnings.warn(note, stacklevel=2)
@@ -244,9 +259,8 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self, "head_")
         record = self.record_.with_samples(samples)
-        return save_model(
-            record.model(self.extractor_, self.head_, self.certainty_, self.flips_), path
-        )
+        model = record.model(self.extractor_, self.head_, self.certainty_, self.flips_)
+        return save_model(dataclasses.replace(model, rule=self.rule_), path)
 
     def decision_function(self, X: Any) -> NDArray[np.float32]:  # noqa: N803
         """Return scores, float32, N x K; for two classes N, positive for ``classes_[1]``.
@@ -263,9 +277,13 @@ class TransferClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return scores
 
     def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
-        """Return the label of every image, N of ``classes_``; see :meth:`decision_function`."""
-        best = self._scores(X).argmax(axis=1)
-        labels: NDArray[Any] = self.classes_[best]
+        """Return the label of every image, N of ``classes_``: the largest score, or *decision*.
+
+        See :meth:`decision_function`.
+        """
+        scores = self._scores(X)
+        found = decided(self.rule_, scores, self.certainty_.probabilities(scores))
+        labels: NDArray[Any] = self.classes_[found]
         return labels
 
     def _scores(self, images: Any) -> NDArray[np.float32]:

@@ -19,6 +19,7 @@ from offshelf.features.extraction import Extraction, extract
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.features.reader import Picture, ReadOptions
 from offshelf.heads.fitting.fit_head import averaged_decision
+from offshelf.heads.probabilities.decision_rule import decided
 from offshelf.model_file.model import Model
 from offshelf.opened_model import engine_of, networks_of
 from offshelf.progress import Progress
@@ -35,7 +36,8 @@ class Prediction(Line):
         path: the file.
         status: ``ok``, or why there is no label.
         reason: the same in a sentence.
-        label: the class with the largest score; None without features.
+        label: the class with the largest score or, of a model with a rule, the one that the rule
+            decides; None without features.
         scores: class name -> decision value of the head, the largest first. These are
             distances, not probabilities: below zero a one-vs-rest head says "not this".
         probabilities: class name -> probability, in the order of the scores, with the sum
@@ -45,6 +47,7 @@ class Prediction(Line):
             then the nearest class.
         unlike: whether the image is unlike the training images; None where the model keeps no
             measure of that. The label stays as it is.
+        most_probable: of a model with a rule, the class with the largest probability; else None.
     """
 
     path: str
@@ -55,6 +58,7 @@ class Prediction(Line):
     probabilities: dict[str, float] = field(default_factory=dict)
     unknown: bool = False
     unlike: bool | None = None
+    most_probable: str | None = None
 
     def __str__(self) -> str:
         if self.label is None:
@@ -77,6 +81,7 @@ class Prediction(Line):
             "probabilities": self.probabilities,
             "unknown": self.unknown,
             "unlike": self.unlike,
+            "most_probable": self.most_probable,
         }
 
 
@@ -157,13 +162,17 @@ def answered(
     scores = averaged_decision(model.head, features, mirrors)
     probabilities = model.certainty.probabilities(scores)
     unknown, unlike = model.certainty.verdicts(probabilities, features)
+    labels = decided(model.rule, scores, probabilities)
+    likeliest = None
+    if model.rule is not None and probabilities is not None:
+        likeliest = probabilities.argmax(axis=1)
     answers = []
     for row, values in enumerate(scores):
         # A stable sort keeps the order of the classes among equal scores, as argmax does.
         order = np.argsort(-values, kind="stable")
         answers.append(
             {
-                "label": model.classes[order[0]],
+                "label": model.classes[labels[row]],
                 "scores": _named(model.classes, order, values),
                 "probabilities": (
                     {}
@@ -172,6 +181,7 @@ def answered(
                 ),
                 "unknown": unknown is not None and bool(unknown[row]),
                 "unlike": None if unlike is None else bool(unlike[row]),
+                "most_probable": None if likeliest is None else model.classes[likeliest[row]],
             }
         )
     return answers

@@ -38,6 +38,7 @@ OF_THE_TERMINAL = {
 IN_PYTHON = {
     "features": "settings object in place of the options of the network",
     "probability": "settings object in place of the options of probabilities",
+    "decision": "settings object in place of costs and thresholds",
     "run": "settings object in place of the options of reading and running",
     "bounds": "settings object in place of the thresholds",
     "settings": "settings object in place of what is measured",

@@ -6,10 +6,11 @@ What is here is what a type checker and an editor need to know of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypedDict
 
+from offshelf.heads.probabilities.decision_settings import DecisionSettings
 from offshelf.heads.probabilities.probability_model import ProbabilitySettings
 from offshelf.jobs.audit.thresholds import Bounds
 from offshelf.jobs.curve import CurveSettings
@@ -112,10 +113,13 @@ class FitOptions(RunningOptions, LayerOptions, FlipOptions, DataOptions, HeadOpt
     calibrate: str
     reject: float | None
     reject_by: str
+    costs: Place | None
+    thresholds: Mapping[str, float] | str | None
     samples: int
     errors: Place | None
     errors_page: Place | None
     probability: ProbabilitySettings | None
+    decision: DecisionSettings | None
 
 
 class PredictOptions(ReadingOptions, total=False):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +109,17 @@ def _check_choice(name: str, word: str, action: argparse.Action) -> None:
 
 
 def _with_commas(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return _pairs(value)
     words = ("none" if one is None else str(one) for one in as_list(value))
     return ",".join(words)
+
+
+def _pairs(value: Mapping[str, Any]) -> str:
+    """Return names with values as the command line has them, quoted where a name needs it."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow([f"{name}={one}" for name, one in value.items()])
+    return text.getvalue()
 
 
 def _typed(name: str, text: str, action: argparse.Action) -> Any:

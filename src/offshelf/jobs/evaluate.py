@@ -19,6 +19,7 @@ from offshelf.features.extraction import Extraction
 from offshelf.jobs.fit.evaluation import trust_of
 from offshelf.jobs.predict import predictions_of
 from offshelf.jobs.setup.settings import JobContext, RunSettings, describe_features, describe_run
+from offshelf.measurement.decisions import Decisions, decisions
 from offshelf.measurement.metrics import Evaluation, evaluate
 from offshelf.measurement.probability_metrics import Trust
 from offshelf.model_file.model import Model
@@ -27,6 +28,7 @@ from offshelf.opened_model import open_model
 from offshelf.prediction import Prediction
 from offshelf.progress import Progress, note_all
 from offshelf.report import imbalance, summary
+from offshelf.report.decision_blocks import decision_blocks, decision_facts
 from offshelf.report.mistakes import Mistake, mistake_blocks, mistakes_among
 from offshelf.report.pictures.charts import reliability_chart
 from offshelf.report.pictures.picture import Picture
@@ -58,6 +60,7 @@ class EvaluateResult(OfFeatures, Charted):
         split: ``test``, ``train`` or ``all``.
         warnings: notes on the images, one line each.
         seconds: by stage: ``open`` (load, find weights, self-test), ``predict``, ``total``.
+        decisions: what the model's rule changes on these images; None without one.
     """
 
     evaluation: Evaluation
@@ -70,6 +73,7 @@ class EvaluateResult(OfFeatures, Charted):
     split: str
     warnings: tuple[str, ...]
     seconds: dict[str, float]
+    decisions: Decisions | None = None
 
     @property
     def engine(self) -> str:
@@ -91,6 +95,7 @@ class EvaluateResult(OfFeatures, Charted):
         return {
             **self.evaluation.to_json(),
             **self.trust.to_json(),
+            "decision": self.decisions.to_json() if self.decisions else None,
             "n_test": self.evaluation.n,
             "n_failed": len(self.failures),
             "failures": [
@@ -116,6 +121,7 @@ class EvaluateResult(OfFeatures, Charted):
     def facts(self) -> Iterator[tuple[str, str]]:
         """Yield the figures of all classes together, and what they are of."""
         yield from imbalance.accuracy_facts(self.evaluation, self.model)
+        yield from decision_facts(self.decisions)
         yield from summary.probability_facts(self.trust)
         n, left = self.evaluation.n, len(self.failures)
         yield "images", f"{n:,} ({self.split}), {left:,} left out{self.extraction.origin}"
@@ -128,6 +134,7 @@ class EvaluateResult(OfFeatures, Charted):
         yield from summary.classes_blocks(self.evaluation)
         yield ""
         yield from mistake_blocks(self.mistakes, self.evaluation.n)
+        yield from decision_blocks(self.decisions)
         yield Facts(tuple(self.facts()))
         failures = self.to_json()["failures"]
         yield from summary.reservations(failures, self.features.trained)
@@ -188,7 +195,7 @@ def evaluate_model(
     chosen, notes = _chosen(table, extraction, model, split, data)
     note_all(job.progress, notes)
     found, labels = [found[i] for i in chosen], tuple(labels[i] for i in chosen)
-    figures, measured = _figures(found, labels, model, data)
+    figures, measured, compared = _figures(found, labels, model, data)
     return EvaluateResult(
         evaluation=figures,
         trust=measured,
@@ -200,6 +207,7 @@ def evaluate_model(
         split=split,
         warnings=(*table.warnings, *notes),
         seconds=job.clock.total(),
+        decisions=compared,
     )
 
 
@@ -253,7 +261,7 @@ def _figures(
     truth: Sequence[str],
     model: Model,
     data: str | Path,
-) -> tuple[Evaluation, Trust]:
+) -> tuple[Evaluation, Trust, Decisions | None]:
     position = {name: index for index, name in enumerate(model.classes)}
     pairs = [
         (position[label], position[row.label], row)
@@ -269,7 +277,11 @@ def _figures(
     targets, labels, rows = zip(*pairs, strict=True)
     truth_of, said = np.array(targets, np.int64), np.array(labels, np.int64)
     trust = trust_of(rows, model.certainty, model.classes, said, truth_of)
-    return evaluate(truth_of, said, model.classes), trust
+    compared = None
+    if model.rule is not None:
+        likeliest = np.array([position[row.most_probable or row.label] for row in rows], np.int64)
+        compared = decisions(model.rule, truth_of, likeliest, said, model.classes)
+    return evaluate(truth_of, said, model.classes), trust, compared
 
 
 def _labels(labels: Sequence[str], model: Model, data: str | Path) -> tuple[str, ...]:

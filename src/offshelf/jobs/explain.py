@@ -43,6 +43,7 @@ from offshelf.model_file.model import Model
 from offshelf.opened_model import open_model
 from offshelf.prediction import Prediction, answered
 from offshelf.progress import Progress, Silent, note_all
+from offshelf.report.labels import ordered
 from offshelf.text import shown, spelled
 
 METHODS = ("auto", "exact", "gradcam")
@@ -249,7 +250,7 @@ class Explainer:
         classes, (number, true) = self._model.classes, wanted
         (given,) = answered(self._model, features[None])
         answer = Prediction(path=network_input.name, status="ok", reason="", **given)
-        order = [classes.index(name) for name in answer.scores]
+        order = [classes.index(name) for name in ordered(answer)]
         first = order[0] if number is None else number
         rival = next(k for k in order if k != first)
         if number is None and true not in ("", classes[first]):

@@ -116,7 +116,8 @@ class PredictResult(OfFeatures, Result):
         Raises:
             OffshelfError: there is no column of such a name.
         """
-        chosen = chosen_columns(columns, self.model.classes, self.model.certainty)
+        model = self.model
+        chosen = chosen_columns(columns, model.classes, model.certainty, model.rule)
         return prediction_table(self.predictions, chosen)
 
     def to_json(self) -> dict[str, Any]:
@@ -131,6 +132,7 @@ class PredictResult(OfFeatures, Result):
             "n_unknown": sum(row.unknown for row in self.predictions),
             "n_unlike": self.n_unlike,
             "calibration": self.model.certainty.kind,
+            "decision": self.model.rule.to_json() if self.model.rule else None,
             "predictions": [row.to_json() for row in self.predictions],
             "warnings": list(self.warnings),
             "seconds": self.seconds,
@@ -270,7 +272,7 @@ def _check_files(written: PredictFiles, sources: Sequence[str | Path], progress:
 
 def _check_model(model: Model, name: str, written: PredictFiles, progress: Progress) -> None:
     note_all(progress, _unmarked(model, name))
-    chosen_columns(written.columns, model.classes, model.certainty)
+    chosen_columns(written.columns, model.classes, model.certainty, model.rule)
     if written.sort_into is not None:
         check_class_folders(Path(written.sort_into), model.classes)
 

@@ -18,6 +18,7 @@ from offshelf.feature_sets.feature_set import FeatureSet
 from offshelf.features.extraction import as_sources, refuse_failures
 from offshelf.features.image_list import items_of
 from offshelf.heads.fitting.fit_head import averaged_decision
+from offshelf.heads.probabilities.decision_rule import decided
 from offshelf.jobs.show import show
 from offshelf.model_file import model as model_files
 from offshelf.model_file.model import Model
@@ -66,8 +67,13 @@ class SavedClassifier(Model):
         return scores
 
     def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
-        """Return the label of every image, N of ``classes_``; see :meth:`decision_function`."""
-        labels: NDArray[Any] = self.classes_[self._scores(X).argmax(axis=1)]
+        """Return the label of every image, N of ``classes_``, by the rule if the model has one.
+
+        See :meth:`decision_function`.
+        """
+        scores = self._scores(X)
+        found = decided(self.rule, scores, self.certainty.probabilities(scores))
+        labels: NDArray[Any] = self.classes_[found]
         return labels
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:  # noqa: N803

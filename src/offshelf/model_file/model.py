@@ -22,6 +22,7 @@ from offshelf.features.feature_kind import FeatureKind
 from offshelf.heads.fitting.serialise import pack_head, unpack_head
 from offshelf.heads.head import FittedHead
 from offshelf.heads.probabilities.certainty_document import certainty_arrays, certainty_from_json
+from offshelf.heads.probabilities.decision_rule import DecisionRule
 from offshelf.heads.probabilities.probability_model import Certainty
 from offshelf.model_file import zip_file
 from offshelf.model_file.feature_record import (
@@ -31,9 +32,10 @@ from offshelf.model_file.feature_record import (
     features_from_json,
     features_to_json,
 )
+from offshelf.model_file.saved_rule import read_rule
 from offshelf.text import shown
 
-# Files of one layer, without mirror images, are those that any version reads.
+# Files of one layer, without mirror images or a rule, are those that any version reads.
 SCHEMAS = PLAIN_SCHEMA, SCHEMA = 1, 2
 _CERTAINTY = "certainty."
 _OTHER_ARRAYS = {"data.seen", "samples.scores"}
@@ -77,6 +79,7 @@ class Model(Brief):
         samples: the self-test.
         certainty: probabilities of the scores, and which images are unknown or unlike the
             training images; of a file from before there were any, none.
+        rule: what decides the label in place of the largest score; None for nothing.
     """
 
     features: FeatureRecord
@@ -87,6 +90,7 @@ class Model(Brief):
     seen: NDArray[np.uint64]
     samples: tuple[Sample, ...]
     certainty: Certainty = field(default_factory=Certainty)
+    rule: DecisionRule | None = None
 
     @property
     def backbone(self) -> BackboneRecord:
@@ -97,6 +101,11 @@ class Model(Brief):
     def kind(self) -> FeatureKind:
         """The features of the first part."""
         return self.features.parts[0].kind
+
+    @property
+    def schema(self) -> int:
+        """That of its file: older offshelfs refuse what they would answer otherwise."""
+        return PLAIN_SCHEMA if self.features.plain and self.rule is None else SCHEMA
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -112,10 +121,11 @@ def save_model(model: Model, path: str | Path) -> Path:
     """
     arrays, head = pack_head(model.head)
     manifest = {
-        "schema": PLAIN_SCHEMA if model.features.plain else SCHEMA,
+        "schema": model.schema,
         **features_to_json(model.features, model.head.dimension),
         "head": head,
         "certainty": model.certainty.to_json(),
+        **({"decision": model.rule.to_json()} if model.rule else {}),
         "metrics": dict(model.metrics),
         "data": dict(model.data),
         "versions": dict(model.versions),
@@ -194,6 +204,7 @@ def _build(
     known = {*of_head, *of_certainty, *feature_arrays(features), *_OTHER_ARRAYS}
     if unexpected := set(tensors) - known:
         raise ModelFileError(f"contains {len(unexpected)} unexpected arrays")
+    certainty = _certainty(manifest.get("certainty"), tensors, head)
     return Model(
         features=features,
         head=head,
@@ -202,7 +213,8 @@ def _build(
         versions=_object("versions", manifest),
         seen=_seen(tensors),
         samples=_samples(manifest["samples"], tensors, pictures, head, features),
-        certainty=_certainty(manifest.get("certainty"), tensors, head),
+        certainty=certainty,
+        rule=read_rule(manifest.get("decision"), head, certainty),
     )
 
 

@@ -39,6 +39,8 @@ def count_table(labelled: Sequence[Prediction]) -> Table:
 def legend(labelled: Sequence[Prediction], model: Model) -> Iterator[str]:
     """Yield what the columns of :func:`label_table` mean."""
     certainty, kind = model.certainty, model.head.kind
+    if model.rule:
+        yield f"label: {model.rule.sentence(model.classes)}"
     if certainty.calibration:
         yield (
             f"probability: of the label, if the image is of one of the classes ({certainty.kind} "
@@ -75,19 +77,24 @@ def claims(model: Model) -> bool:
 
 def marked(row: Prediction, claiming: bool) -> str:
     """Return the label of an image with the marks of unknown images and of those of no class."""
-    label, score = next(iter(row.scores.items()))
+    label, *_ = ordered(row)
     if row.unknown:
         return f"unknown (nearest: {label})"
-    return f"({label})" if claiming and score < 0 else label
+    return f"({label})" if claiming and max(row.scores.values()) < 0 else label
+
+
+def ordered(row: Prediction) -> list[str]:
+    """Return the classes of an image: its label, then the others, the largest score first."""
+    return sorted(row.scores, key=lambda name: name != row.label)
 
 
 def label_cells(row: Prediction, top: int, claiming: bool) -> tuple[str | float, ...]:
     """Return the cells of one image; *claiming* where a score below zero claims nothing."""
-    (label, score), *others = list(row.scores.items())[:top]
-    shown = marked(row, claiming)
+    label, *others = ordered(row)[:top]
+    shown, score = marked(row, claiming), f"{row.scores[label]:+.3f}"
     if not row.probabilities:
-        then = ", ".join(f"{name} {value:+.3f}" for name, value in others)
-        return row.path, shown, f"{score:+.3f}", then
+        then = ", ".join(f"{name} {row.scores[name]:+.3f}" for name in others)
+        return row.path, shown, score, then
     shares = row.probabilities
-    then = ", ".join(f"{name} {100 * shares[name]:.2f} %" for name, _ in others)
-    return row.path, shown, shares[label], f"{score:+.3f}", then
+    then = ", ".join(f"{name} {100 * shares[name]:.2f} %" for name in others)
+    return row.path, shown, shares[label], score, then

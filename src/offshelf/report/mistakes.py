@@ -36,8 +36,8 @@ class Mistake:
 
     @property
     def predicted(self) -> str:
-        """The class with the largest score."""
-        return next(iter(self.prediction.scores))
+        """What the model calls it, as the nearest class where it calls it unknown."""
+        return self.prediction.label or next(iter(self.prediction.scores))
 
     @property
     def probability(self) -> float | None:
@@ -51,7 +51,7 @@ class Mistake:
 
     @property
     def margin(self) -> float:
-        """By how much the predicted class outscores its own."""
+        """By how much the predicted class outscores its own; below zero where a rule decided."""
         return self.prediction.scores[self.predicted] - self.prediction.scores[self.true]
 
     def to_json(self) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from offshelf.data.tables.image_table import Corrected
 from offshelf.heads.probabilities.probability_model import UNMARKED
 from offshelf.heads.probabilities.rejection import IN_WORDS, Threshold
 from offshelf.model_file.feature_record import BackboneRecord
-from offshelf.model_file.model import PLAIN_SCHEMA, SCHEMA, Model
+from offshelf.model_file.model import Model
+from offshelf.report.decision_blocks import MOST_PROBABLE
 from offshelf.report.labels import UNLIKE
 from offshelf.report.result import Block, Facts, Result
 from offshelf.report.summary import MAX_CLASSES, UNTRAINED
@@ -103,7 +104,7 @@ class ModelCard(Result):
             "model": str(self.path),
             "size": self.size,
             "sha256": self.sha256,
-            "schema": PLAIN_SCHEMA if model.features.plain else SCHEMA,
+            "schema": model.schema,
             "classes": list(model.classes),
             "head": model.head.kind,
             "parameters": dict(model.head.parameters),
@@ -128,6 +129,7 @@ class ModelCard(Result):
                 "here": self.weights or None,
             },
             "calibration": model.certainty.kind,
+            "decision": model.rule.to_json() if model.rule else None,
             "metrics": dict(model.metrics),
             "data": dict(model.data),
             "versions": dict(model.versions),
@@ -188,12 +190,21 @@ class ModelCard(Result):
             yield "balanced", f"{100 * balanced:.2f} %, the mean recall of the classes"
         certainty = self.model.certainty
         yield "probability", f"{certainty.kind} scaling" if certainty.calibration else "none"
+        if self.model.rule:
+            yield "decides", self.model.rule.sentence(self.model.classes)
+            yield from self._mean_cost()
         if certainty.threshold:
             share = f"about {100 * certainty.threshold.false_reject:.3g} % of known images"
             yield "rejects", f"{share}: {_bound(certainty.threshold)}"
         told = [note for note in certainty.notes if note.startswith(UNMARKED)]
         without = next(iter(told), f"{UNMARKED}: it keeps no measure of that")
         yield "marks", f"{UNLIKE}: {_bound(certainty.unlike)}" if certainty.unlike else without
+
+    def _mean_cost(self) -> Iterator[tuple[str, str]]:
+        costs = _object(_object(self.model.metrics.get("decision")).get("mean_cost"))
+        decided, other = (_number(costs, key) for key in ("decided", "most_probable"))
+        if decided is not None and other is not None:
+            yield "mean cost", f"{decided:.4g} of an image, {other:.4g} by the {MOST_PROBABLE}"
 
     def _needs(self) -> Iterator[tuple[str, str]]:
         networks = self.model.features.networks

@@ -30,6 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     shared_options.add_flips(parser)
     head_options.add_head(parser)
     head_options.add_probabilities(parser)
+    head_options.add_decision(parser)
     shared_options.add_seed(parser)
     shared_options.add_test_size(parser)
     text = "test images kept in the model file for its self-test; 0 keeps none"
@@ -51,6 +52,7 @@ def perform(arguments: argparse.Namespace, progress: Progress) -> FitResult:
         features=shared_options.feature_settings(arguments),
         head=head_options.head_settings(arguments),
         probability=head_options.probability_settings(arguments),
+        decision=head_options.decision_settings(arguments),
         run=shared_options.run_settings(arguments),
         progress=progress,
     )

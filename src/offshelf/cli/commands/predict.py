@@ -48,8 +48,9 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         "--columns",
         metavar="NAMES",
         help="the columns of CSV and Parquet, with commas between: path, status, reason, label, "
-        "probability, runner_up, runner_up_probability, unknown, unlike, scores, probabilities (of "
-        "all classes), score:CLASS, probability:CLASS (default: all)",
+        "most_probable (of models with costs or thresholds), probability, runner_up, "
+        "runner_up_probability, unknown, unlike, scores, probabilities (of all "
+        "classes), score:CLASS, probability:CLASS (default: all)",
     )
     parser.add_argument(
         "--sort-into",

@@ -10,6 +10,7 @@ from offshelf.cli.terminal.parser import strength
 from offshelf.heads.kinds.registry import names_and_sizes
 
 if TYPE_CHECKING:
+    from offshelf.heads.probabilities.decision_settings import DecisionSettings
     from offshelf.heads.probabilities.probability_model import ProbabilitySettings
     from offshelf.jobs.setup.settings import HeadSettings
 
@@ -74,6 +75,38 @@ def add_probabilities(parser: argparse.ArgumentParser) -> None:
         "class, in units of the covariance) or auto, the one that tells held-out classes best"
     )
     add_word(group, "--reject-by", default="auto", metavar="WHAT", text=text)
+
+
+def add_decision(parser: argparse.ArgumentParser) -> None:
+    """Add what decides the label in place of the largest score."""
+    group = parser.add_argument_group("decision")
+    group.add_argument(
+        "--costs",
+        metavar="FILE",
+        help="decide by the least expected cost of mistakes: a CSV file, class by class (a row for "
+        "each true class, a column for each decided one) or with the columns true, decided and "
+        "cost, of which pairs that are not named cost 1",
+    )
+    group.add_argument(
+        "--thresholds",
+        metavar="LIST",
+        help="call an image a class from a probability on, CLASS=0.3[,CLASS=0.7]: of the classes "
+        "that reach their own, the one that is the largest multiple of it; where none does, the "
+        "most probable of the others",
+    )
+
+
+def decision_settings(arguments: argparse.Namespace) -> DecisionSettings:
+    """Return how the options decide.
+
+    Raises:
+        OffshelfError: the thresholds are no list of classes with probabilities.
+    """
+    from offshelf.heads.probabilities.decision_settings import DecisionSettings, parsed_thresholds
+
+    given = arguments.thresholds
+    thresholds = None if given is None else parsed_thresholds(given)
+    return DecisionSettings(arguments.costs, thresholds)
 
 
 def probability_settings(arguments: argparse.Namespace) -> ProbabilitySettings:

@@ -9,6 +9,7 @@ from offshelf.cli.terminal.parser import Parser
 _CLASSIFIER = "the model file holds a classifier that is trained"
 _PROBABILITIES = "the model file holds what its probabilities are made with"
 _REJECTION = "the model file says which images are rejected"
+_DECISION = "the model file holds what decides; train it again with 'offshelf fit --costs'"
 # Of the options of fit.
 DECIDED_BY_THE_MODEL = {
     "--backbone": "the model file names its network",
@@ -27,6 +28,8 @@ DECIDED_BY_THE_MODEL = {
     "--class-weight": _CLASSIFIER,
     "--groups": _CLASSIFIER,
     "--calibrate": _PROBABILITIES,
+    "--costs": _DECISION,
+    "--thresholds": _DECISION,
     "--reject": _REJECTION,
     "--reject-by": _REJECTION,
 }

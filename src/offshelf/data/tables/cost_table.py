@@ -77,8 +77,10 @@ class CostTable:
 
     def _costs(self, classes: Sequence[str]) -> tuple[tuple[float, ...], ...]:
         found: dict[tuple[int, int], Cell] = {}
+        names = dict.fromkeys(name for cell in self.cells for name in (cell.true, cell.decided))
+        numbers = {name: self._number(name, classes) for name in names}
         for cell in self.cells:
-            pair = self._number(cell.true, classes), self._number(cell.decided, classes)
+            pair = numbers[cell.true], numbers[cell.decided]
             other = found.setdefault(pair, cell)
             if other is not cell:
                 raise DataError(

@@ -207,6 +207,30 @@ class ClassThresholds:
         return {"kind": self.kind, "thresholds": list(self.values)}
 
 
+def decided(
+    rule: DecisionRule | None, scores: NDArray[Any], probabilities: Matrix | None
+) -> NDArray[np.int64]:
+    """Return the class index of each of N images: by the rule, else by the largest score.
+
+    Args:
+        rule: what decides, or None.
+        scores: N x K.
+        probabilities: N x K; a rule needs them.
+
+    Raises:
+        DataError: there is a rule and there are no probabilities.
+
+    >>> decided(None, np.array([[0.5, -0.5]]), None).tolist()
+    [0]
+    """
+    if rule is None:
+        labels: NDArray[np.int64] = scores.argmax(axis=1).astype(np.int64)
+        return labels
+    if probabilities is None:
+        raise DataError(f"{rule.kind} need probabilities")
+    return rule.decide(probabilities)
+
+
 def is_cost(value: Any) -> bool:
     """Return whether *value* is the cost of a mistake.
 

@@ -33,6 +33,7 @@ from offshelf.text import listed
 
 CALIBRATIONS = ("temperature", "sigmoid", "none")
 WAYS = ("auto", *MEASURES)
+UNCALIBRATED = "no probabilities: "
 UNMARKED = "no image is marked as unlike the training images"
 Matrix = NDArray[np.float64]
 
@@ -228,7 +229,7 @@ def fit_certainty(
         # Labels need no probabilities, so training goes on without them.
         if settings.reject is not None:
             raise
-        found, confidences = Certainty(notes=(f"no probabilities: {error}",)), np.empty(0)
+        found, confidences = Certainty(notes=(f"{UNCALIBRATED}{error}",)), np.empty(0)
     return _distant(found, rows, settings, scorer, confidences)
 
 

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from offshelf.card import Brief
 from offshelf.data.tables.image_table import leaked_test_rows
+from offshelf.heads.probabilities.decision_rule import DecisionRule, decided
 from offshelf.heads.probabilities.probability_model import Certainty
 from offshelf.jobs.fit.trained_head import Answers, TrainedHead, answers_of
 from offshelf.jobs.setup.labelled_features import LabelledFeatures, usable_digests
 from offshelf.jobs.setup.trained_results import Kept
+from offshelf.measurement.decisions import Decisions, decisions
 from offshelf.measurement.metrics import Evaluation, evaluate
 from offshelf.measurement.probability_metrics import Trust, trust
 from offshelf.prediction import Prediction
@@ -67,6 +69,8 @@ class Scored:
         evaluation: the figures.
         trust: how far probabilities and the threshold for unknown images hold.
         leaks: test images that also stand in the training split, and figures without them.
+        labels: N class indices, as they are decided.
+        decisions: what the rule changes; None without a rule.
     """
 
     rows: NDArray[np.int64]
@@ -74,10 +78,19 @@ class Scored:
     evaluation: Evaluation
     trust: Trust
     leaks: Leaks
+    labels: NDArray[np.int64]
+    decisions: Decisions | None = None
 
 
-def score(labelled: LabelledFeatures, trained: TrainedHead, place: Kept[Answers]) -> Scored:
+def score(
+    labelled: LabelledFeatures,
+    trained: TrainedHead,
+    place: Kept[Answers],
+    rule: DecisionRule | None = None,
+) -> Scored:
     """Score the test split, unless that is known from *place*, and measure its figures.
+
+    The images are called what *rule* decides, or else what scores highest.
 
     Raises:
         DataError: there is no test image that can be used.
@@ -85,18 +98,24 @@ def score(labelled: LabelledFeatures, trained: TrainedHead, place: Kept[Answers]
     test = labelled.test
     answers = place.take(lambda: answers_of(trained, test.images))
     scores = answers.scores
-    labels = scores.argmax(axis=1).astype(np.int64)
     probabilities = trained.certainty.probabilities(scores)
+    labels = decided(rule, scores, probabilities)
+    classes, compared = labelled.table.classes, None
+    if rule is not None and probabilities is not None:
+        likeliest = probabilities.argmax(axis=1)
+        compared = decisions(rule, test.targets, likeliest, labels, classes)
     return Scored(
         rows=test.rows,
         scores=scores,
-        evaluation=evaluate(test.targets, labels, labelled.table.classes),
+        evaluation=evaluate(test.targets, labels, classes),
         trust=trust(probabilities, answers.unknown, labels, test.targets, answers.unlike),
-        leaks=_find_leaks(labelled, scores),
+        leaks=_find_leaks(labelled, labels),
+        labels=labels,
+        decisions=compared,
     )
 
 
-def _find_leaks(labelled: LabelledFeatures, scores: NDArray[np.float32]) -> Leaks:
+def _find_leaks(labelled: LabelledFeatures, labels: NDArray[np.int64]) -> Leaks:
     """Return the leaks among the test images, found by content, whatever their label."""
     test, table = labelled.test, labelled.table
     leaked = leaked_test_rows(table, usable_digests(labelled.extraction))
@@ -104,8 +123,7 @@ def _find_leaks(labelled: LabelledFeatures, scores: NDArray[np.float32]) -> Leak
     leaked = np.intersect1d(leaked, test.rows)
     if not len(leaked) or not len(rest):
         return Leaks(leaked, None)
-    predicted = scores[rest].argmax(axis=1).astype(np.int64)
-    return Leaks(leaked, evaluate(test.targets[rest], predicted, table.classes))
+    return Leaks(leaked, evaluate(test.targets[rest], labels[rest], table.classes))
 
 
 def trust_of(

@@ -15,10 +15,12 @@ from offshelf.jobs.fit.evaluation import Leaks
 from offshelf.jobs.setup.grouped_table import describe_groups, group_facts
 from offshelf.jobs.setup.labelled_features import contradictions
 from offshelf.jobs.setup.settings import describe_features, describe_run, precision_facts
+from offshelf.measurement.decisions import Decisions
 from offshelf.measurement.metrics import Evaluation
 from offshelf.measurement.probability_metrics import Trust
 from offshelf.model_file.model import Model
 from offshelf.report import imbalance, summary
+from offshelf.report.decision_blocks import decision_blocks, decision_facts
 from offshelf.report.mistakes import Mistake, mistake_blocks
 from offshelf.report.result import Block, Facts, Result
 from offshelf.report.tables.result_rows import Table, per_class_table
@@ -39,6 +41,7 @@ class FitResult(OfFeatures, Result):
         leaks: test images that also stand in the training split, and figures without them.
         trust: how far probabilities and rejections hold on the test split.
         mistakes: the test images that are predicted as another class, the surest first.
+        decisions: what the rule changes on the test split; None without one.
     """
 
     model: Model
@@ -50,6 +53,7 @@ class FitResult(OfFeatures, Result):
     leaks: Leaks
     trust: Trust
     mistakes: tuple[Mistake, ...]
+    decisions: Decisions | None = None
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -66,6 +70,7 @@ class FitResult(OfFeatures, Result):
             **self.leaks.to_json(),
             "groups": describe_groups(self.table),
             **self.trust.to_json(),
+            "decision": self.decisions.to_json() if self.decisions else None,
             "certainty": self.model.certainty.to_json(),
             "n_train": len(self.extraction.ok) - self.evaluation.n,
             "n_test": self.evaluation.n,
@@ -87,6 +92,7 @@ class FitResult(OfFeatures, Result):
     def facts(self) -> Iterator[tuple[str, str]]:
         """Yield the figures of all classes together, and what they were got with."""
         yield from imbalance.accuracy_facts(self.evaluation, self.model)
+        yield from decision_facts(self.decisions)
         yield from summary.probability_facts(self.trust)
         if len(self.leaks.rows):
             yield "leaks", self.leaks.sentence()
@@ -99,6 +105,7 @@ class FitResult(OfFeatures, Result):
         yield from summary.classes_blocks(self.evaluation)
         yield ""
         yield from mistake_blocks(self.mistakes, self.evaluation.n)
+        yield from decision_blocks(self.decisions)
         yield Facts(tuple(self.facts()))
         failures = [row.to_json() for row in self.extraction.failures]
         yield from summary.reservations(failures, self.features.trained)

@@ -15,6 +15,12 @@ from offshelf.heads.fitting.mirror_images import trainer_of
 from offshelf.heads.kinds.registry import get_fitter
 from offshelf.heads.options import FOLDS, ClassWeight, Normalisation
 from offshelf.heads.preparation.reduction import parse_reduction
+from offshelf.heads.probabilities.decision_rule import DecisionRule
+from offshelf.heads.probabilities.decision_settings import (
+    DecisionSettings,
+    check_decidable,
+    rule_of,
+)
 from offshelf.heads.probabilities.probability_model import (
     ProbabilitySettings,
     check_probability,
@@ -50,6 +56,7 @@ def fit(
     features: FeatureSettings | None = None,
     head: HeadSettings | None = None,
     probability: ProbabilitySettings | None = None,
+    decision: DecisionSettings | None = None,
     run: RunSettings | None = None,
     progress: Progress | None = None,
 ) -> FitResult:
@@ -62,6 +69,7 @@ def fit(
         features: backbone, layer, pooling.
         head: the classifier.
         probability: how its scores become probabilities, and which images it rejects.
+        decision: what mistakes cost, or from which probability on a class is called.
         run: engine, seed, split, limits.
         progress: receives notes, and how far the work is.
 
@@ -77,14 +85,17 @@ def fit(
     probability = probability or ProbabilitySettings()
     check_settings(head, job.run, out)
     check_probability(probability)
+    rule_for = rule_of(decision, probability)
     if out is not None and Path(out).exists():
         job.progress.note(_replaced(Path(out)))
-    labelled = labelled_features(data, features, job)
+    labelled = labelled_features(data, features, job, lambda table: rule_for(table.classes))
+    rule = rule_for(labelled.table.classes)
     note_all(job.progress, labelled.contradictions)
     asked = labelled, recipe_of(head, job.run.seed), probability
     trained, answers = _trained(*asked, job), kept_answers(*asked, job.run)
+    check_decidable(rule, trained.certainty)
     # The features of the training images are no longer needed in memory.
-    return _result(dataclasses.replace(labelled), trained, answers, out, job)
+    return _result(dataclasses.replace(labelled), (trained, rule), answers, out, job)
 
 
 def _replaced(path: Path) -> str:
@@ -101,14 +112,15 @@ def _replaced(path: Path) -> str:
 
 def _result(
     labelled: LabelledFeatures,
-    trained: TrainedHead,
+    classifier: tuple[TrainedHead, DecisionRule | None],
     answers: Kept[Answers],
     out: str | Path | None,
     job: JobContext,
 ) -> FitResult:
     """Evaluate on the test split, and write the model file where one is asked for."""
+    trained, rule = classifier
     with job.clock.stage("evaluate"):
-        scored = score(labelled, trained, answers)
+        scored = score(labelled, trained, answers, rule)
     with job.clock.stage("save"):
         model = make_model(labelled, trained, scored, job.run)
         path = save_model(model, out) if out is not None else None
@@ -122,13 +134,14 @@ def _result(
         leaks=scored.leaks,
         trust=scored.trust,
         mistakes=_mistakes(labelled, model, scored),
+        decisions=scored.decisions,
     )
 
 
 def _mistakes(labelled: LabelledFeatures, model: Model, scored: Scored) -> tuple[Mistake, ...]:
     """Return the test images that are predicted as another class, with all that is said of them."""
     test, table = labelled.test, labelled.table
-    wrong = np.flatnonzero(scored.scores.argmax(axis=1) != test.targets)
+    wrong = np.flatnonzero(scored.labels != test.targets)
     if not len(wrong):
         return ()
     paths = [table.paths[row] for row in test.rows[wrong]]

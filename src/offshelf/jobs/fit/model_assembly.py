@@ -52,17 +52,18 @@ def make_model(
     Raises:
         DataError: the training split has no image that can be used.
     """
-    figures = scored.evaluation.to_json() | scored.trust.to_json()
+    figures, compared = scored.evaluation.to_json() | scored.trust.to_json(), scored.decisions
     del figures["confusion"], figures["reliability"]
     return Model(
         features=FeatureRecord.of(labelled.features, lambda one: _network(labelled, one)),
         head=trained.head,
-        metrics=figures,
+        metrics=figures | ({"decision": compared.figures()} if compared else {}),
         data=_fingerprint(labelled, run),
         versions=library_versions(),
         seen=_training_digests(labelled),
         samples=_samples(labelled, scored, run),
         certainty=trained.certainty,
+        rule=compared.rule if compared else None,
     )
 
 

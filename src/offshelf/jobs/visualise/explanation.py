@@ -68,8 +68,8 @@ class Explanation(Drawn):
 
     @property
     def predicted(self) -> str:
-        """The class with the largest score."""
-        return next(iter(self.scores))
+        """What the model calls it: the largest score or, of a model with one, its rule decides."""
+        return self.answer.label or next(iter(self.scores))
 
     @property
     def probability(self) -> float | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from offshelf import files
 from offshelf.errors import DataError, OffshelfError, did_you_mean
+from offshelf.heads.probabilities.decision_rule import DecisionRule
 from offshelf.heads.probabilities.probability_model import Certainty
 from offshelf.prediction import Prediction
 from offshelf.report.tables.result_rows import Cell, Column, Table
@@ -28,7 +29,7 @@ _Value = Callable[[Prediction], Cell]
 
 
 def _runner_up(row: Prediction) -> str | None:
-    return next(iter(list(row.scores)[1:]), None)
+    return next((name for name in row.scores if name != row.label), None)
 
 
 def unknown_cell(row: Prediction) -> str | None:
@@ -48,6 +49,7 @@ _FIELDS: Mapping[str, tuple[Column, _Value]] = {
     "status": (Column("status"), lambda row: row.status),
     "reason": (Column("reason"), lambda row: row.reason),
     "label": (Column("label"), lambda row: row.label),
+    "most_probable": (Column("most_probable"), lambda row: row.most_probable),
     "probability": (
         Column("probability", "percent"),
         lambda row: row.probabilities.get(row.label or ""),
@@ -77,13 +79,16 @@ def column_names(text: str) -> tuple[str, ...]:
 
 
 def chosen_columns(
-    names: Sequence[str], classes: Sequence[str], certainty: Certainty
+    names: Sequence[str],
+    classes: Sequence[str],
+    certainty: Certainty,
+    rule: DecisionRule | None = None,
 ) -> tuple[str, ...]:
     """Return the columns of *names*, or all that the predictions of a model have.
 
     ``scores`` and ``probabilities`` are those of all classes. Models that are not calibrated
-    have no probabilities, those that reject nothing no ``unknown``, and those that keep no
-    measure of it no ``unlike``.
+    have no probabilities, those that reject nothing no ``unknown``, those that keep no measure of
+    it no ``unlike``, and those without a rule no ``most_probable``.
 
     Raises:
         OffshelfError: the model has no column of such a name.
@@ -97,6 +102,7 @@ def chosen_columns(
         if (certainty.calibration or name not in _SURE)
         and (certainty.threshold or name != "unknown")
         and (certainty.unlike or name != "unlike")
+        and (rule or name != "most_probable")
     ]
     groups = {SCORES: [f"score:{name}" for name in classes]}
     if certainty.calibration:
