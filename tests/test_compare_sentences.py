@@ -11,12 +11,12 @@ import pytest
 from rich.cells import cell_len
 
 from made_comparisons import grid, judged, made_row, said_of
-from offshelf.jobs.compare.axis_effects import edge_of, effects_of, paired_p, sentences
+from offshelf.jobs.compare.axis_effects import balance_of, edge_of, effects_of, paired_p, sentences
 from offshelf.jobs.compare.comparison_axes import AXES, common, name_of, naming, varied
 from offshelf.jobs.compare.comparison_rows import Row, Score
 from offshelf.jobs.compare.comparison_table import common_line, full_table, narrow_table
 from offshelf.jobs.compare.feature_sets import Part, Source, View
-from offshelf.jobs.compare.verdicts import _best
+from offshelf.jobs.compare.verdicts import _best, _rank
 from offshelf.measurement.significance_tests import corrected_t, mcnemar
 from offshelf.report.tables.result_rows import Column, Table
 from offshelf.report.tables.table_formats import render
@@ -366,3 +366,58 @@ def test_what_auto_chose_stands_beside_the_best_row() -> None:
 def test_the_only_other_row_is_not_all_1_rows(step: int, line: str) -> None:
     rows = grid(180, step, head=("svm", "knn:5"))
     assert [*_best(rows)][1].startswith(line)
+
+
+def balanced_row(right: int, balanced: float, **values: object) -> Row:
+    """Return a row with another balanced accuracy than its accuracy."""
+    row = made_row(right, **values)
+    assert row.score is not None
+    return dataclasses.replace(row, score=dataclasses.replace(row.score, balanced=(balanced,)))
+
+
+@pytest.mark.parametrize(
+    ("figures", "said"),
+    [
+        ((0.8, 0.9), "class balancing gains 10 points (mean over 1 pair)"),
+        ((0.8, 0.79), "class balancing costs 1.0 points (mean over 1 pair)"),
+        ((0.8, 0.8), "class balancing changes nothing (mean over 1 pair)"),
+        ((0.8, 0.9, 0.7, 0.72), "class balancing gains 6.0 points (mean over 2 pairs)"),
+    ],
+)
+def test_class_weights_are_judged_by_balanced_accuracy_too(
+    figures: tuple[float, ...], said: str
+) -> None:
+    rows = [
+        balanced_row(
+            190 - place,
+            figure,
+            class_weight="balanced" if place % 2 else None,
+            head="ridge" if place > 1 else "svm",
+        )
+        for place, figure in enumerate(figures)
+    ]
+    start = "balanced accuracy, the mean recall of the classes, which class weights are for: "
+    assert [*balance_of(judged(rows))] == [start + said]
+
+
+def test_of_one_class_weight_nothing_is_said() -> None:
+    for weight in (None, "balanced"):
+        rows = [made_row(190, class_weight=weight), made_row(180, class_weight=weight, head="lda")]
+        assert [*balance_of(judged(rows))] == []
+
+
+def test_ties_are_broken_and_that_is_said() -> None:
+    rows = [
+        made_row(190, head="svm"),
+        made_row(190, head="ridge", dimension=64),
+        balanced_row(190, 0.96, head="lda"),
+        made_row(190, head="centroid", dimension=64),
+        made_row(189, head="fc"),
+    ]
+    ordered = sorted(rows, key=_rank)
+    assert [row.recipe.head for row in ordered] == ["lda", "ridge", "centroid", "svm", "fc"]
+    assert [*_best(judged(ordered))][-1] == (
+        "4 rows have the accuracy of the best: the higher balanced accuracy comes first, then "
+        "fewer dimensions, then the order in which they were asked for"
+    )
+    assert not any("have the accuracy" in line for line in _best(judged(rows[3:])))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,11 +14,12 @@ from offshelf.heads.regularisation_path import is_end
 from offshelf.jobs.compare.comparison_axes import AXES, BACKBONE, LAYER, NO_VALUE, Axis, C, varied
 from offshelf.jobs.compare.comparison_rows import Row, Score
 from offshelf.measurement.significance_tests import corrected_t, holm, mcnemar
+from offshelf.text import counted
 
 ALPHA = 0.05
 # More values than this are counted in a sentence, not listed.
 LISTED = 3
-WEIGHTS = "weights"
+WEIGHTS, CLASS_WEIGHT = "weights", "class weight"
 REAL, NOT_REAL = "a real difference", "no real difference"
 
 
@@ -74,6 +75,27 @@ def sentences(effects: Sequence[Effect]) -> Iterator[str]:
         of_axis = [effect for effect in effects if effect.axis == axis.name]
         if of_axis:
             yield _sentence(axis, of_axis)
+
+
+def balance_of(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield what class weights do to the balanced accuracy, which they are for, where they vary."""
+    axis, ends = next(axis for axis in AXES if axis.name == CLASS_WEIGHT), _deepest(rows)
+    anchor = next((row for row in rows if axis.of(row) != axis.usual), None)
+    if anchor is None:
+        return
+    found = _means(axis, anchor, rows, ends, lambda score: score.balanced_accuracy)
+    differences = found.get(axis.usual, [])
+    if not differences:
+        return
+    mean = round(float(np.mean(differences)), 12)
+    does = (
+        f"{'gains' if mean > 0 else 'costs'} {points(mean)} points" if mean else "changes nothing"
+    )
+    pairs = counted(len(differences), "pair")
+    yield (
+        f"balanced accuracy, the mean recall of the classes, which class weights are for: "
+        f"{axis.said(axis.of(anchor))} {does} (mean over {pairs})"
+    )
 
 
 def paired_p(first: Score, second: Score, sizes: tuple[int, int]) -> float:
@@ -190,19 +212,29 @@ def _tested(
     return [(adjusted, adjusted <= ALPHA) for adjusted in holm(p).tolist()]
 
 
-def _means(axis: Axis, anchor: Row, rows: Sequence[Row], ends: Ends) -> dict[str, list[float]]:
+def _accuracy(score: Score) -> float:
+    return score.accuracy
+
+
+def _means(
+    axis: Axis,
+    anchor: Row,
+    rows: Sequence[Row],
+    ends: Ends,
+    figure: Callable[[Score], float] = _accuracy,
+) -> dict[str, list[float]]:
     """Return for each other value how much better that of *anchor* is, of every pair."""
     by_key: dict[Key, dict[str, float]] = {}
     for row in rows:
         if row.score:
             of_key = by_key.setdefault(_key(axis, row, ends), {})
-            of_key.setdefault(axis.of(row), row.score.accuracy)
+            of_key.setdefault(axis.of(row), figure(row.score))
     found: dict[str, list[float]] = {}
     for values in by_key.values():
         if axis.of(anchor) in values:
             own = values[axis.of(anchor)]
-            for value, accuracy in values.items():
-                found.setdefault(value, []).append(own - accuracy)
+            for value, other in values.items():
+                found.setdefault(value, []).append(own - other)
     return found
 
 

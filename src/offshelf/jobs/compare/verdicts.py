@@ -14,6 +14,7 @@ from offshelf.jobs.compare.axis_effects import (
     NOT_REAL,
     REAL,
     Effect,
+    balance_of,
     edge_of,
     effects_of,
     paired_p,
@@ -63,13 +64,13 @@ def assemble(plan: Plan, views: Sequence[View], measured: Measured, scores: Scor
     good = [row for row in rows if row.score]
     if not good:
         raise HeadError(rows[0].problem)
-    judged, test = _judged(plan, good)
+    judged, test = _judged(plan, sorted(good, key=_rank))
     found = _agreement(judged)
-    judged.sort(key=lambda row: -row.score.accuracy if row.score else 0.0)
     effects = effects_of(judged, sizes(plan))
     findings = (
         *_best(judged),
         *_effects(effects, test),
+        *balance_of(judged),
         *edge_of(judged),
         *_depth(judged),
         *_concatenation(judged, sizes(plan)),
@@ -84,6 +85,14 @@ def assemble(plan: Plan, views: Sequence[View], measured: Measured, scores: Scor
         "agreement": found,
         "findings": findings,
     }
+
+
+def _rank(row: Row) -> tuple[float, float, int]:
+    """Return what a row with a score is sorted by; of equal ones the order of the grid stays."""
+    if row.score is None or row.cost is None:
+        return 0.0, 0.0, 0
+    accuracy, balanced = row.score.accuracy, row.score.balanced_accuracy
+    return -round(accuracy, 12), -round(balanced, 12), row.cost.dimension
 
 
 def _depths(views: Sequence[View]) -> list[int]:
@@ -188,6 +197,12 @@ def _best(rows: Sequence[Row]) -> Iterator[str]:
         "the best row was chosen by these test images, so its own accuracy is on the "
         "optimistic side"
     )
+    tied = sum(_rank(row)[0] == _rank(best)[0] for row in rows)
+    if tied > 1:
+        yield (
+            f"{tied} rows have the accuracy of the best: the higher balanced accuracy comes first, "
+            "then fewer dimensions, then the order in which they were asked for"
+        )
 
 
 def _full(axes: Sequence[Axis]) -> list[Axis]:

@@ -10,7 +10,9 @@ import numpy as np
 
 from offshelf.measurement.metrics import Evaluation
 
-Kind = Literal["text", "integer", "number", "percent", "bytes", "seconds", "p value"]
+Kind = Literal[
+    "text", "integer", "number", "percent", "bytes", "seconds", "milliseconds", "p value"
+]
 Cell = str | int | float | None
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -22,7 +24,8 @@ class Column:
     Attributes:
         name: heading, unique in its table.
         kind: what the cells are: ``text``, ``integer``, ``number``, ``percent`` (a share
-            from 0 to 1), ``bytes``, ``seconds`` or ``p value``.
+            from 0 to 1), ``bytes``, ``seconds``, ``milliseconds`` (a duration that was
+            measured, to two or three digits) or ``p value``.
         unit: of the numbers, for the heading, for example ``images/s``; "" for none.
 
     >>> Column("speed", "number", "images/s")

@@ -36,6 +36,8 @@ def format_cell(cell: Cell, kind: str) -> str:
     ('92.73 %', '14,714,688', '-')
     >>> format_cell(125.2, "seconds"), format_cell(411058176, "bytes")
     ('2 min 05 s', '411.1 MB')
+    >>> [format_cell(value, "milliseconds") for value in (0.0021834, 14.2857, 1234.5)]
+    ['0.0022', '14.3', '1,234']
     """
     if cell is None:
         return "-"
@@ -56,6 +58,11 @@ def _bytes(value: float) -> str:
     return f"{value:,.1f} TB"
 
 
+def _milliseconds(value: float) -> str:
+    # More digits than these are another in the next run.
+    return f"{value:,.0f}" if value >= 99.5 else f"{value:.{3 if value >= 1 else 2}g}"
+
+
 def _seconds(value: float) -> str:
     return f"{value:.2f} s" if abs(value) < 9.995 else duration(value)
 
@@ -66,6 +73,7 @@ _NUMBERS: Mapping[str, Callable[[float], str]] = {
     "percent": lambda value: f"{100 * value:.2f} %",
     "bytes": _bytes,
     "seconds": _seconds,
+    "milliseconds": _milliseconds,
     "p value": p_text,
 }
 
