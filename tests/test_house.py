@@ -25,6 +25,8 @@ PUBLIC = {
     ("jobs/explain.py", "explain_images"): 8,
     ("jobs/extract/job.py", "extract_features"): 7,
     ("jobs/fit/job.py", "fit"): 8,
+    ("jobs/multilabel/by_labels.py", "fit"): 8,
+    ("jobs/multilabel/label_fit.py", "fit_labels"): 8,
     ("jobs/visualise/top_images.py", "top_images"): 7,
 }
 HEAVY = {"torch", "torchvision", "timm", "openvino", "matplotlib", "sklearn", "pandas", "pyarrow"}

@@ -15,7 +15,8 @@ from command_run import Run
 from offshelf.errors import DataError, OffshelfError
 from offshelf.heads.probabilities.probability_model import Certainty
 from offshelf.heads.probabilities.rejection import Threshold
-from offshelf.jobs.predict import PredictFiles, PredictResult, predict
+from offshelf.jobs.predict import PredictFiles, predict
+from offshelf.jobs.predict_result import PredictResult
 from offshelf.prediction import Prediction
 from offshelf.report.tables.prediction_table import (
     check_out,

@@ -28,8 +28,8 @@ Command = tuple[str, str, list[str]]
 IMAGE, IMAGE_2 = "{data}/test/noise/0.png", "{data}/test/noise/1.png"
 OUT = ["--out", "{out}"]
 COMMANDS: dict[str, Command] = {
-    "fit": ("jobs.fit.job", "fit", ["{data}"]),
-    "evaluate": ("jobs.evaluate", "evaluate_model", ["{model}", "{data}"]),
+    "fit": ("jobs.multilabel.by_labels", "fit", ["{data}"]),
+    "evaluate": ("jobs.multilabel.by_labels", "evaluate", ["{model}", "{data}"]),
     "predict": ("jobs.predict", "predict", ["{model}", "{data}/test"]),
     "curve": ("jobs.curve", "learning_curve", ["{data}", "--repeats", "2"]),
     "extract": ("jobs.extract.job", "extract_features", ["{data}", "--out", "{out}/x.parquet"]),

@@ -15,7 +15,7 @@ from command_run import Run
 from made_models import made_model
 from offshelf.data.tables.image_table import list_images, read_table
 from offshelf.heads.head import FittedHead
-from offshelf.jobs.fit.fit_result import _classifier
+from offshelf.jobs.fit.fit_result import classifier_words
 from offshelf.jobs.setup.labelled_features import table_of
 from offshelf.jobs.setup.settings import RunSettings
 from offshelf.measurement.metrics import evaluate
@@ -86,7 +86,7 @@ def test_the_c_that_was_chosen(
     weight = np.ones((2, 3), np.float32)
     arrays = {"weight": weight, "bias": np.ones(2, np.float32)}
     given = FittedHead("svm", ("a", "b"), arrays, {"C": 1.0}, "l2")
-    assert list(_classifier(given)) == ["svm", "C = 1"]
+    assert list(classifier_words(given)) == ["svm", "C = 1"]
 
 
 def facts(n: dict[str, int], recognised: dict[str, int], model: Model) -> list[tuple[str, str]]:

@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from offshelf.jobs.compare.grid import HeadAxes, NetworkAxes, ProtocolSettings
     from offshelf.jobs.compare.job import CompareSettings
     from offshelf.jobs.curve import CurveSettings, learning_curve
-    from offshelf.jobs.evaluate import evaluate_model
     from offshelf.jobs.extract.job import extract_features
+    from offshelf.jobs.multilabel.by_labels import evaluate as evaluate_model
     from offshelf.jobs.predict import predict as predict_images
     from offshelf.jobs.saved_classifier import load_model
     from offshelf.jobs.setup.settings import FeatureSettings, HeadSettings, RunSettings
@@ -144,7 +144,7 @@ _NAMES = {
     # Names of before; their functions take settings objects.
     "activation_maps": ("jobs.visualise.activation_maps", "activation_maps"),
     "classify_images": ("jobs.classify", "classify"),
-    "evaluate_model": ("jobs.evaluate", "evaluate_model"),
+    "evaluate_model": ("jobs.multilabel.by_labels", "evaluate"),
     "extract_features": ("jobs.extract.job", "extract_features"),
     "first_filters": ("jobs.visualise.first_filters", "first_filters"),
     "learning_curve": ("jobs.curve", "learning_curve"),

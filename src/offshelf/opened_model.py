@@ -128,6 +128,7 @@ def open_model(
     weights: str | None = None,
     options: EngineOptions | None = None,
     progress: Progress | None = None,
+    several: bool = False,
 ) -> tuple[Model, FeatureSet]:
     """Load a model file, find its weights, and run its self-test.
 
@@ -136,6 +137,7 @@ def open_model(
         weights: the weights file, where it is in none of the usual places.
         options: engine, device and cache folder; the precision is the model's.
         progress: receives notes.
+        several: whether a model of several labels for each image is taken, too.
 
     Returns:
         The model, and its features: networks with the weights that it was trained on.
@@ -151,6 +153,7 @@ def open_model(
     """
     options, progress = options or EngineOptions(), progress or Silent()
     model = load_model(path)
+    _check_answers(model, path, several)
     features = features_of(model, weights=weights, cache_dir=options.cache_dir, progress=progress)
     for backbone in features.backbones:
         backbone.note_untrained(progress)
@@ -164,6 +167,14 @@ def open_model(
                 "in a hundred may, too; a model of fp32 gives the same everywhere"
             )
     return model, features
+
+
+def _check_answers(model: Model, path: str | Path, several: bool) -> None:
+    if model.head.decisions is not None and not several:
+        raise ModelFileError(
+            f"{shown(path)}: gives several labels of each image, and this takes a model of one; "
+            "predict, evaluate and show take it"
+        )
 
 
 def _precision(model: Model) -> str:

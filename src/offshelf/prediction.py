@@ -19,6 +19,7 @@ from offshelf.features.extraction import Extraction, extract
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.features.reader import Picture, ReadOptions
 from offshelf.heads.fitting.fit_head import averaged_decision
+from offshelf.heads.multilabel.label_answers import label_answers
 from offshelf.heads.probabilities.decision_rule import decided
 from offshelf.model_file.model import Model
 from offshelf.opened_model import engine_of, networks_of
@@ -48,6 +49,8 @@ class Prediction(Line):
         unlike: whether the image is unlike the training images; None where the model keeps no
             measure of that. The label stays as it is.
         most_probable: of a model with a rule, the class with the largest probability; else None.
+        labels: of a model of several labels all those that the image has, the most probable
+            first, and ``label`` is None; each has a probability of its own. None else.
     """
 
     path: str
@@ -59,8 +62,12 @@ class Prediction(Line):
     unknown: bool = False
     unlike: bool | None = None
     most_probable: str | None = None
+    labels: tuple[str, ...] | None = None
 
     def __str__(self) -> str:
+        if self.labels is not None:
+            each = [f"{name} {100 * self.probabilities[name]:.2f} %" for name in self.labels]
+            return f"{shown(self.path)}: {', '.join(each) or 'none of the labels'}"
         if self.label is None:
             return f"{shown(self.path)}: {self.status}, {self.reason}"
         said = f"unknown (nearest: {self.label})" if self.unknown else self.label
@@ -77,6 +84,7 @@ class Prediction(Line):
             "status": self.status,
             "reason": self.reason,
             "label": self.label,
+            **({} if self.labels is None else {"labels": list(self.labels)}),
             "scores": self.scores,
             "probabilities": self.probabilities,
             "unknown": self.unknown,
@@ -160,6 +168,8 @@ def answered(
     *mirrors* are those of the mirror images, where their scores are averaged.
     """
     scores = averaged_decision(model.head, features, mirrors)
+    if model.head.decisions is not None:
+        return label_answers(model.head, model.head.decisions, scores)
     probabilities = model.certainty.probabilities(scores)
     unknown, unlike = model.certainty.verdicts(probabilities, features)
     labels = decided(model.rule, scores, probabilities)

@@ -51,12 +51,14 @@ from offshelf.jobs.compare import job as compare_job
 from offshelf.jobs.compare.comparison import Comparison
 from offshelf.jobs.compare.job import CompareSettings
 from offshelf.jobs.curve import CurveResult, learning_curve
-from offshelf.jobs.evaluate import EvaluateResult, evaluate_model
+from offshelf.jobs.evaluate import EvaluateResult
 from offshelf.jobs.extract.job import ExtractResult, extract_features
-from offshelf.jobs.fit import job as fit_job
 from offshelf.jobs.fit.fit_result import FitResult
 from offshelf.jobs.inspect import Inspection
-from offshelf.jobs.predict import PredictResult
+from offshelf.jobs.multilabel import by_labels
+from offshelf.jobs.multilabel.label_evaluation import LabelEvaluateResult
+from offshelf.jobs.multilabel.label_fit_result import LabelFitResult
+from offshelf.jobs.predict_result import PredictResult
 from offshelf.jobs.visualise import top_images as top_images_job
 from offshelf.jobs.visualise.activation_maps import MapsResult, activation_maps
 from offshelf.jobs.visualise.explanation import Explanation, Explanations
@@ -68,12 +70,12 @@ _FORMS = {"format": "the result has render(form)", "all": "the result has render
 _TOP = dict.fromkeys(("top_images", "top"), "offshelf.top_images finds images")
 _CSV = {"csv": "out='FILE.csv' writes it"}
 
-FIT = Command(fit_command, fit_command.perform, fit_job.fit, fit_command.write)
+FIT = Command(fit_command, fit_command.perform, by_labels.fit, fit_command.write)
 PREDICT = Command(
     predict_command, predict_command.perform, predict_job.predict, hidden=_TEXT_ONLY | _CSV
 )
 EVALUATE = Command(
-    evaluate_command, evaluate_command.perform, evaluate_model, evaluate_command.write
+    evaluate_command, evaluate_command.perform, by_labels.evaluate, evaluate_command.write
 )
 EXTRACT = Command(extract_command, extract_command.perform, extract_features)
 AUDIT = Command(audit_command, audit_command.perform, audit_job.audit)
@@ -106,8 +108,12 @@ INSPECT = Command(inspect_command, inspect_command.perform, inspect_job.inspect,
 
 
 @FIT.function
-def fit(data: Place, out: Place | None = None, **options: Unpack[FitOptions]) -> FitResult:
+def fit(
+    data: Place, out: Place | None = None, **options: Unpack[FitOptions]
+) -> FitResult | LabelFitResult:
     """Train a classifier on your images, and measure it.
+
+    On a table with a column ``labels`` it learns several labels of each image.
 
     Raises:
         OffshelfError: the data, names or options cannot be used; one line says why.
@@ -136,7 +142,9 @@ def predict(
 
 
 @EVALUATE.function
-def evaluate(model: Place, data: Place, **options: Unpack[EvaluateOptions]) -> EvaluateResult:
+def evaluate(
+    model: Place, data: Place, **options: Unpack[EvaluateOptions]
+) -> EvaluateResult | LabelEvaluateResult:
     """Measure a model file on labelled images.
 
     Raises:

@@ -11,7 +11,8 @@ from typing import Any
 from offshelf.data.demo_images import write_demo
 from offshelf.jobs.fit.fit_result import FitResult
 from offshelf.jobs.fit.job import fit
-from offshelf.jobs.predict import PredictResult, predict
+from offshelf.jobs.predict import predict
+from offshelf.jobs.predict_result import PredictResult
 from offshelf.jobs.setup.settings import RunSettings
 from offshelf.progress import Progress, Silent
 from offshelf.report.result import Block, Facts, Result

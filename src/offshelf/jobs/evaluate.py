@@ -183,7 +183,7 @@ def evaluate_model(
         DataError: the data holds a class that the model does not know.
         ModelFileError: the model file is not what it should be.
     """
-    _check(data, split)
+    check_split(data, split)
     job = JobContext.of(run, progress)
     with job.clock.stage("open"):
         model, features = open_model(
@@ -192,7 +192,7 @@ def evaluate_model(
     table, paths, labels = _images(data, split, model, job)
     with job.clock.stage("predict"):
         found, extraction = predictions_of(model, features, paths, job.run, job.progress)
-    chosen, notes = _chosen(table, extraction, model, split, data)
+    chosen, notes = counted_rows(table, extraction, model, split, data)
     note_all(job.progress, notes)
     found, labels = [found[i] for i in chosen], tuple(labels[i] for i in chosen)
     figures, measured, compared = _figures(found, labels, model, data)
@@ -211,7 +211,7 @@ def evaluate_model(
     )
 
 
-def _check(data: str | Path, split: str) -> None:
+def check_split(data: str | Path, split: str) -> None:
     """Refuse what a glance shows, before the model is opened."""
     if split not in SPLITS:
         raise DataError(f"no split {split!r}: {', '.join(SPLITS)}.{did_you_mean(split, SPLITS)}")
@@ -227,7 +227,7 @@ def _images(
     rows = list(range(len(table))) if split == "all" else table.rows(split).tolist()
     if not rows:
         raise DataError(f"{shown(data)}: has no {split} images; --split all takes every image")
-    labels = _labels([table.labels[row] for row in rows], model, data)
+    labels = model_labels([table.labels[row] for row in rows], model, data)
     return table, [table.paths[row] for row in rows], labels
 
 
@@ -236,7 +236,7 @@ def _seen(extraction: Extraction, model: Model) -> NDArray[np.bool_]:
     return np.isin(np.array(digests, np.uint64), model.seen)
 
 
-def _chosen(
+def counted_rows(
     table: ImageTable, extraction: Extraction, model: Model, split: str, data: str | Path
 ) -> tuple[list[int], tuple[str, ...]]:
     """Return which of the rows count, and what to say of those that were trained on."""
@@ -284,7 +284,9 @@ def _figures(
     return evaluate(truth_of, said, model.classes), trust, compared
 
 
-def _labels(labels: Sequence[str], model: Model, data: str | Path) -> tuple[str, ...]:
+def model_labels(
+    labels: Sequence[str], model: Model, data: str | Path, noun: str = "class"
+) -> tuple[str, ...]:
     """Return the model's name for each label: the same, or but for case and spaces.
 
     Raises:
@@ -299,9 +301,10 @@ def _labels(labels: Sequence[str], model: Model, data: str | Path) -> tuple[str,
     strangers = sorted(label for label in set(labels) if len(found[label]) != 1)
     if strangers:
         hint = did_you_mean(strangers[0], model.classes)
+        several = "classes" if noun == "class" else f"{noun}s"
         raise DataError(
-            f"{shown(data)}: {counted(len(strangers), 'class', 'classes')} that the model does not"
-            f" know: {listed(strangers)}; its classes are {listed(model.classes)}.{hint}"
+            f"{shown(data)}: {counted(len(strangers), noun, several)} that the model does not"
+            f" know: {listed(strangers)}; its {several} are {listed(model.classes)}.{hint}"
         )
     return tuple(found[label][0] for label in labels)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from offshelf.checks import same_length
 from offshelf.engine.contract import EngineOptions
-from offshelf.errors import ModelFileError, OffshelfError
+from offshelf.errors import DataError, ModelFileError, OffshelfError, did_you_mean
 from offshelf.feature_sets.feature_set import FeatureSet
 from offshelf.features.extraction import as_sources, refuse_failures
 from offshelf.features.image_list import items_of
@@ -52,6 +53,8 @@ class SavedClassifier(Model):
     def decision_function(self, X: Any) -> NDArray[np.float32]:  # noqa: N803
         """Return scores, float32, N x K; for two classes N, positive for ``classes_[1]``.
 
+        A model of several labels always has N x L.
+
         Args:
             X: N paths, PIL images, or uint8 arrays, as :class:`offshelf.TransferClassifier`
                 takes them.
@@ -62,16 +65,19 @@ class SavedClassifier(Model):
             WeightsError: its weights are not on this machine.
         """
         scores = self._scores(X)
-        if len(self.classes) == 2:
+        if len(self.classes) == 2 and self.head.decisions is None:
             scores = ((scores[:, 1] - scores[:, 0]) / 2).astype(np.float32)
         return scores
 
     def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
         """Return the label of every image, N of ``classes_``, by the rule if the model has one.
 
-        See :meth:`decision_function`.
+        See :meth:`decision_function`. A model of several labels returns N x L, 1 where an image has
+        the label and 0 elsewhere.
         """
         scores = self._scores(X)
+        if self.head.decisions is not None:
+            return self.head.decisions.present(scores).astype(np.int64)
         found = decided(self.rule, scores, self.certainty.probabilities(scores))
         labels: NDArray[Any] = self.classes_[found]
         return labels
@@ -79,9 +85,13 @@ class SavedClassifier(Model):
     def predict_proba(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
         """Return the probability of every class, float64, N x K; each row sums to 1.
 
+        Those of several labels have no sum.
+
         Raises:
             OffshelfError: the model has no probabilities.
         """
+        if self.head.decisions is not None:
+            return self.head.decisions.probabilities(self._scores(X))
         if self.certainty.calibration is None:
             raise OffshelfError(
                 f"{shown(self.path)}: has no probabilities; fit it again with "
@@ -93,17 +103,23 @@ class SavedClassifier(Model):
     def score(self, X: Any, y: Any) -> float:  # noqa: N803
         """Return the accuracy, 0 to 1, on N images *X* whose labels are *y*.
 
+        Of several labels it is the share of the images that have all their labels and no other;
+        *y* are then N lists of labels, or a matrix N x L as of :meth:`predict`.
+
         Raises:
             DataError: not one label for each image, or as :meth:`decision_function`.
         """
         items = items_of(X)
+        if self.head.decisions is not None:
+            truth = _membership(y, len(items), self.classes)
+            return float((self.predict(items) == truth).all(axis=1).mean())
         labels = np.asarray(y).astype(str)
         same_length("y", len(labels), "images", len(items))
         return float((self.predict(items) == labels).mean())
 
     @cached_property
     def _opened(self) -> FeatureSet:
-        return open_model(self.path, weights=self.weights, options=self.options)[1]
+        return open_model(self.path, weights=self.weights, options=self.options, several=True)[1]
 
     def _scores(self, images: Any) -> NDArray[np.float32]:
         sources = as_sources(items_of(images))
@@ -126,6 +142,25 @@ class SavedClassifier(Model):
         with contextlib.suppress(ModelFileError, OSError):
             return show(self.path, cache_dir=self.options.cache_dir)
         return None
+
+
+def _membership(y: Any, n: int, labels: Sequence[str]) -> NDArray[np.bool_]:
+    """Return which of *n* images has which label, from lists of labels or a matrix."""
+    wanted = f"y: {n} lists of labels or a matrix {n} x {len(labels)} are needed"
+    if hasattr(y, "to_numpy"):
+        y = y.to_numpy()
+    if isinstance(y, np.ndarray) and y.ndim == 2:
+        if y.shape != (n, len(labels)) or not np.isin(y, (0, 1)).all():
+            raise DataError(wanted)
+        return y.astype(bool)
+    sets = [None if isinstance(one, str) else list(one) for one in y]
+    if len(sets) != n or None in sets:
+        raise DataError(wanted)
+    strange = [one for found in sets for one in found or () if one not in labels]
+    if strange:
+        hint = did_you_mean(str(strange[0]), labels)
+        raise DataError(f"y: the model has no label {strange[0]!r}: {', '.join(labels)}.{hint}")
+    return np.array([[name in (found or ()) for name in labels] for found in sets], bool)
 
 
 def load_model(

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.card import Brief
+from offshelf.data.tables.label_sets import label_set
 from offshelf.errors import DataError, ModelFileError
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.heads.fitting.serialise import pack_head, unpack_head
@@ -261,8 +262,10 @@ def _samples(
         raise ModelFileError("its test images do not fit its classes or its input size")
     if scores.dtype != np.float32 or not np.isfinite(scores).all():
         raise ModelFileError("the scores of its test images are not finite float32 numbers")
-    labels = [row["label"] for row in rows]
-    if not set(labels) <= set(head.classes):
+    labels, known = [row["label"] for row in rows], set(head.classes)
+    # Of several labels, or none, the text has them all.
+    several = head.decisions is not None
+    if not {one for text in labels for one in (label_set(text) if several else (text,))} <= known:
         raise ModelFileError("a test image is of none of its classes")
     seen = [pictures[start : start + len(sides)] for start in range(0, len(pictures), len(sides))]
     return tuple(

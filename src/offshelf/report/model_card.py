@@ -7,7 +7,7 @@ it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,15 @@ from offshelf.heads.probabilities.rejection import IN_WORDS, Threshold
 from offshelf.model_file.feature_record import BackboneRecord
 from offshelf.model_file.model import Model
 from offshelf.report.decision_blocks import MOST_PROBABLE
+from offshelf.report.label_card import label_card_facts, label_card_table
 from offshelf.report.labels import UNLIKE
 from offshelf.report.result import Block, Facts, Result
+from offshelf.report.stated import as_object, by_name, interval_text, number, text, whole
 from offshelf.report.summary import MAX_CLASSES, UNTRAINED
 from offshelf.report.tables.result_rows import Cell, Column, Table
 from offshelf.report.tables.table_formats import format_cell
-from offshelf.text import counted, shown
+from offshelf.text import counted
 
-LARGEST = 1e15
 _DIGITS = 16
 _NOT_STATED = "not stated (made by an earlier offshelf)"
 
@@ -69,7 +70,8 @@ class ModelCard(Result):
 
     def facts(self) -> Iterator[tuple[str, str]]:
         """Yield what it is, from what, how good, and what it needs."""
-        yield "model", f"{self.path}: {counted(len(self.model.classes), 'class', 'classes')}"
+        several = ("label", "labels") if self.model.head.decisions else ("class", "classes")
+        yield "model", f"{self.path}: {counted(len(self.model.classes), *several)}"
         yield "classifier", self._classifier()
         yield "made", self._made()
         yield from self._data()
@@ -128,7 +130,7 @@ class ModelCard(Result):
                 "licence": weights.licence,
                 "here": self.weights or None,
             },
-            "calibration": model.certainty.kind,
+            **self._probabilities(),
             "decision": model.rule.to_json() if model.rule else None,
             "metrics": dict(model.metrics),
             "data": dict(model.data),
@@ -142,9 +144,15 @@ class ModelCard(Result):
             ],
         }
 
+    def _probabilities(self) -> dict[str, Any]:
+        decisions = self.model.head.decisions
+        if decisions is None:
+            return {"calibration": self.model.certainty.kind}
+        return {"calibration": "sigmoid", "decisions": decisions.to_json()}
+
     def _classifier(self) -> str:
         head, features = self.model.head, self.model.features
-        c = _number(head.parameters, "C")
+        c = number(head.parameters, "C")
         words = [head.kind, *([f"C = {c:g}"] if c is not None else [])]
         words += [] if head.reduction == "none" else [head.reduction]
         flips = "" if features.flips == "none" else f"; mirror images: {features.flips}"
@@ -153,39 +161,46 @@ class ModelCard(Result):
 
     def _made(self) -> str:
         versions = self.model.versions
-        date = _text(self.model.data, "date") or "on a day that is not stated"
+        date = text(self.model.data, "date") or "on a day that is not stated"
         names = ("offshelf", "python", "torch", "openvino")
-        found = [(name, _text(versions, name)) for name in names]
+        found = [(name, text(versions, name)) for name in names]
         return ", ".join([date, *(f"{name} {version}" for name, version in found if version)])
 
     def _data(self) -> Iterator[tuple[str, str]]:
         data = self.model.data
-        count, failed = _number(data, "n_images"), _number(data, "n_failed")
-        name, digest = _text(data, "name"), _text(data, "images_sha256")
+        count, failed = number(data, "n_images"), number(data, "n_failed")
+        name, digest = text(data, "name"), text(data, "images_sha256")
         words = [f"'{name}'"] if name else []
         words += [f"{count:,.0f} images"] if count is not None else []
         words += [f"{failed:,.0f} left out"] if failed is not None else []
         words += [f"fingerprint {digest[:_DIGITS]}"] if digest else []
         yield "data", ", ".join(words) or _NOT_STATED
         yield "trained on", counted(len(self.model.seen), "different image")
-        groups, both = (_whole(_object(data.get("groups")), key) for key in ("n", "in_both_splits"))
+        groups, both = (
+            whole(as_object(data.get("groups")), key) for key in ("n", "in_both_splits")
+        )
         if groups is not None:
             crossing = f"; {both:,} stood in both splits" if both else ""
             yield "groups", f"{counted(groups, 'group')}, kept together{crossing}"
-        changed = _object(data.get("corrections"))
-        relabelled, left = (_whole(changed, key) for key in ("relabelled", "left_out"))
+        changed = as_object(data.get("corrections"))
+        relabelled, left = (whole(changed, key) for key in ("relabelled", "left_out"))
         if relabelled is not None and left is not None:
             yield "corrected", Corrected(relabelled, left, "").sentence
 
     def _figures(self) -> Iterator[tuple[str, str]]:
-        metrics = self.model.metrics
-        accuracy, n = _number(metrics, "accuracy"), _number(metrics, "n")
+        metrics, decisions = self.model.metrics, self.model.head.decisions
+        if decisions is not None:
+            yield from label_card_facts(decisions, metrics)
+            return
+        accuracy, n = number(metrics, "accuracy"), number(metrics, "n")
         on = "" if n is None else f" on {counted(int(n), 'test image')}"
         said = (
-            "not stated" if accuracy is None else f"{100 * accuracy:.2f} %{_interval(metrics)}{on}"
+            "not stated"
+            if accuracy is None
+            else f"{100 * accuracy:.2f} %{interval_text(metrics.get('accuracy_interval'))}{on}"
         )
         yield "accuracy", said
-        balanced = _number(metrics, "balanced_accuracy")
+        balanced = number(metrics, "balanced_accuracy")
         if balanced is not None:
             yield "balanced", f"{100 * balanced:.2f} %, the mean recall of the classes"
         certainty = self.model.certainty
@@ -201,8 +216,8 @@ class ModelCard(Result):
         yield "marks", f"{UNLIKE}: {_bound(certainty.unlike)}" if certainty.unlike else without
 
     def _mean_cost(self) -> Iterator[tuple[str, str]]:
-        costs = _object(_object(self.model.metrics.get("decision")).get("mean_cost"))
-        decided, other = (_number(costs, key) for key in ("decided", "most_probable"))
+        costs = as_object(as_object(self.model.metrics.get("decision")).get("mean_cost"))
+        decided, other = (number(costs, key) for key in ("decided", "most_probable"))
         if decided is not None and other is not None:
             yield "mean cost", f"{decided:.4g} of an image, {other:.4g} by the {MOST_PROBABLE}"
 
@@ -218,12 +233,14 @@ class ModelCard(Result):
             yield "weights", f"here: {self.weights}" if self.weights else missing
         for network in networks:
             yield from _input_of(network)
-        if reason := _text(self.model.data, "precision_reason"):
+        if reason := text(self.model.data, "precision_reason"):
             yield "precision", f"{self.model.backbone.precision}, chosen by auto: {reason}"
 
     def _classes(self, most: int = MAX_CLASSES) -> Table:
-        counts = self.model.data.get("classes")
-        figures = _by_name(self.model.metrics.get("per_class"))
+        counts, head = self.model.data.get("classes"), self.model.head
+        if head.decisions is not None:
+            return label_card_table(head, head.decisions, counts, self.model.metrics, most)
+        figures = by_name(self.model.metrics.get("per_class"))
         columns = (
             Column("class"),
             Column("to train", "integer"),
@@ -234,12 +251,12 @@ class ModelCard(Result):
         )
         rows = []
         for name in self.model.classes[:most]:
-            of, row = _object(_object(counts).get(name)), figures.get(name, {})
-            tested = _whole(of, "test")
+            of, row = as_object(as_object(counts).get(name)), figures.get(name, {})
+            tested = whole(of, "test")
             cells: tuple[Cell, ...] = (
-                _whole(of, "train"),
-                _whole(row, "n") if tested is None else tested,
-                *(_number(row, key) for key in ("precision", "recall", "f1")),
+                whole(of, "train"),
+                whole(row, "n") if tested is None else tested,
+                *(number(row, key) for key in ("precision", "recall", "f1")),
             )
             rows.append((name, *cells))
         return Table("", columns, tuple(rows))
@@ -269,44 +286,8 @@ def _input_of(network: BackboneRecord) -> Iterator[tuple[str, str]]:
     yield "input", f"{', '.join(words)}; {network.precision}"
 
 
-def _object(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _by_name(rows: Any) -> dict[str, Mapping[str, Any]]:
-    found = [_object(row) for row in rows] if isinstance(rows, list) else []
-    return {row["name"]: row for row in found if isinstance(row.get("name"), str)}
-
-
-def _number(document: Mapping[str, Any], key: str) -> float | None:
-    value = document.get(key)
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return None
-    return float(value) if abs(value) < LARGEST else None
-
-
-def _whole(document: Mapping[str, Any], key: str) -> int | None:
-    value = _number(document, key)
-    return None if value is None else int(value)
-
-
 def _bound(found: Threshold) -> str:
     """Return what is beyond the bound, and from how many images it comes."""
     side = "below" if found.measure == "confidence" else "beyond"
     beyond = f"{found.rejected:,} of {found.n:,} training images held out"
     return f"{side} {found.value:.3g} {IN_WORDS[found.measure]}, as {beyond}"
-
-
-def _interval(metrics: Mapping[str, Any]) -> str:
-    ends = metrics.get("accuracy_interval")
-    if not isinstance(ends, list) or len(ends) != 2:
-        return ""
-    low, high = (_number({"end": end}, "end") for end in ends)
-    if low is None or high is None:
-        return ""
-    return f" (95 % interval {100 * low:.2f} to {100 * high:.2f} %)"
-
-
-def _text(document: Mapping[str, Any], key: str) -> str:
-    value = document.get(key)
-    return shown(value[:200]) if isinstance(value, str) else ""

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from offshelf.cli.options import shared_options
-from offshelf.cli.options.mistake_options import add_errors, check_errors, say_errors, write_errors
+from offshelf.cli.options.mistake_options import (
+    add_errors,
+    check_errors,
+    refuse_errors,
+    say_errors,
+    write_errors,
+)
 from offshelf.cli.options.model_options import add_model, add_model_weights
 from offshelf.cli.options.picture_options import check_picture, say_written
 from offshelf.cli.terminal import console
+from offshelf.errors import OffshelfError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from offshelf.jobs.evaluate import EvaluateResult
+    from offshelf.jobs.multilabel.label_evaluation import LabelEvaluateResult
     from offshelf.progress import Progress
 
 SUMMARY = "measure a model file on labelled images"
@@ -23,7 +31,7 @@ SUMMARY = "measure a model file on labelled images"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_model(parser)
-    parser.add_argument("data", metavar="DATA", help=shared_options.DATA_HELP)
+    shared_options.add_data(parser, shared_options.DATA_HELP)
     parser.add_argument(
         "--split",
         default="test",
@@ -44,14 +52,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     shared_options.add_running(parser, precision=False)
 
 
-def perform(arguments: argparse.Namespace, progress: Progress) -> EvaluateResult:
+def perform(
+    arguments: argparse.Namespace, progress: Progress
+) -> EvaluateResult | LabelEvaluateResult:
     """Do what the arguments say."""
-    from offshelf.jobs.evaluate import evaluate_model
+    from offshelf.jobs.multilabel.by_labels import evaluate
 
     if arguments.reliability is not None:
         check_picture(arguments.reliability)
     check_errors(arguments)
-    return evaluate_model(
+    _check_several(arguments)
+    return evaluate(
         arguments.model,
         arguments.data,
         split=arguments.split,
@@ -61,17 +72,33 @@ def perform(arguments: argparse.Namespace, progress: Progress) -> EvaluateResult
     )
 
 
-def write(arguments: argparse.Namespace, result: EvaluateResult) -> None:
+def _check_several(arguments: argparse.Namespace) -> None:
+    """Refuse what a model of several labels has not, before it is run."""
+    from offshelf.jobs.multilabel.by_labels import gives_several
+
+    asked = (arguments.errors, arguments.errors_page, arguments.reliability)
+    if all(one is None for one in asked) or not gives_several(arguments.model):
+        return
+    refuse_errors(arguments)
+    raise OffshelfError(
+        "--reliability draws the probabilities of one label of each image, and the model gives "
+        "several"
+    )
+
+
+def write(arguments: argparse.Namespace, result: EvaluateResult | LabelEvaluateResult) -> None:
     """Write the diagram, the list and the page of wrong images that the arguments ask for."""
     _diagram(arguments, result)
     write_errors(result, arguments)
 
 
-def _diagram(arguments: argparse.Namespace, result: EvaluateResult) -> list[Path]:
+def _diagram(
+    arguments: argparse.Namespace, result: EvaluateResult | LabelEvaluateResult
+) -> list[Path]:
     from offshelf.jobs.evaluate import write_reliability
 
     wanted = arguments.reliability
-    return [] if wanted is None else [write_reliability(result, wanted)]
+    return [] if wanted is None else [write_reliability(cast("EvaluateResult", result), wanted)]
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -6,11 +6,18 @@ import argparse
 from typing import TYPE_CHECKING
 
 from offshelf.cli.options import head_options, shared_options
-from offshelf.cli.options.mistake_options import add_errors, check_errors, say_errors, write_errors
+from offshelf.cli.options.mistake_options import (
+    add_errors,
+    check_errors,
+    refuse_errors,
+    say_errors,
+    write_errors,
+)
 from offshelf.cli.terminal import console
 
 if TYPE_CHECKING:
     from offshelf.jobs.fit.fit_result import FitResult
+    from offshelf.jobs.multilabel.label_fit_result import LabelFitResult
     from offshelf.progress import Progress
 
 SUMMARY = "train a classifier on your images, and measure it"
@@ -18,7 +25,7 @@ SUMMARY = "train a classifier on your images, and measure it"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("data", metavar="DATA", help=shared_options.SPLIT_DATA_HELP)
+    shared_options.add_data(parser, shared_options.SPLIT_DATA_HELP)
     parser.add_argument(
         "-o", "--out", metavar="MODEL", help="write the model to this .offshelf file"
     )
@@ -41,11 +48,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     shared_options.add_running(parser)
 
 
-def perform(arguments: argparse.Namespace, progress: Progress) -> FitResult:
+def perform(arguments: argparse.Namespace, progress: Progress) -> FitResult | LabelFitResult:
     """Do what the arguments say."""
-    from offshelf.jobs.fit.job import fit
+    from offshelf.data.tables.label_table import has_label_sets
+    from offshelf.jobs.multilabel.by_labels import fit
 
     check_errors(arguments)
+    if has_label_sets(arguments.data):
+        refuse_errors(arguments)
     return fit(
         arguments.data,
         arguments.out,
@@ -58,7 +68,7 @@ def perform(arguments: argparse.Namespace, progress: Progress) -> FitResult:
     )
 
 
-def write(arguments: argparse.Namespace, result: FitResult) -> list[str]:
+def write(arguments: argparse.Namespace, result: FitResult | LabelFitResult) -> list[str]:
     """Write the list and the page of wrong images that the arguments ask for."""
     return write_errors(result, arguments)
 

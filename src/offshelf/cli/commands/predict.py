@@ -12,7 +12,8 @@ from offshelf.cli.terminal import console
 from offshelf.errors import OffshelfError
 
 if TYPE_CHECKING:
-    from offshelf.jobs.predict import PredictFiles, PredictResult
+    from offshelf.jobs.predict import PredictFiles
+    from offshelf.jobs.predict_result import PredictResult
     from offshelf.progress import Progress
 
 SUMMARY = "label images with a model file"
@@ -50,7 +51,8 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         help="the columns of CSV and Parquet, with commas between: path, status, reason, label, "
         "most_probable (of models with costs or thresholds), probability, runner_up, "
         "runner_up_probability, unknown, unlike, scores, probabilities (of all "
-        "classes), score:CLASS, probability:CLASS (default: all)",
+        "classes), score:CLASS, probability:CLASS (default: all); of a model of several labels "
+        "path, status, reason, labels, none (yes or no), probabilities, scores",
     )
     parser.add_argument(
         "--sort-into",

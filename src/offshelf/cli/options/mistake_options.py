@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from offshelf.cli.options.shared_options import run_settings
 from offshelf.cli.terminal import console
+from offshelf.errors import OffshelfError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,8 +42,29 @@ def check_errors(arguments: argparse.Namespace) -> None:
     check_apart(getattr(arguments, "out", None), arguments.errors, arguments.errors_page)
 
 
-def write_errors(result: Measured, arguments: argparse.Namespace) -> list[str]:
+def refuse_errors(arguments: argparse.Namespace) -> None:
+    """Refuse the list and the page where images have several labels.
+
+    Raises:
+        OffshelfError: one of them was asked for.
+    """
+    asked = {"--errors": arguments.errors, "--errors-page": arguments.errors_page}
+    for option, wanted in asked.items():
+        if wanted is not None:
+            raise OffshelfError(
+                f"{option} lists images with another label than their own; of several labels, "
+                "'offshelf evaluate MODEL DATA --json' has those of each image"
+            )
+
+
+def write_errors(result: object, arguments: argparse.Namespace) -> list[str]:
     """Write the list and the page that were asked for; return a line about each."""
+    if arguments.errors is None and arguments.errors_page is None:
+        return []
+    return _written(cast("Measured", result), arguments)
+
+
+def _written(result: Measured, arguments: argparse.Namespace) -> list[str]:
     from offshelf.jobs.setup.mistakes_file import write_mistakes_page
     from offshelf.report.mistakes import write_mistakes, written_line
 

@@ -18,6 +18,7 @@ _FOLDERS = (
     "class; a folder of class folders"
 )
 _TABLE = "; or a CSV or Parquet file with columns path, label and perhaps split"
+_LABELS = " (a column labels in place of label: several of an image, with ; between them)"
 DATA_HELP = _FOLDERS + _TABLE
 SPLIT_DATA_HELP = f"{_FOLDERS} (then split by --seed and --test-size){_TABLE}"
 
@@ -25,6 +26,11 @@ IMAGES_HELP = (
     "images, folders of images, patterns such as 'photos/*.jpg', and lists of paths, one a line: a "
     ".txt file, or - for standard input"
 )
+
+
+def add_data(parser: argparse.ArgumentParser, text: str) -> None:
+    """Add DATA of a command that takes several labels of an image, too."""
+    parser.add_argument("data", metavar="DATA", help=text + _LABELS)
 
 
 def add_word(

@@ -124,6 +124,12 @@ class ImageTable(Card):
         position = {name: number for number, name in enumerate(self.classes)}
         return np.array([position.get(label, -1) for label in self.labels], np.int64)
 
+    def counts(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return how many of some rows have each of ``classes``, K."""
+        if self.label_sets:
+            return np.asarray(self.membership()[rows].sum(axis=0), np.int64)
+        return np.bincount(self.targets()[rows], minlength=len(self.classes)).astype(np.int64)
+
     def membership(self) -> NDArray[np.bool_]:
         """Return which image has which of ``classes``, N x L, of images with several labels."""
         has = np.zeros((len(self.label_sets), len(self.classes)), bool)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +41,13 @@ def has_label_sets(data: str | Path) -> bool:
         return False
 
 
-def read_label_table(data: str | Path, *, test_size: float = 0.25, seed: int = 0) -> ImageTable:
+def read_label_table(
+    data: str | Path,
+    *,
+    test_size: float = 0.25,
+    seed: int = 0,
+    with_groups: Callable[[ImageTable], ImageTable] | None = None,
+) -> ImageTable:
     """Read images with several labels to train on and to test with.
 
     *data* is a CSV or Parquet file with the columns ``path``, ``labels`` and perhaps ``split``. A
@@ -54,6 +60,7 @@ def read_label_table(data: str | Path, *, test_size: float = 0.25, seed: int = 0
         data: the file.
         test_size: share to test with where no split is given, in (0, 1).
         seed: of that split, 0 or more.
+        with_groups: returns the table with groups, which the split then keeps together.
 
     Returns:
         The table: ``label_sets`` has the labels of each image, ``classes`` are all labels, and
@@ -66,6 +73,8 @@ def read_label_table(data: str | Path, *, test_size: float = 0.25, seed: int = 0
     place = existing(data)
     table = _read(place)
     _check_labels(place, table.classes)
+    if with_groups is not None:
+        table = with_groups(table)
     if not any(table.splits):
         table = split_by_labels(
             dataclasses.replace(table, split_made=True), test_size=test_size, seed=seed
@@ -182,6 +191,8 @@ def check_label_splits(place: Path, table: ImageTable) -> tuple[str, ...]:
     for split in (TRAIN, TEST):
         if not len(table.rows(split)):
             why = "" if table.split_made else f"; it needs rows of the split '{split}'"
+            if table.split_made and table.groups:
+                why = "; each label needs images of at least two groups, or --groups none"
             doing = "train on" if split == TRAIN else "test with"
             raise DataError(f"{shown(place)}: no images to {doing}{why}")
     counts = table.membership()[table.rows(TRAIN)].sum(axis=0)

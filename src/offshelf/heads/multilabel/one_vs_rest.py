@@ -17,7 +17,8 @@ from offshelf.data.tables.label_stratification import stratified_sides
 from offshelf.errors import HeadError
 from offshelf.heads.arguments import checked_features
 from offshelf.heads.class_balance import ALONE, class_weights, fold_splits
-from offshelf.heads.fitting.fit_head import Recipe, decision
+from offshelf.heads.fitting.fit_head import Recipe
+from offshelf.heads.fitting.mirror_images import Images
 from offshelf.heads.group_folds import Groups
 from offshelf.heads.head import FittedHead, frozen
 from offshelf.heads.kinds.fitter import CrossFit, Fitter
@@ -49,7 +50,7 @@ def check_label_head(kind: str) -> None:
 
 def fit_label_head(
     recipe: Recipe,
-    features: NDArray[Any],
+    images: Images | NDArray[Any],
     membership: Membership,
     labels: Sequence[str],
     *,
@@ -64,7 +65,8 @@ def fit_label_head(
 
     Args:
         recipe: which head, and how it is trained: ``svm``, ``logistic`` or ``ridge``.
-        features: N x D, finite, float32.
+        images: features N x D, finite, float32, or these with the features of mirror images; an
+            image and its mirror image are held out together.
         membership: N x L bool, L >= 2; each label of some images, but not of all.
         labels: L names, all different.
         groups: N numbers of groups that folds keep together; None where rows are independent.
@@ -77,6 +79,7 @@ def fit_label_head(
     Raises:
         HeadError: an argument is out of range, or a label cannot be learned.
 
+    >>> from offshelf.heads.fitting.fit_head import decision
     >>> draw = np.random.default_rng(0)
     >>> membership = draw.random((60, 2)) < 0.5
     >>> features = membership @ np.eye(2, 4) + 0.1 * draw.normal(size=(60, 4))
@@ -85,17 +88,15 @@ def fit_label_head(
     True
     """
     check_label_head(recipe.kind)
-    matrix = checked_features(features)
-    _check_membership(len(matrix), membership, labels)
+    if not isinstance(images, Images):
+        images = Images(images)
+    images = replace(images, rows=checked_features(images.rows))
+    _check_membership(len(images.rows), membership, labels)
     fold = label_folds(membership, seed=recipe.seed, groups=groups)
-    trainer = _Trainer(recipe, matrix, membership, tuple(labels), fold)
+    trainer = _Trainer(recipe, images, membership, tuple(labels), fold)
     c, record, scores = trainer.chosen(advance)
-    head = trainer.trained(trainer.prepared, c)
-    return replace(
-        head,
-        parameters={**head.parameters, **record},
-        decisions=decide_labels(membership, scores, labels),
-    )
+    head, decided = trainer.trained(trainer.prepared, c), decide_labels(membership, scores, labels)
+    return replace(head, parameters={**head.parameters, **record}, decisions=decided)
 
 
 def label_folds(
@@ -125,7 +126,7 @@ class _Trainer:
     """Rows with their labels, and the fold that holds each of them out."""
 
     recipe: Recipe
-    features: NDArray[Any]
+    images: Images
     membership: Membership
     labels: tuple[str, ...]
     fold: NDArray[np.int64]
@@ -133,7 +134,7 @@ class _Trainer:
     @cached_property
     def prepared(self) -> Prepared:
         """All rows as the head learns from them."""
-        return self._prepare(np.arange(len(self.features)))
+        return self._prepare(np.arange(len(self.images.rows)))
 
     @cached_property
     def _parts(self) -> list[tuple[NDArray[np.int64], NDArray[np.int64], Prepared]]:
@@ -153,8 +154,10 @@ class _Trainer:
             for column in self.membership.T
             if 0 < column[rows].sum() < len(rows)
         ]
+        found = self.images.take(rows)
+        twice = found.trained and found.mirrors is not None
         return prepare(
-            self.features[rows],
+            np.concatenate([found.rows, found.mirrors]) if twice else found.rows,
             normalisation=recipe.normalisation,
             reduction=recipe.reduction,
             seed=recipe.seed,
@@ -187,12 +190,12 @@ class _Trainer:
         scores = np.full(self.membership.shape, np.nan)
         if self.fold.max() < 0:
             return scores
-        if self.recipe.by_row:
+        if self.recipe.by_row and not (self.images.trained or self.images.averaged):
             scores = self._cross_fitted(c)
         else:
             for held, kept, prepared in self._parts:
                 head = self.trained(prepared, c, kept)
-                scores[held] = decision(head, self.features[held])
+                scores[held] = self.images.take(held).decide(head)
         for held, kept in fold_splits(self.fold):
             scores[np.ix_(held, np.flatnonzero(~_learnable(self.membership[kept])))] = np.nan
         return scores
@@ -244,6 +247,8 @@ class _Trainer:
     ) -> FittedHead:
         """Return the head on *rows*, which *prepared* holds; a label without any scores 0."""
         membership = self.membership if rows is None else self.membership[rows]
+        if self.images.trained and self.images.mirrors is not None:
+            membership = np.tile(membership, (2, 1))
         options, width = self._options(c), prepared.rows.shape[1]
         weight, bias = np.zeros((len(self.labels), width)), np.zeros(len(self.labels))
         notes = list[str]()

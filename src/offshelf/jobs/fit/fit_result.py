@@ -98,7 +98,7 @@ class FitResult(OfFeatures, Result):
             yield "leaks", self.leaks.sentence()
         yield from group_facts(self.table)
         yield from self._work()
-        yield "model", self._file()
+        yield "model", file_words(self.path, self.model)
 
     def blocks(self) -> Iterator[Block]:
         """Yield classes, confusions, mistakes, the figures of all and what was left out."""
@@ -127,19 +127,22 @@ class FitResult(OfFeatures, Result):
         )
         if self.table.corrected:
             yield "corrected", self.table.corrected.sentence
-        yield "classifier", ", ".join(_classifier(self.model.head))
+        yield "classifier", ", ".join(classifier_words(self.model.head))
         yield from precision_facts(self.extraction)
         yield "time", f"{summary.seconds_line(self.seconds)}, {self.extraction.ran}"
 
-    def _file(self) -> str:
-        if self.path is None:
-            return "not kept; --out MODEL.offshelf keeps it"
-        kept = len(self.model.samples)
-        images = f" (holds {kept} of your test images for its self-test)" if kept else ""
-        return f"{self.path}{images}"
+
+def file_words(path: Path | None, model: Model) -> str:
+    """Return where a model was written, and how many images it holds."""
+    if path is None:
+        return "not kept; --out MODEL.offshelf keeps it"
+    kept = len(model.samples)
+    images = f" (holds {kept} of your test images for its self-test)" if kept else ""
+    return f"{path}{images}"
 
 
-def _classifier(head: FittedHead) -> Iterator[str]:
+def classifier_words(head: FittedHead) -> Iterator[str]:
+    """Yield what a head is, and what was chosen of it."""
     yield head.kind
     for key, text in (("C", "C"), ("k", "neighbours")):
         if key in head.parameters:

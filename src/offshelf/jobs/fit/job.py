@@ -86,8 +86,7 @@ def fit(
     check_settings(head, job.run, out)
     check_probability(probability)
     rule_for = rule_of(decision, probability)
-    if out is not None and Path(out).exists():
-        job.progress.note(_replaced(Path(out)))
+    note_replaced(out, job.progress)
     labelled = labelled_features(data, features, job, lambda table: rule_for(table.classes))
     rule = rule_for(labelled.table.classes)
     note_all(job.progress, labelled.contradictions)
@@ -98,8 +97,13 @@ def fit(
     return _result(dataclasses.replace(labelled), (trained, rule), answers, out, job)
 
 
+def note_replaced(out: str | Path | None, progress: Progress) -> None:
+    """Say which model file will be replaced, if there is one at *out*."""
+    if out is not None and Path(out).exists():
+        progress.note(_replaced(Path(out)))
+
+
 def _replaced(path: Path) -> str:
-    """Return what is said of a model file in whose place a new one will be written."""
     try:
         old = load_model(path)
     except ModelFileError:

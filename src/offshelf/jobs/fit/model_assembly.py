@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,16 +54,42 @@ def make_model(
     """
     figures, compared = scored.evaluation.to_json() | scored.trust.to_json(), scored.decisions
     del figures["confusion"], figures["reliability"]
+    if compared is None:
+        return assembled(labelled, trained, scored, figures, run)
+    figures["decision"] = compared.figures()
+    made = assembled(labelled, trained, scored, figures, run)
+    return dataclasses.replace(made, rule=compared.rule)
+
+
+class Tested(Protocol):
+    """The test images, and the scores that a head gave them."""
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """N rows of the image table."""
+
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        """N x K."""
+
+
+def assembled(
+    labelled: LabelledFeatures,
+    trained: TrainedHead,
+    tested: Tested,
+    figures: dict[str, Any],
+    run: RunSettings,
+) -> Model:
+    """Return the model of a head with these *figures*; see :func:`make_model`."""
     return Model(
         features=FeatureRecord.of(labelled.features, lambda one: _network(labelled, one)),
         head=trained.head,
-        metrics=figures | ({"decision": compared.figures()} if compared else {}),
+        metrics=figures,
         data=_fingerprint(labelled, run),
         versions=library_versions(),
         seen=_training_digests(labelled),
-        samples=_samples(labelled, scored, run),
+        samples=_samples(labelled, tested, run),
         certainty=trained.certainty,
-        rule=compared.rule if compared else None,
     )
 
 
@@ -104,10 +130,10 @@ def _fingerprint(labelled: LabelledFeatures, run: RunSettings) -> dict[str, Any]
 
 def _images_of_classes(labelled: LabelledFeatures) -> dict[str, dict[str, int]]:
     """Return for each class how many images were trained on and how many tested."""
-    targets, classes = labelled.table.targets(), labelled.table.classes
+    classes = labelled.table.classes
     counts = [
-        np.bincount(targets[rows], minlength=len(classes)).tolist()
-        for rows in (usable_rows(labelled.table, labelled.extraction, split) for split in SPLITS)
+        labelled.table.counts(usable_rows(labelled.table, labelled.extraction, split)).tolist()
+        for split in SPLITS
     ]
     return {
         name: {"train": train, "test": test}
@@ -121,7 +147,7 @@ def _training_digests(labelled: LabelledFeatures) -> NDArray[np.uint64]:
     return np.unique(np.array(digests, np.uint64))
 
 
-def _samples(labelled: LabelledFeatures, scored: Scored, run: RunSettings) -> tuple[Sample, ...]:
+def _samples(labelled: LabelledFeatures, scored: Tested, run: RunSettings) -> tuple[Sample, ...]:
     """Take test images spread evenly over the test split."""
     backbones = labelled.features.backbones
     count = min(run.samples, len(scored.rows), MAX_PICTURES // len(backbones))

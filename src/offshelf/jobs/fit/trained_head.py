@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ class TrainedHead:
     """A head, and how sure it is."""
 
     head: FittedHead
-    certainty: Certainty
+    certainty: Certainty = field(default_factory=Certainty)
 
 
 @dataclass(frozen=True, eq=False)

@@ -133,11 +133,12 @@ class LabelledFeatures:
         digests = hashlib.sha256(
             b"".join(self.extraction.rows[row].digest for row in rows.tolist())
         )
-        groups = self.fold_groups(rows)
+        groups, table = self.fold_groups(rows), self.table
+        truth = table.membership() if table.label_sets else table.targets()
         return {
             "features": self.extraction.identity(),
             "rows": [len(rows), digests.hexdigest()],
-            "targets": array_digest(self.table.targets()[rows]),
+            "targets": array_digest(truth[rows]),
             "classes": list(self.table.classes),
             **({} if groups is None else {"groups": array_digest(groups)}),
         }
@@ -157,6 +158,7 @@ def labelled_features(
     features: FeatureSettings | None,
     job: JobContext,
     check: Callable[[ImageTable], object] | None = None,
+    read: Callable[[str | Path, RunSettings], ImageTable] | None = None,
 ) -> LabelledFeatures:
     """Read labelled images, open the network and extract one kind of features.
 
@@ -166,6 +168,7 @@ def labelled_features(
         features: backbone, layer, pooling; None for the defaults.
         job: its clock receives the stages ``read``, ``calibrate``, ``start`` and ``extract``.
         check: called with the images before the network runs; raises what is wrong.
+        read: reads the images; None for :func:`table_of`.
 
     Returns:
         The images, and their features as float32 rows on disk; ``train`` and ``test`` read them.
@@ -181,7 +184,7 @@ def labelled_features(
     """
     features, run = features or FeatureSettings(), job.run
     with job.clock.stage("read"):
-        table = table_of(data, run)
+        table = (read or table_of)(data, run)
         note_all(job.progress, table.warnings)
         wanted = feature_set_for(features, run, job.progress)
         if check is not None:
