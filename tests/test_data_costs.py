@@ -43,6 +43,7 @@ def test_a_square_in_any_order_and_form(text: str, file: Path) -> None:
         "true,decided,cost\ncat,bird,10\ndog,cat,2\ndog,bird,3\nbird,cat,0.5\nbird,dog,4\n",
         "cost;Decided;TRUE\n10;bird;cat\n2;Cat;dog\n3;bird;dog\n0.5;cat;bird\n4;dog;bird\n0;dog;dog\n",
         "true,predicted,cost\ncat,bird,10\ndog,cat,2\ndog,bird,3\nbird,cat,0.5\nbird,dog,4\n",
+        "why,true,decided,cost,\na,cat,bird,10,\n,dog,cat,2,\n,dog,bird,3,\nb,bird,cat,.5,\n,bird,dog,4,\n",
     ],
 )
 def test_pairs_that_are_not_named_cost_1(text: str, file: Path) -> None:
@@ -92,6 +93,18 @@ def test_a_class_is_itself_before_one_that_is_like_it(file: Path) -> None:
         ),
         ("true,decided,cost\ncat,dog,\n", "row 2 has nothing in the column 'cost'"),
         ("true,decided,cost\ncat,dog,x\n", "row 2: 'x' is no number"),
+        (
+            "true,decided,price\ncat,dog,2\n",
+            "has no column 'cost'; a list of costs has the columns true, decided and cost",
+        ),
+        (
+            "label,predicted,cost\ncat,dog,2\n",
+            "has no column 'true'; a list of costs has the columns true, decided and cost",
+        ),
+        (
+            "true,predicted,decided,cost\ncat,dog,dog,2\n",
+            "has two columns 'decided'; keep one of them",
+        ),
         ('true,cat\n"cat,0\n', "row 2 is not valid CSV: a quote is not closed"),
     ],
 )

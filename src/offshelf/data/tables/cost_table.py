@@ -164,13 +164,28 @@ def read_costs(file: str | Path) -> CostTable:
     header, rows = numbered_csv(place)
     names = [name.strip() for name in header]
     plain = [_SAME.get(name.lower(), name.lower()) for name in names]
-    square = sorted(plain) != sorted(COLUMNS)
+    square = not _lists_pairs(place, plain)
     lines = [(number, list(map(str.strip, row))) for number, row in rows]
     found = _square(place, names, lines) if square else _list(place, plain, lines)
     table = CostTable(file=place, cells=tuple(found), square=square)
     if not table.cells:
         raise DataError(f"{shown(place)}: has no costs; {_FORMS}")
     return table
+
+
+def _lists_pairs(file: Path, columns: Sequence[str]) -> bool:
+    """Return whether the file has the columns of a list; others are of no account."""
+    there = [name for name in COLUMNS if name in columns]
+    if len(there) == len(COLUMNS) - 1:
+        (missing,) = set(COLUMNS) - set(there)
+        raise DataError(
+            f"{shown(file)}: has no column '{missing}'; a list of costs has the columns true, "
+            "decided and cost"
+        )
+    for name in there if len(there) == len(COLUMNS) else ():
+        if columns.count(name) > 1:
+            raise DataError(f"{shown(file)}: has two columns '{name}'; keep one of them")
+    return len(there) == len(COLUMNS)
 
 
 def _square(
