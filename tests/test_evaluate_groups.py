@@ -151,11 +151,11 @@ def test_a_column_names_the_groups(tmp_path):
 def test_groups_that_cannot_be_are_refused_in_one_line():
     table, groups = pure({"a": [2, 2, 2], "b": [3, 3, 3, 3]})
     assert refused(lambda: k_fold(table, 4, groups=groups)) == (
-        "too few groups: 4 folds need 4 groups in each class, but 'a' has 3"
+        "too few groups: 4 folds need 4 groups in each class, but 'a' has 3: choose at most 3"
     )
     assert refused(lambda: repeats(table, 5, groups=groups)) == (
         "too few groups: 5 training images per class leave none of the 3 groups of 'a' to test: "
-        "choose fewer images per class"
+        "choose at most 4"
     )
     assert refused(lambda: k_fold(table, 2, groups=groups[1:])) == (
         "17 groups but 18 images: need one each"
@@ -190,11 +190,13 @@ def test_groups_that_tie_all_images_of_a_class_are_refused():
         ),
         (
             "ann",
-            "the pattern for groups 'ann' finds nothing in 1 name of 3, first in 'dog/bob-1.png'",
+            "the pattern for groups 'ann' finds nothing in 1 name of 3, first in 'dog/bob-1.png': "
+            "it has to find a group in every name",
         ),
         (
             "x*",
-            "the pattern for groups 'x*' finds nothing in 3 names of 3, first in 'cat/ann-1.png'",
+            "the pattern for groups 'x*' finds nothing in 3 names of 3, first in 'cat/ann-1.png': "
+            "it has to find a group in every name",
         ),
     ],
 )
@@ -242,3 +244,25 @@ def test_a_column_that_does_not_fit_is_refused(tmp_path):
         what = "does not exist" if name[0] == "n" else "is not a Parquet file, or it is damaged"
         parquet = tmp_path / name
         assert refused(lambda: groups_by_column(table, parquet, "person")) == f"{parquet}: {what}"  # noqa: B023
+
+
+def test_what_no_smaller_number_mends_is_said():
+    table, groups = pure({"a": [6], "b": [2, 2, 2]})
+    end = "helps; leave the class out, or name smaller groups"
+    assert refused(lambda: k_fold(table, 2, groups=groups)) == (
+        f"too few groups: 2 folds need 2 groups in each class, but 'a' has 1: no smaller number of "
+        f"folds {end}"
+    )
+    assert refused(lambda: repeats(table, 2, groups=groups)) == (
+        "too few groups: 2 training images per class leave none of the 1 group of 'a' to test: no "
+        f"smaller number of images {end}"
+    )
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_number_that_is_advised_can_be_had(seed):
+    table, groups = pure({"a": [3, 2, 4], "b": [3, 3, 3, 3]})
+    text = refused(lambda: repeats(table, 8, 5, seed=seed, groups=groups))
+    advised = int(text.rpartition(" ")[2])
+    assert 4 <= advised < 8
+    assert len(repeats(table, advised, 5, seed=seed, groups=groups)) == 5

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from offshelf.data.tables.corrections import Correction, write_corrections
 from offshelf.errors import DataError
 from offshelf.files import sha256_file
 from offshelf.heads.group_folds import together
-from offshelf.jobs.compare.grid import ProtocolSettings, folds_of
+from offshelf.jobs.compare.grid import ProtocolSettings, folds_of, keep_splits
 from offshelf.jobs.setup.labelled_features import table_of
 from offshelf.jobs.setup.settings import RunSettings
 from offshelf.measurement.splits.group_split import group_split
@@ -96,7 +97,7 @@ def test_a_given_split_stays_and_groups_on_both_sides_are_counted(write: Write) 
     assert (len(table.rows("train")), len(table.rows("test"))) == (14, 10)
     assert table.warnings == (
         "groups: 6 groups of 24 images, kept together in every split that is made here",
-        "leaks: 3 groups stand in both splits",
+        "leaks: 3 groups stand in both splits, which flatters the accuracy",
     )
 
 
@@ -119,6 +120,30 @@ def test_one_line_says_what_is_wrong(write: Write, groups: Sequence[str], text: 
     with pytest.raises(DataError) as error:
         table_of(data, RunSettings())
     assert str(error.value) == f"{data}: {text.format(folder=data.parent)}"
+
+
+@pytest.mark.parametrize(
+    ("groups", "text"),
+    [
+        ("clip\\d+", "the pattern for groups 'clip\\d+' finds nothing in 24 names of 24, first in '0.png': it has to find a group in every name"),
+        ("clip(", "'clip(' is not a regular expression for groups: missing ), unterminated subpattern at position 4"),
+        ("[1-9]", "the pattern for groups '[1-9]' finds nothing in 1 name of 24, first in '0.png': it has to find a group in every name"),
+        ("pn.", "{data}: all images are of one group, 'png'; to train and to test, at least two are needed, or --groups none"),
+        ("", "groups: name a column, FILE:COLUMN or a regular expression; --groups none has none"),
+        ("gone/clips.csv:clip", "gone/clips.csv: no such file or folder."),
+        ("{data}:clip", "{data}: has no column 'clip'; its columns are 'path', 'label'."),
+    ],
+)  # fmt: skip
+def test_one_line_says_what_is_wrong_with_a_text(write: Write, groups: str, text: str) -> None:
+    data = write()
+    with pytest.raises(DataError) as error:
+        table_of(data, RunSettings(groups=groups.replace("{data}", str(data))))
+    assert str(error.value) == text.replace("{data}", str(data))
+
+
+def test_one_group_for_each_image_is_said(write: Write) -> None:
+    table = table_of(write(), RunSettings(groups=r"\d+"))
+    assert table.warnings == ("groups: 24, one for each image, so none keeps images together",)
 
 
 def test_a_column_that_is_not_there_is_named(write: Write) -> None:
@@ -217,6 +242,26 @@ def test_images_of_a_group_and_its_copies_are_in_one_fold() -> None:
     copies, groups = np.array([9, 9, 4, 5, 6]), np.array([0, 1, 1, 2, 2])
     joined = together(copies, groups)
     assert joined[0] == joined[1] == joined[2] != joined[3] == joined[4]
+
+
+def test_splits_of_a_file_that_divide_a_group_are_refused(write: Write, tmp_path: Path) -> None:
+    table = table_of(write(group=SIX), RunSettings())
+    for groups, number in ((None, 1), ("none", 2)):
+        file = tmp_path / f"{number}.json"
+        made = ProtocolSettings(kind="k-fold", folds=3, splits_to=file)
+        divided = dataclasses.replace(table, groups=()) if groups else table
+        folds = folds_of(divided, made, 0)
+        keep_splits(table, folds, made, 0)
+        read = ProtocolSettings(splits_from=file, groups="group")
+        if groups is None:
+            assert len(folds_of(table, read, 0)) == 3
+        else:
+            with pytest.raises(DataError) as error:
+                folds_of(table, read, 0)
+            assert str(error.value) == (
+                f"{file}: split 1 has 5 groups on both sides: 'g0', 'g1', 'g2', 'g4', 'g5'; "
+                "--groups none takes it as it is"
+            )
 
 
 @pytest.mark.parametrize("groups", ["who", None])

@@ -24,9 +24,15 @@ from offshelf.heads.options import ClassWeight, Normalisation
 from offshelf.heads.preparation.reduction import parse_reduction
 from offshelf.jobs.setup.grouped_table import NONE
 from offshelf.jobs.setup.settings import DEFAULT_BACKBONE, HeadSettings
-from offshelf.measurement.splits.image_groups import groups_by_column, groups_by_pattern
+from offshelf.measurement.splits.image_groups import (
+    check_groups,
+    crossing_groups,
+    groups_by_column,
+    groups_by_pattern,
+)
 from offshelf.measurement.splits.protocol import Fold, given_split, k_fold, repeats
 from offshelf.measurement.splits.split_file import Splits, read_splits, write_splits
+from offshelf.text import counted, listed, shown
 
 Weights = Literal["trained", "random"]
 Scaling = Literal["weights", "none"]
@@ -214,6 +220,8 @@ def folds_of(
     groups = asked or table.groups or None
     if settings.splits_from is not None:
         folds = read_splits(settings.splits_from, table).folds
+        if asked:
+            _check_apart(folds, asked, settings.splits_from)
     elif settings.kind == "k-fold":
         return k_fold(table, settings.folds, seed=seed, groups=groups, rows=rows)
     elif settings.kind == "repeats":
@@ -265,6 +273,16 @@ def _groups(table: ImageTable, text: str | None) -> tuple[str, ...] | None:
     if colon and Path(file).is_file():
         return groups_by_column(table, file, column)
     return groups_by_pattern(table, text)
+
+
+def _check_apart(folds: Sequence[Fold], groups: Sequence[str], file: str | Path) -> None:
+    known = check_groups(groups, len(groups))
+    for number, fold in enumerate(folds, 1):
+        if crossing := crossing_groups(known, fold.train, fold.test):
+            raise DataError(
+                f"{shown(file)}: split {number} has {counted(len(crossing), 'group')} on both "
+                f"sides: {listed(crossing)}; --groups none takes it as it is"
+            )
 
 
 def _restricted(fold: Fold, rows: Rows) -> Fold:

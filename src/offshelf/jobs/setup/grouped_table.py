@@ -15,6 +15,7 @@ from offshelf.data.folders.class_names import TEST, TRAIN
 from offshelf.data.folders.image_files import TABLE_SUFFIXES
 from offshelf.data.tables.columns import split_column
 from offshelf.data.tables.image_table import ImageTable
+from offshelf.data.tables.sources import existing
 from offshelf.errors import DataError
 from offshelf.jobs.setup.settings import RunSettings
 from offshelf.measurement.splits.group_split import group_split
@@ -65,9 +66,13 @@ def groups_of(
         return None, ()
     if text.strip().lower() in [name.lower() for name in columns]:
         return groups_by_column(table, data, text), ()
+    if not text.strip():
+        raise DataError(
+            "groups: name a column, FILE:COLUMN or a regular expression; --groups none has none"
+        )
     file, colon, column = text.rpartition(":")
-    if colon and Path(file).is_file():
-        return groups_by_column(table, file, column), ()
+    if colon and (Path(file).is_file() or Path(file).suffix.lower() in TABLE_SUFFIXES):
+        return groups_by_column(table, existing(file), column), ()
     if columns and re.fullmatch(r"[\w -]+", text):
         # A name, and no pattern: the error lists the columns.
         return groups_by_column(table, data, text), ()
@@ -146,12 +151,16 @@ def group_facts(table: ImageTable) -> Iterator[tuple[str, str]]:
     """Yield how many groups there are, and how many stand in both splits; nothing without."""
     if not table.groups:
         return
-    several = counted(len(set(table.groups)), "group")
+    n = len(set(table.groups))
+    if n == len(table):
+        yield "groups", f"{n:,}, one for each image, so none keeps images together"
+        return
+    several = counted(n, "group")
     where = "every split" if table.split_made else "every split that is made here"
     yield "groups", f"{several} of {counted(len(table), 'image')}, kept together in {where}"
     if both := groups_in_both(table):
         stand = "group stands" if len(both) == 1 else "groups stand"
-        yield LEAKS, f"{len(both):,} {stand} in both splits"
+        yield LEAKS, f"{len(both):,} {stand} in both splits, which flatters the accuracy"
 
 
 def describe_groups(table: ImageTable) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ import hashlib
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from offshelf.errors import DataError, did_you_mean
 from offshelf.text import counted, listed, shown, spelled
 
 Rows = NDArray[np.int64]
+Orders = Callable[[], Iterator[list[int]]]
 # How many orders of the groups are tried before a repeat is called impossible.
 _ORDERS = 100
 
@@ -51,7 +52,7 @@ def group_k_fold(labels: Sequence[str], groups: NDArray[np.str_], k: int, seed: 
         few = int(found.argmin())
         raise DataError(
             f"too few groups: {k} folds need {k} groups in each class, but "
-            f"'{shown(classes[few])}' has {found[few]}"
+            f"'{shown(classes[few])}' has {found[few]}: {_fewer(int(found[few]), 'folds', 2)}"
         )
     shares = counts / counts.sum(axis=0)
     ranks = [hashed(seed, name) for name in names]
@@ -79,21 +80,47 @@ def group_repeat(
     images of each class. DataError where a class leaves no group to test.
     """
     names, group_of, classes, counts = counts_of_groups(labels, groups)
-    lacking = -1
-    for number in range(_ORDERS):
-        order = sorted(range(len(names)), key=lambda g: hashed(salt, number, names[g]))
-        taken = _take(counts, order, n)
-        untested = np.flatnonzero(counts[~taken].sum(axis=0) == 0)
-        if not len(untested):
-            inside = taken[group_of]
-            train = [order_[inside[order_]][:n] for order_ in ranked.values()]
-            return np.sort(np.concatenate(train)), np.flatnonzero(~inside)
-        lacking = int(untested[0])
+
+    def orders() -> Iterator[list[int]]:
+        for number in range(_ORDERS):
+            yield sorted(range(len(names)), key=lambda g: hashed(salt, number, names[g]))
+
+    taken, lacking = _first_that_tests(counts, orders, n)
+    if lacking is None:
+        inside = taken[group_of]
+        train = [order[inside[order]][:n] for order in ranked.values()]
+        return np.sort(np.concatenate(train)), np.flatnonzero(~inside)
     found = counted(int((counts[:, lacking] > 0).sum()), "group")
     raise DataError(
         f"too few groups: {counted(n, 'training image')} per class leave none of the {found} of "
-        f"'{shown(classes[lacking])}' to test: choose fewer images per class"
+        f"'{shown(classes[lacking])}' to test: {_fewer(_most(counts, orders, n), 'images', 1)}"
     )
+
+
+def _fewer(possible: int, what: str, least: int) -> str:
+    if possible >= least:
+        return f"choose at most {possible}"
+    return f"no smaller number of {what} helps; leave the class out, or name smaller groups"
+
+
+def _most(counts: Rows, orders: Orders, n: int) -> int:
+    """Return a number of training images below *n* that the groups allow, the largest found."""
+    low, high = 0, n
+    while high - low > 1:
+        middle = (low + high) // 2
+        possible = _first_that_tests(counts, orders, middle)[1] is None
+        low, high = (middle, high) if possible else (low, middle)
+    return low
+
+
+def _first_that_tests(counts: Rows, orders: Orders, n: int) -> tuple[NDArray[np.bool_], int | None]:
+    """Return groups to train with, and the class that no other group can test; None if all can."""
+    for order in orders():
+        taken = _take(counts, order, n)
+        untested = np.flatnonzero(counts[~taken].sum(axis=0) == 0)
+        if not len(untested):
+            return taken, None
+    return taken, int(untested[0])
 
 
 def counts_of_groups(
@@ -153,7 +180,8 @@ def groups_by_pattern(table: ImageTable, pattern: str) -> tuple[str, ...]:
     if missed:
         raise DataError(
             f"the pattern for groups '{shown(pattern)}' finds nothing in "
-            f"{counted(len(missed), 'name')} of {len(names)}, first in '{shown(missed[0])}'"
+            f"{counted(len(missed), 'name')} of {len(names)}, first in '{shown(missed[0])}': "
+            "it has to find a group in every name"
         )
     return groups
 
