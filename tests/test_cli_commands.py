@@ -389,7 +389,7 @@ WRONG = [
     ("fit {scenes} --weights nope.pth", "nope.pth: no such file, and efficientnet_lite0 has no"),
     ("fit {scenes} --C 0", "C must be a positive finite number or 'auto', got 0.0"),
     ("fit {scenes} --C nan", "C must be a positive finite number or 'auto', got nan"),
-    ("fit {scenes}/train --test-size 2", "test_size is a share between 0 and 1 such as 0.25"),
+    ("fit {scenes}/train --test-size 2", "test_size is a share between 0 and 1 such as 0.02"),
     ("fit {scenes} --out {root}", "is a folder; name a file such as my.offshelf"),
     ("fit {scenes} --out {root}/photo.jpg", "exists and is no model file, so it is not replaced"),
     ("fit {scenes} --out {root}/photo.jpg/m", "photo.jpg/m: cannot be written ("),

@@ -236,7 +236,7 @@ REFUSED = {
     ),
     "confidence": (
         lambda: corrected_interval([0.5, 0.6], n_train=1, n_test=1, confidence=95),
-        "confidence is a share between 0 and 1 such as 0.05, not 95",
+        "confidence is a share between 0 and 1 such as 0.95, not 95",
     ),
     "p above 1": (lambda: holm([0.5, 1.5]), "p-values must be a list of numbers from 0 to 1"),
     "p nan": (

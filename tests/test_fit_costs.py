@@ -256,7 +256,7 @@ def test_marks_keep_their_meaning(scenes: Path, tmp_path: Path) -> None:
         ),
         (
             ("--thresholds", "noise=3"),
-            "the threshold of 'noise' is a share between 0 and 1 such as 0.05, not 3.0",
+            "the threshold of 'noise' is a share between 0 and 1 such as 0.03, not 3.0",
         ),
         (
             ("--thresholds", "noise"),

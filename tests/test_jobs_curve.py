@@ -24,6 +24,7 @@ from offshelf.measurement.learning_curve.lookahead import (
     student_interval,
 )
 from offshelf.measurement.learning_curve.measured_curve import LearningCurve, fit_curve
+from offshelf.measurement.metrics import wilson
 from offshelf.progress import Silent
 from offshelf.report.pictures.learning_chart import curve_chart, curve_sentences, curve_table
 
@@ -148,7 +149,7 @@ REFUSED = [
     (CurveSettings(repeats=0), "repeats is a whole number of 1 or more, not 0"),
     (
         CurveSettings(target=95),
-        "target accuracy is a share between 0 and 1 such as 0.05, not 95",
+        "target accuracy is a share between 0 and 1 such as 0.95, not 95",
     ),
 ]
 
@@ -206,7 +207,12 @@ def test_sentences() -> None:
     assert said(Needed(0.9, 31, None, None, 320)) == [
         "90 % is reached with about 31 images per class"
     ]
-    assert said(None) == ["there is no room above this accuracy"]
+    assert said(None) == [f"no room above {100 * curve.points[-1].mean:.2f} %"]
+    perfect = fit_curve([5, 10, 20, 40], [[1.0] * 3] * 4, tested=20)
+    assert said(None, perfect)[-1] == (
+        "100.00 % of 20 test images are right, so they can show no gain; of other images 83.89 % "
+        "or more are (95 % interval), which more test images would narrow"
+    )
     short = fit_curve([5, 10], [[0.8], [0.9]])
     assert said(None, short)[0] == (
         "no look ahead beyond 10 images per class: needs at least 4 sizes, has 2 (--sizes names "
@@ -234,7 +240,7 @@ def test_the_command(capsys: pytest.CaptureFixture[str], tmp_path: Path, scenes:
     assert "\nmore      no look ahead beyond 6 images per class: needs at least 4 sizes" in text
     assert (
         "\nmeasured  on the same 12 test images, 3 draws of training images at every size; "
-        "intervals (95 %) are over draws\n"
+        "intervals (95 %) are over draws, or of the test images where all draws have one accuracy\n"
         "          no interval at 6: there, all draws hold the same images\n"
     ) in text
     assert text.endswith(f"picture: {out}\n")
@@ -244,6 +250,29 @@ def test_the_command(capsys: pytest.CaptureFixture[str], tmp_path: Path, scenes:
     assert document["needed"]["accuracy"] == 0.9
     assert document["picture"] is None
     assert document["sentences"][0].startswith("no look ahead beyond 4 images per class: ")
+
+
+def test_an_accuracy_of_all_draws_has_the_interval_of_the_test_images(scenes: Path) -> None:
+    result = learning_curve(scenes, settings=CurveSettings([2, 4], repeats=3))
+    same = dataclasses.replace(
+        result, accuracies=np.array([[1.0] * 3, [1.0, 1.0, 11 / 12]]), draws=(3, 3)
+    )
+    assert same.intervals[0] == wilson(12, 12)
+    assert same.intervals[1] == student_interval(same.accuracies[1])
+    end = ", or of the test images where all draws have one accuracy"
+    assert f"intervals (95 %) are over draws{end}" in str(same)
+    assert "plain accuracy" not in str(same)
+
+
+def test_the_text_says_that_classes_count_by_their_test_images(
+    scenes: Path, tmp_path: Path
+) -> None:
+    few = tmp_path / "few"
+    shutil.copytree(scenes, few)
+    for number in (1, 2, 3):
+        (few / "test" / "noise" / f"{number}.png").unlink()
+    result = learning_curve(few, settings=CurveSettings([2, 4], repeats=2))
+    assert "plain accuracy, in which a class counts by its test images, 1 to 4\n" in str(result)
 
 
 @pytest.mark.parametrize(

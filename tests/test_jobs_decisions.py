@@ -177,7 +177,7 @@ def make(settings: DecisionSettings, classes: tuple[str, ...] = CLASSES) -> Any:
         ({"ill": 0.3, "ILL": 0.4}, "thresholds: 'ill' and 'ILL' are one class"),
         (
             {"ill": 30.0},
-            "the threshold of 'ill' is a share between 0 and 1 such as 0.05, not 30.0",
+            "the threshold of 'ill' is a share between 0 and 1 such as 0.3, not 30.0",
         ),
         ({"ill": 0}, "the threshold of 'ill' is a share between 0 and 1 such as 0.05, not 0"),
         (

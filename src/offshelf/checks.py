@@ -26,18 +26,25 @@ def whole(what: str, value: Any, low: int = 0) -> int:
     return int(value)
 
 
-def share(what: str, value: Any) -> float:
+def share(what: str, value: Any, such_as: float = 0.05) -> float:
     """Return *value* as a float.
 
     Raises:
-        DataError: it does not lie between 0 and 1, ends excluded.
+        DataError: it does not lie between 0 and 1, ends excluded; the text has *such_as*, or
+            what was perhaps meant by per cent, as an example.
 
     >>> share("alpha", 0.05)
     0.05
+    >>> share("alpha", 5)
+    Traceback (most recent call last):
+    ...
+    offshelf.errors.DataError: alpha is a share between 0 and 1 such as 0.05, not 5
     """
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < 1:
-        raise DataError(f"{what} is a share between 0 and 1 such as 0.05, not {value!r}")
-    return float(value)
+    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else 0.0
+    if not 0 < number < 1:
+        example = number / 100 if 1 < number < 100 else such_as
+        raise DataError(f"{what} is a share between 0 and 1 such as {example:g}, not {value!r}")
+    return number
 
 
 def class_indices(

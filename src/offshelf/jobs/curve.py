@@ -44,6 +44,7 @@ from offshelf.measurement.learning_curve.lookahead import (
     student_interval,
 )
 from offshelf.measurement.learning_curve.measured_curve import LearningCurve, fit_curve
+from offshelf.measurement.metrics import wilson
 from offshelf.measurement.splits.protocol import Fold, subsets
 from offshelf.progress import Progress, note_all
 from offshelf.report import summary
@@ -99,11 +100,20 @@ class CurveResult(OfFeatures, Charted):
 
     @property
     def intervals(self) -> tuple[tuple[float, float] | None, ...]:
-        """The interval of each measured mean, over draws; None where draws do not differ."""
+        """The interval of each measured mean, over draws; None where draws do not differ.
+
+        Where draws differ and all have one accuracy, it is Wilson's of the test images.
+        """
         return tuple(
-            student_interval(row, self.curve.confidence) if draws > 1 else None
+            self._interval(row) if draws > 1 else None
             for row, draws in zip(self.accuracies, self.draws, strict=True)
         )
+
+    def _interval(self, row: NDArray[np.float64]) -> tuple[float, float] | None:
+        if _is_one(row):
+            right = round(float(row[0]) * self.n_test)
+            return wilson(right, self.n_test, self.curve.confidence)
+        return student_interval(row, self.curve.confidence)
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as one JSON document."""
@@ -141,11 +151,16 @@ class CurveResult(OfFeatures, Charted):
         repeats = curve.points[0].repeats
         draws = "1 draw" if repeats == 1 else f"{repeats} draws"
         ahead = "; ahead, also over images to come and to test" if curve.identified else ""
+        one = any(
+            n > 1 and _is_one(row) for row, n in zip(self.accuracies, self.draws, strict=True)
+        )
+        equal = ", or of the test images where all draws have one accuracy" if one else ""
         yield (
             "measured",
             f"on the same {self.n_test:,} test images, {draws} of training images at every size; "
-            f"intervals (95 %) are over draws{ahead}",
+            f"intervals (95 %) are over draws{equal}{ahead}",
         )
+        yield from self._counted
         if self.table.corrected:
             yield "corrected", self.table.corrected.sentence
         yield from group_facts(self.table)
@@ -158,6 +173,18 @@ class CurveResult(OfFeatures, Charted):
         yield "images", f"{ok:,}, {failed:,} left out{self.extraction.origin}"
         yield from precision_facts(self.extraction)
         yield "time", f"{summary.seconds_line(self.seconds)}, {self.extraction.ran}"
+
+    @property
+    def _counted(self) -> Iterator[tuple[str, str]]:
+        """Yield that classes do not count alike, where they differ in test images."""
+        rows = np.intersect1d(self.table.rows(TEST), self.extraction.ok)
+        several = Counter(self.table.labels[row] for row in rows.tolist()).values()
+        if min(several) < max(several):
+            yield (
+                "",
+                "plain accuracy, in which a class counts by its test images, "
+                f"{min(several):,} to {max(several):,}",
+            )
 
     @property
     def _backtest(self) -> str:
@@ -285,6 +312,10 @@ def _several_groups(groups: Groups | None, targets: NDArray[np.int64]) -> Groups
     ):
         return None
     return groups
+
+
+def _is_one(accuracies: NDArray[np.float64]) -> bool:
+    return len(accuracies) > 1 and float(np.ptp(accuracies)) == 0.0
 
 
 def _check(settings: CurveSettings) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from offshelf.card import Card
+from offshelf.checks import share
 from offshelf.data.folders.class_folders import Question, Reading
 from offshelf.data.folders.class_names import TEST, TRAIN, same_class_key
 from offshelf.data.tables.classes import (
@@ -253,8 +254,7 @@ def _table(reading: Reading) -> ImageTable:
 
 def check_split_settings(test_size: float, seed: int) -> None:
     """Refuse a share outside (0, 1) and a seed that is no whole number >= 0."""
-    if not isinstance(test_size, numbers.Real) or not 0 < test_size < 1:
-        raise DataError(f"test_size is a share between 0 and 1 such as 0.25, not {test_size!r}")
+    share("test_size", test_size, such_as=0.25)
     if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or seed < 0:
         raise DataError(f"seed is a whole number of 0 or more, not {seed!r}")
 

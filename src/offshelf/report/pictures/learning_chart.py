@@ -8,8 +8,10 @@ import numpy as np
 
 from offshelf.measurement.learning_curve.lookahead import Needed
 from offshelf.measurement.learning_curve.measured_curve import LearningCurve
+from offshelf.measurement.metrics import wilson
 from offshelf.report.pictures.charts import Axis, Dot, Series, chart
 from offshelf.report.tables.result_rows import Column, Table
+from offshelf.text import counted
 
 Intervals = Sequence[tuple[float, float] | None]
 AHEAD = (2, 4)
@@ -47,7 +49,7 @@ def curve_sentences(curve: LearningCurve, needed: Needed | None) -> Iterator[str
     if not curve.identified:
         yield f"no look ahead beyond {_per_class(last.n)}: {'; '.join(curve.doubts)}"
     if needed is None:
-        yield "there is no room above this accuracy"
+        yield _no_room(curve)
         return
     target = f"{100 * needed.accuracy:g} %"
     if needed.n is None:
@@ -59,6 +61,18 @@ def curve_sentences(curve: LearningCurve, needed: Needed | None) -> Iterator[str
             f"{target} would take about {_per_class(needed.n)}, {needed.n - last.n:,} more "
             f"than the {last.n:,} measured{_range(needed)}"
         )
+
+
+def _no_room(curve: LearningCurve) -> str:
+    best = max(point.mean for point in curve.points)
+    if curve.tested is None:
+        return f"no room above {100 * best:.2f} %"
+    low, _ = wilson(round(best * curve.tested), curve.tested, curve.confidence)
+    return (
+        f"{100 * best:.2f} % of {counted(curve.tested, 'test image')} are right, so they can show "
+        f"no gain; of other images {100 * low:.2f} % or more are (95 % interval), which more test "
+        "images would narrow"
+    )
 
 
 def _per_class(n: int) -> str:
