@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -14,11 +15,14 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+import offshelf
+from command_run import Run
 from offshelf.data.folders import image_files
 from offshelf.data.tables.image_table import read_table
 from offshelf.engine.contract import EngineOptions
-from offshelf.errors import DataError, LayerError
-from offshelf.jobs.extract import job
+from offshelf.errors import DataError, LayerError, OffshelfError
+from offshelf.feature_sets.feature_set import Joining
+from offshelf.jobs.extract import feature_file, job
 from offshelf.jobs.extract.job import extract_features
 from offshelf.jobs.setup.settings import FeatureSettings, RunSettings
 from offshelf.progress import Silent
@@ -108,7 +112,7 @@ def test_more_rows_than_are_written_at_a_time(
     tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     extract_features(photos, tmp_path / "whole.parquet")
-    monkeypatch.setattr(job, "MAX_BYTES", 2 * 4 * 1280)
+    monkeypatch.setattr(feature_file, "MAX_BYTES", 2 * 4 * 1280)
     extract_features(photos, tmp_path / "pieces.parquet")
     whole, pieces = (pq.read_table(tmp_path / f"{name}.parquet") for name in ("whole", "pieces"))
     assert whole.equals(pieces)
@@ -299,3 +303,158 @@ def test_the_listing_of_extract_is_one(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(DataError, match="enough"):
         job.extract_features(tmp_path)
     assert seen == [True]
+
+
+# --- feature sets -------------------------------------------------------------
+
+
+def test_a_feature_set_is_one_column_of_joined_rows(tmp_path: Path, photos: Path) -> None:
+    out = tmp_path / "f.parquet"
+    settings = FeatureSettings(features="penultimate+stage6/pyramid")
+    result = extract_features(photos, out, features=settings, run=TORCH)
+    single = extract_features(
+        photos, layers=["penultimate", "stage6"], poolings=["avg", "pyramid"], run=TORCH
+    )
+    table = pq.read_table(out)
+    assert table.column_names == [*LEDGER, "features"]
+    assert table.schema.field("features").type == pa.list_(pa.float32(), 1280 + 5 * 192)
+    rows = [row for row in table["features"].to_pylist() if row is not None]
+    assert [row is None for row in table["features"].to_pylist()] == [
+        True,
+        False,
+        True,
+        False,
+        False,
+    ]
+    kinds = single.kinds[0], single.kinds[3]
+    parts = [single.extraction.matrix(kind, single.extraction.ok) for kind in kinds]
+    expected = Joining(("l2", "l2")).join(parts)
+    np.testing.assert_array_equal(np.array(rows, np.float32), expected)
+    frame = result.to_frame()
+    assert list(frame.columns) == table.column_names
+    np.testing.assert_array_equal(np.stack(frame.loc[frame.status == "ok", "features"]), expected)
+
+
+def test_what_the_file_of_a_feature_set_is_of(tmp_path: Path, photos: Path) -> None:
+    text = "efficientnet_lite0:penultimate+resnet18:layer4/max/sqrt"
+    settings = FeatureSettings(features=text, weights="random")
+    told = Silent()
+    out = tmp_path / "f.parquet"
+    result = extract_features(photos, out, features=settings, run=TORCH, progress=told)
+    described = json.loads(pq.read_schema(out).metadata[b"offshelf"])
+    assert described["features"] == text
+    assert described["backbone"] == "efficientnet_lite0 + resnet18"
+    assert [one["size"] for one in described["preprocessing"]] == [224, 224]
+    column = described["columns"]["features"]
+    assert {name: column[name] for name in ("features", "joined", "seed", "dimension")} == {
+        "features": text,
+        "joined": "side by side",
+        "seed": 0,
+        "dimension": 1280 + 512,
+    }
+    names = ("backbone", "input_size", "layer", "pooling", "normalisation", "dimension")
+    assert [[part[name] for name in names] for part in column["parts"]] == [
+        ["efficientnet_lite0", 224, "penultimate", "avg", "l2", 1280],
+        ["resnet18", 224, "layer4", "max", "sqrt", 512],
+    ]
+    for part, own in zip(column["parts"], result.features.parts, strict=True):
+        assert part["identity"] == result.extraction.store_of(own).identity
+    document = result.to_json()
+    assert document["columns"] == {"features": 1792}
+    assert [(one["name"], one["column"]) for one in document["layers"]] == [
+        ("penultimate", "features"),
+        ("layer4", "features"),
+    ]
+    assert document["layers"][0]["store"] != document["layers"][1]["store"]
+    facts = dict(result.facts())
+    assert facts["column"] == "features: 1,792 float32 of an image"
+    assert facts["features"].startswith("efficientnet_lite0:penultimate + resnet18:layer4/max/sqrt")
+    assert "UNTRAINED" in str(result)
+
+
+def test_a_product_of_features_is_that_of_its_seed(photos: Path) -> None:
+    settings = FeatureSettings(features="penultimate*stage6")
+    one, other = (
+        extract_features(
+            photos, features=settings, run=RunSettings(EngineOptions("torch"), seed=seed)
+        )
+        for seed in (0, 1)
+    )
+    first, second = (np.stack(found.to_frame()["features"].dropna()) for found in (one, other))
+    assert first.shape == (3, 2048)
+    assert not np.array_equal(first, second)
+    parts = [
+        one.extraction.passes[part.backbone].matrix(part.kind, one.extraction.ok)
+        for part in one.features.parts
+    ]
+    np.testing.assert_array_equal(first, Joining(("l2", "l2"), product=True).join(parts))
+
+
+def test_one_pooling_is_of_the_parts_without_one(photos: Path) -> None:
+    settings = FeatureSettings(features="stage6+stage5/avg")
+    result = extract_features(photos, features=settings, poolings=["max"], run=TORCH)
+    assert [kind.pooling for kind in result.kinds] == ["max", "avg"]
+
+
+CONTRADICTIONS = [
+    (
+        FeatureSettings(features="penultimate+stage6"),
+        {"layers": ["stage5"]},
+        "features 'penultimate+stage6' and layer 'stage5': the features are one column that names "
+        "its layers and poolings; leave one of the two out",
+    ),
+    (
+        FeatureSettings(features="penultimate+stage6"),
+        {"poolings": ["max", "avg"]},
+        "features 'penultimate+stage6' and pooling 'max', 'avg': the features are one column that "
+        "names its layers and poolings; leave one of the two out",
+    ),
+    (
+        FeatureSettings(features="penultimate", flips="both"),
+        {},
+        "flips 'both': extract gives the features of images as they are; fit, curve, audit and "
+        "compare use mirror images",
+    ),
+    (
+        FeatureSettings(flips="training"),
+        {},
+        "flips 'training': extract gives the features of images as they are; fit, curve, audit "
+        "and compare use mirror images",
+    ),
+]
+
+
+@pytest.mark.parametrize(("features", "settings", "message"), CONTRADICTIONS)
+def test_settings_that_contradict_each_other(
+    tmp_path: Path, photos: Path, features: FeatureSettings, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(OffshelfError) as caught:
+        extract_features(photos, tmp_path / "f.parquet", features=features, **settings)
+    assert str(caught.value) == message
+    assert not (tmp_path / "f.parquet").exists()
+
+
+def test_the_command_and_the_function_take_features(
+    tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, words = tmp_path / "f.parquet", "penultimate+stage6"
+    done = Run(capsys, "extract", photos, "--features", words, "--out", out, "--json")
+    assert done.code == 0
+    assert done.document["columns"] == {"features": 1280 + 192}
+    result = offshelf.extract(photos, features=words)
+    np.testing.assert_array_equal(
+        np.stack(result.to_frame()["features"].dropna()),
+        np.stack(pd.read_parquet(out)["features"].dropna()),
+    )
+    done = Run(capsys, "extract", photos, "--flips", "both")
+    assert (done.code, done.err) == (
+        2,
+        "error: extract has no option '--flips': rows are of images as they are; fit, curve, audit "
+        "and compare use mirror images; 'offshelf extract --help' shows the options\n",
+    )
+    with pytest.raises(OffshelfError) as caught:
+        offshelf.extract(photos, flips="both")
+    assert str(caught.value) == (
+        "extract has no keyword 'flips': rows are of images as they are; fit, curve, audit and "
+        "compare use mirror images"
+    )

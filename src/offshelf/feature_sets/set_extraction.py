@@ -23,6 +23,7 @@ from offshelf.feature_sets.notation import PLAIN
 from offshelf.features.extraction import Extraction, Row
 from offshelf.features.feature_kind import FeatureKind
 from offshelf.features.profile import Profile
+from offshelf.features.store.feature_store import FeatureStore
 
 Pass = Callable[[Backbone, tuple[FeatureKind, ...]], Extraction]
 Rows = Sequence[int] | NDArray[np.int64]
@@ -58,11 +59,15 @@ class SetExtraction(Extraction):
         found = [self.passes[one.backbone].matrix(one.kind, rows) for one in parts]
         return self.features.joining.join(found)
 
+    def store_of(self, part: FeaturePart) -> FeatureStore:
+        """Return the store that holds the features of a part."""
+        return self.passes[part.backbone].stores[part.kind]
+
     def identity(self) -> Any:
         """Return what decides the numbers: the names of the stores, and how they are joined."""
         features = self.features
         parts = [*features.parts, *(features.mirrored_parts if features.flips != NO_FLIPS else ())]
-        names = [self.passes[one.backbone].stores[one.kind].folder.name for one in parts]
+        names = [self.store_of(one).folder.name for one in parts]
         if len(names) == 1 and features.joining == Joining((PLAIN,)):
             return names[0]
         return [names, dataclasses.asdict(features.joining), features.flips]
@@ -71,7 +76,7 @@ class SetExtraction(Extraction):
     def dimension(self) -> int:
         """D of the features."""
         parts = self.features.parts
-        sizes = [self.passes[one.backbone].stores[one.kind].dimension for one in parts]
+        sizes = [self.store_of(one).dimension for one in parts]
         return self.features.joining.dimension(sizes)
 
 

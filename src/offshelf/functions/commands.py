@@ -52,7 +52,8 @@ from offshelf.jobs.compare.comparison import Comparison
 from offshelf.jobs.compare.job import CompareSettings
 from offshelf.jobs.curve import CurveResult, learning_curve
 from offshelf.jobs.evaluate import EvaluateResult
-from offshelf.jobs.extract.job import ExtractResult, extract_features
+from offshelf.jobs.extract.extract_result import ExtractResult
+from offshelf.jobs.extract.job import extract_features
 from offshelf.jobs.fit.fit_result import FitResult
 from offshelf.jobs.inspect import Inspection
 from offshelf.jobs.multilabel import by_labels

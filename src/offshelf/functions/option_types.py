@@ -142,7 +142,7 @@ class EvaluateOptions(ReadingOptions, total=False):
     weights: Place | None
 
 
-class ExtractOptions(RunningOptions, NetworkOptions, total=False):
+class ExtractOptions(RunningOptions, FeatureNetworkOptions, total=False):
     """Options of ``extract``."""
 
     classes: Literal["outer", "inner"] | None

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from offshelf.cli.options import shared_options
 from offshelf.cli.terminal import console
+from offshelf.cli.terminal.parser import Parser
 
 if TYPE_CHECKING:
-    from offshelf.jobs.extract.job import ExtractResult
+    from offshelf.jobs.extract.extract_result import ExtractResult
     from offshelf.progress import Progress
 
+NO_FLIPS = "rows are of images as they are; fit, curve, audit and compare use mirror images"
 SUMMARY = "write features of images to a Parquet file"
 
 
@@ -26,11 +28,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--out",
         default="features.parquet",
         metavar="FILE",
-        help="the Parquet file: a row per image, a column per layer and pooling (%(default)s)",
+        help="the Parquet file: a row per image, a column per layer and pooling, or the one column "
+        "'features' of --features (%(default)s)",
     )
     shared_options.add_backbone(parser)
     shared_options.add_layers(parser, "several in one pass (penultimate)")
     shared_options.add_poolings(parser)
+    shared_options.add_features(parser)
+    if isinstance(parser, Parser):
+        parser.decided = {"--flips": NO_FLIPS}
     shared_options.add_seed(parser)
     shared_options.add_profile(parser)
     shared_options.add_strict(parser)
