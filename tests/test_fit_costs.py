@@ -343,6 +343,15 @@ def test_the_estimator_decides_and_saves_the_rule(
             wrong.fit(train, labels)
 
 
+SEVERAL = {
+    "thresholds": [0.0] * 3,
+    "slopes": [-1.0] * 3,
+    "offsets": [0.0] * 3,
+    "held_out_f1": [None] * 3,
+    "notes": [],
+}
+
+
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
     """A model file with a rule that no network was needed for."""
@@ -381,6 +390,10 @@ def test_a_rule_is_an_optional_field_of_the_file(small: Path, tmp_path: Path) ->
         (
             lambda d: d.update(decision={"kind": "costs", "costs": [[0, 1, 1e999]] * 3}),
             "damaged decision rule: a cost is a number from 0 to 1,000,000,000, not inf",
+        ),
+        (
+            lambda d: d["head"].update(labels=SEVERAL),
+            "a decision rule of one label in a model of several",
         ),
         (
             lambda d: d["certainty"].update(calibration=None),

@@ -14,7 +14,7 @@ def read_rule(document: Any, head: FittedHead, certainty: Certainty) -> Decision
     """Return the rule that a manifest states; None where it states none.
 
     Raises:
-        ModelFileError: it is damaged, or there are no probabilities for it.
+        ModelFileError: it is damaged, there are no probabilities for it, or several labels.
     """
     if document is None:
         return None
@@ -22,6 +22,8 @@ def read_rule(document: Any, head: FittedHead, certainty: Certainty) -> Decision
         rule = rule_from_json(document, len(head.classes))
     except DataError as error:
         raise ModelFileError(str(error)) from error
+    if head.decisions is not None:
+        raise ModelFileError("a decision rule of one label in a model of several")
     if certainty.calibration is None:
         raise ModelFileError("a decision rule without a calibration: it needs probabilities")
     return rule
