@@ -54,7 +54,7 @@ def test_the_result_prints_itself(vgg16: Inspection):
     assert lines[3].split()[:2] == ["1", "conv1_1"]
     last = " ".join(lines[23].split())
     assert last == "21 fc8 linear 4,096 1,000 1000 4,097,000 4,096,000 4.0 kB -"
-    assert "convolutions / linear layers, parameters: 0.119009609" in lines
+    assert "convolutions / linear layers, parameters: 0.119" in lines
     assert "torchvision's description of the weights (num_params): 138,357,544, agrees" in lines
 
 

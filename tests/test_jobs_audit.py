@@ -447,6 +447,18 @@ def test_what_is_next_knows_the_file_of_corrections(result: AuditResult) -> None
     )
 
 
+def test_where_nothing_was_found_the_check_is_not_too_sure(
+    result: AuditResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(AuditResult, "corrections", lambda _: [])
+    nothing = dataclasses.replace(result.found, findings=())
+    assert str(dataclasses.replace(result, found=nothing)).splitlines()[-1] == (
+        "next: nothing was found that has to be mended, though an audit misses some wrong labels; "
+        "'offshelf fit DATA --out MODEL.offshelf' trains, and its --errors FILE.csv lists the test "
+        "images that it gets wrong"
+    )
+
+
 def test_one_of_each_is_told_in_the_singular(result: AuditResult) -> None:
     same, near = result.of_kind("identical")[1], result.of_kind("near_duplicate")[0]
     found = dataclasses.replace(

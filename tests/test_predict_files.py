@@ -190,3 +190,24 @@ def test_all_columns_give_way_to_chosen_ones(tmp_path: Path, columns: tuple[str,
     out.write_text("path,price\n")
     with pytest.raises(DataError, match="exists and is no file of predictions"):
         check_out(out, columns, ())
+
+
+def test_a_terminal_gets_the_first_rows_and_a_pipe_all(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    scenes: Path,
+    model: Path,
+) -> None:
+    words = ("predict", model, scenes / "test")
+    monkeypatch.setattr("offshelf.cli.commands.predict.MOST_ON_A_TERMINAL", 5)
+    piped = Run(capsys, *words).out
+    assert piped.count(".png ") == 12
+    assert "more image" not in piped
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    shown = Run(capsys, *words).out
+    assert shown.count(".png ") == 5
+    line = "and 7 more images: --out FILE.csv writes all, and a pipe such as '| less' shows all"
+    assert shown.splitlines()[7] == line
+    monkeypatch.setattr("offshelf.cli.commands.predict.MOST_ON_A_TERMINAL", 12)
+    assert Run(capsys, *words).out == piped
+    assert len(Run(capsys, *words, "--csv").out.splitlines()) == 13

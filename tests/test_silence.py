@@ -167,3 +167,17 @@ def test_a_column_of_groups_is_named(tmp_path: Path, kind: str) -> None:
     assert list_images([given]).warnings == ()
     split = ["train"] * 4 + ["test"] * 4
     assert read_table(table(path=paths, label=labels, group=groups, split=split)).warnings == ()
+
+
+@pytest.mark.parametrize(("name", "noted"), [("m.txt", True), ("m.OFFSHELF", False)])
+def test_a_model_file_of_another_ending_is_noted(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, scenes: Path, name: str, noted: bool
+) -> None:
+    place = tmp_path / name
+    run = Run(capsys, "fit", scenes, "-o", place)
+    line = (
+        f"note: {place}: will be a model file; the usual ending, by which people know one, is "
+        ".offshelf\n"
+    )
+    assert (line in run.err) is noted
+    assert Run(capsys, "show", place).code == 0

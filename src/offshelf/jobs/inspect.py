@@ -122,7 +122,7 @@ class Inspection(Result):
 
     def remarks(self) -> tuple[str, ...]:
         """Return the ratio, who agrees with the total, and what the columns mean."""
-        ratio = f"convolutions / linear layers, parameters: {self.ratio:.9f}" if self.ratio else ""
+        ratio = f"convolutions / linear layers, parameters: {self.ratio:.4g}" if self.ratio else ""
         return tuple(filter(None, (ratio, *map(_remark, self.agreements), *NOTES)))
 
     def render(self, form: str = "text", every: bool = False) -> str:

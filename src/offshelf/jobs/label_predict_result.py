@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from offshelf.jobs.predict_result import PredictResult
+from offshelf.jobs.predict_result import PredictResult, not_listed
 from offshelf.report import summary
 from offshelf.report.label_summary import label_counts, prediction_legend
 from offshelf.report.result import Block, Facts
@@ -69,12 +69,17 @@ class LabelPredictResult(PredictResult):
             yield "labels", ", ".join(f"{name} {n:,}" for name, n in found)
         yield from (pair for pair in super().facts() if pair[0] == "model")
 
-    def blocks(self, top: int = 3) -> Iterator[Block]:
-        """Yield the labels, with *top* others of an image; counts where a file has them."""
+    def blocks(self, top: int = 3, most: int | None = None) -> Iterator[Block]:
+        """Yield the labels, with *top* others of an image; counts where a file has them.
+
+        Of more than *most* images the first are listed, None lists all.
+        """
         used = [row for row in self.predictions if row.labels is not None]
         failures = [row.to_json() for row in self.predictions if row.labels is None]
         if used and self.out is None:
-            yield image_labels_table(used, top)
+            listed = used[:most]
+            yield image_labels_table(listed, top)
+            yield from not_listed(len(used) - len(listed))
         elif used:
             columns = (Column("label"), Column("images", "integer"))
             counts = [*self._counts_of_labels(), ("(none)", self.n_none)]

@@ -25,6 +25,17 @@ from offshelf.report.tables.result_rows import Column, Table
 from offshelf.text import counted
 
 
+def not_listed(n: int) -> Iterator[str]:
+    """Yield that *n* images are not listed, and how to see them.
+
+    >>> print(*not_listed(950))
+    and 950 more images: --out FILE.csv writes all, and a pipe such as '| less' shows all
+    """
+    if n:
+        more = counted(n, "more image")
+        yield f"and {more}: --out FILE.csv writes all, and a pipe such as '| less' shows all"
+
+
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class PredictResult(OfFeatures, Result):
     """One prediction per image.
@@ -116,13 +127,19 @@ class PredictResult(OfFeatures, Result):
         network = f"{self.features.title}{self.features.changed}"
         yield "model", f"{self.path}: {network}"
 
-    def blocks(self, top: int = 3) -> Iterator[Block]:
-        """Yield the labels, with *top* classes of an image; counts where files have them."""
+    def blocks(self, top: int = 3, most: int | None = None) -> Iterator[Block]:
+        """Yield the labels, with *top* classes of an image; counts where files have them.
+
+        Of more than *most* images the first are listed, None lists all.
+        """
         labelled = [row for row in self.predictions if row.label is not None]
         failures = [row.to_json() for row in self.predictions if row.label is None]
         kept = self.out is not None or self.sorted is not None
         if labelled:
-            yield self._counts(labelled) if kept else labels.label_table(labelled, self.model, top)
+            rows = labelled[:most]
+            yield self._counts(labelled) if kept else labels.label_table(rows, self.model, top)
+            if not kept:
+                yield from not_listed(len(labelled) - len(rows))
             yield ""
         if kept:
             yield Facts(tuple(self._kept()))

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from offshelf.progress import Progress
 
 SUMMARY = "label images with a model file"
+# More rows than these leave the screen before anybody can read them.
+MOST_ON_A_TERMINAL = 50
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -93,7 +95,8 @@ def run(arguments: argparse.Namespace) -> int:
     elif arguments.csv:
         sys.stdout.write(csv_text(result.table(written.columns)) + "\n")
     else:
-        console.say(blocks_text(result.blocks(arguments.top)))
+        most = MOST_ON_A_TERMINAL if sys.stdout.isatty() else None
+        console.say(blocks_text(result.blocks(arguments.top, most)))
     failed = len(result.sorted.failures) if result.sorted else 0
     return console.exit_code(result.n_ok - failed, result.n_failed + failed, arguments.strict)
 

@@ -174,7 +174,11 @@ class AuditResult(OfFeatures, Result):
             )
         if self.severities["error"]:
             return "remove or move the files of the errors above, and audit again"
-        return "nothing has to be mended; 'offshelf fit DATA --out MODEL.offshelf' trains"
+        return (
+            "nothing was found that has to be mended, though an audit misses some wrong labels; "
+            "'offshelf fit DATA --out MODEL.offshelf' trains, and its --errors FILE.csv lists the "
+            "test images that it gets wrong"
+        )
 
     def corrections(self) -> list[Correction]:
         """Return the images that a person should decide about, with a suggestion for each.

@@ -98,9 +98,17 @@ def fit(
 
 
 def note_replaced(out: str | Path | None, progress: Progress) -> None:
-    """Say which model file will be replaced, if there is one at *out*."""
-    if out is not None and Path(out).exists():
-        progress.note(_replaced(Path(out)))
+    """Say which model file will be replaced, if any, and that a name is unusual."""
+    if out is None:
+        return
+    path = Path(out)
+    if path.suffix.lower() != ".offshelf":
+        progress.note(
+            f"{shown(path)}: will be a model file; the usual ending, by which people know one, is "
+            ".offshelf"
+        )
+    if path.exists():
+        progress.note(_replaced(path))
 
 
 def _replaced(path: Path) -> str:
