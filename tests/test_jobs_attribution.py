@@ -23,7 +23,7 @@ def draw(seed: int, channels: int, count: int) -> tuple[np.ndarray, np.random.Ge
 
 @given(st.integers(0, 999), st.integers(1, 6), st.integers(1, 9), st.sampled_from(("l2", "none")))
 @settings(deadline=None, max_examples=60)
-@pytest.mark.parametrize("pooling", attribution.SUMMED)
+@pytest.mark.parametrize("pooling", [*attribution.SUMMED, "pyramid", "pyramid:5"])
 def test_summands_add_up_to_the_score(
     pooling: str, seed: int, channels: int, count: int, normalisation: str
 ) -> None:
@@ -48,15 +48,31 @@ def test_features_of_zeros_are_divided_by_one() -> None:
     assert attribution.feature_length(head, np.zeros(4, np.float32)) == 1.0
 
 
-@pytest.mark.parametrize("pooling", attribution.SUMMED)
-def test_pooling_is_the_engine_s(pooling: str) -> None:
+@pytest.mark.parametrize("side", [2, 3, 7, 8])
+@pytest.mark.parametrize(
+    "pooling", [*attribution.SUMMED, "pyramid", *(f"pyramid:{cells}" for cells in range(3, 9))]
+)
+def test_pooling_is_the_engine_s(pooling: str, side: int) -> None:
     import torch
 
     from offshelf.engine.torch_engine.tapped_network import pool
 
-    values, _ = draw(0, 5, 9)
-    expected = pool(torch.from_numpy(values.reshape(1, 5, 3, 3)), pooling)[0].numpy()
+    values, _ = draw(0, 5, side * side)
+    expected = pool(torch.from_numpy(values.reshape(1, 5, side, side)), pooling)[0].numpy()
     assert np.abs(attribution.pooled(values, pooling) - expected).max() < 1e-6
+    # Tokens: two without a place come first.
+    values, _ = draw(0, 5, side * side + 2)
+    expected = pool(torch.from_numpy(values.T[None].copy()), pooling)[0].numpy()
+    assert np.abs(attribution.pooled(values, pooling) - expected).max() < 1e-6
+
+
+def test_a_position_adds_to_every_cell_that_it_lies_in() -> None:
+    """The middle of 3 x 3 positions lies in all four overlapping cells, a corner in one."""
+    values = np.zeros((1, 9))
+    values[0, 4], values[0, 0] = 9.0, 9.0
+    weight = np.array([1.0, 4.0, 4.0, 4.0, 8.0])
+    parts = attribution.summands(values, weight, "pyramid", 1.0)
+    assert parts.reshape(3, 3).tolist() == [[10.0, 0.0, 0.0], [0.0, 46.0, 0.0], [0.0, 0.0, 0.0]]
 
 
 @pytest.mark.parametrize("normalised", [True, False])

@@ -18,7 +18,7 @@ from offshelf.cli.main import main
 from offshelf.engine.contract import EngineOptions
 from offshelf.engine.torch_engine.gradients import Probe
 from offshelf.errors import DataError, ModelFileError, OffshelfError
-from offshelf.features.feature_kind import FeatureKind, pooled_dimension
+from offshelf.features.feature_kind import FeatureKind
 from offshelf.features.network_input import NetworkInput
 from offshelf.heads.head import FittedHead
 from offshelf.heads.probabilities.probability_model import Certainty
@@ -43,6 +43,8 @@ EXACT = [
     ("stage7", "avg", "l2", "stage7", 7),
     ("stage7", "flatten", "l2", "stage7", 7),
     ("stage7", "max", "l2", "stage7", 7),
+    ("stage7", "pyramid", "l2", "stage7", 7),
+    ("stage5", "pyramid:3", "none", "stage5", 14),
 ]
 GRADIENT = [
     ("stage7", "gem", "stage7", 7),
@@ -71,7 +73,8 @@ def with_features(
     """The model with other features and a head of random weights that fits them."""
     path = backbone.path_of(layer)
     shape = backbone.require(path).shape
-    size = int(np.prod(shape)) if pooling == "flatten" else pooled_dimension(shape)
+    kind = FeatureKind(layer, path, pooling)
+    size = kind.dimension(shape)
     draw = np.random.default_rng(0)
     count = len(model.classes)
     arrays = {
@@ -79,7 +82,6 @@ def with_features(
         "bias": draw.normal(size=count).astype(np.float32),
     }
     head = FittedHead("svm", model.classes, arrays, {}, normalisation)  # type: ignore[arg-type]
-    kind = FeatureKind(layer, path, pooling)  # type: ignore[arg-type]
     features = FeatureRecord.of_layer(model.backbone, kind)
     return dataclasses.replace(model, features=features, head=head, certainty=Certainty())
 
@@ -224,7 +226,12 @@ def test_two_classes_are_mirrored(opened: tuple[Model, Backbone], image: Path) -
 
 @pytest.mark.parametrize(
     ("layer", "pooling", "method"),
-    [("norm", "avg", "exact"), ("norm", "flatten", "exact"), ("head:in", "avg", "gradcam")],
+    [
+        ("norm", "avg", "exact"),
+        ("norm", "flatten", "exact"),
+        ("norm", "pyramid", "exact"),
+        ("head:in", "avg", "gradcam"),
+    ],
 )
 def test_transformers_are_explained(
     opened: tuple[Model, Backbone], image: Path, layer: str, pooling: str, method: str

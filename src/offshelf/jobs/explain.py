@@ -2,8 +2,8 @@
 
 Where the score is a sum over the cells of a map, the heat map is exact: every cell shows what it
 adds, and the cells add up to the score without its bias. That holds for linear heads on ``avg``,
-``max`` and ``flatten`` features of a spatial layer, and on the vector that a network pools
-itself. All else gets Grad-CAM, which shows where and does not add up.
+``max``, ``flatten`` and ``pyramid`` features of a spatial layer, and on the vector that a network
+pools itself. All else gets Grad-CAM, which shows where and does not add up.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from offshelf.jobs.visualise.feature_maps import Grid, layer_label, maps_before,
 from offshelf.model_file.model import Model
 
 # Raised with every change of how the place is found.
-VERSION = 1
+VERSION = 2
 TOLERANCE = 1e-4
 # Networks end in a few layers that change no place; transformers in a block of them.
 PLACES = 48
@@ -45,7 +45,7 @@ class ExactPlace:
     Attributes:
         path: its module path.
         name: what to call it.
-        pooling: ``avg``, ``max`` or ``flatten``.
+        pooling: ``avg``, ``max``, ``flatten`` or a pyramid.
         grid: how it lies over the image.
     """
 
@@ -163,7 +163,7 @@ def _found(model: Model, backbone: Backbone) -> tuple[ExactPlace, ...]:
     for row, grid in places:
         pooling = model.kind.pooling if row.path == model.kind.path else "avg"
         values = positions(probe.activations[row.path], grid, backbone.spec.channels_last)
-        if pooling in attribution.SUMMED and gives(values, pooling, probe.features):
+        if attribution.is_summed(pooling) and gives(values, pooling, probe.features):
             name = layer_name(row, backbone, probe, places)
             return (ExactPlace(path=row.path, name=name, pooling=pooling, grid=grid),)
     return ()
