@@ -121,6 +121,22 @@ def test_intervals_are_the_same_each_time_and_wider_for_groups() -> None:
     assert honest == pytest.approx(once.intervals["micro_f1"])
 
 
+def test_an_interval_is_no_point_where_nothing_is_wrong() -> None:
+    truth = np.zeros((40, 2), bool)
+    truth[:9, 0] = truth[5:30, 1] = True
+    found = evaluate_labels(truth, truth * 2.0, truth, ["a", "b"])
+    low, high = wilson(9, 9)
+    first = found.per_label[0]
+    assert first.f1_interval == pytest.approx((2 * low / (1 + low), 1.0))
+    assert first.average_precision_interval == pytest.approx((low, high))
+    other = wilson(25, 25)[0]
+    assert found.intervals["mean_average_precision"] == pytest.approx(((low + other) / 2, 1.0))
+    both = wilson(34, 34)[0]
+    assert found.intervals["micro_f1"] == pytest.approx((2 * both / (1 + both), 1.0))
+    ends = [2 * one / (1 + one) for one in (low, other)]
+    assert found.intervals["macro_f1"] == pytest.approx((sum(ends) / 2, 1.0))
+
+
 def test_what_cannot_be_measured_is_one_line() -> None:
     truth, scores, present = made(10)
     none = np.zeros_like(truth)

@@ -66,6 +66,12 @@ def test_a_cell_holds_several_labels_or_none(tmp_path: Path) -> None:
     )
 
 
+def test_where_one_label_is_wanted_it_is_the_first(tmp_path: Path) -> None:
+    table = read_label_table(table_file(tmp_path, GIVEN))
+    assert table.targets().tolist() == [-1, 0, 0, 1]
+    assert table.counts(table.rows("train")).tolist() == [2, 1, 1]
+
+
 def test_lists_of_parquet_are_labels_too(tmp_path: Path) -> None:
     table_file(tmp_path, GIVEN)
     file = tmp_path / "labels.parquet"

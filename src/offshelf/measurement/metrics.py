@@ -106,7 +106,7 @@ def evaluate(
     return _from_confusion(_confusion(targets, predictions, len(classes)), classes)
 
 
-def wilson(k: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+def wilson(k: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Return the score interval of a share: k of n.
 
     Wilson, "Probable inference, the law of succession, and statistical inference",

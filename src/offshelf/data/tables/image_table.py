@@ -121,9 +121,14 @@ class ImageTable(Card):
         return np.flatnonzero(np.array([s == split for s in self.splits], bool)).astype(np.int64)
 
     def targets(self) -> NDArray[np.int64]:
-        """Return the position of each row's label in ``classes``, int64; -1 when unlabelled."""
-        position = {name: number for number, name in enumerate(self.classes)}
-        return np.array([position.get(label, -1) for label in self.labels], np.int64)
+        """Return the position of each row's label in ``classes``, int64; -1 when unlabelled.
+
+        Of several labels it is that of the first.
+        """
+        position, labels = {name: k for k, name in enumerate(self.classes)}, self.labels
+        if self.label_sets:
+            labels = tuple(label.partition(";")[0] for label in labels)
+        return np.array([position.get(label, -1) for label in labels], np.int64)
 
     def counts(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return how many of some rows have each of ``classes``, K."""

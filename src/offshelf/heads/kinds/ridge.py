@@ -75,10 +75,19 @@ def held_out_signs(
     """
     parts, scores = Parts(rows), np.zeros(signs.shape)
     for held, kept in splits:
-        part = parts.decompose(kept, np.zeros(len(kept), dtype=np.int64))
-        weight, bias = _solve(part, signs[kept], c, None)
+        weight, bias = _regressed(parts, kept, signs, c)
         scores[held] = rows.of(held).scores(weight).T + bias
     return scores
+
+
+def regressions(rows: ScaledRows, signs: Array, c: float) -> tuple[Array, Array]:
+    """Return the weights P x D and biases P of the regressions on signs N x P."""
+    return _regressed(Parts(rows), np.arange(len(signs)), signs, c)
+
+
+def _regressed(parts: Parts, kept: Places, signs: Array, c: float) -> tuple[Array, Array]:
+    part = parts.decompose(kept, np.zeros(len(kept), dtype=np.int64))
+    return _solve(part, signs[kept], c, None)
 
 
 def _solve(shifted: Solvable, signs: Array, c: float, weights: Array | None) -> tuple[Array, Array]:

@@ -23,7 +23,7 @@ from offshelf.heads.group_folds import Groups
 from offshelf.heads.head import FittedHead, frozen
 from offshelf.heads.kinds.fitter import CrossFit, Fitter
 from offshelf.heads.kinds.registry import get_fitter
-from offshelf.heads.kinds.ridge import Ridge, held_out_signs
+from offshelf.heads.kinds.ridge import Ridge, held_out_signs, regressions
 from offshelf.heads.label_decisions import LABEL_HEADS
 from offshelf.heads.multilabel.label_thresholds import decide_labels, mean_average_precision
 from offshelf.heads.options import FOLDS, GRID, Options
@@ -202,7 +202,7 @@ class _Trainer:
 
     def _cross_fitted(self, c: float) -> NDArray[np.float64]:
         options, rows, fitter = self._options(c), self.prepared.rows, self._fitter
-        if isinstance(fitter, Ridge) and options.class_weight is None:
+        if self._shares_regressions:
             signs = np.where(self.membership, 1.0, -1.0)
             return held_out_signs(rows, signs, c, fold_splits(self.fold))
         arrays = self.trained(self.prepared, c).arrays
@@ -239,6 +239,10 @@ class _Trainer:
     def _fitter(self) -> Fitter:
         return get_fitter(self.recipe.kind)
 
+    @property
+    def _shares_regressions(self) -> bool:
+        return isinstance(self._fitter, Ridge) and self.recipe.class_weight is None
+
     def _options(self, c: float) -> Options:
         return Options(c, self.recipe.seed, self.recipe.class_weight)
 
@@ -251,8 +255,12 @@ class _Trainer:
             membership = np.tile(membership, (2, 1))
         options, width = self._options(c), prepared.rows.shape[1]
         weight, bias = np.zeros((len(self.labels), width)), np.zeros(len(self.labels))
-        notes = list[str]()
-        for place in np.flatnonzero(_learnable(membership)):
+        notes, places = list[str](), np.flatnonzero(_learnable(membership))
+        if self._shares_regressions and len(places):
+            signs = np.where(membership[:, places], 1.0, -1.0)
+            weight[places], bias[places] = regressions(prepared.rows, signs, c)
+            places = places[:0]
+        for place in places:
             targets = membership[:, place].astype(np.int64)
             learned = self._fitter.fit(prepared.rows, targets, 2, options)
             weight[place], bias[place] = learned.arrays["weight"][1], learned.arrays["bias"][1]
