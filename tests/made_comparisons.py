@@ -36,6 +36,7 @@ def made_row(right: int, **values: Any) -> Row:
     cost = Cost(
         dimension=values.get("dimension", 1280),
         stored_bytes=10_000,
+        model_bytes=values.get("size_of_model", 10_000_000),
         ms_per_image=values.get("ms", 20.0),
         fit_seconds=0.5,
         predict_ms=0.01,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,7 +122,7 @@ def together(features: FeatureSet, passes: Mapping[Backbone, Extraction]) -> Set
     every = tuple(passes.values())
     first = every[0]
     return SetExtraction(
-        rows=tuple(map(_worst, zip(*(one.rows for one in every), strict=True))),
+        rows=ledger(every),
         stores={kind: store for one in reversed(every) for kind, store in one.stores.items()},
         engine=first.engine,
         computed=max(one.computed for one in every),
@@ -134,6 +134,11 @@ def together(features: FeatureSet, passes: Mapping[Backbone, Extraction]) -> Set
         features=features,
         passes=passes,
     )
+
+
+def ledger(passes: Iterable[Extraction]) -> tuple[Row, ...]:
+    """Return the rows of several passes over the same images as one ledger."""
+    return tuple(map(_worst, zip(*(one.rows for one in passes), strict=True)))
 
 
 def _worst(rows: tuple[Row, ...]) -> Row:

@@ -82,7 +82,11 @@ EXTRACT = Command(extract_command, extract_command.perform, extract_features)
 AUDIT = Command(audit_command, audit_command.perform, audit_job.audit)
 CURVE = Command(curve_command, curve_command.perform, learning_curve, curve_command.write)
 COMPARE = Command(
-    compare_command, compare_command.perform, compare_job.compare, compare_command.write
+    compare_command,
+    compare_command.perform,
+    compare_job.compare,
+    compare_command.write,
+    hidden={"commands": "each row of the result has its command"},
 )
 EXPLAIN = Command(
     explain_command, explain_command.perform, explain_job.explain, explain_command.write

@@ -177,6 +177,8 @@ class CompareOptions(ReadingOptions, DataOptions, total=False):
     """Options of ``compare``: each of the axes is one value or a list."""
 
     pictures: Place | None
+    fit: Place | None
+    prefer: Literal["accuracy", "speed", "size"]
     backbones: Words
     layers: Words
     poolings: Words

@@ -35,10 +35,29 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pictures", metavar="FOLDER", help="write charts of the rows to this folder, as PNG"
     )
+    _add_model(parser)
     _add_networks(parser)
     _add_heads(parser)
     _add_protocol(parser)
     shared_options.add_running(parser, precision=False)
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("model")
+    group.add_argument(
+        "--fit",
+        metavar="MODEL",
+        help="write the model of the best row, or of the preferred one, to this .offshelf file",
+    )
+    text = (
+        "of the rows that cannot be told from the best, take the best in accuracy, in speed "
+        "(milliseconds for an image) or in size (bytes of the weights and of what the head has "
+        "learned)"
+    )
+    shared_options.add_word(group, "--prefer", default="accuracy", text=text, metavar="WHAT")
+    group.add_argument(
+        "--commands", action="store_true", help="also print the fit command of each row"
+    )
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -185,7 +204,9 @@ def perform(arguments: argparse.Namespace, progress: Progress) -> Comparison:
 
 def write(arguments: argparse.Namespace, result: Comparison) -> list[Path]:
     """Write the rows and the charts where the arguments ask for them."""
-    written = [result.write(Path(arguments.out))] if arguments.out else []
+    written = [result.model.path] if result.model and result.model.path else []
+    if arguments.out:
+        written.append(result.write(Path(arguments.out)))
     if arguments.pictures:
         written += result.write_pictures(Path(arguments.pictures))
     return written
@@ -200,9 +221,11 @@ def run(arguments: argparse.Namespace) -> int:
         console.print_json({**result.to_json(), "written": [str(path) for path in written]})
     else:
         console.say(str(result))
+        if arguments.commands:
+            console.say("\n".join(["", *result.command_lines()]))
         for path in written:
             console.say(f"written: {path}")
-    return 0
+    return 1 if arguments.fit and result.model is None else 0
 
 
 def _size(word: str) -> int | None:
@@ -233,4 +256,6 @@ def _settings(arguments: argparse.Namespace) -> CompareSettings:
         transfer=arguments.transfer,
         yes=arguments.yes,
         download=not arguments.no_download,
+        fit=arguments.fit,
+        prefer=arguments.prefer,
     )

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from offshelf import files
 from offshelf.errors import OffshelfError
 from offshelf.jobs.compare.axis_effects import Effect
+from offshelf.jobs.compare.chosen_row import obstacle
+from offshelf.jobs.compare.comparison_axes import name_of, naming
 from offshelf.jobs.compare.comparison_rows import Row
 from offshelf.jobs.compare.comparison_table import common_line, full_table, narrow_table
 from offshelf.jobs.compare.fit_command import FitCommand
@@ -20,12 +22,16 @@ from offshelf.report.result import Block, Charted, require_pandas
 from offshelf.report.summary import failure_lines, seconds_line
 from offshelf.report.tables.result_rows import Table
 from offshelf.report.tables.table_formats import render
-from offshelf.text import json_text, spelled
+from offshelf.text import json_text, shown, spelled
 
 if TYPE_CHECKING:
     import pandas
 
+    from offshelf.jobs.fit.fit_result import FitResult
+
 SUFFIXES = {".md": "markdown", ".csv": "csv", ".txt": "text", ".tex": "latex"}
+# Forms that are read by programs; in the others a column of commands would be too wide.
+COMMAND_FORMS = ("csv", "json")
 PARQUET, JSON, PAGE = ".parquet", ".json", ".html"
 
 
@@ -43,7 +49,8 @@ class Comparison(Charted):
         findings: what the rows say, one line each.
         seconds: by stage.
         data: the images, as they were named.
-        fit: the command line of ``fit`` that makes the best row.
+        fit: the command line of ``fit`` that makes the best row, or the preferred one.
+        model: what ``fit`` says of the model of that row; None where none was asked for.
     """
 
     rows: tuple[Row, ...]
@@ -56,6 +63,7 @@ class Comparison(Charted):
     seconds: dict[str, float]
     data: str
     fit: FitCommand
+    model: FitResult | None = None
 
     @property
     def fit_command(self) -> str:
@@ -78,7 +86,10 @@ class Comparison(Charted):
 
     def render(self, form: str = "text", every: bool = False) -> str:
         """Return the table as text, markdown, csv, json, html or latex."""
-        return render(self.table(every), form)
+        table = self.table(every)
+        if every and form in COMMAND_FORMS:
+            table = full_table(self.rows, self.protocol, commands=True)
+        return render(table, form)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as one JSON document."""
@@ -87,7 +98,9 @@ class Comparison(Charted):
             "test": self.test,
             "best": self.best.to_json(),
             "fit_command": self.fit_command or None,
-            "fit_notes": list(self.fit.notes),
+            "fit_notes": [*self.fit.notes, *self._model_lines()],
+            "chosen": self.fit.row.to_json() if self.fit.row else None,
+            "model": self.model.to_json() if self.model else None,
             "rows": [row.to_json() for row in self.rows],
             "effects": [effect.to_json() for effect in self.effects],
             "agreement": {name: found.to_json() for name, found in self.agreement.items()},
@@ -121,9 +134,32 @@ class Comparison(Charted):
         yield f"time: {seconds_line(self.seconds)}"
         yield ""
         if self.fit_command:
-            yield "a model of the best row:"
+            yield f"a model of {self.fit.title}:"
             yield f"  {self.fit_command}"
         yield from self.fit.notes
+        yield from self._model_lines()
+
+    def _model_lines(self) -> Iterator[str]:
+        """Yield what the model is that was made, and whether it measures what its row says."""
+        if self.model is None or self.model.path is None or self.fit.row is None:
+            return
+        found, score = self.model.evaluation, self.fit.row.score
+        accuracy = f"{100 * found.accuracy:.2f} % of {found.n:,} test images"
+        if self.fit.other_split:
+            yield f"{shown(str(self.model.path))}: {accuracy}, on the one split of the data"
+        elif score is not None and found.accuracy == score.accuracy:
+            yield f"{shown(str(self.model.path))}: {accuracy}, as its row"
+        elif score is not None:
+            row = f"its row has {100 * score.accuracy:.2f} %"
+            yield f"{shown(str(self.model.path))}: {accuracy}; {row}, by other last digits"
+
+    def command_lines(self) -> Iterator[str]:
+        """Yield each row with the ``fit`` command that makes it."""
+        axes = naming(self.rows)
+        yield "the fit command of each row:"
+        for row in self.rows:
+            yield name_of(row, axes)
+            yield f"  {row.command or _without(row)}"
 
     def to_frame(self) -> pandas.DataFrame:
         """Return the rows as a pandas frame, one column for each figure.
@@ -178,6 +214,11 @@ class Comparison(Charted):
         kinds = available(self.rows)
         targets = [Path(folder) / f"{kind}.png" for kind in kinds]
         return [self.plot(kind).save(target) for kind, target in zip(kinds, targets, strict=True)]
+
+
+def _without(row: Row) -> str:
+    """Return why a row has no command."""
+    return row.problem or f"cannot be made by fit: {obstacle(row.view)}"
 
 
 def check_out(path: str | Path) -> Path:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from offshelf.jobs.compare.comparison_axes import name_of, naming
 from offshelf.jobs.compare.comparison_charts import available, picture
 from offshelf.jobs.compare.comparison_rows import Row
 from offshelf.jobs.compare.comparison_table import common_line, page_table
@@ -38,7 +39,7 @@ figure.chart img { width: 100%; min-width: 40rem; height: auto;
   border-radius: 6px; background: #fff; }
 dl { max-width: 60rem; }
 dt { font-weight: 600; }
-dd { margin: 0 0 .5rem; }
+dd { margin: 0 0 .5rem; overflow-wrap: anywhere; }
 @media (prefers-color-scheme: dark) {
   figure.chart img { filter: invert(.88) hue-rotate(180deg); }
 }
@@ -61,6 +62,7 @@ _COLUMNS = (
         "to train the head; to label an image from its features; bytes of "
         "the features of all images.",
     ),
+    ("size", "bytes of the weights files of the networks, and of what the head has learned."),
 )
 
 
@@ -124,7 +126,7 @@ def _found(result: Page) -> Iterator[str]:
 
 
 def _model(result: Page) -> Iterator[str]:
-    yield "<h2>A model of the best row</h2>"
+    yield f"<h2>A model of {plain(result.fit.title)}</h2>"
     if result.fit.text:
         yield f"<pre><code>{prose(result.fit.text)}</code></pre>"
     yield from (f"<p>{prose(note)}</p>" for note in result.fit.notes)
@@ -138,6 +140,20 @@ def _rows(result: Page) -> Iterator[str]:
     yield from sortable_table(page_table(kept), _FALLING, marked)
     if left := len(result.rows) - len(kept):
         yield f"<p>{left:,} more rows; a file of --out that ends in .csv has all.</p>"
+    yield from _commands(kept)
+
+
+def _commands(rows: tuple[Row, ...]) -> Iterator[str]:
+    """Yield a list, closed at first, of the rows and the commands that make them."""
+    made = [row for row in rows if row.command]
+    if not made:
+        return
+    axes = naming(rows)
+    yield "<details><summary>The fit command of each row</summary><dl>"
+    for row in made:
+        yield f"<dt>{prose(name_of(row, axes))}</dt>"
+        yield f"<dd><code>{prose(row.command)}</code></dd>"
+    yield "</dl></details>"
 
 
 def _charts(rows: tuple[Row, ...]) -> Iterator[str]:

@@ -81,6 +81,7 @@ class Cost:
     Attributes:
         dimension: values of an image that the head sees.
         stored_bytes: of all images at that dimension, in float32.
+        model_bytes: of the weights of its networks, each once, and of the arrays of the head.
         ms_per_image: files to features, None where not known.
         fit_seconds: to train the head, median over the folds.
         predict_ms: to label an image from its features, median over the folds.
@@ -88,6 +89,7 @@ class Cost:
 
     dimension: int
     stored_bytes: int
+    model_bytes: int
     ms_per_image: float | None
     fit_seconds: float
     predict_ms: float
@@ -121,6 +123,7 @@ class Row(Line):
         c: values of C in force, of each fold.
         transfer: cheap scores of the features, where asked for.
         problem: why there is no head, "" where there is.
+        command: the line for a shell with which ``fit`` makes it; "" where it can not.
         depth: place of the view in the grid; deeper layers of a backbone come later.
     """
 
@@ -132,6 +135,7 @@ class Row(Line):
     c: tuple[float, ...] = ()
     transfer: Transfer | None = None
     problem: str = ""
+    command: str = ""
     depth: int = 0
 
     @property
@@ -178,6 +182,7 @@ class Row(Line):
             "C": recipe.c,
             "C_chosen": list(self.c),
             "problem": self.problem,
+            "fit_command": self.command or None,
         }
         return document | self._figures()
 

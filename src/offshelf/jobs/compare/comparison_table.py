@@ -33,6 +33,7 @@ _FIGURES = (
     (Column("fit", "seconds"), "cost.fit_seconds"),
     (Column("predict", "milliseconds", "ms"), "cost.predict_ms"),
     (Column("stored", "bytes"), "cost.stored_bytes"),
+    (Column("size", "bytes"), "cost.model_bytes"),
     (Column("without leaks", "percent"), "score.without_leaks"),
     (Column("LogME", "number"), "transfer.logme"),
     (Column("H-score", "number"), "transfer.h_score_shrunk"),
@@ -44,7 +45,7 @@ _SOMETIMES = ("sd", "balanced sd", "without leaks", "LogME", "H-score", "ridge e
 _NEEDED = ("accuracy", "95 % interval", "p (Holm)", "verdict")
 _WANTED = (
     *("sd", "LogME", "H-score", "ridge error", "dim", "image", "balanced", "fit"),
-    *("balanced sd", "predict", "stored"),
+    *("balanced sd", "predict", "stored", "size"),
 )
 # What is the same for all rows where they have one view.
 _SHARED = {
@@ -70,10 +71,11 @@ class _Filled:
         return len(self.cells) > 1 and len({format_cell(one, kind) for one in self.cells}) == 1
 
 
-def full_table(rows: Sequence[Row], protocol: str) -> Table:
-    """Return every column: all axes, and all figures that a row has."""
+def full_table(rows: Sequence[Row], protocol: str, commands: bool = False) -> Table:
+    """Return every column: all axes, and all figures that a row has; with its ``fit`` command."""
     axes = [_Filled(Column(axis.name), tuple(map(axis.shown, rows))) for axis in AXES]
-    return _table(f"Comparison, {protocol}", [*axes, *_figures(rows)])
+    made = [_Filled(Column("fit command"), tuple(row.command for row in rows))] if commands else []
+    return _table(f"Comparison, {protocol}", [*axes, *_figures(rows), *made])
 
 
 def narrow_table(rows: Sequence[Row]) -> Table:
@@ -119,7 +121,9 @@ def _names(rows: Sequence[Row], figures: Sequence[_Filled]) -> list[_Filled]:
     columns = [_Filled(Column(axis.name), tuple(map(axis.shown, rows))) for axis in axes]
     gaps = 2 * (len(columns) + len(figures) - 1)
     wide = sum(min(_READABLE, width) for width in text_widths(_table("", columns)))
-    if wide + gaps + sum(text_widths(_table("", figures))) <= WIDTH:
+    # Layers of several networks name these, which would stand beside them a second time.
+    twice = any(row.view.of_several_backbones for row in rows)
+    if not twice and wide + gaps + sum(text_widths(_table("", figures))) <= WIDTH:
         return columns
     return [_Filled(Column("row"), tuple(name_of(row, axes) for row in rows))]
 

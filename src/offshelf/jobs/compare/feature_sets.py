@@ -53,6 +53,11 @@ class Source:
         """The backbone, with its size where that is not the weights' own."""
         return self.backbone if self.size is None else f"{self.backbone}@{self.size}"
 
+    @property
+    def plain(self) -> Source:
+        """The same over the images themselves."""
+        return dataclasses.replace(self, mirrored=False)
+
 
 @dataclass(frozen=True)
 class Part:

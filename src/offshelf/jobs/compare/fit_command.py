@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 
 from offshelf.data.decode import Limits
 from offshelf.engine.contract import EngineOptions
 from offshelf.feature_sets.feature_set import NO_FLIPS
-from offshelf.jobs.compare.comparison_axes import name_of
+from offshelf.jobs.compare.chosen_row import ACCURACY, chosen_row, obstacle
 from offshelf.jobs.compare.comparison_rows import Row
-from offshelf.jobs.compare.feature_sets import View
-from offshelf.jobs.compare.grid import ProtocolSettings
+from offshelf.jobs.compare.grid import ProtocolSettings, uses_given_split
 from offshelf.jobs.setup.settings import RunSettings
 
 MODEL = "best.offshelf"
+OTHER_ACCURACY = "fit measures on the one split of the data, so it will state another accuracy"
 _USUAL, _ENGINE, _LIMITS = RunSettings(), EngineOptions(), Limits()
 
 
@@ -27,38 +27,54 @@ class FitCommand:
 
     Attributes:
         text: one line for a POSIX shell; "" where ``fit`` can make none of the rows.
-        notes: what the command does not do, one line each.
+        notes: which row it makes and why, and what it does not do, one line each.
+        title: which row it makes, in a few words.
+        row: that row; None where there is none.
+        other_split: whether ``fit`` measures on another split than the comparison.
     """
 
     text: str
     notes: tuple[str, ...] = ()
+    _: KW_ONLY
+    title: str = field(default="the best row", compare=False)
+    row: Row | None = field(default=None, compare=False)
+    other_split: bool = field(default=False, compare=False)
 
 
 def fit_command(
-    rows: Sequence[Row], data: str | Path, run: RunSettings, protocol: ProtocolSettings
+    rows: Sequence[Row],
+    data: str | Path,
+    run: RunSettings,
+    protocol: ProtocolSettings,
+    prefer: str = ACCURACY,
+    out: str | Path = MODEL,
 ) -> FitCommand:
-    """Return the command that makes the best row, or the best that ``fit`` can make.
+    """Return the command that makes the best row, or the preferred one of those as good.
 
     Args:
         rows: of a comparison, the best first.
         data: the images, as the comparison was given them.
         run: how it was run.
         protocol: how accuracy was measured.
+        prefer: see :func:`.chosen_row`.
+        out: the model file.
     """
-    good = [row for row in rows if row.score]
-    made = next((row for row in good if not obstacle(row.view)), None)
-    if made is None:
-        return FitCommand("", (f"no row can be made by fit: {obstacle(good[0].view)}",))
-    words = [*_options(made), *_settings(run, protocol.groups), "--out", MODEL]
-    text = " ".join(map(quoted, ["offshelf", "fit", _path(data) or "", *words]))
-    return FitCommand(text, tuple(_notes(made, good, protocol)))
+    chosen, other = chosen_row(rows, prefer), not uses_given_split(protocol)
+    if chosen.row is None:
+        return FitCommand("", chosen.notes)
+    text = command_of(chosen.row, data, run, protocol.groups, out)
+    notes = (*chosen.notes, OTHER_ACCURACY) if other else chosen.notes
+    return FitCommand(text, notes, title=chosen.title, row=chosen.row, other_split=other)
 
 
-def obstacle(view: View) -> str:
-    """Return why ``fit`` cannot make features, "" where it can."""
-    if view.scaling == "none":
-        return "it always scales pixels as belongs to the weights"
-    return ""
+def command_of(
+    row: Row, data: str | Path, run: RunSettings, groups: str | None, out: str | Path = MODEL
+) -> str:
+    """Return the command that makes a row, "" where ``fit`` cannot."""
+    if row.score is None or obstacle(row.view):
+        return ""
+    words = [*_options(row), *_settings(run, groups), "--out", _path(out) or MODEL]
+    return " ".join(map(quoted, ["offshelf", "fit", _path(data) or "", *words]))
 
 
 def quoted(word: str) -> str:
@@ -127,14 +143,3 @@ def _settings(run: RunSettings, groups: str | None) -> Iterator[str]:
 
 def _number(value: float) -> str:
     return repr(float(value)).removesuffix(".0")
-
-
-def _notes(made: Row, rows: Sequence[Row], protocol: ProtocolSettings) -> Iterator[str]:
-    best = rows[0]
-    if made is not best and made.score:
-        yield (
-            f"fit cannot make the best row: {obstacle(best.view)}; the command makes "
-            f"{name_of(made)}: {100 * made.score.accuracy:.2f} %"
-        )
-    if protocol.splits_from is not None or protocol.kind != "given":
-        yield "fit measures on the one split of the data, so it will state another accuracy"

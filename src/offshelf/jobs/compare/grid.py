@@ -233,6 +233,11 @@ def folds_of(
     return folds if rows is None else tuple(_restricted(fold, rows) for fold in folds)
 
 
+def uses_given_split(settings: ProtocolSettings) -> bool:
+    """Return whether accuracy is measured on the one split of the data, as ``fit`` does."""
+    return settings.kind == "given" and settings.splits_from is None
+
+
 def keep_splits(
     table: ImageTable, folds: tuple[Fold, ...], settings: ProtocolSettings, seed: int
 ) -> None:

@@ -21,6 +21,7 @@ from offshelf.errors import HeadError
 from offshelf.feature_sets.feature_set import BOTH, PREDICTION, TRAINING
 from offshelf.features.store.feature_store import FeatureStore
 from offshelf.heads.fitting.fit_head import averaged_decision, fit_prepared
+from offshelf.heads.fitting.serialise import pack_head
 from offshelf.heads.options import GRID, ClassWeight, Normalisation, Options
 from offshelf.heads.preparation.prepare import Preparation, Prepared, apply, prepare
 from offshelf.jobs.compare.plan import Plan
@@ -46,6 +47,7 @@ class Cell:
         c: the regularisation in force, None where the head has none.
         searched: the smallest and the largest C that ``auto`` tried; () where C was given.
         notes: what was unusual while training.
+        head_bytes: of the arrays of the head.
         problem: why there is no head; "" where there is.
     """
 
@@ -56,6 +58,7 @@ class Cell:
     c: float | None = None
     searched: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
+    head_bytes: int = 0
     problem: str = ""
 
 
@@ -85,7 +88,7 @@ def _cut_short(cell: Cell, recipe: HeadSettings) -> bool:
 def _possible(cell: Cell, tested: int, classes: int) -> bool:
     """Return whether a head can have predicted this for *tested* rows and so many classes."""
     c = [] if cell.c is None else [cell.c]
-    numbers = [cell.fit_seconds, cell.predict_seconds, *c, *cell.searched]
+    numbers = [cell.fit_seconds, cell.predict_seconds, cell.head_bytes, *c, *cell.searched]
     if not all(type(number) in (int, float) and 0 <= number < math.inf for number in numbers):
         return False
     if type(cell.dimension) is not int or not all(isinstance(one, str) for one in cell.notes):
@@ -174,6 +177,7 @@ def _fit(
         c=cast(float | None, head.parameters.get("C")),
         searched=_ends(head.parameters.get("C_grid") or ()),
         notes=tuple(head.notes),
+        head_bytes=sum(array.nbytes for array in pack_head(head)[0].values()),
     )
 
 

@@ -15,9 +15,11 @@ from offshelf import cache
 from offshelf.cache import Usage
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.feature_sets.feature_set import Joining
+from offshelf.jobs.compare.chosen_row import ACCURACY, check_preference
 from offshelf.jobs.compare.comparison import Comparison
+from offshelf.jobs.compare.comparison_rows import Row
 from offshelf.jobs.compare.feature_sets import Source, View, views_of
-from offshelf.jobs.compare.fit_command import fit_command
+from offshelf.jobs.compare.fit_command import MODEL, command_of, fit_command
 from offshelf.jobs.compare.grid import (
     HeadAxes,
     NetworkAxes,
@@ -31,18 +33,21 @@ from offshelf.jobs.compare.grid import (
 from offshelf.jobs.compare.grid_cell import transfer_of
 from offshelf.jobs.compare.plan import Plan, Stored
 from offshelf.jobs.compare.processes import run_plan
+from offshelf.jobs.compare.row_model import check_model, row_model
 from offshelf.jobs.compare.source_features import (
     Extracted,
     Networks,
+    Speed,
     extract_all,
     speeds_of,
     usable,
 )
 from offshelf.jobs.compare.verdicts import Assembled, assemble
+from offshelf.jobs.fit.fit_result import FitResult
 from offshelf.jobs.setup.grouped_table import LEAKS, group_numbers_of
 from offshelf.jobs.setup.labelled_features import table_of
 from offshelf.jobs.setup.run_costs import Clock
-from offshelf.jobs.setup.settings import HeadSettings, RunSettings
+from offshelf.jobs.setup.settings import HeadSettings, JobContext, RunSettings
 from offshelf.measurement.splits.protocol import Fold
 from offshelf.measurement.transferability import Transfer
 from offshelf.progress import Progress, Silent, note_all, notifying
@@ -61,6 +66,9 @@ class CompareSettings:
         yes: run a very large grid without asking.
         download: whether weights may be fetched.
         processes: that train heads; None for what processors and memory allow.
+        fit: the model file of the best row, or of the preferred one; None writes none.
+        prefer: which of the rows that cannot be told from the best becomes the model:
+            ``accuracy``, ``speed`` or ``size``, see :func:`.chosen_row`.
     """
 
     networks: NetworkAxes = field(default_factory=NetworkAxes)
@@ -71,6 +79,8 @@ class CompareSettings:
     yes: bool = False
     download: bool = True
     processes: int | None = None
+    fit: str | Path | None = None
+    prefer: str = ACCURACY
 
 
 def compare(
@@ -82,10 +92,9 @@ def compare(
 ) -> Comparison:
     """Measure which features and heads do best on labelled images, and whether it is real.
 
-    Every network runs once over the images; the heads are trained on stored features, in
-    several processes. Whatever is finished is kept: the same comparison again, or one that
-    was stopped, only does what is missing. C and all else that is chosen is chosen on the
-    training images of each fold alone.
+    Every network runs once over the images; heads are trained on stored features, in several
+    processes. What is finished is kept: the same comparison again, or one that was stopped, only
+    does what is missing. What is chosen, such as C, is chosen on training images alone.
 
     Args:
         data: labelled images, as for ``fit``.
@@ -94,8 +103,7 @@ def compare(
         progress: receives the state of the work.
 
     Raises:
-        OffshelfError: names, settings or data cannot be used; one line says why, and
-            nothing was extracted yet where it could be known before.
+        OffshelfError: names, settings or data cannot be used; before any work where possible.
 
     >>> compare("no/such/folder")
     Traceback (most recent call last):
@@ -106,23 +114,58 @@ def compare(
     progress, clock = progress or Silent(), Clock()
     with clock.stage("read"):
         work = _prepare(data, settings, run, progress)
-    with clock.stage("extract"):
-        found = extract_all(work.table, work.views, work.networks, run, progress)
-    with clock.stage("speed"), notifying(progress):
-        speeds = speeds_of(found, work.table, run)
+    found, speeds = _extracted(work, run, progress, clock)
     folds = _kept_folds(work, found, settings.protocol, run.seed)
     plan = make_plan(work, folds, found, run)
     with notifying(progress), contextlib.closing(Usage(plan.results, make=True)):
         scores = _trained(plan, settings, progress, clock)
         assembled = _counted(assemble(plan, work.views, (found, speeds), scores), work.table)
+    rows = assembled["rows"] = _with_commands(assembled["rows"], data, run, settings.protocol)
+    made = fit_command(rows, data, run, settings.protocol, settings.prefer, settings.fit or MODEL)
+    images, job = (data, work.table), JobContext(run, progress, clock)
+    model = _model(made.row, settings.fit, images, found, job)
     return Comparison(
         **assembled,
         protocol=described(settings.protocol, folds, work.table.split_made),
         failures=_failures(found),
         seconds=clock.total(),
         data=os.fspath(data),
-        fit=fit_command(assembled["rows"], data, run, settings.protocol),
+        fit=made,
+        model=model,
     )
+
+
+def _model(
+    row: Row | None,
+    out: str | Path | None,
+    images: tuple[str | Path, ImageTable],
+    found: dict[Source, Extracted],
+    job: JobContext,
+) -> FitResult | None:
+    """Make the model that was asked for; its own stages are in what ``fit`` says."""
+    if row is None or out is None:
+        return None
+    with job.clock.stage("model"):
+        return row_model(row, images, found, out, JobContext.of(job.run, job.progress))
+
+
+def _with_commands(
+    rows: Sequence[Row], data: str | Path, run: RunSettings, protocol: ProtocolSettings
+) -> tuple[Row, ...]:
+    return tuple(
+        dataclasses.replace(row, command=command_of(row, data, run, protocol.groups))
+        for row in rows
+    )
+
+
+def _extracted(
+    work: _Work, run: RunSettings, progress: Progress, clock: Clock
+) -> tuple[dict[Source, Extracted], dict[Source, Speed]]:
+    """Run every network, and see how fast it is."""
+    with clock.stage("extract"):
+        found = extract_all(work.table, work.views, work.networks, run, progress)
+    with clock.stage("speed"), notifying(progress):
+        return found, speeds_of(found, work.table, run)
 
 
 def _kept_folds(
@@ -179,12 +222,17 @@ def _prepare(
     """Find every mistake that can be found without running a network."""
     settings.networks.check()
     settings.protocol.check()
+    check_preference(settings.prefer)
     recipes = recipes_of(settings.heads)
     table = table_of(data, dataclasses.replace(run, groups=settings.protocol.groups))
     note_all(progress, _notes(table, settings.protocol))
     folds = folds_of(table, settings.protocol, run.seed)
     networks = Networks(run, progress, settings.download)
     views = views_of(settings.networks, settings.concat, networks.layers)
+    for view in views:
+        networks.check(view)
+    if settings.fit is not None:
+        check_model(settings.fit, views)
     check_size(views, recipes, len(folds), settings.yes)
     return _Work(table, networks, views, recipes)
 

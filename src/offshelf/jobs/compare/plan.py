@@ -24,7 +24,7 @@ from offshelf.heads.kinds.registry import holds_back
 from offshelf.jobs.setup.settings import HeadSettings
 from offshelf.measurement.splits.protocol import Fold
 
-VERSION = 3
+VERSION = 4
 
 
 @dataclass(frozen=True)

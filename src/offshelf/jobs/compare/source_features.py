@@ -22,13 +22,18 @@ from offshelf.backbones.named_layers import INPUT_SUFFIX
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.engine.contract import EngineOptions
 from offshelf.engine.selection import platform_of
-from offshelf.errors import BackboneError, DataError, OffshelfError
+from offshelf.errors import BackboneError, DataError, LayerError, OffshelfError
 from offshelf.features.extraction import Extraction
 from offshelf.features.feature_kind import FeatureKind, feature_kinds
 from offshelf.jobs.compare.feature_sets import Part, Source, View
 from offshelf.jobs.extract.forecast import speed
 from offshelf.jobs.extract.timed_sample import SampleRequest, take_sample
-from offshelf.jobs.setup.labelled_features import contradictions, run_network
+from offshelf.jobs.setup.labelled_features import (
+    contradictions,
+    finished_options,
+    run_mirrored,
+    run_network,
+)
 from offshelf.jobs.setup.precision import AUTO
 from offshelf.jobs.setup.settings import FeatureSettings, JobContext, RunSettings
 from offshelf.locks import alone
@@ -61,6 +66,15 @@ class Networks:
     def layers(self, source: Source, words: tuple[str, ...]) -> tuple[str, ...]:
         """Return the layers that *words* stand for; see :func:`.chosen_layers`."""
         return chosen_layers(self.open(source), words)
+
+    def check(self, view: View) -> None:
+        """Raise LayerError for a view that has a layer twice, under two names or sizes."""
+        seen = {
+            (self.open(part.source), self.open(part.source).path_of(part.layer), part.pooling)
+            for part in view.parts
+        }
+        if len(seen) < len(view.parts):
+            raise LayerError(f"the concatenation {view.text!r} names a layer twice")
 
     def _open(self, source: Source) -> Backbone:
         if source.precision == AUTO:
@@ -103,6 +117,11 @@ class Extracted:
     kinds: Mapping[Part, FeatureKind]
     options: EngineOptions
 
+    @property
+    def unique_kinds(self) -> tuple[FeatureKind, ...]:
+        """What the one pass took, each once."""
+        return tuple(dict.fromkeys(self.kinds.values()))
+
     def identity(self, part: Part) -> dict[str, object]:
         """Return what decides the numbers of *part*, the key of its store."""
         return self.extraction.stores[self.kinds[part]].identity
@@ -126,7 +145,9 @@ def extract_all(
         parts.setdefault(part.source, []).append(part)
     found: dict[Source, Extracted] = {}
     for source, wanted in parts.items():
-        found[source] = _extract(table, source, wanted, networks, run, progress)
+        before = found.get(source.plain) if source.mirrored else None
+        job = JobContext.of(run, progress)
+        found[source] = _extract(table, source, wanted, networks, before, job)
     note_all(progress, contradictions(table, next(iter(found.values())).extraction))
     return found
 
@@ -151,17 +172,23 @@ def _extract(
     source: Source,
     parts: Sequence[Part],
     networks: Networks,
-    run: RunSettings,
-    progress: Progress,
+    before: Extracted | None,
+    job: JobContext,
 ) -> Extracted:
+    """Extract parts of a source; *before* is the same source without mirror images, if known."""
     backbone = networks.open(source)
     kinds = {part: feature_kinds(backbone, [part.layer], [part.pooling])[0] for part in parts}
-    engine = dataclasses.replace(run.engine, precision=source.precision)
     unique = tuple(dict.fromkeys(kinds.values()))
     if len(unique) > 1:
-        progress.note(f"{source.backbone}: {len(unique)} kinds of features in one pass")
-    run = dataclasses.replace(run, engine=engine)
-    extraction, options = run_network(table, backbone, unique, JobContext.of(run, progress))
+        job.progress.note(f"{source.backbone}: {len(unique)} kinds of features in one pass")
+    if before is not None:
+        # The mirror images run in the same int8 network, which was made for these layers.
+        options = finished_options(before.backbone, before.unique_kinds, before.options)
+        extraction = run_mirrored(table, backbone, before.unique_kinds, options, job)
+        return Extracted(backbone, extraction, kinds, options)
+    engine = dataclasses.replace(job.run.engine, precision=source.precision)
+    run = dataclasses.replace(job.run, engine=engine)
+    extraction, options = run_network(table, backbone, unique, JobContext.of(run, job.progress))
     return Extracted(backbone, extraction, kinds, options)
 
 
@@ -231,10 +258,19 @@ def milliseconds(
     """Return milliseconds for an image: of each source the deepest of its parts."""
     deepest: dict[Source, float] = {}
     for part in view.needs:
-        plain = dataclasses.replace(part.source, mirrored=False)
-        ms = speeds[plain].of(found[part.source].kinds[part].path)
+        ms = speeds[part.source.plain].of(found[part.source].kinds[part].path)
         deepest[part.source] = max(ms, deepest.get(part.source, 0.0))
     return sum(deepest.values())
+
+
+def weights_bytes(view: View, found: Mapping[Source, Extracted]) -> int:
+    """Return bytes of the weights of a view's networks, each file once; of random ones in fp32."""
+    backbones = [found[part.source].backbone for part in view.parts]
+    different = {(one.spec.name, one.file.sha256): one for one in backbones}
+    return sum(
+        one.file.path.stat().st_size if one.file.path else 4 * one.spec.parameters
+        for one in different.values()
+    )
 
 
 def macs_up_to(backbone: Backbone, path: str) -> int:
@@ -262,7 +298,11 @@ def _sampled(
     pooling = next(iter(extracted.kinds)).pooling
     weights = "random" if source.weights == "random" else None
     features = FeatureSettings(
-        source.backbone, weights=weights, resize=source.resize, grey=source.grey
+        source.backbone,
+        weights=weights,
+        resize=source.resize,
+        grey=source.grey,
+        input_size=source.size,
     )
     request = SampleRequest(
         paths=table.paths[:SAMPLED],

@@ -21,11 +21,22 @@ from offshelf.jobs.compare.axis_effects import (
     sentences,
 )
 from offshelf.jobs.compare.comparison_axes import AXES, Axis, name_of, naming
-from offshelf.jobs.compare.comparison_rows import Cost, Row, Verdict, score_of, sizes
+from offshelf.jobs.compare.comparison_rows import (
+    Cost,
+    Row,
+    Verdict,
+    score_of,
+    sizes,
+)
 from offshelf.jobs.compare.feature_sets import Source, View
 from offshelf.jobs.compare.grid_cell import Cell, read_cell
 from offshelf.jobs.compare.plan import Plan
-from offshelf.jobs.compare.source_features import Extracted, Speed, milliseconds
+from offshelf.jobs.compare.source_features import (
+    Extracted,
+    Speed,
+    milliseconds,
+    weights_bytes,
+)
 from offshelf.jobs.setup.settings import HeadSettings
 from offshelf.measurement.significance_tests import not_distinguishable
 from offshelf.measurement.transferability import Agreement, Transfer, agreement
@@ -55,10 +66,10 @@ def assemble(plan: Plan, views: Sequence[View], measured: Measured, scores: Scor
     depths = _depths(views)
     rows = []
     for number, view in enumerate(views):
-        ms = milliseconds(view, *measured) or None
+        spent = milliseconds(view, *measured) or None, weights_bytes(view, measured[0])
         for recipe in plan.recipes:
             cells = [_cell(plan, number, fold, recipe) for fold in range(len(plan.folds))]
-            row = _row(plan, view, recipe, cells, ms)
+            row = _row(plan, view, recipe, cells, spent)
             row = dataclasses.replace(row, transfer=scores.get(number), depth=depths[number])
             rows.append(row)
     good = [row for row in rows if row.score]
@@ -114,7 +125,13 @@ def _cell(plan: Plan, view: int, fold: int, recipe: HeadSettings) -> Cell:
     return cell
 
 
-def _row(plan: Plan, view: View, recipe: HeadSettings, cells: list[Cell], ms: float | None) -> Row:
+def _row(
+    plan: Plan,
+    view: View,
+    recipe: HeadSettings,
+    cells: list[Cell],
+    spent: tuple[float | None, int],
+) -> Row:
     problem = next((cell.problem for cell in cells if cell.problem), "")
     if problem:
         return Row(view=view, recipe=recipe, problem=problem)
@@ -123,7 +140,8 @@ def _row(plan: Plan, view: View, recipe: HeadSettings, cells: list[Cell], ms: fl
     cost = Cost(
         dimension=dimension,
         stored_bytes=4 * dimension * sum(bool(digest) for digest in plan.digests),
-        ms_per_image=ms,
+        model_bytes=spent[1] + int(np.median([cell.head_bytes for cell in cells])),
+        ms_per_image=spent[0],
         fit_seconds=float(np.median([cell.fit_seconds for cell in cells])),
         predict_ms=float(
             np.median([1000 * c.predict_seconds / n for c, n in zip(cells, tested, strict=True)])

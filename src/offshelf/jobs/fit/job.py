@@ -90,6 +90,21 @@ def fit(
     labelled = labelled_features(data, features, job, lambda table: rule_for(table.classes))
     rule = rule_for(labelled.table.classes)
     note_all(job.progress, labelled.contradictions)
+    return fit_labelled(labelled, out, (head, probability, rule), job)
+
+
+def fit_labelled(
+    labelled: LabelledFeatures,
+    out: str | Path | None,
+    how: tuple[HeadSettings, ProbabilitySettings, DecisionRule | None],
+    job: JobContext,
+) -> FitResult:
+    """Do the same with features that are extracted; *how* is checked before.
+
+    Raises:
+        OffshelfError: the head cannot be trained, or the model file not be written.
+    """
+    head, probability, rule = how
     asked = labelled, recipe_of(head, job.run.seed), probability
     trained, answers = _trained(*asked, job), kept_answers(*asked, job.run)
     check_decidable(rule, trained.certainty)

@@ -194,8 +194,13 @@ def labelled_features(
         table=table,
         extraction=extraction,
         options=options,
-        name=Path(os.path.abspath(existing(data))).name,  # noqa: PTH100 (links keep their names)
+        name=name_of_data(data),
     )
+
+
+def name_of_data(data: str | Path) -> str:
+    """Return the name of a folder or file of images, without those it lies in."""
+    return Path(os.path.abspath(existing(data))).name  # noqa: PTH100 (links keep their names)
 
 
 def table_of(data: str | Path, run: RunSettings) -> ImageTable:
@@ -253,12 +258,23 @@ def run_networks(
             backbone, input=dataclasses.replace(backbone.input, mirrored=False)
         )
         chosen = finished_options(plain, kinds, options[plain])
-        engine = EtaProgress(job.progress, backbone, kinds, chosen)
-        extraction = extract(table.paths, backbone, kinds, chosen, job.run.reading, engine)
-        job.clock.add(extraction.seconds)
-        return extraction
+        return run_mirrored(table, backbone, kinds, chosen, job)
 
     return extract_set(features, run), options
+
+
+def run_mirrored(
+    table: ImageTable,
+    backbone: Backbone,
+    kinds: Sequence[FeatureKind],
+    options: EngineOptions,
+    job: JobContext,
+) -> Extraction:
+    """Extract *kinds* of the mirror images, with the finished options of the network's own pass."""
+    eta = EtaProgress(job.progress, backbone, kinds, options)
+    extraction = extract(table.paths, backbone, kinds, options, job.run.reading, eta)
+    job.clock.add(extraction.seconds)
+    return extraction
 
 
 def finished_options(
