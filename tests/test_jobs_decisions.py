@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from typing import Any
 
@@ -188,7 +189,9 @@ def make(settings: DecisionSettings, classes: tuple[str, ...] = CLASSES) -> Any:
             {"ill": "0.3"},
             "the threshold of 'ill' is a share between 0 and 1 such as 0.05, not '0.3'",
         ),
-        ({}, NEED),
+        ({}, f"{NEED}, not none"),
+        ([("ill", 0.3)], f"{NEED}, not list"),
+        ("ill", f"{NEED}, not 'ill'"),
     ],
 )
 def test_thresholds_that_do_not_fit(thresholds: Any, said: str) -> None:
@@ -197,7 +200,27 @@ def test_thresholds_that_do_not_fit(thresholds: Any, said: str) -> None:
 
 def test_thresholds_of_classes_in_other_cases() -> None:
     settings = DecisionSettings(thresholds={"Well": 0.25})
+    assert make(settings) == make(DecisionSettings(thresholds="Well=0.25"))
     assert make(settings) == ClassThresholds((None, 0.25))
+    numbers: Any = {1: 0.25}
+    found = make(DecisionSettings(thresholds=numbers), ("0", "1"))
+    assert found == ClassThresholds((None, 0.25))
+
+
+@pytest.mark.parametrize("costs", [np.eye(2), {("ill", "well"): 20}, 5])
+def test_costs_are_a_file(costs: Any) -> None:
+    said = f"costs: need the name of a CSV file, not {type(costs).__name__}"
+    assert refused(lambda: make(DecisionSettings(costs=costs))) == said
+
+
+def test_a_value_that_is_no_text_is_said_on_one_line() -> None:
+    option = argparse.ArgumentParser().add_argument("--costs", metavar="FILE")
+    with pytest.raises(OffshelfError) as caught:
+        converted("costs", np.eye(2), option)
+    assert str(caught.value) == "costs: a text, not array([[1., 0.], [0., 1.]])"
+    with pytest.raises(OffshelfError) as caught:
+        converted("costs", list(range(1000)), option)
+    assert len(str(caught.value)) < 120
 
 
 def test_costs_and_thresholds_are_either_or() -> None:
@@ -233,8 +256,6 @@ def test_a_rule_is_refused_where_training_gave_no_probabilities() -> None:
 
 
 def test_in_python_thresholds_are_a_dict_or_a_list() -> None:
-    import argparse
-
     option = argparse.ArgumentParser().add_argument("--thresholds", metavar="LIST")
     for value in ({"a,b": 0.3, "c": np.float64(0.5)}, '"a,b=0.3",c=0.5', ['"a,b=0.3"', "c=0.5"]):
         text = converted("thresholds", value, option)

@@ -97,7 +97,8 @@ def _word(name: str, value: Any) -> str:
     if isinstance(value, Path):
         return os.fspath(value)
     if not isinstance(value, str):
-        raise OffshelfError(f"{name}: a text, not {value!r}")
+        told = " ".join(repr(value).split())
+        raise OffshelfError(f"{name}: a text, not {told if len(told) <= 80 else f'{told[:77]}...'}")
     return str(value)
 
 

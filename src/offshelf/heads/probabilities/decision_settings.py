@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from offshelf.checks import share
 from offshelf.data.folders.class_names import class_number
@@ -29,14 +31,15 @@ class DecisionSettings:
 
     Attributes:
         costs: a CSV file of what mistakes cost; the least expected cost decides.
-        thresholds: class -> probability from which on it is called, between 0 and 1.
+        thresholds: class -> probability from which on it is called, between 0 and 1; or a text
+            as :func:`parsed_thresholds` takes it.
 
     >>> DecisionSettings(thresholds={"ill": 0.05}).costs is None
     True
     """
 
     costs: str | Path | None = None
-    thresholds: Mapping[str, float] | None = None
+    thresholds: Mapping[str, float] | str | None = None
 
 
 def parsed_thresholds(text: str) -> dict[str, float]:
@@ -94,12 +97,22 @@ def rule_of(settings: DecisionSettings | None, probability: ProbabilitySettings)
         what = "costs" if thresholds is None else "thresholds"
         raise HeadError(f"{what} need probabilities: calibrate by temperature or sigmoid, not none")
     if thresholds is None:
-        table = read_costs(costs or "")
+        if not isinstance(costs, str | os.PathLike):
+            raise DataError(f"costs: need the name of a CSV file, not {type(costs).__name__}")
+        table = read_costs(costs)
         return lambda classes: MistakeCosts(table.matrix(classes))
-    values = {name: share(f"the threshold of {name!r}", one) for name, one in thresholds.items()}
-    if not values:
-        raise DataError(f"thresholds: need {_EXAMPLE}")
+    values = _checked(thresholds)
     return lambda classes: _thresholds(values, classes)
+
+
+def _checked(thresholds: Any) -> dict[str, float]:
+    if isinstance(thresholds, str):
+        thresholds = parsed_thresholds(thresholds)
+    if not isinstance(thresholds, Mapping) or not thresholds:
+        told = "none" if isinstance(thresholds, Mapping) else type(thresholds).__name__
+        raise DataError(f"thresholds: need {_EXAMPLE}, not {told}")
+    pairs = ((str(name), one) for name, one in thresholds.items())
+    return {name: share(f"the threshold of '{shown(name)}'", one) for name, one in pairs}
 
 
 def _thresholds(values: Mapping[str, float], classes: Sequence[str]) -> ClassThresholds:
