@@ -69,6 +69,22 @@ def test_fit(fits: dict[str, list[FitResult]], truth: float) -> None:
     check(float(found[0]), float(found[1]), truth)
 
 
+def test_the_interval_over_clips(fits: dict[str, list[FitResult]], truth: float) -> None:
+    """Images of a clip are right or wrong together, so fewer than there are tell the accuracy."""
+    for one in fits[PATTERN]:
+        assert one.group_interval is not None
+        low, high = one.group_interval
+        assert low < one.evaluation.accuracy_interval[0]
+        assert low < truth < high
+        assert one.to_json()["accuracy_interval_of_groups"] == [low, high]
+        assert (
+            "images of a group are alike: over groups, the 95 % interval of the accuracy is "
+            f"{100 * low:.2f} to {100 * high:.2f} %\n"
+        ) in str(one)
+    assert fits["none"][0].group_interval is None
+    assert fits["none"][0].to_json()["accuracy_interval_of_groups"] is None
+
+
 def test_probabilities_of_a_fit(unseen: dict[str, list[dict[str, Any]]]) -> None:
     """Where folds divide clips, a model is surer of other clips than it should be."""
     for figure, more in (("log_loss", 0.05), ("ece", 0.02)):

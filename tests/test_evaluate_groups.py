@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from offshelf.data.tables.image_table import ImageTable
+from offshelf.measurement.group_interval import group_interval
+from offshelf.measurement.metrics import wilson
 from offshelf.measurement.splits.image_groups import groups_by_column, groups_by_pattern
 from offshelf.measurement.splits.protocol import given_split, k_fold, repeats
 from refusals import refused
@@ -266,3 +268,31 @@ def test_the_number_that_is_advised_can_be_had(seed):
     advised = int(text.rpartition(" ")[2])
     assert 4 <= advised < 8
     assert len(repeats(table, advised, 5, seed=seed, groups=groups)) == 5
+
+
+@pytest.mark.parametrize(
+    ("groups", "each", "alike"), [(9, 5, 0.6), (20, 5, 0.6), (40, 5, 0.3), (100, 1, 0.01)]
+)
+def test_an_interval_over_groups_holds_the_share(groups: int, each: int, alike: float):
+    """As often as it says, where one over images does not: of made-up groups with a known share."""
+    draw, spread = np.random.default_rng(0), 1 / alike - 1
+    member = np.repeat(np.arange(groups), each)
+    held, plain = [], []
+    for _ in range(400):
+        shares = draw.beta(0.75 * spread, 0.25 * spread, groups)
+        right = draw.random(len(member)) < shares[member]
+        low, high = group_interval(right, member.tolist())
+        held.append(low <= 0.75 <= high)
+        low, high = wilson(int(right.sum()), len(right))
+        plain.append(low <= 0.75 <= high)
+    assert 0.92 < np.mean(held) < 0.98
+    assert each == 1 or np.mean(plain) < 0.88
+
+
+def test_an_interval_over_groups_at_its_ends():
+    every = np.ones(30, bool)
+    low, high = group_interval(every, [k // 5 for k in range(30)])
+    assert high == 1.0
+    assert low < wilson(6, 6)[0] < wilson(30, 30)[0]
+    assert group_interval(~every, [k // 5 for k in range(30)])[0] == 0.0
+    assert group_interval(every, ["a"] * 30) is None

@@ -106,7 +106,7 @@ def evaluate(
     return _from_confusion(_confusion(targets, predictions, len(classes)), classes)
 
 
-def wilson(k: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
+def wilson(k: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
     """Return the score interval of a share: k of n.
 
     Wilson, "Probable inference, the law of succession, and statistical inference",
@@ -115,7 +115,7 @@ def wilson(k: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
 
     Args:
         k: successes, 0 to n.
-        n: trials, >= 1.
+        n: trials, >= 1; a design effect leaves a part of one.
         confidence: of the two-sided interval, between 0 and 1.
 
     Returns:

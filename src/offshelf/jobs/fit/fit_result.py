@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from offshelf.data.folders.class_names import TEST
 from offshelf.data.tables.image_table import ImageTable
 from offshelf.feature_sets.set_extraction import OfFeatures, SetExtraction
 from offshelf.heads.head import FittedHead
@@ -16,6 +19,7 @@ from offshelf.jobs.setup.grouped_table import describe_groups, group_facts
 from offshelf.jobs.setup.labelled_features import contradictions
 from offshelf.jobs.setup.settings import describe_features, describe_run, precision_facts
 from offshelf.measurement.decisions import Decisions
+from offshelf.measurement.group_interval import group_interval
 from offshelf.measurement.metrics import Evaluation
 from offshelf.measurement.probability_metrics import Trust
 from offshelf.model_file.model import Model
@@ -62,6 +66,16 @@ class FitResult(OfFeatures, Result):
         torn = contradictions(self.table, self.extraction)
         return (*self.table.warnings, *torn, *model.head.notes, *model.certainty.notes)
 
+    @property
+    def group_interval(self) -> tuple[float, float] | None:
+        """The 95 % interval of the accuracy over groups to test; None where there are not two."""
+        if not self.table.groups:
+            return None
+        rows = np.intersect1d(self.table.rows(TEST), self.extraction.ok).tolist()
+        wrong = {mistake.path for mistake in self.mistakes}
+        right = np.array([self.table.paths[row] not in wrong for row in rows])
+        return group_interval(right, [self.table.groups[row] for row in rows])
+
     def to_json(self) -> dict[str, Any]:
         """Return the result as one JSON document."""
         head, failures = self.model.head, self.extraction.failures
@@ -69,6 +83,7 @@ class FitResult(OfFeatures, Result):
             **self.evaluation.to_json(),
             **self.leaks.to_json(),
             "groups": describe_groups(self.table),
+            "accuracy_interval_of_groups": list(self.group_interval or ()) or None,
             **self.trust.to_json(),
             "decision": self.decisions.to_json() if self.decisions else None,
             "certainty": self.model.certainty.to_json(),
@@ -97,6 +112,13 @@ class FitResult(OfFeatures, Result):
         if len(self.leaks.rows):
             yield "leaks", self.leaks.sentence()
         yield from group_facts(self.table)
+        if self.group_interval:
+            low, high = self.group_interval
+            yield (
+                "",
+                "images of a group are alike: over groups, the 95 % interval of the accuracy is "
+                f"{100 * low:.2f} to {100 * high:.2f} %",
+            )
         yield from self._work()
         yield "model", file_words(self.path, self.model)
 
