@@ -45,6 +45,8 @@ VALUES: dict[str, tuple[str, ...]] = {
     "--max-memory": ("8M", "1G"),
     "--keep-damaged": ("",),
     "--rehash": ("",),
+    "--features": ("stage1+stage2/max",),
+    "--input-size": ("96",),
     "--weights": ("random",),
 }
 OUTPUT, HEAD, DATA = "what is written", "heads, trained anew on features", "which images, or sets"
@@ -58,11 +60,13 @@ APART = {
     **dict.fromkeys(["--C", "--calibrate", "--class-weight", "--class-weights"], HEAD),
     **dict.fromkeys(["--head", "--heads"], HEAD),
     **dict.fromkeys(["--normalisation", "--normalisations", "--reduction", "--reductions"], HEAD),
+    **dict.fromkeys(["--costs", "--thresholds", "--fit", "--prefer", "--commands"], HEAD),
     **dict.fromkeys(["--reject", "--reject-by", "--samples", "--transfer", "--target"], HEAD),
     **dict.fromkeys(["--classes", "--split", "--splits", "--test-size"], DATA),
     **dict.fromkeys(["--folds", "--groups", "--corrections"], DATA),
     **dict.fromkeys(["--per-class", "--protocol", "--repeats", "--sizes"], DATA),
     **dict.fromkeys(["--backbones", "--layers", "--poolings", "--precisions", "--resizes"], AGAIN),
+    **dict.fromkeys(["--input-sizes"], AGAIN),
     **dict.fromkeys(
         ["--concat", "--flips", "--scaling", "--no-normalize"], "networks of their own key"
     ),

@@ -58,7 +58,7 @@ def all_layers(spec: BackboneSpec, size: int) -> tuple[Layer, ...]:
     module = skeleton(spec, image_size=size)
     recorder = _Recorder(module)
     with recorder:
-        _run_on_nothing(spec, module, size)
+        _run_on_nothing(module, size)
     names = {path: name for name, path in reversed(_aliases(spec, module))}
     return tuple(
         Layer(names.get(path, path), path, kind, shape, calls, needs)
@@ -72,22 +72,23 @@ def check_input_size(spec: BackboneSpec, own: int, size: int) -> None:
     Raises:
         BackboneError: it takes its own size only, or none so small.
     """
-    if size != own:
-        _run_on_nothing(spec, skeleton(spec, image_size=own), size)
-
-
-def _run_on_nothing(spec: BackboneSpec, module: torch.nn.Module, size: int) -> None:
-    import torch
-
+    if size == own:
+        return
     try:
-        with torch.inference_mode(), without_compiler():
-            module(torch.empty(1, 3, size, size, device="meta"))
+        _run_on_nothing(skeleton(spec, image_size=own), size)
     # What a network of a library raises for a size that it does not take is not stated anywhere.
     except Exception as error:
         raise BackboneError(
             f"{spec.name}: does not take {size} x {size} pixels; leave out the input size, or "
             "take a convolutional network"
         ) from error
+
+
+def _run_on_nothing(module: torch.nn.Module, size: int) -> None:
+    import torch
+
+    with torch.inference_mode(), without_compiler():
+        module(torch.empty(1, 3, size, size, device="meta"))
 
 
 def named_layers(spec: BackboneSpec, size: int) -> tuple[Layer, ...]:

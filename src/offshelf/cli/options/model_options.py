@@ -9,6 +9,7 @@ from offshelf.cli.terminal.parser import Parser
 _CLASSIFIER = "the model file holds a classifier that is trained"
 _PROBABILITIES = "the model file holds what its probabilities are made with"
 _REJECTION = "the model file says which images are rejected"
+_FEATURES = "the model file names its features"
 _DECISION = "the model file holds what decides; train it again with 'offshelf fit --costs'"
 # Of the options of fit.
 DECIDED_BY_THE_MODEL = {
@@ -16,6 +17,9 @@ DECIDED_BY_THE_MODEL = {
     "--weights": "the model file names its weights",
     "--no-download": "the weights of a model are never downloaded",
     "--layer": "the model file says which layer is taken",
+    "--features": _FEATURES,
+    "--flips": "the model file says where mirror images are used",
+    "--input-size": "the model file says at which size its network runs",
     "--pooling": "the model file says how the layer is pooled",
     "--resize": "the model file says how images are resized",
     "--grey": "the model file says what becomes of grey and colour",
