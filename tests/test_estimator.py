@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import pickle
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -76,7 +75,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 @pytest.fixture
 def fresh(features: NDArray[np.float32], cache: Path, tmp_path: Path) -> Path:
     """A cache with the converted networks and no features."""
-    shutil.copytree(cache / "compiled", tmp_path / "compiled")
+    (tmp_path / "compiled").symlink_to(cache / "compiled")
     return tmp_path
 
 
