@@ -96,8 +96,9 @@ def by_calibration(photo: str, backbone: Backbone) -> Pixels:
     return precision._pixels([photo], backbone, LIMITS)[0]
 
 
-def by_the_samples_of_a_model(photo: str, backbone: Backbone) -> Pixels | None:
-    return model_assembly._pixels(photo, backbone, LIMITS)
+def by_the_samples_of_a_model(photo: str, backbone: Backbone) -> Pixels:
+    (seen,) = model_assembly._pixels(photo, (backbone,), LIMITS)
+    return seen
 
 
 CALLERS = (

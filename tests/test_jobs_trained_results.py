@@ -29,7 +29,7 @@ from offshelf.jobs.setup.trained_results import Form, Kept
 from offshelf.progress import Silent, notifying
 
 WORK = {
-    "head": "offshelf.jobs.fit.job.Trainer",
+    "head": "offshelf.jobs.fit.job.trainer_of",
     "probabilities": "offshelf.jobs.fit.job.fit_certainty",
     "answers": "offshelf.jobs.fit.evaluation.answers_of",
     "margins": "offshelf.jobs.audit.job.judge",

@@ -101,6 +101,7 @@ SETTINGS = (
     "Bounds",
     "Choice",
     "CurveSettings",
+    "DecisionSettings",
     "EngineOptions",
     "FeatureSettings",
     "HeadSettings",

@@ -82,8 +82,7 @@ def fit_reduction(rows: ScaledRows, text: str, seed: int) -> Reduced:
     Raises:
         HeadError: the rows do not have so many dimensions or directions.
 
-    >>> from offshelf.heads.numerics.reproducible import exact_product
-    from offshelf.heads.numerics.row_scaling import scale_rows
+    >>> from offshelf.heads.numerics.row_scaling import scale_rows
     >>> rows = scale_rows(np.array([[0.0, 0.0], [2.0, 0.0]]), "none")
     >>> fit_reduction(rows, "pca:1", seed=0).arrays["projection"]
     array([[1., 0.]], dtype=float32)
